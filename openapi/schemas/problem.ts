@@ -1,0 +1,20 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+/** RFC 9457 problem document: what every error of every route looks like. */
+export const Problem = Type.Object(
+  {
+    type: Type.String({ format: 'uri-reference', description: 'Names the kind of problem; one per code.' }),
+    title: Type.String({ description: 'What happened, the same for every occurrence.' }),
+    status: Type.Integer({ minimum: 400, maximum: 599 }),
+    code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
+    detail: Type.Optional(Type.String({ description: 'What happened this time, and what to do.' })),
+    errors: Type.Optional(
+      Type.Array(Type.Object({ path: Type.String(), message: Type.String() }), {
+        description: 'Each place of the input that was refused.',
+      }),
+    ),
+    requestId: Type.String({ description: 'Quote it when you ask for help; it is in the log.' }),
+  },
+  { $id: 'Problem', additionalProperties: false },
+)
+export type Problem = Static<typeof Problem>

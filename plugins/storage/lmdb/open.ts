@@ -1,0 +1,46 @@
+import { mkdir } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { open } from 'lmdb'
+import { StorageUnavailableError } from '../../support/errors.ts'
+import type { LmdbStorage } from '../storage.ts'
+import { ownFolder } from './owner.ts'
+
+/**
+ * @throws STATEFUL_STORAGE_OWNED when another process has the folder
+ * @throws STATEFUL_STORAGE_UNAVAILABLE when the folder cannot be made or opened
+ */
+export async function openLmdb(folder: string, instanceId: string): Promise<LmdbStorage> {
+  const directory = resolve(folder)
+  await mkdir(directory, { recursive: true, mode: 0o700 }).catch((cause) => {
+    throw new StorageUnavailableError(`the folder '${directory}' cannot be made: ${cause.message}`, { cause })
+  })
+  const owner = await ownFolder(directory)
+  let root: LmdbStorage['root']
+  try {
+    root = open({
+      path: resolve(directory, 'stateful.mdb'),
+      maxDbs: 64,
+      // `put` resolves at commit (safe against the death of this process) while the disk is still flushing;
+      // whoever promises more waits for `flushed`.
+      overlappingSync: true,
+      noMemInit: false,
+    })
+  } catch (cause) {
+    await owner.release()
+    throw new StorageUnavailableError(`LMDB in '${directory}': ${(cause as Error).message}`, { cause })
+  }
+  return {
+    kind: 'lmdb',
+    instanceId,
+    directory,
+    root,
+    async ping() {
+      root.getStats()
+    },
+    async close() {
+      await root.flushed
+      await root.close()
+      await owner.release()
+    },
+  }
+}

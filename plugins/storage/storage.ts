@@ -1,0 +1,38 @@
+import type { RootDatabase } from 'lmdb'
+import type { RedisChannels } from './redis/channels.ts'
+import type { RedisConnection } from './redis/connection.ts'
+
+/** What every kind of storage answers. Stores narrow by `kind`; nobody else looks inside. */
+interface StorageBase {
+  /** Unique for this process; names its messages, so that it can tell its own from others'. */
+  readonly instanceId: string
+  /** Resolves when the storage answers; rejects with STATEFUL_STORAGE_UNAVAILABLE within the deadline. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Lives and dies with the process: for tests and for state that may be lost. */
+export interface MemoryStorage extends StorageBase {
+  readonly kind: 'memory'
+}
+
+/** Embedded and durable: one folder, one owner process. */
+export interface LmdbStorage extends StorageBase {
+  readonly kind: 'lmdb'
+  readonly directory: string
+  /** Open a named database with `root.openDB({ name })`. `await put()` means committed, `flushed` means on disk. */
+  readonly root: RootDatabase
+}
+
+/** Shared by several instances. Redis 7.0 or newer, or Valkey. */
+export interface RedisStorage extends StorageBase {
+  readonly kind: 'redis'
+  /** Commands: hardened with a deadline, no offline queue, no blind resend (see connection.ts). */
+  readonly client: RedisConnection
+  /** The one connection that listens to pub/sub, shared by all services. */
+  readonly channels: RedisChannels
+  /** Stands before every key and channel of this application, `fs:` by default. */
+  readonly prefix: string
+}
+
+export type Storage = MemoryStorage | LmdbStorage | RedisStorage

@@ -1,0 +1,34 @@
+/**
+ * Where every engine gets its time from, so that a test can move it by hand.
+ * Wall time is for what people and other machines see (expiry dates of sessions);
+ * monotonic time is for what must survive a clock jump (cache TTLs, heartbeats).
+ */
+export interface Clock {
+  /** Wall clock, milliseconds since the Unix epoch. */
+  now(): number
+  /** Milliseconds since an arbitrary start; never goes back. */
+  monotonic(): number
+  /** Calls `run` once after `ms`. The timer never keeps the process alive. */
+  after(ms: number, run: () => void): Timer
+  /** Calls `run` every `ms` until cancelled. The timer never keeps the process alive. */
+  every(ms: number, run: () => void): Timer
+}
+
+export interface Timer {
+  cancel(): void
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, run) {
+    const handle = setTimeout(run, ms)
+    handle.unref()
+    return { cancel: () => clearTimeout(handle) }
+  },
+  every(ms, run) {
+    const handle = setInterval(run, ms)
+    handle.unref()
+    return { cancel: () => clearInterval(handle) }
+  },
+}

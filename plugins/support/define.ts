@@ -1,0 +1,46 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsync, FastifyPluginOptions, RawServerDefault } from 'fastify'
+import fp from 'fastify-plugin'
+
+interface Needs {
+  /** Names of plugins that must have been registered before. */
+  dependencies?: string[]
+  /** Decorators that must be there, whoever made them: this is how services meet. */
+  decorators?: { fastify?: string[]; request?: string[]; reply?: string[] }
+}
+
+/** Every plugin of this package is called `stateful-<service>` in Fastify's plugin list. */
+export const pluginName = (service: string): string => `stateful-${service}`
+
+/**
+ * A service: decorates the instance that registers it (breaks encapsulation) and refuses to boot,
+ * by name, when something it needs is missing.
+ */
+export function defineService<Options extends FastifyPluginOptions>(
+  service: string,
+  plugin: FastifyPluginAsync<Options>,
+  needs: Needs = {},
+): FastifyPluginAsync<Options> {
+  return fp(plugin, { name: pluginName(service), fastify: '5.x', ...needs })
+}
+
+/** The type of a route plugin: the type provider does not cross `register` by itself. */
+export type RoutesPlugin<Options extends FastifyPluginOptions> = FastifyPluginAsync<
+  Options,
+  RawServerDefault,
+  TypeBoxTypeProvider
+>
+
+/** Routes: the same checks at boot, but encapsulated, so that `prefix` works and hooks stay inside. */
+export function defineRoutes<Options extends FastifyPluginOptions>(
+  name: string,
+  plugin: RoutesPlugin<Options>,
+  needs: Needs = {},
+): RoutesPlugin<Options> {
+  return fp(plugin as FastifyPluginAsync<Options>, {
+    name: pluginName(`${name}-routes`),
+    fastify: '5.x',
+    encapsulate: true,
+    ...needs,
+  }) as RoutesPlugin<Options>
+}

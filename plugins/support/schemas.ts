@@ -1,0 +1,33 @@
+import type { TSchema } from '@sinclair/typebox'
+import { Ajv, type ValidateFunction } from 'ajv'
+import addFormats from 'ajv-formats'
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+
+/** Makes schemas known by their `$id`, once, however many route plugins refer to them. */
+export function useSchemas(fastify: FastifyInstance, ...schemas: TSchema[]): void {
+  for (const schema of schemas) {
+    if (schema.$id && !fastify.getSchema(schema.$id)) fastify.addSchema(schema)
+  }
+}
+
+/**
+ * Validates strictly inside the scope that calls it: Fastify's default drops unknown body fields and turns
+ * `"1"` into `1` without a word, so a client's mistake would look like success. Query strings, parameters and
+ * headers are text by nature and are still converted.
+ */
+export function useStrictValidation(fastify: FastifyInstance): void {
+  let compilers: { body: Ajv; text: Ajv } | undefined
+  const build = (coerceTypes: boolean) => {
+    // TypeBox adds keywords of its own (examples, x-…) that Ajv's strict mode would refuse.
+    const ajv = new Ajv({ coerceTypes, useDefaults: true, removeAdditional: false, allErrors: false, strict: false })
+    addFormats.default(ajv)
+    for (const schema of Object.values(fastify.getSchemas())) ajv.addSchema(schema as TSchema)
+    return ajv
+  }
+  const compile: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }): ValidateFunction => {
+    // Built at the first route that compiles: by then every schema of the scope has been added.
+    compilers ??= { body: build(false), text: build(true) }
+    return (httpPart === 'body' ? compilers.body : compilers.text).compile(schema)
+  }
+  fastify.setValidatorCompiler(compile)
+}
