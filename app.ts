@@ -1,0 +1,75 @@
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { accounts } from './plugins/accounts/index.ts'
+import { dashboard } from './plugins/dashboard/index.ts'
+import { documentation } from './plugins/documentation/index.ts'
+import { draining } from './plugins/draining/index.ts'
+import { problems } from './plugins/problems/index.ts'
+import type { AuthorizeOption } from './plugins/security/authorize.ts'
+import { security } from './plugins/security/index.ts'
+import type { StatefulOptions } from './plugins/stateful/index.ts'
+import { stateful } from './plugins/stateful/index.ts'
+import { authRoutes } from './routes/auth/index.ts'
+import { cacheRoutes } from './routes/cache/index.ts'
+import { healthRoutes } from './routes/health/index.ts'
+import { sessionRoutes } from './routes/sessions/index.ts'
+import { stateRoutes } from './routes/state/index.ts'
+import { statsRoutes } from './routes/stats/index.ts'
+import { syncRoutes } from './routes/sync/index.ts'
+import { userRoutes } from './routes/users/index.ts'
+
+export interface AppOptions extends StatefulOptions, AuthorizeOption {
+  /** Secure cookies, HSTS, documentation for administrators only. Default `false`. */
+  production?: boolean
+  /** Stands before every route, e.g. `/api`. Default none. */
+  prefix?: string
+  /** The first administrator's password; generated when missing. Kept if the account exists already. */
+  adminPassword?: string
+  /** Origins that may open a WebSocket besides the server's own. */
+  allowedOrigins?: string[]
+  /** Addresses or networks of proxies whose forwarding headers are believed. Default none. */
+  trustProxy?: string[]
+  logger?: FastifyServerOptions['logger']
+}
+
+/** Megabyte: a state value is at most 256 KiB and a snapshot to restore should still fit. */
+const BODY_LIMIT = 1_048_576
+/** A client that dribbles its request (slowloris) is cut after this. */
+const REQUEST_TIMEOUT = 30_000
+const MAX_PARAM_LENGTH = 1_024
+
+/** The reference server: every service and every route, in the order in which they need each other. */
+export async function build(options: AppOptions): Promise<FastifyInstance> {
+  const { production = false, prefix = '', authorize } = options
+  const app = Fastify({
+    logger: options.logger ?? false,
+    trustProxy: options.trustProxy?.length ? options.trustProxy : false,
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT,
+    // Who is still there after `draining` has waited is cut, so that a close always ends.
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+  })
+
+  await app.register(problems)
+  await app.register(security, { production })
+  await app.register(documentation, { production, prefix })
+  await app.register(stateful, {
+    ...options,
+    session: { ...options.session, production },
+    sync: { ...options.sync, allowedOrigins: options.allowedOrigins ?? [], ...(authorize ? { authorize } : {}) },
+  })
+  await app.register(accounts, { bootstrap: options.adminPassword ? { password: options.adminPassword } : {} })
+  await app.register(draining)
+
+  const routes = { prefix, ...(authorize ? { authorize } : {}) }
+  await app.register(healthRoutes, routes)
+  await app.register(authRoutes, routes)
+  await app.register(sessionRoutes, routes)
+  await app.register(userRoutes, routes)
+  await app.register(stateRoutes, routes)
+  await app.register(cacheRoutes, routes)
+  await app.register(syncRoutes, routes)
+  await app.register(statsRoutes, routes)
+  await app.register(dashboard, routes)
+  return app
+}

@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { join } from 'node:path'
+import { type Static, Type } from '@sinclair/typebox'
+import { envSchema } from 'env-schema'
+import { InvalidConfigurationError } from './plugins/support/errors.ts'
+
+const Environment = Type.Object({
+  NODE_ENV: Type.String({ default: 'development' }),
+  HOST: Type.String({ minLength: 1, default: '127.0.0.1' }),
+  PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 3000 }),
+  PREFIX: Type.String({ pattern: '^(/[A-Za-z0-9._~-]+)*$', default: '' }),
+  STORAGE: Type.String({ pattern: '^(memory:$|lmdb:.|rediss?://)', default: 'lmdb:./data' }),
+  SESSION_SECRET: Type.String({ default: '' }),
+  ADMIN_PASSWORD: Type.String({ default: '' }),
+  ALLOWED_ORIGINS: Type.String({ default: '' }),
+  TRUST_PROXY: Type.String({ default: '' }),
+  LOG_LEVEL: Type.Union(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
+    { default: 'info' },
+  ),
+})
+
+/** What each variable must look like, for the one line that a wrong value ends the boot with. */
+const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
+  NODE_ENV: "'production' or another name",
+  HOST: 'a host name or address to listen on',
+  PORT: 'a port number from 0 to 65535',
+  PREFIX: "empty or a path such as '/api', without a slash at its end",
+  STORAGE: "'memory:', 'lmdb:<folder>' or 'redis://host:port'",
+  SESSION_SECRET: 'one or more secrets of at least 32 characters, separated by commas, the newest first',
+  ADMIN_PASSWORD: 'a password of 8 to 128 characters',
+  ALLOWED_ORIGINS: "origins such as 'https://app.example.com', separated by commas",
+  TRUST_PROXY: 'addresses or networks of your proxies, separated by commas',
+  LOG_LEVEL: "'fatal', 'error', 'warn', 'info', 'debug', 'trace' or 'silent'",
+}
+
+const MIN_SECRET_LENGTH = 32
+const MIN_PASSWORD_LENGTH = 8
+const MAX_PASSWORD_LENGTH = 128
+
+export interface Config {
+  production: boolean
+  host: string
+  port: number
+  /** Stands before every route; empty or `/api`. */
+  prefix: string
+  storage: string
+  /** The newest first: it signs; all of them verify. */
+  secrets: string[]
+  adminPassword?: string
+  allowedOrigins: string[]
+  trustProxy: string[]
+  logLevel: string
+}
+
+/**
+ * The environment as typed, checked configuration. In development a missing secret is made once and kept in
+ * the data folder, so that sessions survive a restart; production must bring its own.
+ *
+ * @throws STATEFUL_INVALID_CONFIGURATION with one line that names the variable and what it should be;
+ * the value itself is never repeated, it may be a secret
+ */
+export async function readConfig(environment: NodeJS.ProcessEnv = process.env): Promise<Config> {
+  const values = check(environment)
+  const production = values.NODE_ENV === 'production'
+  const config: Config = {
+    production,
+    host: values.HOST,
+    port: values.PORT,
+    prefix: values.PREFIX,
+    storage: values.STORAGE,
+    secrets: list(values.SESSION_SECRET),
+    allowedOrigins: list(values.ALLOWED_ORIGINS),
+    trustProxy: list(values.TRUST_PROXY),
+    logLevel: values.LOG_LEVEL,
+  }
+
+  if (values.ADMIN_PASSWORD !== '') {
+    const length = values.ADMIN_PASSWORD.length
+    if (length < MIN_PASSWORD_LENGTH || length > MAX_PASSWORD_LENGTH) throw invalid('ADMIN_PASSWORD')
+    config.adminPassword = values.ADMIN_PASSWORD
+  }
+  if (!config.allowedOrigins.every(isOrigin)) throw invalid('ALLOWED_ORIGINS')
+  if (!config.trustProxy.every(isAddress)) {
+    throw invalid('TRUST_PROXY')
+  }
+  if (config.secrets.length === 0) {
+    if (production) throw invalid('SESSION_SECRET', 'is required in production')
+    config.secrets = [await developmentSecret(dataFolder(config.storage))]
+  }
+  if (!config.secrets.every(isStrong)) throw invalid('SESSION_SECRET')
+  return config
+}
+
+function check(environment: NodeJS.ProcessEnv): Static<typeof Environment> {
+  // An empty variable means "not set", as in a shell.
+  const data = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  try {
+    return envSchema<Static<typeof Environment>>({ schema: Environment, data, dotenv: false, env: false })
+  } catch (cause) {
+    const path = (cause as { errors?: { instancePath: string }[] }).errors?.[0]?.instancePath.slice(1) ?? ''
+    if (path in EXPECTED) throw invalid(path as keyof typeof EXPECTED)
+    throw new InvalidConfigurationError((cause as Error).message, { cause })
+  }
+}
+
+function invalid(name: keyof typeof EXPECTED, what = 'is not valid') {
+  return new InvalidConfigurationError(`${name} ${what}; it must be ${EXPECTED[name]}`)
+}
+
+function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
+}
+
+function isOrigin(text: string): boolean {
+  try {
+    return new URL(text).origin === text
+  } catch {
+    return false
+  }
+}
+
+/** A hop count or `true` would let a client choose its own address; lists of addresses cannot be spoofed. */
+function isAddress(text: string): boolean {
+  const [address = '', bits = '0', ...rest] = text.split('/')
+  return (
+    ['loopback', 'linklocal', 'uniquelocal'].includes(text) ||
+    (isIP(address) > 0 && /^\d{1,3}$/.test(bits) && rest.length === 0)
+  )
+}
+
+/** Long enough, and not one character over and over, as examples in documentation are. */
+function isStrong(secret: string): boolean {
+  return secret.length >= MIN_SECRET_LENGTH && new Set(secret).size >= 8
+}
+
+function dataFolder(storage: string): string {
+  return storage.startsWith('lmdb:') ? storage.slice('lmdb:'.length) : './data'
+}
+
+/** Two processes that boot at the same moment agree: the first to create the file decides. */
+async function developmentSecret(folder: string): Promise<string> {
+  const file = join(folder, 'session-secret')
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const handle = await open(file, 'wx', 0o600)
+    try {
+      await handle.writeFile(randomBytes(32).toString('base64url'))
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw new InvalidConfigurationError(
+        `the folder '${folder}' for the development secret cannot be written: ${(cause as Error).message}`,
+        { cause },
+      )
+    }
+  }
+  return (await readFile(file, 'utf8')).trim()
+}

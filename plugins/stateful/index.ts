@@ -1,0 +1,35 @@
+import { type CacheOptions, cache } from '../cache/index.ts'
+import { type SessionOptions, session } from '../session/index.ts'
+import { type StateOptions, state } from '../state/index.ts'
+import { type StatsOptions, stats } from '../stats/index.ts'
+import { type StorageOptions, storage } from '../storage/index.ts'
+import { defineService } from '../support/define.ts'
+import { type SyncOptions, sync } from '../sync/index.ts'
+
+export interface StatefulOptions extends StorageOptions {
+  /** Signs the session cookie; at least 32 characters. With several, the first signs and all verify. */
+  secret: SessionOptions['secret']
+  session?: Omit<SessionOptions, 'secret'>
+  cache?: CacheOptions
+  state?: StateOptions
+  sync?: SyncOptions
+  stats?: StatsOptions
+}
+
+/**
+ * All services at once, on one storage: `app.storage`, `app.sessions`, `app.state`, `app.cache`, `app.sync`,
+ * `app.stats`. It adds no routes; register the route plugins that you want beside it.
+ *
+ * @throws at boot what the single plugins throw: STATEFUL_UNKNOWN_STORAGE, STATEFUL_STORAGE_OWNED,
+ * STATEFUL_STORAGE_UNAVAILABLE, STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+ */
+export const stateful = defineService<StatefulOptions>('stateful', async (fastify, options) => {
+  await fastify.register(storage, options.storage === undefined ? {} : { storage: options.storage })
+  await fastify.register(session, { ...options.session, secret: options.secret })
+  await fastify.register(cache, options.cache ?? {})
+  await fastify.register(state, options.state ?? {})
+  await fastify.register(sync, options.sync ?? {})
+  await fastify.register(stats, options.stats ?? {})
+})
+
+export default stateful

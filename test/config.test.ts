@@ -1,0 +1,94 @@
+import { readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { readConfig } from '../config.ts'
+import { temporaryFolder } from './fixtures/storages.ts'
+
+const SECRET = 'a-secret-of-more-than-32-characters-0123456789'
+const OTHER = 'another-secret-of-more-than-32-characters-9876'
+
+t.test('the defaults need no configuration', async (t) => {
+  const folder = await temporaryFolder(t)
+  const config = await readConfig({ STORAGE: `lmdb:${folder}` })
+  t.match(config, { production: false, host: '127.0.0.1', port: 3000, prefix: '', logLevel: 'info' })
+  t.same(config.allowedOrigins, [])
+  t.equal(config.adminPassword, undefined)
+})
+
+t.test('in development a secret is made once and kept, readable by its owner alone', async (t) => {
+  const folder = await temporaryFolder(t)
+  const both = await Promise.all([readConfig({ STORAGE: `lmdb:${folder}` }), readConfig({ STORAGE: `lmdb:${folder}` })])
+  const again = await readConfig({ STORAGE: `lmdb:${folder}` })
+  t.same(both[0].secrets, again.secrets, 'the next boot reads it')
+  t.same(both[1].secrets, again.secrets, 'two boots at once agree')
+  const file = join(folder, 'session-secret')
+  t.equal(await readFile(file, 'utf8'), again.secrets[0])
+  t.equal((await stat(file)).mode & 0o777, 0o600)
+})
+
+t.test('every variable is read', async (t) => {
+  const config = await readConfig({
+    NODE_ENV: 'production',
+    HOST: '0.0.0.0',
+    PORT: '8080',
+    PREFIX: '/api/v1',
+    STORAGE: 'redis://127.0.0.1:6379',
+    SESSION_SECRET: `${SECRET}, ${OTHER}`,
+    ADMIN_PASSWORD: 'correct horse',
+    ALLOWED_ORIGINS: 'https://app.example.com,http://localhost:5173',
+    TRUST_PROXY: '10.0.0.0/8,::1,loopback',
+    LOG_LEVEL: 'debug',
+  })
+  t.same(config, {
+    production: true,
+    host: '0.0.0.0',
+    port: 8080,
+    prefix: '/api/v1',
+    storage: 'redis://127.0.0.1:6379',
+    secrets: [SECRET, OTHER],
+    adminPassword: 'correct horse',
+    allowedOrigins: ['https://app.example.com', 'http://localhost:5173'],
+    trustProxy: ['10.0.0.0/8', '::1', 'loopback'],
+    logLevel: 'debug',
+  })
+})
+
+t.test('a wrong value ends the boot with one line that names the variable and repeats no secret', async (t) => {
+  const wrong: Record<string, string> = {
+    PORT: 'eighty',
+    PREFIX: 'api/',
+    STORAGE: 'mysql://u:hunter2@h/db',
+    SESSION_SECRET: 'short',
+    ADMIN_PASSWORD: 'short',
+    ALLOWED_ORIGINS: 'https://app.example.com/path',
+    TRUST_PROXY: '1',
+    LOG_LEVEL: 'loud',
+  }
+  for (const [name, value] of Object.entries(wrong)) {
+    const environment = { STORAGE: 'memory:', SESSION_SECRET: SECRET, [name]: value }
+    const error: Error = await readConfig(environment).then(
+      () => t.fail(name),
+      (error) => error,
+    )
+    t.match(error, { code: 'STATEFUL_INVALID_CONFIGURATION', message: new RegExp(`^Configuration: ${name} .*must be`) })
+    t.notMatch(error.message, /\n/, name)
+    if (!['PORT', 'TRUST_PROXY'].includes(name)) t.notOk(error.message.includes(value), `${name} is not repeated`)
+  }
+})
+
+t.test('a repeated character is no secret', (t) =>
+  t.rejects(readConfig({ STORAGE: 'memory:', SESSION_SECRET: 'a'.repeat(40) }), {
+    code: 'STATEFUL_INVALID_CONFIGURATION',
+  }),
+)
+
+t.test('production must bring its own secret', (t) =>
+  t.rejects(readConfig({ NODE_ENV: 'production', STORAGE: 'memory:' }), {
+    code: 'STATEFUL_INVALID_CONFIGURATION',
+    message: /SESSION_SECRET is required in production/,
+  }),
+)
+
+t.test('a folder that cannot be written is said', (t) =>
+  t.rejects(readConfig({ STORAGE: 'lmdb:/dev/null/data' }), { code: 'STATEFUL_INVALID_CONFIGURATION' }),
+)
