@@ -1,0 +1,44 @@
+import t, { type Test } from 'tap'
+import { freePort } from '../fixtures/redis-server.ts'
+import { failToStart, startServer } from '../fixtures/server-process.ts'
+import { temporaryFolder } from '../fixtures/storages.ts'
+
+const oneLine = (t: Test, result: { code: number | null; output: string }, pattern: RegExp) => {
+  t.equal(result.code, 1)
+  t.match(result.output, pattern)
+  t.equal(result.output.trim().split('\n').length, 1, result.output)
+}
+
+t.test('production without a secret', async (t) => {
+  const environment = { NODE_ENV: 'production', STORAGE: 'memory:', SESSION_SECRET: '' }
+  oneLine(t, await failToStart(environment), /SESSION_SECRET is required in production/)
+})
+
+t.test('a wrong variable', async (t) => {
+  oneLine(t, await failToStart({ PORT: 'eighty', STORAGE: 'memory:' }), /PORT is not valid; it must be a port number/)
+})
+
+t.test('an unreachable Redis', async (t) => {
+  const storage = `redis://:secret@127.0.0.1:${await freePort()}`
+  const result = await failToStart({ STORAGE: storage, SESSION_SECRET: 'a secret for the test, long enough!' })
+  oneLine(t, result, /storage did not answer.*ECONNREFUSED/)
+  t.notMatch(result.output, /:secret@/)
+})
+
+t.test('a second process on the same LMDB folder', async (t) => {
+  const environment = { STORAGE: `lmdb:${await temporaryFolder(t)}` }
+  const first = await startServer(t, environment)
+  oneLine(t, await failToStart(environment), /in use by another process/)
+  t.equal((await first.stop()).code, 0, 'the first goes on and closes as ever')
+})
+
+t.test('a port that is taken', async (t) => {
+  const first = await startServer(t, { STORAGE: 'memory:', SESSION_SECRET: 'a secret for the test, long enough!' })
+  const port = new URL(first.url).port
+  const result = await failToStart({
+    STORAGE: 'memory:',
+    SESSION_SECRET: 'a secret for the test, long enough!',
+    PORT: port,
+  })
+  oneLine(t, result, /EADDRINUSE/)
+})
