@@ -1,0 +1,181 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+/** Any JSON value. State holds nothing else: it travels to other instances and to browsers. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json }
+
+/** The schema of any JSON value; what it may hold is checked by the engine, with a typed error. */
+export const JsonValue = Type.Unsafe<Json>({ description: 'Any JSON value.' })
+
+/** Names a space: letters, digits, `_`, `.` and `-`, so that it is safe in file names, Redis keys and URLs. */
+export const SpaceName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$' })
+
+/** A key as the schema can check it; the engine also counts its UTF-8 bytes (at most 512) and refuses control characters. */
+export const StateKey = Type.String({ minLength: 1, maxLength: 512 })
+
+export const Epoch = Type.String({
+  pattern: '^[0-9]+:[A-Za-z0-9_-]{1,64}$',
+  description: 'Names one history, `counter:incarnation`. It changes whenever history may have been lost.',
+})
+export type Epoch = Static<typeof Epoch>
+
+export const Revision = Type.Integer({
+  minimum: 0,
+  description: 'The number of a commit in its space; grows by one with each commit.',
+})
+
+export const Op = Type.Object(
+  {
+    op: Type.Union([
+      Type.Literal('set'),
+      Type.Literal('merge'),
+      Type.Literal('increment'),
+      Type.Literal('append'),
+      Type.Literal('setAdd'),
+      Type.Literal('setRemove'),
+      Type.Literal('delete'),
+    ]),
+    key: StateKey,
+    value: Type.Optional(JsonValue),
+    ttl: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description:
+          "Milliseconds after the commit's `at` when the key is deleted. `set` without it removes an earlier one; the other operations keep it.",
+      }),
+    ),
+  },
+  { $id: 'StateOp', additionalProperties: false, description: 'One change of one key.' },
+)
+export type Op = Static<typeof Op>
+
+export const Commit = Type.Object(
+  {
+    space: SpaceName,
+    epoch: Epoch,
+    prev: Type.Integer({ minimum: 0, description: 'Apply the commit only to a replica that is at this revision.' }),
+    revision: Revision,
+    ops: Type.Array(Op, { minItems: 1, maxItems: 128 }),
+    clientId: Type.Optional(Type.String({ maxLength: 128 })),
+    seq: Type.Optional(Type.Integer({ minimum: 0 })),
+    at: Type.Integer({
+      description: 'When it was committed, milliseconds since the Unix epoch; the clock of the writer.',
+    }),
+  },
+  {
+    $id: 'StateCommit',
+    additionalProperties: false,
+    description: 'One revision: its operations apply together or not at all.',
+  },
+)
+export type Commit = Static<typeof Commit>
+
+/** A point in the log. */
+export interface Position {
+  epoch: string
+  revision: number
+}
+
+export const StateSnapshot = Type.Object(
+  {
+    epoch: Epoch,
+    revision: Revision,
+    state: Type.Record(Type.String(), JsonValue, { description: 'Every key with its value, at this one revision.' }),
+  },
+  { $id: 'StateSnapshot', additionalProperties: false },
+)
+export type StateSnapshot = Static<typeof StateSnapshot>
+
+export const StateEntry = Type.Object(
+  {
+    key: StateKey,
+    value: JsonValue,
+    revision: Type.Integer({
+      minimum: 0,
+      description: 'The revision at which this key last changed; also the `ETag`.',
+    }),
+    epoch: Epoch,
+    expiresAt: Type.Optional(
+      Type.Integer({ description: 'When the key will be deleted, milliseconds since the Unix epoch.' }),
+    ),
+  },
+  { $id: 'StateEntry', additionalProperties: false },
+)
+export type StateEntry = Static<typeof StateEntry>
+
+export const StateInfo = Type.Object(
+  {
+    space: SpaceName,
+    epoch: Epoch,
+    revision: Revision,
+    size: Type.Integer({ minimum: 0, description: 'Number of keys.' }),
+    bytes: Type.Integer({ minimum: 0, description: 'Bytes of all keys and their values as JSON.' }),
+  },
+  { $id: 'StateInfo', additionalProperties: false },
+)
+export type StateInfo = Static<typeof StateInfo>
+
+export const StateKeys = Type.Object(
+  {
+    keys: Type.Array(StateKey),
+    cursor: Type.Optional(
+      Type.String({ description: 'Pass it as `cursor` for the next page; absent on the last page.' }),
+    ),
+  },
+  { $id: 'StateKeys', additionalProperties: false },
+)
+export type StateKeys = Static<typeof StateKeys>
+
+export const StateWrite = Type.Object(
+  {
+    value: JsonValue,
+    ttl: Type.Optional(Type.Integer({ minimum: 1, description: 'Milliseconds until the key is deleted.' })),
+  },
+  { $id: 'StateWrite', additionalProperties: false },
+)
+export type StateWrite = Static<typeof StateWrite>
+
+export const StateMerge = Type.Object(
+  {
+    value: Type.Unsafe<{ [name: string]: Json }>({
+      type: 'object',
+      description: 'Its fields replace or join those of the value; `null` is a value like any other.',
+    }),
+  },
+  { $id: 'StateMerge', additionalProperties: false },
+)
+export type StateMerge = Static<typeof StateMerge>
+
+export const StateIncrement = Type.Object(
+  { by: Type.Optional(Type.Number({ default: 1 })) },
+  { $id: 'StateIncrement', additionalProperties: false },
+)
+export type StateIncrement = Static<typeof StateIncrement>
+
+export const StateRestore = Type.Object(
+  { state: Type.Record(Type.String(), JsonValue) },
+  {
+    $id: 'StateRestore',
+    additionalProperties: false,
+    description: 'What the space holds afterwards, and nothing else.',
+  },
+)
+export type StateRestore = Static<typeof StateRestore>
+
+export const StateChanges = Type.Object(
+  {
+    epoch: Epoch,
+    revision: Revision,
+    commits: Type.Array(Type.Ref('StateCommit')),
+    reset: Type.Boolean({
+      description:
+        '`true`: the position that was asked for is not in the retained history. Take a snapshot and go on from its revision.',
+    }),
+  },
+  { $id: 'StateChanges', additionalProperties: false },
+)
+export interface StateChanges {
+  epoch: string
+  revision: number
+  commits: Commit[]
+  reset: boolean
+}
