@@ -67,7 +67,11 @@ function unknownField(params: Record<string, unknown> | undefined): string {
   return typeof name === 'string' ? `: '${name.slice(0, 64)}'` : ''
 }
 
-function sendProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  // JavaScript can throw anything; a handler that fails on it would answer with Fastify's own error instead.
+  const error = (
+    thrown instanceof Object ? thrown : new Error('a value was thrown that is no error', { cause: thrown })
+  ) as FastifyError
   const problem = toProblem(error, request)
   if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed')
   if (problem.status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')

@@ -16,6 +16,8 @@ export type Action =
   | 'users:read'
   | 'users:write'
   | 'sessions:administer'
+  | 'docs:read'
+  | 'dashboard:read'
 
 /** What it wants to do it to. */
 export interface Resource {

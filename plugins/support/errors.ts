@@ -40,3 +40,15 @@ export const UnauthenticatedError = createError(
 )
 export const ForbiddenError = createError('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
 export const NotFoundError = createError('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
+
+// --- health -----------------------------------------------------------------------------------
+export const ClosingError = createError(
+  'STATEFUL_CLOSING',
+  'The process is closing and takes no new work. Another instance, or a retry after the restart, will serve it.',
+  503,
+)
+export const OverloadedError = createError(
+  'STATEFUL_OVERLOADED',
+  'The process is overloaded and takes no new work for a moment.',
+  503,
+)

@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs'
+import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
+
+/** What the document says about the whole API; every route adds itself by its schema. */
+export interface DocumentOptions {
+  /** Default `fastify-stateful`. */
+  title?: string
+  /** Of the API. Default: the package's version. */
+  version?: string
+  /** Default: the origin that served the document. */
+  servers?: { url: string; description?: string }[]
+  /** The session cookie's name. Default `sessionId`. */
+  cookieName?: string
+}
+
+export const tags = [
+  { name: 'auth', description: 'Log in and out, and the profile of who is logged in.' },
+  { name: 'sessions', description: 'The sessions of the logged-in user: list them and end them.' },
+  { name: 'users', description: 'Accounts, read through the cache.' },
+  { name: 'state', description: 'Application state: a log of revisions, of which every instance holds a replica.' },
+  { name: 'cache', description: 'Entries of the multi-level cache, and their invalidation.' },
+  { name: 'sync', description: 'Live synchronisation over WebSocket (see `/asyncapi.json`) and server-sent events.' },
+  { name: 'stats', description: 'Hit rates and counts of all services, as JSON and for Prometheus.' },
+  { name: 'health', description: 'For load balancers and orchestrators.' },
+  { name: 'documentation', description: 'The contract itself.' },
+]
+
+const description = `Sessions, application state, a multi-level cache and live synchronisation.
+
+Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem document
+(\`application/problem+json\`) with a stable \`code\` and the \`requestId\` that is in the log.
+Unknown fields in a body are refused, not ignored.`
+
+/** The version of this package, from its manifest: the same from the sources and from `dist/`. */
+export function packageVersion(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const manifest = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as {
+        name: string
+        version: string
+      }
+      if (manifest.name === 'fastify-stateful') return manifest.version
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
+  return '0.0.0'
+}
+
+/** Options of @fastify/swagger: components named by `$id`, `const` kept as OpenAPI 3.1 has it. */
+export function swaggerOptions(options: DocumentOptions = {}): FastifyDynamicSwaggerOptions {
+  return {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: options.title ?? 'fastify-stateful',
+        version: options.version ?? packageVersion(),
+        description,
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      servers: options.servers ?? [{ url: '/', description: 'The origin that served this document' }],
+      tags,
+      components: {
+        securitySchemes: {
+          session: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: options.cookieName ?? 'sessionId',
+            description: 'Set by `POST /login`; httpOnly, so a browser sends it by itself.',
+          },
+        },
+      },
+      security: [{ session: [] }],
+    },
+    convertConstToEnum: false,
+    refResolver: {
+      buildLocalReference: (json, _baseUri, _fragment, index) => (json.$id as string | undefined) ?? `def-${index}`,
+    },
+  } as FastifyDynamicSwaggerOptions
+}

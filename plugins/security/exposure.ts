@@ -1,0 +1,30 @@
+import type { onRequestAsyncHookHandler } from 'fastify'
+import { type Action, type Authorize, demand } from './authorize.ts'
+
+/** Who may open a page that is meant for those who run the application. */
+export interface ExposureOptions {
+  /**
+   * `'always'`: everybody. `'never'`: it is not registered at all, so it answers 404.
+   * `'development'`: everybody outside production; in production only whom `authorize` lets in.
+   * Default `'development'`.
+   */
+  expose?: 'always' | 'development' | 'never'
+  /** Who may open it in production. Default: the role `administrator`. */
+  authorize?: Authorize
+  /** Default: whether `NODE_ENV` is `production`. */
+  production?: boolean
+}
+
+/** Whether this process runs in production, unless an option says so. */
+export const inProduction = (option?: boolean): boolean => option ?? process.env['NODE_ENV'] === 'production'
+
+/**
+ * The guard of such a page, or nothing when everybody may open it. Add it to the encapsulated scope that holds
+ * the page: a hook of the scope covers every route in it, including static files that a plugin adds by itself
+ * (the swagger-ui of CVE-2026-133273 gives those no hooks of their own).
+ */
+export function exposureGuard(options: ExposureOptions, action: Action): onRequestAsyncHookHandler | undefined {
+  const { expose = 'development', authorize } = options
+  if (expose === 'always' || !inProduction(options.production)) return undefined
+  return async (request) => demand(authorize, request, action)
+}

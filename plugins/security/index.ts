@@ -1,0 +1,69 @@
+import { getHeapStatistics } from 'node:v8'
+import fastifyHelmet from '@fastify/helmet'
+import fastifyUnderPressure from '@fastify/under-pressure'
+import { defineService } from '../support/define.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { InvalidOptionError } from '../support/errors.ts'
+import { inProduction } from './exposure.ts'
+
+export type { Action, Authorize, AuthorizeOption, Resource } from './authorize.ts'
+export type { ExposureOptions } from './exposure.ts'
+
+export interface SecurityOptions {
+  /** Default: whether `NODE_ENV` is `production`. HSTS is sent only then: on plain HTTP it would lock a developer out. */
+  production?: boolean
+  pressure?: PressureOptions
+}
+
+/** Above one of these, new requests get 503 STATEFUL_OVERLOADED instead of waiting in a line that only grows. */
+export interface PressureOptions {
+  /** Mean event-loop delay of the last second. Default `'1s'`; 0 turns it off. */
+  maxEventLoopDelay?: Duration
+  /** Used heap, in bytes. Default 95 % of the limit that V8 runs with; 0 turns it off. */
+  maxHeapUsedBytes?: number
+  /** Resident memory, in bytes. Default 0: off. */
+  maxRssBytes?: number
+  /** What `Retry-After` tells, in whole seconds when sent. Default `'2s'`. */
+  retryAfter?: Duration
+}
+
+/** Used heap beyond this share of V8's limit means that it collects garbage more than it works. */
+const HEAP_SHARE = 0.95
+
+/** Security headers on every answer, and refusal of new work when the process is overloaded. */
+export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
+  const production = inProduction(options.production)
+  const pressure = pressureOptions(options.pressure)
+  await fastify.register(fastifyHelmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'self'"],
+        objectSrc: ["'none'"],
+        baseUri: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    strictTransportSecurity: production ? { maxAge: 365 * 24 * 60 * 60, includeSubDomains: true } : false,
+    xFrameOptions: { action: 'deny' },
+  })
+  await fastify.register(fastifyUnderPressure, pressure)
+})
+
+function pressureOptions(options: PressureOptions = {}) {
+  const maxHeapUsedBytes = options.maxHeapUsedBytes ?? Math.floor(getHeapStatistics().heap_size_limit * HEAP_SHARE)
+  const maxRssBytes = options.maxRssBytes ?? 0
+  for (const [name, value] of Object.entries({ maxHeapUsedBytes, maxRssBytes })) {
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new InvalidOptionError(`pressure.${name}`, 'must be a number of bytes, or 0 to turn it off.')
+    }
+  }
+  return {
+    maxEventLoopDelay: milliseconds(options.maxEventLoopDelay ?? '1s', 'pressure.maxEventLoopDelay'),
+    maxHeapUsedBytes,
+    maxRssBytes,
+    retryAfter: Math.max(1, Math.ceil(milliseconds(options.retryAfter ?? '2s', 'pressure.retryAfter') / 1000)),
+  }
+}
+
+export default security

@@ -1,0 +1,90 @@
+import type {} from '@fastify/under-pressure'
+import { Live, Ready } from '../../openapi/schemas/health.ts'
+import { Problem } from '../../openapi/schemas/problem.ts'
+import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { useProblems } from '../../plugins/problems/index.ts'
+import type {} from '../../plugins/storage/index.ts'
+import { type Clock, systemClock } from '../../plugins/support/clock.ts'
+import { defineRoutes } from '../../plugins/support/define.ts'
+import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
+import { ClosingError, OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
+import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+
+export interface HealthRoutesOptions {
+  /** How long the storage may take to answer. Default `'1s'`. */
+  timeout?: Duration
+  /** Default: the system's. */
+  clock?: Clock
+}
+
+/**
+ * `GET /health/live` and `GET /health/ready`, public. Liveness says only that the process answers: an
+ * orchestrator restarts what is not live, and a restart mends neither a storage that is away nor an overload.
+ */
+export const healthRoutes = defineRoutes<HealthRoutesOptions>(
+  'health',
+  async (fastify, options) => {
+    const timeout = milliseconds(options.timeout ?? '1s', 'timeout')
+    const clock = options.clock ?? systemClock
+    useSchemas(fastify, Problem, Live, Ready)
+    useStrictValidation(fastify)
+    useProblems(fastify)
+
+    let closing = false
+    // Before the sockets are drained: a load balancer stops sending while those in flight are still served.
+    fastify.addHook('preClose', async () => {
+      closing = true
+    })
+
+    // Overload is no reason to restart (live) and is told by this route itself (ready).
+    const config = { pressureHandler: () => undefined }
+
+    fastify.get(
+      '/health/live',
+      {
+        config,
+        schema: {
+          operationId: 'getLiveness',
+          tags: ['health'],
+          summary: 'Whether the process answers',
+          security: [],
+          response: { 200: reference(Live), ...problems() },
+        },
+      },
+      async (): Promise<Live> => ({ status: 'ok' }),
+    )
+
+    fastify.get(
+      '/health/ready',
+      {
+        config,
+        schema: {
+          operationId: 'getReadiness',
+          tags: ['health'],
+          summary: 'Whether the process can serve requests',
+          description:
+            'Answers 503 while the storage does not answer in time, while the process is overloaded, and from the moment it closes.',
+          security: [],
+          response: { 200: reference(Ready), ...problems() },
+        },
+      },
+      async (_request, reply): Promise<Ready> => {
+        reply.header('cache-control', 'no-store')
+        if (closing) throw new ClosingError()
+        if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
+        await withinDeadline(fastify.storage.ping(), timeout, clock)
+        return { status: 'ok', storage: fastify.storage.kind }
+      },
+    )
+  },
+  { decorators: { fastify: ['storage'] } },
+)
+
+function withinDeadline<T>(promise: Promise<T>, timeout: number, clock: Clock): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(timeout, () => reject(new StorageUnavailableError(`no answer within ${timeout} ms`)))
+    promise.then(resolve, reject).finally(() => timer.cancel())
+  })
+}
+
+export default healthRoutes
