@@ -1,0 +1,34 @@
+/** `npm run bench -- <suite>`: installs the peers where they are missing, checks the types, runs the suite. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+installPeers()
+run('npx', ['--no-install', 'tsc', '-p', 'bench'])
+run(process.execPath, ['--expose-gc', '--import', './scripts/typescript.mjs', 'bench/run.ts', ...process.argv.slice(2)])
+
+function installPeers() {
+  const wanted = readFileSync(`${root}/bench/package-lock.json`, 'utf8')
+  const marker = `${root}/bench/node_modules/.installed-package-lock.json`
+  if (read(marker) === wanted) return
+  run('npm', ['ci', '--prefix', 'bench', '--no-audit', '--no-fund'])
+  writeFileSync(marker, wanted)
+}
+
+function read(file) {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** Its standard output goes to stderr except for the suite's: `--json` must be the last and may be the only line. */
+function run(command, args) {
+  const stdout = args.includes('bench/run.ts') ? 'inherit' : 2
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['inherit', stdout, 'inherit'] })
+  if (error) throw error
+  if (status !== 0) process.exit(status ?? 1)
+}
