@@ -42,13 +42,133 @@ export const ForbiddenError = createError('STATEFUL_FORBIDDEN', "Your role does 
 export const NotFoundError = createError('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
 
 // --- health -----------------------------------------------------------------------------------
-export const ClosingError = createError(
-  'STATEFUL_CLOSING',
-  'The process is closing and takes no new work. Another instance, or a retry after the restart, will serve it.',
-  503,
-)
 export const OverloadedError = createError(
   'STATEFUL_OVERLOADED',
   'The process is overloaded and takes no new work for a moment.',
   503,
 )
+
+// --- cache ------------------------------------------------------------------------------------
+export const InvalidCacheKeyError = createError(
+  'STATEFUL_INVALID_CACHE_KEY',
+  "The cache %s %s. Use a non-empty, well-formed string of at most 512 bytes of UTF-8; for namespaces 1 to 64 of 'a-z A-Z 0-9 _ . -'.",
+  400,
+)
+export const InvalidCacheValueError = createError('STATEFUL_INVALID_CACHE_VALUE', 'The value for the cache %s.', 400)
+export const TooManyNamespacesError = createError(
+  'STATEFUL_TOO_MANY_NAMESPACES',
+  'There are already %s cache namespaces, the bound that `maxNamespaces` sets.',
+  400,
+)
+/** The store did not confirm an invalidation or a write: other instances may still serve what was there before. */
+export const CacheStoreError = createError(
+  'STATEFUL_CACHE_STORE_UNAVAILABLE',
+  'The cache store did not confirm the %s: what was cached before may still be served elsewhere. Try again.',
+  503,
+)
+export const CacheLoadTimeoutError = createError(
+  'STATEFUL_CACHE_LOAD_TIMEOUT',
+  "The loader of a cache entry in namespace '%s' took longer than %s ms.",
+  504,
+)
+export const CacheClosedError = createError('STATEFUL_CACHE_CLOSED', 'The cache is closed.', 503)
+export const UnknownWriterError = createError(
+  'STATEFUL_UNKNOWN_WRITER',
+  "No write-behind handler is called '%s'. Register it with cache.writeBehind(name, handler) first.",
+  500,
+)
+export const WriteBehindFullError = createError(
+  'STATEFUL_WRITE_BEHIND_FULL',
+  "The write-behind journal of '%s' holds %s entries, its bound; its handler does not keep up.",
+  503,
+)
+
+// --- sync -------------------------------------------------------------------------------------
+export const ForeignOriginError = createError(
+  'STATEFUL_FOREIGN_ORIGIN',
+  "This origin may not open a live connection. Add it to 'allowedOrigins'.",
+  403,
+)
+export const UpgradeRequiredError = createError(
+  'STATEFUL_UPGRADE_REQUIRED',
+  'This is a WebSocket. Connect with ws:// or wss://, or use GET /sync/events.',
+  426,
+)
+export const InvalidMessageError = createError('STATEFUL_INVALID_MESSAGE', 'The message was not understood: %s.', 400)
+export const NotSubscribedError = createError(
+  'STATEFUL_NOT_SUBSCRIBED',
+  'There is no such subscription. Send a subscribe first.',
+  409,
+)
+export const TooManyMessagesError = createError(
+  'STATEFUL_TOO_MANY_MESSAGES',
+  'Too many messages at once. Wait for the answers to earlier ones.',
+  429,
+)
+export const TooManySubscriptionsError = createError(
+  'STATEFUL_TOO_MANY_SUBSCRIPTIONS',
+  'A connection may have %s subscriptions.',
+  429,
+)
+export const TooManyConnectionsError = createError(
+  'STATEFUL_TOO_MANY_CONNECTIONS',
+  'There are too many live connections. Come back later.',
+  429,
+)
+
+// --- state ------------------------------------------------------------------------------------
+export const InvalidStateKeyError = createError('STATEFUL_STATE_INVALID_KEY', 'The key is refused: it %s.', 400)
+export const InvalidStateValueError = createError(
+  'STATEFUL_STATE_INVALID_VALUE',
+  "The value of '%s' is no JSON: it %s.",
+  400,
+)
+export const InvalidStateOpError = createError('STATEFUL_STATE_INVALID_OPERATION', 'The commit is refused: %s.', 400)
+export const InvalidSpaceError = createError(
+  'STATEFUL_STATE_INVALID_SPACE',
+  "'%s' is no name of a space. Use 1 to 64 letters, digits, '_', '.' and '-', the first a letter or digit.",
+  400,
+)
+export const TooManySpacesError = createError(
+  'STATEFUL_STATE_TOO_MANY_SPACES',
+  'There are %s open spaces already and no more may be opened.',
+  409,
+)
+export const StateLimitError = createError('STATEFUL_STATE_LIMIT', '%s', 413)
+export const StateSchemaError = createError(
+  'STATEFUL_STATE_SCHEMA',
+  "The result for key '%s' does not fit the schema of '%s': %s.",
+  422,
+)
+/** A middleware did not call `next()`. */
+export const StateRefusedError = createError('STATEFUL_STATE_REFUSED', "The write of key '%s' was refused.", 422)
+/** A guard did not hold: somebody else changed the key in between. Nothing was written. */
+export const StateConflictError = createError('STATEFUL_STATE_CONFLICT', "Key '%s' is at revision %s, not %s.", 409)
+export const StatePreconditionError = createError(
+  'STATEFUL_STATE_PRECONDITION_FAILED',
+  "Key '%s' is at revision %s, not at the one that If-Match names.",
+  412,
+)
+/** The deadline passed before the write was sent to the store: it will never be applied. */
+export const StateTimeoutError = createError(
+  'STATEFUL_STATE_TIMEOUT',
+  "The write to space '%s' was not done within %s ms and will not be done any more.",
+  503,
+)
+/** The deadline passed after the write was sent to the store: it may have been applied, or may still be. */
+export const StateOutcomeUnknownError = createError(
+  'STATEFUL_STATE_OUTCOME_UNKNOWN',
+  "The store did not confirm the write to space '%s' within %s ms. Read before you repeat it, or repeat it with the same clientId and seq.",
+  503,
+)
+export const StateOverloadedError = createError(
+  'STATEFUL_STATE_OVERLOADED',
+  "Space '%s' has %s writes waiting and takes no more for a moment.",
+  503,
+)
+export const StateNotReadyError = createError(
+  'STATEFUL_STATE_NOT_READY',
+  "Space '%s' is not loaded yet. Await its `ready`.",
+  503,
+)
+export const StateClosedError = createError('STATEFUL_STATE_CLOSED', "Space '%s' is closed.", 503)

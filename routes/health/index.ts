@@ -7,7 +7,7 @@ import type {} from '../../plugins/storage/index.ts'
 import { type Clock, systemClock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
-import { ClosingError, OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
+import { OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 
 export interface HealthRoutesOptions {
@@ -29,12 +29,6 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
     useSchemas(fastify, Problem, Live, Ready)
     useStrictValidation(fastify)
     useProblems(fastify)
-
-    let closing = false
-    // Before the sockets are drained: a load balancer stops sending while those in flight are still served.
-    fastify.addHook('preClose', async () => {
-      closing = true
-    })
 
     // Overload is no reason to restart (live) and is told by this route itself (ready).
     const config = { pressureHandler: () => undefined }
@@ -63,14 +57,13 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
           tags: ['health'],
           summary: 'Whether the process can serve requests',
           description:
-            'Answers 503 while the storage does not answer in time, while the process is overloaded, and from the moment it closes.',
+            'Answers 503 while the storage does not answer in time and while the process is overloaded. A process that closes answers 503 to every request.',
           security: [],
           response: { 200: reference(Ready), ...problems() },
         },
       },
       async (_request, reply): Promise<Ready> => {
         reply.header('cache-control', 'no-store')
-        if (closing) throw new ClosingError()
         if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
         await withinDeadline(fastify.storage.ping(), timeout, clock)
         return { status: 'ok', storage: fastify.storage.kind }
