@@ -1,0 +1,1 @@
+export function totalsOf(report: string): { passed: number; failed: number; skipped: number; todo: number }
