@@ -172,3 +172,39 @@ export const StateNotReadyError = createError(
   503,
 )
 export const StateClosedError = createError('STATEFUL_STATE_CLOSED', "Space '%s' is closed.", 503)
+
+// --- session ----------------------------------------------------------------------------------
+/** The session was ended while this request was at work; nothing that the request changed in it is kept. */
+export const SessionRevokedError = createError(
+  'STATEFUL_SESSION_REVOKED',
+  'The session was ended meanwhile. Log in again.',
+  401,
+)
+export const SessionConflictError = createError(
+  'STATEFUL_SESSION_CONFLICT',
+  'The session was changed by other requests at the same time, again and again. Try once more.',
+  409,
+)
+export const TooManySessionsError = createError(
+  'STATEFUL_TOO_MANY_SESSIONS',
+  'The user has as many sessions as are allowed. End one of them first.',
+  409,
+)
+export const FreshLoginRequiredError = createError(
+  'STATEFUL_FRESH_LOGIN_REQUIRED',
+  'This needs a recent login. Log in again with POST /login.',
+  401,
+)
+
+// --- accounts ---------------------------------------------------------------------------------
+export const InvalidCredentialsError = createError(
+  'STATEFUL_INVALID_CREDENTIALS',
+  'The username or the password is wrong.',
+  401,
+)
+export const UsernameTakenError = createError('STATEFUL_USERNAME_TAKEN', 'There is an account of that name.', 409)
+export const TooManyAttemptsError = createError(
+  'STATEFUL_TOO_MANY_ATTEMPTS',
+  'Too many failed logins. Wait as long as Retry-After says, then try again.',
+  429,
+)

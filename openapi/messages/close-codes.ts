@@ -1,0 +1,15 @@
+/** Why the server ends a WebSocket. Part of the contract: clients decide by it whether to come back. */
+export const closeCodes = {
+  1001: 'The server is closing or an administrator disconnected the node: reconnect with back-off.',
+  1003: 'A binary frame: only JSON text is understood.',
+  1007: 'A frame that is not JSON, or not UTF-8.',
+  1008: 'Too many refused or too many queued messages.',
+  1009: 'A message above the payload limit.',
+  1011: 'An unexpected failure; reconnect with back-off.',
+  1013: 'The client was too slow for too long, or the server is overloaded: reconnect later and resume.',
+  4401: 'The session ended: log in before you reconnect.',
+  4406: 'No common protocol version.',
+  4408: 'Nothing was heard from the client for two heartbeat intervals.',
+} as const
+
+export type CloseCode = keyof typeof closeCodes

@@ -1,0 +1,154 @@
+/** What the server sends over `GET /sync` and `GET /sync/events`. One JSON text frame a message. */
+import { type Static, Type } from '@sinclair/typebox'
+import { Epoch, JsonValue, Op, Revision } from '../schemas/state.ts'
+import { closed, Position, SpaceName, topic } from './common.ts'
+
+export const Hello = Type.Object(
+  {
+    type: Type.Literal('hello'),
+    protocol: Type.Integer({ description: 'The version that is spoken from here on.' }),
+    node: Type.String({ description: 'The name of this connection in the node registry.' }),
+    clientId: Type.String({ description: 'How the writes of this client are marked in the changes of others.' }),
+    heartbeat: Type.Integer({ description: 'Milliseconds between heartbeats; two of them in silence end it.' }),
+    maxPayload: Type.Integer({ description: 'Bytes of the largest message that the server accepts.' }),
+  },
+  { $id: 'Hello', ...closed, description: 'Answer to a hello.' },
+)
+export type Hello = Static<typeof Hello>
+
+export const FullSync = Type.Object(
+  {
+    type: Type.Literal('fullSync'),
+    space: SpaceName,
+    ...topic,
+    epoch: Epoch,
+    revision: Revision,
+    state: Type.Record(Type.String(), JsonValue, { description: 'Every key with its value at that revision.' }),
+  },
+  {
+    $id: 'FullSync',
+    ...closed,
+    description: 'Replaces whatever the client had of this topic; its position is then (epoch, revision).',
+  },
+)
+export type FullSync = Static<typeof FullSync>
+
+export const Change = Type.Object(
+  {
+    prev: Type.Integer({
+      minimum: 0,
+      description:
+        'The revision before, within this topic. Apply the change only if it is your position; drop it if `revision` is not above your position; else there is a gap: send a syncRequest.',
+    }),
+    revision: Type.Integer({ minimum: 0, description: 'Your position once it is applied.' }),
+    ops: Type.Array(Op, {
+      description:
+        'Applied together, in order. Empty: the position moves and nothing else. A conflated change spans several revisions and holds the latest value of each key that they touched.',
+    }),
+    clientId: Type.Optional(Type.String({ description: 'Who wrote it (see hello). Absent: the server.' })),
+    seq: Type.Optional(Type.Integer({ description: "The writer's own number of it." })),
+  },
+  { $id: 'Change', ...closed },
+)
+export type Change = Static<typeof Change>
+
+export const StateChange = Type.Object(
+  {
+    type: Type.Literal('stateChange'),
+    space: SpaceName,
+    ...topic,
+    epoch: Epoch,
+    since: Type.Optional({
+      ...Position,
+      description:
+        'Only in answers to `since`: the position that this continues from, possibly of an earlier epoch whose history was kept.',
+    }),
+    changes: Type.Array(Type.Ref('Change')),
+  },
+  {
+    $id: 'StateChange',
+    ...closed,
+    description:
+      "All changes of a moment, in order. A client that follows the whole space does not get its own writes back: their acks stand at their place in the order instead. (Exceptions: after a resume, and when a slow client is caught up, the range holds everybody's.)",
+  },
+)
+export type StateChange = Omit<Static<typeof StateChange>, 'changes'> & { changes: Change[] }
+
+export const Ack = Type.Object(
+  {
+    type: Type.Literal('ack'),
+    seq: Type.Optional(Type.Integer({ description: 'Absent for a stateChange without a number.' })),
+    space: SpaceName,
+    epoch: Epoch,
+    prev: Type.Integer({ minimum: 0, description: 'The revision before the write.' }),
+    revision: Type.Integer({ minimum: 0, description: 'The revision that the write became. It is durable.' }),
+    ops: Type.Optional(
+      Type.Array(Op, { description: 'What was committed, when that differs from what was sent under this `seq`.' }),
+    ),
+  },
+  {
+    $id: 'Ack',
+    ...closed,
+    description:
+      'The write is committed. For a client that follows the whole space it stands where its stateChange would: if `prev` is your position, apply `ops` (or what you sent) and move to `revision`; if `revision` is not above your position, the write is in your state already.',
+  },
+)
+export type Ack = Static<typeof Ack>
+
+export const Reject = Type.Object(
+  {
+    type: Type.Literal('reject'),
+    seq: Type.Optional(Type.Integer()),
+    code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
+    message: Type.String(),
+    outcome: Type.Union([Type.Literal('refused'), Type.Literal('unknown')], {
+      description:
+        'refused: nothing was written. unknown: it may have been; sending it again with the same client id and `seq` is safe.',
+    }),
+  },
+  { $id: 'Reject', ...closed, description: 'The write was not acknowledged.' },
+)
+export type Reject = Static<typeof Reject>
+
+export const ErrorMessage = Type.Object(
+  {
+    type: Type.Literal('error'),
+    code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
+    message: Type.String(),
+    request: Type.Optional(Type.String({ description: 'The `type` of the message that was refused, if it had one.' })),
+  },
+  { $id: 'ErrorMessage', ...closed, description: 'A message was not understood or not allowed; nothing was done.' },
+)
+export type ErrorMessage = Static<typeof ErrorMessage>
+
+export const Heartbeat = Type.Object(
+  { type: Type.Literal('heartbeat') },
+  { $id: 'Heartbeat', ...closed, description: 'Says that the server lives: each interval, and as an answer.' },
+)
+export type Heartbeat = Static<typeof Heartbeat>
+
+export const Revoked = Type.Object(
+  {
+    type: Type.Literal('revoked'),
+    reason: Type.String({ description: 'For people and logs.' }),
+  },
+  {
+    $id: 'Revoked',
+    ...closed,
+    description: 'The session ended. The client must forget what it holds; the close code 4401 follows.',
+  },
+)
+export type Revoked = Static<typeof Revoked>
+
+/** Every message that a server may send, by its `type`. */
+export const serverMessages = {
+  hello: Hello,
+  fullSync: FullSync,
+  stateChange: StateChange,
+  ack: Ack,
+  reject: Reject,
+  error: ErrorMessage,
+  heartbeat: Heartbeat,
+  revoked: Revoked,
+}
+export type ServerMessage = Hello | FullSync | StateChange | Ack | Reject | ErrorMessage | Heartbeat | Revoked

@@ -1,0 +1,58 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+const Count = (description: string) => Type.Integer({ minimum: 0, description })
+
+export const SyncNode = Type.Object(
+  {
+    id: Type.String({ description: 'Name of the connection; new with each one.' }),
+    clientId: Type.String({ description: 'How its writes are marked in changes; stays the same across reconnects.' }),
+    transport: Type.Union([Type.Literal('websocket'), Type.Literal('event-stream')]),
+    connectedAt: Type.String({ format: 'date-time' }),
+    lastSeen: Type.String({ format: 'date-time', description: 'When anything was last heard from it.' }),
+    spaces: Type.Array(Type.String(), { description: 'The spaces that it follows.' }),
+    subscriptions: Count('How many topics it follows.'),
+    userId: Type.Optional(Type.String()),
+    address: Type.String({ description: 'The address that it connects from.' }),
+    lag: Count('Revisions that it is behind, in the topic where that is most.'),
+    buffered: Count('Bytes that its socket has not taken yet.'),
+  },
+  { $id: 'SyncNode', additionalProperties: false, description: 'A live connection of this instance.' },
+)
+export type SyncNode = Static<typeof SyncNode>
+
+export const SyncNodes = Type.Object(
+  { nodes: Type.Array(Type.Ref('SyncNode')) },
+  { $id: 'SyncNodes', additionalProperties: false },
+)
+export interface SyncNodes {
+  nodes: SyncNode[]
+}
+
+export const SyncStats = Type.Object(
+  {
+    connections: Count('Live connections now.'),
+    spaces: Count('Spaces with followers now.'),
+    topics: Count('Topics with followers now.'),
+    subscriptions: Count('Subscriptions now.'),
+    lagging: Count('Subscriptions whose socket is full now.'),
+    accepted: Count('Connections accepted.'),
+    refused: Count('Connections refused: foreign origin, limits, closing.'),
+    dropped: Count('Connections ended by the server because they were silent or too slow for too long.'),
+    messages: Count('Messages received.'),
+    invalidMessages: Count('Messages received that were refused.'),
+    writes: Count('Writes received.'),
+    acks: Count('Writes acknowledged.'),
+    rejects: Count('Writes rejected.'),
+    fullSyncs: Count('Full syncs sent.'),
+    resumes: Count('Subscriptions that were continued from their position instead.'),
+    conflations: Count('Times that a slow connection was caught up by one conflated range.'),
+    changes: Count('Changes sent, counted once a recipient.'),
+    frames: Count('Frames sent.'),
+    bytes: Count('Bytes sent, without transport headers.'),
+    closes: Type.Record(Type.String(), Count('Connections ended with this code.'), {
+      description: 'By close code; 0 counts those outside the documented ranges.',
+    }),
+  },
+  { $id: 'SyncStats', additionalProperties: false },
+)
+export type SyncStats = Static<typeof SyncStats>

@@ -1,0 +1,17 @@
+import type { Commit, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
+
+/** What sync needs of a state space; plugins/state has it, and so can any other ordered log. */
+export interface SyncSpace {
+  readonly name: string
+  readonly ready: Promise<void>
+  /** Synchronous, and consistent at one revision. */
+  snapshot(): StateSnapshot
+  /** Called synchronously and in the order of revisions, right after `snapshot()` shows the commit. */
+  onCommit(listener: (commit: Commit) => void): () => void
+  /** The replica was replaced as a whole: whoever follows it needs a full sync. */
+  onReset(listener: (reason: string) => void): () => void
+  /** `undefined`: that position is not in the retained log. */
+  history(since: Position): Promise<Commit[] | undefined>
+  /** Idempotent by `(clientId, seq)`; resolves when the commit is durable and applied here. */
+  commit(ops: Op[], options: { clientId: string; seq: number; context?: unknown }): Promise<Commit>
+}
