@@ -1,0 +1,90 @@
+import { CacheStats } from '../../openapi/schemas/cache.ts'
+import { SessionStats } from '../../openapi/schemas/session.ts'
+import { StateStats } from '../../openapi/schemas/state.ts'
+import { SyncStats } from '../../openapi/schemas/sync.ts'
+import type {} from '../storage/index.ts'
+import { type Clock, systemClock } from '../support/clock.ts'
+import { defineService } from '../support/define.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { InvalidOptionError } from '../support/errors.ts'
+import { type ServiceSection, type Source, StatsEngine } from './stats.ts'
+import { RedisBoard } from './stores/redis.ts'
+import { singleBoard } from './stores/single.ts'
+
+export type { CollectOptions } from './stats.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The statistics of all services that are registered. */
+    stats: StatsEngine
+  }
+}
+
+export interface StatsOptions {
+  /**
+   * How often the other instances are told this one's numbers (Redis only), and over how long the event loop's
+   * are measured. Default `'5s'`, at least `'100ms'`. Numbers that are not renewed for three times as long are
+   * forgotten.
+   */
+  interval?: Duration
+  /** Default: the system's. */
+  clock?: Clock
+}
+
+/** The decorators that services make, where they are part of the statistics. */
+const SERVICES: readonly ServiceSection[] = ['cache', 'sessions', 'state', 'sync']
+const SHORTEST_INTERVAL = 100
+/** Intervals after which an instance that is not heard of is taken for gone: two may get lost. */
+const LIFETIME = 3
+
+/** Statistics of whichever services there are, of this process, and of all instances together. */
+export const stats = defineService<StatsOptions>(
+  'stats',
+  async (fastify, options) => {
+    const interval = milliseconds(options.interval ?? '5s', 'interval')
+    if (interval < SHORTEST_INTERVAL) throw new InvalidOptionError('interval', "must be at least '100ms'.")
+    const log = fastify.log.child({ plugin: 'stats' })
+    const { storage } = fastify
+
+    const engine = new StatsEngine({
+      instanceId: storage.instanceId,
+      board: storage.kind === 'redis' ? new RedisBoard(storage, interval * LIFETIME) : singleBoard,
+      clock: options.clock ?? systemClock,
+      interval,
+      // Looked up when asked: services may be registered after this one, or not at all.
+      sources: () =>
+        new Map(
+          SERVICES.flatMap((service) =>
+            fastify.hasDecorator(service) ? [[service, fastify.getDecorator<Source>(service)] as const] : [],
+          ),
+        ),
+      schemas: {
+        roots: { cache: 'CacheStats', sessions: 'SessionStats', state: 'StateStats', sync: 'SyncStats' },
+        all: [CacheStats, SessionStats, StateStats, SyncStats],
+      },
+      onError: (error, message) => log.warn({ err: error }, message),
+    })
+    fastify.decorate('stats', engine)
+
+    fastify.addHook('onRequest', async (request, reply) => {
+      // A WebSocket's response lives as long as the socket, and sync counts those.
+      if (request.headers.upgrade !== undefined) return
+      engine.meter.started()
+      // onResponse does not run for a client that went away.
+      reply.raw.once('close', () => engine.meter.ended(reply.raw.writableFinished))
+    })
+    fastify.addHook('onResponse', async (request, reply) => {
+      engine.meter.answered({
+        method: request.method,
+        route: request.routeOptions.url ?? '(none)',
+        status: reply.statusCode,
+        duration: reply.elapsedTime,
+      })
+    })
+    fastify.addHook('onReady', () => engine.start())
+    fastify.addHook('onClose', () => engine.close())
+  },
+  { decorators: { fastify: ['storage'] } },
+)
+
+export default stats

@@ -1,0 +1,156 @@
+import type { TSchema } from '@sinclair/typebox'
+import { Registry } from 'prom-client'
+import type { InstanceStats, Stats as Report } from '../../openapi/schemas/stats.ts'
+import type { Clock, Timer } from '../support/clock.ts'
+import type { Section } from './catalogue.ts'
+import { Exposition, processMetrics } from './exposition.ts'
+import { merge } from './merge.ts'
+import { ProcessMeter } from './process-meter.ts'
+import type { Board } from './stores/board.ts'
+
+export type ServiceSection = Exclude<Section, 'process'>
+
+/** What a service must have to be part of the statistics. */
+export interface Source {
+  stats(): object | Promise<object>
+  resetStats?(): unknown
+}
+
+export interface StatsEngineOptions {
+  instanceId: string
+  board: Board
+  clock: Clock
+  /** How often the event-loop window turns and the board is renewed, in milliseconds. */
+  interval: number
+  /** The services that there are now. */
+  sources: () => ReadonlyMap<ServiceSection, Source>
+  /** The sections' schemas by section, and all that they refer to. */
+  schemas: { roots: Readonly<Record<ServiceSection, string>>; all: readonly TSchema[] }
+  /** Told what went wrong in the background. */
+  onError: (error: unknown, message: string) => void
+}
+
+export interface CollectOptions {
+  /** `'instance'` (default): this one. `'cluster'`: all that share the storage, summed, and each by itself. */
+  scope?: 'instance' | 'cluster'
+}
+
+/** Collects what the services tell; keeps no number of its own but those of the process. */
+export class StatsEngine {
+  readonly meter: ProcessMeter
+  readonly #registry = new Registry()
+  readonly #options: StatsEngineOptions
+  readonly #exposition: Exposition
+  #timer: Timer | undefined
+  #publishing: Promise<void> | undefined
+
+  constructor(options: StatsEngineOptions) {
+    this.#options = options
+    this.#exposition = new Exposition(options.schemas.all)
+    this.meter = new ProcessMeter(this.#registry)
+  }
+
+  async start(): Promise<void> {
+    this.#timer = this.#options.clock.every(this.#options.interval, () => {
+      this.meter.rotate()
+      // One at a time: a slow storage must not pile them up.
+      this.#publishing ??= this.#publish().finally(() => {
+        this.#publishing = undefined
+      })
+    })
+    await this.#publish()
+  }
+
+  /**
+   * A service whose numbers cannot be had now (its storage is away) is named in `unavailable`: the rest is wanted
+   * most just then.
+   *
+   * @throws STATEFUL_STORAGE_UNAVAILABLE in the scope `cluster`, when the other instances' numbers cannot be had
+   */
+  async collect(options: CollectOptions = {}): Promise<Report> {
+    const own = await this.#instance()
+    if (options.scope !== 'cluster') return { scope: 'instance', ...own }
+    const instances = [own, ...(await this.#options.board.others())]
+    return { scope: 'cluster', at: own.at, ...combine(instances), instances }
+  }
+
+  /** Sets the counters of this instance's services and of its process back to 0. */
+  reset(): void {
+    for (const source of this.#options.sources().values()) source.resetStats?.()
+    this.meter.reset()
+  }
+
+  /** The same numbers of this instance for Prometheus, which asks each instance by itself. */
+  async metrics(): Promise<string> {
+    const own = await this.#instance()
+    const { roots } = this.#options.schemas
+    const sections = [...this.#options.sources().keys()].flatMap((section) => {
+      const numbers = own[section]
+      return numbers ? [{ section, numbers, root: roots[section] }] : []
+    })
+    const texts = [
+      await this.#exposition.services(sections),
+      await processMetrics(own.process),
+      await this.#registry.metrics(),
+    ]
+    return texts
+      .map((text) => text.trimEnd())
+      .join('\n\n')
+      .concat('\n')
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  async close(): Promise<void> {
+    this.#timer?.cancel()
+    this.meter.close()
+    await this.#publishing
+    // When the storage is away, the entry ends by its lifetime.
+    await this.#options.board.withdraw().catch(() => {})
+  }
+
+  async #instance(): Promise<InstanceStats> {
+    const { instanceId, clock, sources } = this.#options
+    const sections: Partial<Record<ServiceSection, object>> = {}
+    const unavailable: ServiceSection[] = []
+    const asked = [...sources()].map(async ([section, source]) => {
+      try {
+        sections[section] = await source.stats()
+      } catch (error) {
+        unavailable.push(section)
+        this.#options.onError(error, `the statistics of ${section} cannot be had`)
+      }
+    })
+    await Promise.all(asked)
+    return {
+      instance: instanceId,
+      at: new Date(clock.now()).toISOString(),
+      unavailable,
+      ...sections,
+      process: await this.meter.collect(),
+    } as InstanceStats
+  }
+
+  async #publish(): Promise<void> {
+    try {
+      await this.#options.board.publish(await this.#instance())
+    } catch (error) {
+      this.#options.onError(error, 'the other instances cannot be told the statistics')
+    }
+  }
+}
+
+const SECTIONS: readonly Section[] = ['cache', 'sessions', 'state', 'sync', 'process']
+
+/** The sections of several instances as one. */
+function combine(instances: readonly InstanceStats[]) {
+  const sections: Partial<Record<Section, object>> = {}
+  for (const section of SECTIONS) {
+    const parts = instances.flatMap((instance) => instance[section] ?? [])
+    if (parts.length > 0) sections[section] = merge<object>(section, parts)
+  }
+  const unavailable = new Set(instances.flatMap((instance) => instance.unavailable))
+  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'at'>
+}

@@ -1,0 +1,100 @@
+import { Type } from '@sinclair/typebox'
+import { CacheStats } from '../../openapi/schemas/cache.ts'
+import { Problem } from '../../openapi/schemas/problem.ts'
+import { ProcessStats } from '../../openapi/schemas/process-stats.ts'
+import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { SessionStats } from '../../openapi/schemas/session.ts'
+import { StateStats } from '../../openapi/schemas/state.ts'
+import { InstanceStats, Stats } from '../../openapi/schemas/stats.ts'
+import { SyncStats } from '../../openapi/schemas/sync.ts'
+import { useProblems } from '../../plugins/problems/index.ts'
+import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import type {} from '../../plugins/stats/index.ts'
+import { defineRoutes } from '../../plugins/support/define.ts'
+import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+
+const StatsQuery = Type.Object(
+  {
+    scope: Type.Optional(
+      Type.Union([Type.Literal('instance'), Type.Literal('cluster')], {
+        default: 'instance',
+        description: 'The instance that answers, or all that share its storage: their sum, and each by itself.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** `GET /stats`, `POST /stats/reset` and `GET /metrics`: for administrators, unless `authorize` says otherwise. */
+export const statsRoutes = defineRoutes<AuthorizeOption>(
+  'stats',
+  async (fastify, options) => {
+    useSchemas(fastify, Problem, CacheStats, SessionStats, StateStats, SyncStats, ProcessStats, InstanceStats, Stats)
+    useStrictValidation(fastify)
+    useProblems(fastify)
+
+    fastify.get(
+      '/stats',
+      {
+        preValidation: (request) => demand(options.authorize, request, 'stats:read'),
+        schema: {
+          operationId: 'getStats',
+          tags: ['stats'],
+          summary: 'Hit rates and counts of all services',
+          querystring: StatsQuery,
+          response: { 200: reference(Stats), ...problems(400, 401, 403) },
+        },
+      },
+      async (request, reply) => {
+        reply.header('cache-control', 'no-store')
+        return fastify.stats.collect(request.query)
+      },
+    )
+
+    fastify.post(
+      '/stats/reset',
+      {
+        preValidation: (request) => demand(options.authorize, request, 'stats:reset'),
+        schema: {
+          operationId: 'resetStats',
+          tags: ['stats'],
+          summary: 'Set the counters of this instance back to 0',
+          description: 'What is there now (sessions, entries, connections) stays as it is, and so do other instances.',
+          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(401, 403) },
+        },
+      },
+      async (_request, reply) => {
+        fastify.stats.reset()
+        return reply.code(204).send(null)
+      },
+    )
+
+    fastify.get(
+      '/metrics',
+      {
+        preValidation: (request) => demand(options.authorize, request, 'stats:read'),
+        schema: {
+          operationId: 'getMetrics',
+          tags: ['stats'],
+          summary: 'The same numbers of this instance for Prometheus',
+          description:
+            'A scraper has no session: let it in by the `authorize` option, for example by a bearer token of its own.',
+          response: {
+            200: {
+              description: 'Text exposition format, version 0.0.4.',
+              content: { 'text/plain': { schema: Type.String() } },
+            },
+            ...problems(401, 403),
+          },
+        },
+      },
+      async (_request, reply) => {
+        reply.header('cache-control', 'no-store').type(fastify.stats.contentType)
+        return fastify.stats.metrics()
+      },
+    )
+  },
+  { decorators: { fastify: ['stats'] } },
+)
+
+export default statsRoutes
