@@ -182,8 +182,8 @@ t.test('it renews its numbers each interval, one at a time, and withdraws them a
 t.test('the event loop is told per interval', async (t) => {
   const { engine } = create(t)
   const samples = () => new Promise((resolve) => setTimeout(resolve, 50))
-  await samples()
   engine.meter.rotate()
+  await samples()
   const until = Date.now() + 60
   while (Date.now() < until);
   await samples()
