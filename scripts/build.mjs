@@ -39,10 +39,22 @@ async function build() {
     }
     await buildDashboard(join(aside, 'dist', 'dashboard'))
     writeFileSync(join(aside, 'dist', stamp), digest)
-    if (existsSync(dist)) renameSync(dist, join(aside, 'previous'))
-    renameSync(join(aside, 'dist'), dist)
+    moveIntoPlace(aside)
   } finally {
     rmSync(aside, { recursive: true, force: true })
+  }
+}
+
+function moveIntoPlace(aside) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      if (existsSync(dist)) renameSync(dist, join(aside, `previous-${attempt}`))
+      renameSync(join(aside, 'dist'), dist)
+      return
+    } catch (error) {
+      // Another build moved between the two steps.
+      if (attempt === 10) throw error
+    }
   }
 }
 

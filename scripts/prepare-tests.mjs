@@ -28,8 +28,9 @@ for (const { name, isHere, ways } of needs) {
   const usable = ways.filter((way) => way.applies())
   if (usable.some((way) => install(name, way.command) && isHere())) continue
   missing++
-  const commands = (usable.length > 0 ? usable : ways).map(({ command }) => `  ${command}`)
-  process.stderr.write(`The tests need a ${name}. Install it, for example by\n${commands.join('\n')}\n`)
+  const [apt, homebrew] = ways
+  const { command } = process.platform === 'darwin' ? homebrew : apt
+  process.stderr.write(`The tests need a ${name}. Install it, for example by\n  ${command}\n`)
 }
 process.exitCode = missing > 0 ? 1 : 0
 

@@ -1,0 +1,82 @@
+/** Builds a small copy of the house, so that sources can be changed. */
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { temporaryFolder } from '../fixtures/storages.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const execute = promisify(execFile)
+
+const sources = {
+  'index.ts': "export { answer } from './plugins/a/index.ts'\n",
+  'plugins/a/index.ts': 'export const answer: number = 42\n',
+  'plugins/a/stores/set.lua': 'return 1\n',
+  'plugins/a/README.md': '# A\n',
+  'openapi/openapi.json': '{}\n',
+  'dashboard/build.mjs': `import { writeFile } from 'node:fs/promises'
+export const buildDashboard = (outdir) => writeFile(outdir + '/index.html', 'the page')\n`,
+}
+
+async function house(t: Test): Promise<{ folder: string; build: () => Promise<unknown> }> {
+  const folder = await temporaryFolder(t)
+  for (const file of ['package.json', 'package-lock.json', 'tsconfig.json', 'scripts']) {
+    await cp(join(root, file), join(folder, file), { recursive: true })
+  }
+  for (const [file, text] of Object.entries(sources)) {
+    await mkdir(dirname(join(folder, file)), { recursive: true })
+    await writeFile(join(folder, file), text)
+  }
+  await mkdir(join(folder, 'node_modules'))
+  for (const name of ['typescript', '@types', 'undici-types']) {
+    await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name))
+  }
+  return { folder, build: () => execute(process.execPath, [join(folder, 'scripts', 'build.mjs')]) }
+}
+
+t.test('compiles, copies what the code reads at run time and builds the dashboard', async (t) => {
+  const { folder, build } = await house(t)
+  await build()
+  const { answer } = await import(join(folder, 'dist', 'index.js'))
+  t.equal(answer, 42)
+  t.match(await readFile(join(folder, 'dist/plugins/a/index.d.ts'), 'utf8'), /answer: number/)
+  t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 1\n')
+  t.equal(await readFile(join(folder, 'dist/openapi/openapi.json'), 'utf8'), '{}\n')
+  t.equal(await readFile(join(folder, 'dist/dashboard/index.html'), 'utf8'), 'the page')
+  await t.rejects(stat(join(folder, 'dist/plugins/a/README.md')))
+})
+
+t.test('does nothing when nothing has changed, and everything when something has', async (t) => {
+  const { folder, build } = await house(t)
+  await build()
+  const before = await stat(join(folder, 'dist'))
+  await build()
+  t.equal((await stat(join(folder, 'dist'))).ino, before.ino, 'the same folder')
+
+  await writeFile(join(folder, 'plugins/a/stores/set.lua'), 'return 2\n')
+  await build()
+  t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 2\n')
+
+  await writeFile(join(folder, 'index.ts'), 'export const answer = 43\n')
+  await rm(join(folder, 'plugins'), { recursive: true })
+  await build()
+  await t.rejects(stat(join(folder, 'dist/plugins')), 'what has no source is gone')
+})
+
+t.test('a build that fails leaves the last good one', async (t) => {
+  const { folder, build } = await house(t)
+  await build()
+  await writeFile(join(folder, 'index.ts'), 'export const = 43\n')
+  await t.rejects(build())
+  t.match(await readFile(join(folder, 'dist/index.js'), 'utf8'), /answer/)
+  await t.rejects(build(), 'and is tried again')
+})
+
+t.test('two builds at once do no harm', async (t) => {
+  const { folder, build } = await house(t)
+  await Promise.all([build(), build()])
+  t.match(await readFile(join(folder, 'dist/index.js'), 'utf8'), /answer/)
+  t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 1\n')
+})
