@@ -1,0 +1,72 @@
+/** Each example runs as a process of its own, on the built package that it imports by name. */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+execFileSync(process.execPath, ['scripts/build.mjs'], { cwd: root, stdio: ['ignore', 2, 'inherit'] })
+
+const tested = new Set<string>()
+
+/** Starts an example on a free port and resolves with its URL; at teardown it must end by itself when asked to. */
+async function start(t: Test, name: string, env: Record<string, string>): Promise<string> {
+  tested.add(name)
+  const child = spawn(process.execPath, [`examples/${name}`], {
+    cwd: root,
+    env: { ...process.env, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(async () => {
+    const exited = child.exitCode === null ? once(child, 'exit') : undefined
+    child.kill('SIGTERM')
+    await exited
+    if (child.exitCode !== 0) throw new Error(`${name} did not end cleanly on SIGTERM: ${child.exitCode}`)
+  })
+  for await (const line of createInterface(child.stdout)) {
+    const [, url] = /Server listening at (http:\/\/127\.0\.0\.1:\d+)/.exec(line) ?? []
+    if (!url) continue
+    child.stdout.resume()
+    return url
+  }
+  throw new Error(`${name} ended before it listened`)
+}
+
+t.test('minimal.js counts the visits of one visitor and of all', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const url = await start(t, 'minimal.js', { STORAGE: await storageUrl(t, kind) })
+    const first = await fetch(url)
+    const cookie = (first.headers.get('set-cookie') ?? '').split(';')[0] ?? ''
+    const { greeting, ...counts } = await first.json()
+    t.same(counts, { yours: 1, all: 1 })
+    t.same(await (await fetch(url, { headers: { cookie } })).json(), { greeting, yours: 2, all: 2 })
+    t.same(await (await fetch(url)).json(), { greeting, yours: 1, all: 3 })
+  }),
+)
+
+t.test('single-plugins.js caches until the guarded route invalidates by pattern', async (t) => {
+  const url = await start(t, 'single-plugins.js', { ADMIN_TOKEN: 'opens' })
+  const product = async (id: number) => (await fetch(`${url}/products/${id}`)).json()
+  t.same(await product(1), { id: '1', name: 'Product 1', queries: 1 })
+  t.same(await product(1), { id: '1', name: 'Product 1', queries: 1 })
+  t.same(await product(2), { id: '2', name: 'Product 2', queries: 2 })
+
+  const invalidate = (headers: Record<string, string>) =>
+    fetch(`${url}/internal/cache/invalidate`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ patterns: ['product:*'] }),
+    })
+  t.equal((await invalidate({})).status, 401)
+  t.same(await product(1), { id: '1', name: 'Product 1', queries: 2 }, 'a refused request changes nothing')
+  t.ok((await invalidate({ authorization: 'Bearer opens' })).ok)
+  t.same(await product(1), { id: '1', name: 'Product 1', queries: 3 })
+})
+
+t.test('every example is tested', async (t) => {
+  const examples = (await readdir(`${root}/examples`)).filter((file) => file.endsWith('.js'))
+  t.same([...tested].sort(), examples.sort())
+})
