@@ -179,3 +179,37 @@ export interface StateChanges {
   commits: Commit[]
   reset: boolean
 }
+
+export const StateStats = Type.Object(
+  {
+    spaces: Type.Integer({ minimum: 0, description: 'Open spaces.' }),
+    keys: Type.Integer({ minimum: 0, description: 'Keys of all open spaces.' }),
+    bytes: Type.Integer({ minimum: 0, description: 'Bytes of all keys and values as JSON.' }),
+    waiting: Type.Integer({ minimum: 0, description: 'Writes without an outcome yet.' }),
+    retained: Type.Integer({ minimum: 0, description: 'Commits that are kept in memory for those who come back.' }),
+    commits: Type.Integer({ minimum: 0, description: 'Commits made by this instance.' }),
+    batches: Type.Integer({
+      minimum: 0,
+      description: 'Rounds in which they went to the store; several commits share one.',
+    }),
+    conflicts: Type.Integer({
+      minimum: 0,
+      description: 'Rounds that were repeated because another instance was faster.',
+    }),
+    refused: Type.Integer({
+      minimum: 0,
+      description: 'Writes refused by a middleware, a schema, a limit, a guard or the store.',
+    }),
+    timeouts: Type.Integer({ minimum: 0, description: 'Writes given up before they reached the store.' }),
+    unknown: Type.Integer({ minimum: 0, description: 'Writes that the store did not confirm in time.' }),
+    storeErrors: Type.Integer({ minimum: 0, description: 'Calls of the store that failed.' }),
+    catchUps: Type.Integer({ minimum: 0, description: 'Times the log was read for what other instances wrote.' }),
+    resyncs: Type.Integer({ minimum: 0, description: 'Times a replica was replaced as a whole.' }),
+    epochChanges: Type.Integer({
+      minimum: 0,
+      description: 'New epochs because the store may have lost the end of a log.',
+    }),
+  },
+  { $id: 'StateStats', additionalProperties: false },
+)
+export type StateStats = Static<typeof StateStats>

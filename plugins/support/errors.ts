@@ -31,6 +31,12 @@ export const StorageUnavailableError = createError(
   'The storage did not answer (%s). Check that it runs and is reachable, then try again.',
   503,
 )
+/** Nothing was written. Reading and deleting still work. */
+export const StorageFullError = createError(
+  'STATEFUL_STORAGE_FULL',
+  'The storage is full (%s). Free some space or raise its limit; deleting still works.',
+  507,
+)
 
 // --- HTTP -------------------------------------------------------------------------------------
 export const UnauthenticatedError = createError(

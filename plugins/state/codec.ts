@@ -1,0 +1,65 @@
+import type { Json, Op } from '../../openapi/schemas/state.ts'
+import { freeze } from './json.ts'
+import type { Entry, LogRecord, WrittenEntry } from './log.ts'
+
+/** How entries and records stand in a store: text, readable with the store's own tools. */
+
+interface StoredRecord {
+  /** Epoch, time, operations, transaction, client and sequence, clears. */
+  e: string
+  a: number
+  o: Op[]
+  t: string
+  c?: string
+  s?: number
+  x?: 1
+}
+
+/** `<revision> <expiry or -> <value as JSON>` */
+export function encodeEntry(entry: WrittenEntry): string {
+  return `${entry.revision} ${entry.expiresAt ?? '-'} ${entry.json}`
+}
+
+export function decodeEntry(key: string, text: string): Entry {
+  const first = text.indexOf(' ')
+  const second = text.indexOf(' ', first + 1)
+  const expiry = text.slice(first + 1, second)
+  const json = text.slice(second + 1)
+  return {
+    value: freeze(JSON.parse(json) as Json),
+    revision: Number(text.slice(0, first)),
+    ...(expiry === '-' ? {} : { expiresAt: Number(expiry) }),
+    bytes: sizeOf(key, json),
+  }
+}
+
+export function sizeOf(key: string, json: string): number {
+  return Buffer.byteLength(key) + Buffer.byteLength(json)
+}
+
+export function encodeRecord({ commit, tx, clear }: LogRecord): string {
+  const stored: StoredRecord = { e: commit.epoch, a: commit.at, o: commit.ops, t: tx }
+  if (commit.clientId !== undefined) stored.c = commit.clientId
+  if (commit.seq !== undefined) stored.s = commit.seq
+  if (clear) stored.x = 1
+  return JSON.stringify(stored)
+}
+
+export function decodeRecord(space: string, revision: number, text: string): LogRecord {
+  const stored = JSON.parse(text) as StoredRecord
+  for (const op of stored.o) if (op.value !== undefined) freeze(op.value)
+  return {
+    commit: {
+      space,
+      epoch: stored.e,
+      prev: revision - 1,
+      revision,
+      ops: stored.o,
+      ...(stored.c === undefined ? {} : { clientId: stored.c }),
+      ...(stored.s === undefined ? {} : { seq: stored.s }),
+      at: stored.a,
+    },
+    tx: stored.t,
+    ...(stored.x ? { clear: true } : {}),
+  }
+}

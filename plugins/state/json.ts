@@ -1,0 +1,65 @@
+import type { Json } from '../../openapi/schemas/state.ts'
+import { InvalidStateKeyError, InvalidStateValueError } from '../support/errors.ts'
+import { setField } from './reducer.ts'
+
+/** Bytes of a key in UTF-8. Also fits LMDB's key size with the space's name before it. */
+export const MAX_KEY_BYTES = 512
+/** Deeper values overflow recursive readers, JSON.stringify among them. */
+const MAX_DEPTH = 64
+
+// biome-ignore-start lint/suspicious/noControlCharactersInRegex: finding them is the point
+const CONTROL = /[\u0000-\u001f\u007f]/
+// biome-ignore-end lint/suspicious/noControlCharactersInRegex: as above
+/** With the `u` flag a surrogate matches only when its other half is missing. */
+const LONE_SURROGATE = /\p{Surrogate}/u
+
+/** @throws STATEFUL_STATE_INVALID_KEY */
+export function checkKey(key: unknown): asserts key is string {
+  if (typeof key !== 'string') throw new InvalidStateKeyError('must be a string')
+  if (key.length === 0) throw new InvalidStateKeyError('must not be empty')
+  if (key.length > MAX_KEY_BYTES || Buffer.byteLength(key) > MAX_KEY_BYTES) {
+    throw new InvalidStateKeyError(`is longer than ${MAX_KEY_BYTES} bytes`)
+  }
+  // LMDB and the line protocols of logs treat them specially; a lone surrogate has no UTF-8 form.
+  if (CONTROL.test(key) || LONE_SURROGATE.test(key)) {
+    throw new InvalidStateKeyError('holds control characters or half a surrogate pair')
+  }
+}
+
+/**
+ * A frozen copy: the replica hands out its values without copying, so nobody may change them afterwards.
+ * `undefined` fields are left out, as JSON does; what JSON would silently change (NaN, Date, Map, …) is refused.
+ *
+ * @throws STATEFUL_STATE_INVALID_VALUE
+ */
+export function frozenJson(value: unknown, key: string, depth = 0): Json {
+  if (value === null || typeof value === 'boolean') return value
+  if (typeof value === 'string') {
+    if (LONE_SURROGATE.test(value)) throw new InvalidStateValueError(key, 'holds half a surrogate pair')
+    return value
+  }
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new InvalidStateValueError(key, `holds ${value}`)
+    // JSON has no negative zero: replicas that read the log would differ from the writer.
+    return value === 0 ? 0 : value
+  }
+  if (typeof value !== 'object') throw new InvalidStateValueError(key, `holds a ${typeof value}`)
+  if (depth >= MAX_DEPTH) throw new InvalidStateValueError(key, `is deeper than ${MAX_DEPTH} levels or circular`)
+  if (Array.isArray(value)) return Object.freeze(Array.from(value, (item) => frozenJson(item, key, depth + 1)))
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+    throw new InvalidStateValueError(key, `holds a ${value.constructor?.name ?? 'class instance'}`)
+  }
+  const copy: { [name: string]: Json } = {}
+  for (const [name, field] of Object.entries(value)) {
+    if (field !== undefined) setField(copy, name, frozenJson(field, key, depth + 1))
+  }
+  return Object.freeze(copy)
+}
+
+/** Freezes a value that is JSON already (parsed, or made by the reducer out of frozen parts). */
+export function freeze(value: Json): Json {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  for (const part of Object.values(value)) freeze(part)
+  return Object.freeze(value)
+}

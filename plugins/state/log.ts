@@ -1,0 +1,146 @@
+import type { Commit, Json, Position } from '../../openapi/schemas/state.ts'
+
+/** What a key holds. */
+export interface Entry {
+  readonly value: Json
+  /** The revision at which it last changed. */
+  readonly revision: number
+  /** Wall clock, milliseconds. */
+  readonly expiresAt?: number
+  /** Bytes of the key and of the value as JSON. */
+  readonly bytes: number
+}
+
+/** An entry on its way into a store, with its value serialised already. */
+export interface WrittenEntry extends Entry {
+  readonly json: string
+}
+
+/** A commit as the log keeps it. */
+export interface LogRecord {
+  readonly commit: Commit
+  /** Names the write attempt, so that a writer whose acknowledgement was lost finds out whether it was applied. */
+  readonly tx: string
+  /** It emptied the space. */
+  readonly clear?: boolean
+}
+
+/**
+ * Why an epoch began: the space was made; the process that owns it started; its content was replaced;
+ * or the server that keeps it is another one than before and may have lost the end of the log.
+ */
+export type EpochCause = 'created' | 'boot' | 'restore' | 'clear' | 'incarnation'
+
+export interface EpochStart {
+  readonly epoch: string
+  /** The first revision that can belong to it. */
+  readonly first: number
+  readonly cause: EpochCause
+  /** Of the replacement that began it. */
+  readonly tx?: string
+}
+
+/** Where a log stands. */
+export interface LogHead extends Position {
+  /** Oldest first; the last one is the present epoch. Bounded, so very old ones are missing. */
+  readonly epochs: readonly EpochStart[]
+  /** The lowest revision whose record is retained; `revision + 1` when none is. */
+  readonly floor: number
+}
+
+/** A whole space at one revision. */
+export interface LogState extends LogHead {
+  readonly entries: Map<string, Entry>
+  /** Retained records, without gaps up to `revision`; stores may leave out older ones that `since` still finds. */
+  readonly records: LogRecord[]
+}
+
+export interface LogTail extends LogHead {
+  readonly records: LogRecord[]
+}
+
+export type CommitOutcome = 'committed' | 'conflict'
+
+/** What one script or transaction writes: records of consecutive revisions and what the keys hold after the last. */
+export interface Batch {
+  readonly records: readonly LogRecord[]
+  /** `undefined` deletes the key. */
+  readonly writes: ReadonlyMap<string, WrittenEntry | undefined>
+}
+
+export interface Replacement {
+  readonly cause: 'restore' | 'clear'
+  readonly tx: string
+  /** Every entry's revision is `base.revision + 1`. */
+  readonly entries: ReadonlyMap<string, WrittenEntry>
+}
+
+/** What an acknowledged write has survived. See docs/state.md for what each may lose. */
+export type Durability = 'memory' | 'flushed' | 'primary' | `replicas(${number})` | 'fsync'
+
+/**
+ * The log of one space, and what the keys hold at its head. The one interface between the engine and a store;
+ * test/suites/state-log.ts is its contract.
+ *
+ * A store compares positions and writes; it never looks into values. Any method may reject with
+ * STATEFUL_STORAGE_UNAVAILABLE, after which the outcome of a write is unknown until the log is read again;
+ * STATEFUL_STORAGE_FULL says that nothing was written.
+ */
+export interface StateLog {
+  readonly durability: Durability
+  /** Whether other processes write to it as well. */
+  readonly shared: boolean
+  /** Reads everything at one revision; makes the space when it is not there. */
+  load(): Promise<LogState>
+  /**
+   * Appends the batch if the log still stands at `base`, and resolves when that is durable.
+   * All of it is written or nothing.
+   */
+  commit(base: Position, batch: Batch): Promise<CommitOutcome>
+  /** Replaces the content and starts a new epoch at `base.revision + 1`, with an empty history. */
+  replace(base: Position, replacement: Replacement): Promise<CommitOutcome>
+  /** The records after a position; `undefined` when it is not in the retained history. */
+  since(position: Position): Promise<LogTail | undefined>
+  /**
+   * Calls `hint` when the log may stand elsewhere than at the position it tells. A hint may be missing, late or
+   * repeated; the log itself is the truth. The returned function ends it.
+   */
+  watch(hint: (head: Position) => void): Promise<() => Promise<void>>
+  close(): Promise<void>
+}
+
+/** The serialised form is for the store; keeping it as well would double the memory. */
+export function withoutJson({ value, revision, expiresAt, bytes }: WrittenEntry): Entry {
+  return expiresAt === undefined ? { value, revision, bytes } : { value, revision, expiresAt, bytes }
+}
+
+/** Epochs that a log remembers: a position in an older one gets everything anew, which is never wrong. */
+export const REMEMBERED_EPOCHS = 32
+
+/** Whoever continues a history adds its epoch here. */
+export function withEpoch(epochs: readonly EpochStart[], start: EpochStart): EpochStart[] {
+  return [...epochs.slice(-(REMEMBERED_EPOCHS - 1)), start]
+}
+
+/** The number that the next epoch begins with. */
+export function nextCounter(epoch: string): number {
+  return Number.parseInt(epoch, 10) + 1
+}
+
+/** How much history a log keeps for those who come back. */
+export interface Retention {
+  /** Commits. */
+  readonly commits: number
+}
+
+/**
+ * Whether the records after `position` continue exactly what its holder has: it holds no revision that the epoch
+ * did not have in this history (KIP-101's rule), and none after it has been trimmed.
+ */
+export function continues(head: LogHead, position: Position): boolean {
+  const index = head.epochs.findIndex(({ epoch }) => epoch === position.epoch)
+  if (index < 0) return false
+  const next = head.epochs[index + 1]
+  const last = next ? next.first - 1 : head.revision
+  return position.revision <= last && position.revision + 1 >= head.floor
+}

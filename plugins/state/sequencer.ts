@@ -1,0 +1,466 @@
+import type { Commit, Op } from '../../openapi/schemas/state.ts'
+import type { Clock, Timer } from '../support/clock.ts'
+import {
+  InvalidStateOpError,
+  StateClosedError,
+  StateConflictError,
+  StateLimitError,
+  StateOutcomeUnknownError,
+  StateOverloadedError,
+  StateTimeoutError,
+} from '../support/errors.ts'
+import type { Definitions } from './definitions.ts'
+import type { StateLimits } from './limits.ts'
+import type { LogRecord, LogState, LogTail, StateLog } from './log.ts'
+import type { Middleware } from './middleware.ts'
+import { type KeyChange, type Replica, type Results, reduceCommit } from './replica.ts'
+import { Staging } from './staging.ts'
+import { type Committed, type ReplaceRequest, Write, type WriteRequest } from './write.ts'
+
+/** Commits that go into the log together; more wait for the next round, so that one round stays short. */
+const BATCH_COMMITS = 1_000
+const BATCH_BYTES = 4 * 1024 * 1024
+const FIRST_PAUSE = 25
+const LONGEST_PAUSE = 1_000
+
+export interface SequencerOptions {
+  space: string
+  log: StateLog
+  replica: Replica
+  definitions: Definitions
+  layers: readonly Middleware[]
+  limits: StateLimits
+  clock: Clock
+  /** Milliseconds from the call of a write to its outcome. */
+  timeout: number
+  /** Names this writer in transaction ids; unique among all that ever write to the log. */
+  writerId: string
+  /** Checks and freezes an operand that a middleware has put in. */
+  admit: (op: Op) => Op
+  /** Right after the replica applied a record; `context` of the write if it was made here. */
+  onApplied: (record: LogRecord, changes: KeyChange[], context: unknown) => void
+  /** Right after the replica was replaced as a whole. */
+  onReplaced: (changes: KeyChange[], previousEpoch: string, context: unknown) => void
+  onError: (error: unknown, what: string) => void
+}
+
+export interface SequencerCounts {
+  commits: number
+  batches: number
+  conflicts: number
+  refused: number
+  timeouts: number
+  unknown: number
+  storeErrors: number
+  catchUps: number
+  resyncs: number
+}
+
+interface Staged {
+  write: Write
+  record: LogRecord
+  results: Results
+}
+
+/**
+ * Everything that moves one space, one thing at a time: it takes writes in the order of their calls, computes them
+ * on top of each other, commits them together, and follows what other instances commit. Only it changes the
+ * replica, so a record is applied exactly when it continues what is there.
+ */
+export class Sequencer {
+  readonly counts: SequencerCounts = {
+    commits: 0,
+    batches: 0,
+    conflicts: 0,
+    refused: 0,
+    timeouts: 0,
+    unknown: 0,
+    storeErrors: 0,
+    catchUps: 0,
+    resyncs: 0,
+  }
+  readonly #options: SequencerOptions
+  #queue: Write[] = []
+  readonly #open = new Set<Write>()
+  #fresh: { resolve(): void; reject(error: unknown): void }[] = []
+  #running: Promise<void> | undefined
+  #stale = false
+  #closed = false
+  #wake: (() => void) | undefined
+  #deadlines: Timer | undefined
+  #failures = 0
+  #transactions = 0
+  /** Counts looks at the log; a look that succeeded proves that the replica was at its head when it began. */
+  #round = 0
+  #provenRound = 0
+
+  constructor(options: SequencerOptions) {
+    this.#options = options
+  }
+
+  get waiting(): number {
+    return this.#open.size
+  }
+
+  /** @returns the commit, or `undefined` when there was nothing to do */
+  submit(request: WriteRequest | ReplaceRequest): Promise<Committed | undefined> {
+    const { space, limits, clock, timeout, writerId } = this.#options
+    if (this.#closed) return Promise.reject(new StateClosedError(space))
+    if (this.#open.size >= limits.waiting) return Promise.reject(new StateOverloadedError(space, this.#open.size))
+    const tx = `${writerId}.${(this.#transactions++).toString(36)}`
+    const write = new Write(request, tx, clock.monotonic() + timeout, this.#round)
+    this.#queue.push(write)
+    this.#open.add(write)
+    this.#deadlines ??= clock.after(timeout, () => this.#expire())
+    this.#start()
+    return write.promise
+  }
+
+  /** Someone says that the log may have moved. */
+  hint(): void {
+    if (this.#closed) return
+    this.#stale = true
+    this.#start()
+  }
+
+  /** Resolves when the replica holds everything that was acknowledged, by any instance, before the call. */
+  async freshen(): Promise<void> {
+    if (!this.#options.log.shared) return
+    if (this.#closed) throw new StateClosedError(this.#options.space)
+    await new Promise<void>((resolve, reject) => {
+      this.#fresh.push({ resolve, reject })
+      this.hint()
+    })
+  }
+
+  /** Takes no more writes and resolves when those that are under way have their outcome. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#wake?.()
+    await this.#running
+    this.#deadlines?.cancel()
+    for (const write of this.#open) this.#finish(write, new StateClosedError(this.#options.space))
+    for (const { reject } of this.#fresh.splice(0)) reject(new StateClosedError(this.#options.space))
+  }
+
+  #start(): void {
+    this.#wake?.()
+    this.#running ??= Promise.resolve()
+      // From the next microtask on, so that the writes of one tick go together.
+      .then(() => this.#run())
+      .catch((error) => this.#options.onError(error, 'the sequencer failed'))
+      .finally(() => {
+        this.#running = undefined
+        if ((this.#queue.length > 0 || this.#stale) && !this.#closed) this.#start()
+      })
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      if (this.#stale) {
+        await this.#catchUp()
+        continue
+      }
+      const staging = new Staging(this.#options.replica)
+      const batch = this.#stage(staging)
+      if (batch.length > 0) {
+        await this.#commit(batch, staging)
+        continue
+      }
+      if (this.#stale) continue
+      const head = this.#queue[0]
+      if (!head) return
+      if ('cause' in head.request) await this.#replace(head, head.request)
+      else if (head.pending) await Promise.race([head.pending, this.#woken()])
+    }
+  }
+
+  /** Takes as many writes from the queue as go together. */
+  #stage(staging: Staging): Staged[] {
+    const { space, layers, log } = this.#options
+    const batch: Staged[] = []
+    const clients = new Set<string>()
+    let bytes = 0
+    while (batch.length < BATCH_COMMITS && bytes < BATCH_BYTES) {
+      const write = this.#queue[0]
+      if (!write) break
+      if (write.settled) {
+        this.#queue.shift()
+        this.#open.delete(write)
+        continue
+      }
+      const { request } = write
+      if ('cause' in request || write.pending || (write.clientKey && clients.has(write.clientKey))) break
+      let staged: Staged | undefined
+      let verdict: { error?: unknown; commit?: Commit } = {}
+      try {
+        const known = this.#acknowledged(request)
+        if (known) verdict = { commit: known }
+        else {
+          if (!write.ops) write.prepare(space, layers, staging, this.#options.admit)
+          if (!write.ops) break
+          if (write.ops.length > 0) staged = this.#stageOne(write, request, write.ops, staging)
+        }
+      } catch (error) {
+        verdict = { error }
+      }
+      if (staged) {
+        this.#queue.shift()
+        staging.add(staged.results)
+        for (const entry of staged.results.values()) bytes += entry?.bytes ?? 0
+        if (write.clientKey) clients.add(write.clientKey)
+        batch.push(staged)
+        continue
+      }
+      // It ends without a commit. That verdict must rest on what is in the log, not on writes that may still fail,
+      // nor on a replica that is behind the call.
+      if (batch.length > 0) break
+      if (log.shared && this.#provenRound <= write.round && !verdict.commit) {
+        this.#stale = true
+        break
+      }
+      this.#queue.shift()
+      this.#finish(write, verdict.error, verdict.commit)
+    }
+    return batch
+  }
+
+  #stageOne(write: Write, request: WriteRequest, ops: Op[], staging: Staging): Staged {
+    const { space, replica, definitions, limits, clock } = this.#options
+    if (request.guards) staging.check(request.guards)
+    const at = clock.now()
+    const revision = staging.revision + 1
+    const results = reduceCommit((key) => staging.entry(key), ops, revision, at)
+    for (const [key, entry] of results) {
+      if (!entry) continue
+      if (entry.json.length > limits.valueBytes || entry.bytes - Buffer.byteLength(key) > limits.valueBytes) {
+        throw new StateLimitError(`The value of '${key}' would be larger than ${limits.valueBytes} bytes.`)
+      }
+      definitions.check(key, entry.value)
+    }
+    const { bytes, size } = staging.measure(results)
+    // Whoever is above a limit, for it was lowered, may still write what makes the space smaller.
+    if (size > limits.keys && size > staging.size) {
+      throw new StateLimitError(`Space '${space}' would hold more than ${limits.keys} keys.`)
+    }
+    if (bytes > limits.bytes && bytes > staging.bytes) {
+      throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
+    }
+    const { clientId, seq, clear } = request
+    const commit: Commit = {
+      space,
+      epoch: replica.epoch,
+      prev: staging.revision,
+      revision,
+      ops,
+      ...(clientId === undefined ? {} : { clientId }),
+      ...(seq === undefined ? {} : { seq }),
+      at,
+    }
+    return { write, record: { commit, tx: write.tx, ...(clear ? { clear } : {}) }, results }
+  }
+
+  #acknowledged({ clientId, seq }: WriteRequest): Commit | undefined {
+    if (clientId === undefined || seq === undefined) return undefined
+    const known = this.#options.replica.acknowledged(clientId, seq)
+    if (known === 'new') return undefined
+    if (known !== 'unknown') return known
+    throw new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
+  }
+
+  async #commit(batch: Staged[], staging: Staging): Promise<void> {
+    const { log, replica, onApplied } = this.#options
+    const round = ++this.#round
+    for (const { write } of batch) write.sent = true
+    const records = batch.map(({ record }) => record)
+    try {
+      const outcome = await log.commit(replica.position, { records, writes: staging.writes })
+      this.#failures = 0
+      if (outcome === 'conflict') {
+        this.counts.conflicts++
+        this.#queue.unshift(...batch.map(({ write }) => write))
+        this.#stale = true
+        return
+      }
+    } catch (error) {
+      await this.#failed(batch, error)
+      return
+    }
+    this.#provenRound = round
+    this.counts.batches++
+    for (const { write, record, results } of batch) {
+      const changes = replica.apply(record, results)
+      if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
+      this.counts.commits++
+      onApplied(record, changes, write.request.context)
+      this.#finish(write, undefined, record.commit)
+    }
+  }
+
+  async #failed(batch: Staged[], error: unknown): Promise<void> {
+    this.counts.storeErrors++
+    if (surelyNotWritten(error)) {
+      for (const { write } of batch) this.#finish(write, error)
+      // What waits may have been computed on top of what has just failed.
+      this.#invalidate()
+      return
+    }
+    this.#options.onError(error, 'a commit was not confirmed; asking the log')
+    this.#queue.unshift(...batch.map(({ write }) => write))
+    this.#stale = true
+    await this.#pause()
+  }
+
+  async #replace(write: Write, request: ReplaceRequest): Promise<void> {
+    const { log, replica } = this.#options
+    if (write.settled) {
+      this.#queue.shift()
+      return
+    }
+    write.sent = true
+    const base = replica.position
+    try {
+      const entries = request.entries(base.revision + 1)
+      const outcome = await log.replace(base, { cause: request.cause, tx: write.tx, entries })
+      if (outcome === 'conflict') this.counts.conflicts++
+      // Either way the log is elsewhere now; catching up finds the replacement by its transaction.
+      this.#stale = true
+    } catch (error) {
+      this.counts.storeErrors++
+      if (surelyNotWritten(error) || !isUnavailable(error)) {
+        this.#queue.shift()
+        this.#finish(write, error)
+        return
+      }
+      this.#stale = true
+      await this.#pause()
+    }
+  }
+
+  async #catchUp(): Promise<void> {
+    const { log, replica } = this.#options
+    this.#stale = false
+    const round = ++this.#round
+    const waiters = this.#fresh.splice(0)
+    try {
+      const tail = await log.since(replica.position)
+      this.counts.catchUps++
+      if (tail) this.#follow(tail)
+      else this.#load(await log.load())
+      this.#provenRound = round
+      this.#failures = 0
+      for (const { resolve } of waiters) resolve()
+    } catch (error) {
+      this.counts.storeErrors++
+      for (const { reject } of waiters) reject(error)
+      this.#options.onError(error, 'the log could not be read')
+      if (this.#queue.length === 0) return
+      this.#stale = true
+      await this.#pause()
+    }
+  }
+
+  #follow(tail: LogTail): void {
+    const { replica, onApplied } = this.#options
+    for (const record of tail.records) {
+      const changes = replica.apply(record)
+      if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
+      const own = this.#take(record.tx)
+      if (!own) this.#invalidate()
+      onApplied(record, changes, own?.request.context)
+      if (own) this.#finish(own, undefined, record.commit)
+    }
+    replica.follow({ ...tail, revision: replica.revision })
+  }
+
+  #load(state: LogState): void {
+    const { replica, onReplaced } = this.#options
+    const previousEpoch = replica.epoch
+    this.counts.resyncs++
+    const changes = replica.load(state)
+    const finished: [Write, Commit | undefined][] = []
+    for (const { tx, commit } of state.records) {
+      const own = this.#take(tx)
+      if (own) finished.push([own, commit])
+    }
+    for (const { tx } of state.epochs) {
+      const own = tx === undefined ? undefined : this.#take(tx)
+      if (own) finished.push([own, undefined])
+    }
+    this.#invalidate()
+    onReplaced(changes, previousEpoch, finished.at(-1)?.[0].request.context)
+    for (const [write, commit] of finished) this.#finish(write, undefined, commit)
+  }
+
+  /** The waiting write of this transaction, which turns out to have been committed. */
+  #take(tx: string): Write | undefined {
+    if (!tx.startsWith(this.#options.writerId)) return undefined
+    const index = this.#queue.findIndex((write) => write.tx === tx)
+    return index < 0 ? undefined : this.#queue.splice(index, 1)[0]
+  }
+
+  /** Computes what depends on the state anew: it has changed under what waits. */
+  #invalidate(): void {
+    for (const write of this.#queue) {
+      if (!write.ops && !write.pending) return
+      if (write.dependsOnView) write.restart(new StateConflictError('*', 'another', 'the expected one'))
+    }
+  }
+
+  #finish(write: Write, error?: unknown, commit?: Commit): void {
+    this.#open.delete(write)
+    if (error === undefined) write.resolve(commit && { commit, value: this.#valueOf(commit) })
+    else {
+      if (!write.settled) this.counts.refused++
+      write.reject(error)
+    }
+  }
+
+  #valueOf({ ops }: Commit) {
+    return this.#options.replica.get(ops[0]?.key ?? '')?.value
+  }
+
+  #expire(): void {
+    const { clock, space, timeout } = this.#options
+    this.#deadlines = undefined
+    const now = clock.monotonic()
+    for (const write of this.#open) {
+      if (write.deadline > now) {
+        this.#deadlines = clock.after(write.deadline - now, () => this.#expire())
+        break
+      }
+      this.#open.delete(write)
+      if (write.settled) continue
+      if (write.sent) this.counts.unknown++
+      else this.counts.timeouts++
+      write.reject(write.sent ? new StateOutcomeUnknownError(space, timeout) : new StateTimeoutError(space, timeout))
+    }
+    this.#wake?.()
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        this.#wake = undefined
+        resolve()
+      }
+    })
+  }
+
+  async #pause(): Promise<void> {
+    const ms = Math.min(FIRST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE)
+    await new Promise<void>((resolve) => this.#options.clock.after(ms, resolve))
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as { code?: string } | undefined)?.code
+}
+
+function surelyNotWritten(error: unknown): boolean {
+  return codeOf(error) === 'STATEFUL_STORAGE_FULL'
+}
+
+function isUnavailable(error: unknown): boolean {
+  return codeOf(error) === 'STATEFUL_STORAGE_UNAVAILABLE'
+}

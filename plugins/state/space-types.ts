@@ -1,0 +1,61 @@
+import type { Json } from '../../openapi/schemas/state.ts'
+import type { Clock } from '../support/clock.ts'
+import type { StateLimits } from './limits.ts'
+import type { Durability, EpochCause, StateLog } from './log.ts'
+import type { SequencerCounts } from './sequencer.ts'
+import type { Guard } from './staging.ts'
+
+/**
+ * Typed keys by declaration merging:
+ *
+ * ```ts
+ * declare module 'fastify-stateful' {
+ *   interface StateKeys { visitors: number }
+ * }
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: applications fill it
+export interface StateKeyTypes {}
+
+/** The type of a key's value: what was declared for it, else any JSON. */
+export type ValueOf<Key extends string> = Key extends keyof StateKeyTypes ? StateKeyTypes[Key] : Json
+
+export interface CommitOptions {
+  /** With `seq`: the commit has its effect once, however often it is sent while its record is retained. */
+  clientId?: string
+  seq?: number
+  context?: unknown
+  /** The commit is made only if these hold. */
+  guards?: readonly Guard[]
+}
+
+export type ResetReason = 'restore' | 'epoch' | 'resync'
+
+export interface SpaceStats extends SequencerCounts {
+  name: string
+  durability: Durability
+  epoch: string
+  revision: number
+  keys: number
+  bytes: number
+  /** Writes without an outcome yet. */
+  waiting: number
+  /** Commits that history answers from memory. */
+  retained: number
+  /** Epochs that began here because the end of the log may have been lost. */
+  epochChanges: number
+  lastEpochCause: EpochCause | undefined
+}
+
+export interface SpaceOptions {
+  name: string
+  log: StateLog
+  limits: StateLimits
+  clock: Clock
+  writerId: string
+  /** Milliseconds. */
+  writeTimeout: number
+  pollInterval: number
+  historyLimit: number
+  onError: (error: unknown, what: string) => void
+}

@@ -1,0 +1,494 @@
+import type { TSchema } from '@sinclair/typebox'
+import type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
+import type { Timer } from '../support/clock.ts'
+import { InvalidStateOpError, StateConflictError, StateLimitError, StateNotReadyError } from '../support/errors.ts'
+import { Definitions } from './definitions.ts'
+import { type StateChange, type StateEventMap, StateEvents, type StateListener } from './events.ts'
+import { Expiry } from './expiry.ts'
+import { checkKey, frozenJson } from './json.ts'
+import { continues, type Entry } from './log.ts'
+import type { Middleware } from './middleware.ts'
+import { setField } from './reducer.ts'
+import { type KeyChange, Replica } from './replica.ts'
+import { restorable } from './restorable.ts'
+import { Sequencer } from './sequencer.ts'
+import type { CommitOptions, ResetReason, SpaceOptions, SpaceStats, ValueOf } from './space-types.ts'
+import type { View } from './staging.ts'
+import { type Transaction, TransactionView } from './transaction.ts'
+import { type WatchEvent, type WatchOptions, watchCommits } from './watch.ts'
+import type { Committed } from './write.ts'
+
+/**
+ * The unit of order and transaction: one log, and this instance's replica of it. Reads are synchronous and come from
+ * the replica; writes resolve when they are durable and visible here.
+ *
+ * Values are frozen and shared: read them, pass them on, but make new ones instead of changing them.
+ */
+export class Space {
+  readonly name: string
+  /** Resolves when the replica is loaded; reads before that throw STATEFUL_STATE_NOT_READY, writes wait. */
+  readonly ready: Promise<void>
+  readonly #options: SpaceOptions
+  readonly #replica: Replica
+  readonly #definitions = new Definitions()
+  readonly #layers: Middleware[] = []
+  readonly #events: StateEvents
+  readonly #sequencer: Sequencer
+  readonly #expiry: Expiry
+  readonly #commitListeners = new Set<(commit: Commit) => void>()
+  readonly #resetListeners = new Set<(reason: ResetReason) => void>()
+  #loaded = false
+  #closing: Promise<void> | undefined
+  #epochChanges = 0
+  #poll: Timer | undefined
+  #unwatch: (() => Promise<void>) | undefined
+
+  constructor(options: SpaceOptions) {
+    this.#options = options
+    this.name = options.name
+    this.#replica = new Replica(options.historyLimit)
+    this.#events = new StateEvents((error) => options.onError(error, 'a state listener failed'))
+    this.#sequencer = new Sequencer({
+      space: options.name,
+      log: options.log,
+      replica: this.#replica,
+      definitions: this.#definitions,
+      layers: this.#layers,
+      limits: options.limits,
+      clock: options.clock,
+      timeout: options.writeTimeout,
+      writerId: options.writerId,
+      admit: (op) => this.#admit(op),
+      onApplied: (record, changes, context) => this.#applied(record.commit, changes, record.clear === true, context),
+      onReplaced: (changes, previousEpoch, context) => this.#replaced(changes, previousEpoch, context),
+      onError: options.onError,
+    })
+    this.#expiry = new Expiry(options.clock, options.log.shared ? options.pollInterval : 0, (key, revision) =>
+      this.#expire(key, revision),
+    )
+    this.ready = this.#open()
+    // Whoever uses the space awaits it or gets the error from the first operation.
+    this.ready.catch(() => {})
+  }
+
+  // --- reading ----------------------------------------------------------------------------------
+
+  get epoch(): string {
+    return this.#read().epoch
+  }
+
+  get revision(): number {
+    return this.#read().revision
+  }
+
+  /** Number of keys. */
+  get size(): number {
+    return this.#read().size
+  }
+
+  /** Bytes of all keys and values as JSON. */
+  get bytes(): number {
+    return this.#read().bytes
+  }
+
+  /** The value, frozen; `undefined` when the key is not there. */
+  get<Key extends string>(key: Key): ValueOf<Key> | undefined {
+    return this.#read().get(key)?.value as ValueOf<Key> | undefined
+  }
+
+  has(key: string): boolean {
+    return this.#read().get(key) !== undefined
+  }
+
+  /** The value with the revision at which the key last changed. */
+  entry(key: string): Entry | undefined {
+    return this.#read().get(key)
+  }
+
+  /** @param prefix only keys that start so */
+  keys(prefix = ''): string[] {
+    const keys = [...this.#read().keys()]
+    return prefix === '' ? keys : keys.filter((key) => key.startsWith(prefix))
+  }
+
+  values(): Json[] {
+    return Array.from(this.#read().entries(), ([, { value }]) => value)
+  }
+
+  entries(): [string, Json][] {
+    return Array.from(this.#read().entries(), ([key, { value }]) => [key, value])
+  }
+
+  /** Everything, at one revision. */
+  snapshot(): StateSnapshot {
+    const state: Record<string, Json> = {}
+    for (const [key, { value }] of this.#read().entries()) setField(state, key, value)
+    return { epoch: this.epoch, revision: this.revision, state }
+  }
+
+  /**
+   * Linearisable: sees every write that any instance had acknowledged before the call.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   */
+  async read<Key extends string>(key: Key): Promise<ValueOf<Key> | undefined> {
+    await this.freshen()
+    return this.get(key)
+  }
+
+  /** Brings the replica up to everything that was acknowledged before the call. */
+  async freshen(): Promise<void> {
+    await this.ready
+    await this.#sequencer.freshen()
+  }
+
+  // --- writing ----------------------------------------------------------------------------------
+
+  /** Adds a layer around every write of this space; the first one added is the outermost. */
+  use(layer: Middleware): this {
+    this.#layers.push(layer)
+    return this
+  }
+
+  /** From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema. */
+  define(pattern: string, schema: TSchema): this {
+    this.#definitions.define(pattern, schema)
+    return this
+  }
+
+  /**
+   * Writes of one space apply in the order of their calls.
+   * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA,
+   * STATEFUL_STATE_REFUSED, STATEFUL_STATE_TIMEOUT, STATEFUL_STATE_OUTCOME_UNKNOWN, STATEFUL_STATE_OVERLOADED
+   */
+  set<Key extends string>(key: Key, value: ValueOf<Key>, context?: unknown, ttl?: number): Promise<Commit> {
+    const op: Op = { op: 'set', key, value: value as Json }
+    return this.commit([ttl === undefined ? op : { ...op, ttl }], context === undefined ? {} : { context })
+  }
+
+  /**
+   * Computes the new value from the present one without ever losing a concurrent write, of this instance or another:
+   * `fn` runs again when somebody was faster. `undefined` leaves the key as it is.
+   * @returns what the key holds afterwards
+   */
+  async update<Key extends string>(
+    key: Key,
+    fn: (current: ValueOf<Key> | undefined) => ValueOf<Key> | undefined | Promise<ValueOf<Key> | undefined>,
+    context?: unknown,
+  ): Promise<ValueOf<Key> | undefined> {
+    checkKey(key)
+    const { result, committed } = await this.#transact((tx) => {
+      const current = tx.get(key) as ValueOf<Key> | undefined
+      const settle = (next: ValueOf<Key> | undefined) => {
+        if (next !== undefined) tx.set(key, next as Json)
+        return current
+      }
+      const next = fn(current)
+      return next instanceof Promise ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
+    }, context)
+    return (committed ? committed.value : result) as ValueOf<Key> | undefined
+  }
+
+  /**
+   * Sets the key only if it last changed at this revision; 0 means that it must not be there.
+   * @returns whether it was set
+   */
+  async compareAndSet<Key extends string>(
+    key: Key,
+    revision: number,
+    value: ValueOf<Key>,
+    context?: unknown,
+  ): Promise<boolean> {
+    try {
+      await this.commit([{ op: 'set', key, value: value as Json }], { guards: [{ key, revision }], context })
+      return true
+    } catch (error) {
+      if (error instanceof StateConflictError) return false
+      throw error
+    }
+  }
+
+  /** @returns the new number; an absent key counts from 0 */
+  increment(key: string, by = 1, context?: unknown): Promise<number> {
+    return this.#operate({ op: 'increment', key, value: by }, context) as Promise<number>
+  }
+
+  /** Adds one element to the end of a list. @returns the list */
+  append(key: string, value: Json, context?: unknown): Promise<readonly Json[]> {
+    return this.#operate({ op: 'append', key, value }, context) as Promise<readonly Json[]>
+  }
+
+  /** Replaces or adds fields of an object. @returns the object */
+  merge(key: string, value: { readonly [name: string]: Json }, context?: unknown): Promise<Json> {
+    return this.#operate({ op: 'merge', key, value }, context) as Promise<Json>
+  }
+
+  /** @returns whether the key was there */
+  async delete(key: string, context?: unknown): Promise<boolean> {
+    checkKey(key)
+    const committed = await this.#submit({
+      ops: (view) => (view.get(key) === undefined ? [] : [{ op: 'delete', key }]),
+      context,
+    })
+    return committed !== undefined
+  }
+
+  /** Deletes every key at once: as one commit, or as a new epoch when they are more than one commit holds. */
+  async clear(context?: unknown): Promise<void> {
+    const { opsPerCommit } = this.#options.limits
+    let tooMany = false
+    const ops = (view: View): Op[] => {
+      tooMany = view.size > opsPerCommit
+      return tooMany ? [] : Array.from(view.keys(), (key) => ({ op: 'delete', key }))
+    }
+    await this.#submit({ ops, clear: true, context })
+    if (tooMany) await this.#submit({ cause: 'clear', entries: () => new Map(), context })
+  }
+
+  /**
+   * One revision: all operations or none.
+   * @throws STATEFUL_STATE_CONFLICT when a guard does not hold, and what `set` throws
+   */
+  async commit(ops: readonly Op[], options: CommitOptions = {}): Promise<Commit> {
+    const { opsPerCommit } = this.#options.limits
+    if (ops.length === 0) throw new InvalidStateOpError('it has no operation')
+    if (ops.length > opsPerCommit) {
+      throw new StateLimitError(`A commit holds at most ${opsPerCommit} operations, not ${ops.length}.`)
+    }
+    if ((options.clientId === undefined) !== (options.seq === undefined)) {
+      throw new InvalidStateOpError('clientId and seq belong together')
+    }
+    const committed = await this.#submit({ ...options, ops: ops.map((op) => this.#admit(op)) })
+    return (committed as Committed).commit
+  }
+
+  /**
+   * Reads and writes several keys as one commit. `fn` sees its own writes; it runs again when something that it read
+   * has been changed by another writer, so it must have no effects of its own. It may be async.
+   * @returns what `fn` returned in the run that was committed
+   */
+  async transaction<Result>(fn: (tx: Transaction) => Result | Promise<Result>, context?: unknown): Promise<Result> {
+    const { result } = await this.#transact(fn, context)
+    return result
+  }
+
+  /**
+   * Replaces everything and starts a new epoch: whoever follows this space gets it whole again.
+   * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
+   */
+  async restore(snapshot: { state: Readonly<Record<string, unknown>> }, context?: unknown): Promise<Position> {
+    const entries = restorable(snapshot.state, this.#definitions, this.#options.limits)
+    await this.#submit({ cause: 'restore', entries, context })
+    return this.#replica.position
+  }
+
+  // --- following --------------------------------------------------------------------------------
+
+  on<Name extends keyof StateEventMap>(name: Name, listener: StateListener<StateEventMap[Name]>): () => void
+  on(name: `change:${string}` | `delete:${string}`, listener: StateListener<StateChange>): () => void
+  /** @returns a function that ends it */
+  on(name: string, listener: (event: never) => void): () => void {
+    return this.#events.on(name, listener)
+  }
+
+  /**
+   * Every change of a key, of all keys with a prefix (`'user:*'`) or of all (`'*'`), deletion included (`value` is
+   * `undefined` then), whoever made it.
+   * @returns a function that ends it
+   */
+  subscribe(pattern: string, listener: StateListener<StateChange>): () => void {
+    return this.#events.subscribe(pattern, listener)
+  }
+
+  /** Called in the order of revisions, in the tick in which the replica applied the commit. */
+  onCommit(listener: (commit: Commit) => void): () => void {
+    this.#commitListeners.add(listener)
+    return () => this.#commitListeners.delete(listener)
+  }
+
+  /** The replica was replaced as a whole: what was derived from it must be derived anew. */
+  onReset(listener: (reason: ResetReason) => void): () => void {
+    this.#resetListeners.add(listener)
+    return () => this.#resetListeners.delete(listener)
+  }
+
+  /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
+  async history(since: Position): Promise<Commit[] | undefined> {
+    await this.ready
+    const { position } = this.#replica
+    const known = this.#replica.since(since)
+    if (known) return known
+    const tail = await this.#options.log.since(since)
+    // Not further than the replica: who reads history goes on with onCommit from there.
+    if (!tail || !continues(tail, position)) return undefined
+    return tail.records.map(({ commit }) => commit).filter(({ revision }) => revision <= position.revision)
+  }
+
+  /** The commits that touch keys with this prefix, first those since a position and then as they are made. */
+  watch(prefix: string, options: WatchOptions = {}): AsyncIterableIterator<WatchEvent> {
+    return watchCommits(this, prefix, options)
+  }
+
+  // --- life -------------------------------------------------------------------------------------
+
+  describe(): SpaceStats {
+    const { log } = this.#options
+    const { epoch, revision, size: keys, bytes, retained, epochs } = this.#replica
+    return {
+      name: this.name,
+      durability: log.durability,
+      epoch,
+      revision,
+      keys,
+      bytes,
+      waiting: this.#sequencer.waiting,
+      retained,
+      epochChanges: this.#epochChanges,
+      lastEpochCause: epochs.at(-1)?.cause,
+      ...this.#sequencer.counts,
+    }
+  }
+
+  /** Whether somebody listens to it. */
+  get observed(): boolean {
+    return this.#commitListeners.size > 0 || this.#events.size > 0
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #open(): Promise<void> {
+    const { log, clock, pollInterval } = this.#options
+    // Listening first: what is committed while the content is read is found by the first catch-up.
+    if (log.shared) this.#unwatch = await log.watch((head) => this.#hinted(head))
+    const state = await log.load()
+    this.#replica.load(state)
+    this.#expiry.reset(this.#replica.entries())
+    this.#loaded = true
+    if (this.#closing) return
+    if (log.shared) {
+      this.#poll = clock.every(pollInterval, () => this.#sequencer.hint())
+      this.#sequencer.hint()
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#poll?.cancel()
+    this.#expiry.stop()
+    await this.ready.catch(() => {})
+    this.#poll?.cancel()
+    await this.#sequencer.close()
+    await this.#unwatch?.().catch((error) => this.#options.onError(error, 'a subscription could not be ended'))
+    this.#events.removeAll()
+    this.#commitListeners.clear()
+    this.#resetListeners.clear()
+    await this.#options.log.close()
+  }
+
+  #hinted(head: Position): void {
+    if (!this.#loaded) return
+    const { epoch, revision } = this.#replica
+    if (head.epoch !== epoch || head.revision > revision) this.#sequencer.hint()
+  }
+
+  #read(): Replica {
+    if (!this.#loaded) throw new StateNotReadyError(this.name)
+    return this.#replica
+  }
+
+  async #submit(request: Parameters<Sequencer['submit']>[0]): Promise<Committed | undefined> {
+    // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
+    if (!this.#loaded) await this.ready
+    return this.#sequencer.submit(request)
+  }
+
+  async #operate(op: Op, context: unknown): Promise<Json | undefined> {
+    return (await this.#submit({ ops: [this.#admit(op)], context }))?.value
+  }
+
+  async #transact<Result>(
+    fn: (tx: Transaction) => Result | Promise<Result>,
+    context: unknown,
+  ): Promise<{ result: Result; committed: Committed | undefined }> {
+    const { clock, writeTimeout, limits } = this.#options
+    const deadline = clock.monotonic() + writeTimeout
+    for (;;) {
+      let view: TransactionView | undefined
+      let outcome: Result | Promise<Result> | undefined
+      const committed = await this.#submit({
+        ops: (state) => {
+          view = new TransactionView(state, (op) => this.#admit(op), limits.opsPerCommit)
+          outcome = fn(view)
+          if (!(outcome instanceof Promise)) return view.close()
+          // What an async function writes is not known yet; it is committed below under guards.
+          outcome.catch(() => {})
+          return []
+        },
+        context,
+      })
+      if (!(outcome instanceof Promise)) return { result: outcome as Result, committed }
+      const tx = view as unknown as TransactionView
+      try {
+        const result = await outcome
+        const ops = tx.close()
+        if (ops.length === 0) return { result, committed: undefined }
+        return { result, committed: await this.#submit({ ops, guards: tx.guards(), context }) }
+      } catch (error) {
+        // Reads of an async function may come from different revisions: what it makes of those does not count.
+        const torn = tx.guards().some(({ key, revision }) => (this.#replica.get(key)?.revision ?? 0) !== revision)
+        if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+      }
+    }
+  }
+
+  #admit(op: Op): Op {
+    checkKey(op.key)
+    if (op.ttl !== undefined && (!Number.isSafeInteger(op.ttl) || op.ttl < 1)) {
+      throw new InvalidStateOpError(`the ttl of '${op.key}' is no positive number of milliseconds`)
+    }
+    if (op.op === 'delete' || (op.op === 'increment' && op.value === undefined)) return op
+    return { ...op, value: frozenJson(op.value, op.key) }
+  }
+
+  #applied(commit: Commit, changes: KeyChange[], clear: boolean, context: unknown): void {
+    const { epoch, revision } = commit
+    for (const listener of [...this.#commitListeners]) this.#call(() => listener(commit))
+    const origin = { epoch, revision, ...(context === undefined ? {} : { context }) }
+    for (const change of changes) {
+      this.#expiry.note(change.key, this.#replica.get(change.key))
+      this.#events.changed({ ...change, ...origin })
+    }
+    if (clear) this.#events.emit('clear', origin)
+  }
+
+  #replaced(changes: KeyChange[], previousEpoch: string, context: unknown): void {
+    const { epoch, revision, epochs } = this.#replica
+    const cause = epochs.at(-1)?.cause
+    const replaced = epoch !== previousEpoch && (cause === 'restore' || cause === 'clear')
+    if (cause === 'incarnation' && epoch !== previousEpoch) this.#epochChanges++
+    this.#expiry.reset(this.#replica.entries())
+    const reason = replaced ? 'restore' : epoch === previousEpoch ? 'resync' : 'epoch'
+    for (const listener of [...this.#resetListeners]) this.#call(() => listener(reason))
+    const origin = { epoch, revision, ...(context === undefined ? {} : { context }) }
+    for (const change of changes) this.#events.changed({ ...change, ...origin })
+    if (!replaced) return
+    if (cause === 'clear') this.#events.emit('clear', origin)
+    else this.#events.emit('restore', { ...origin, state: this.snapshot().state })
+  }
+
+  #call(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#options.onError(error, 'a state listener failed')
+    }
+  }
+
+  #expire(key: string, revision: number): void {
+    this.#submit({ ops: [{ op: 'delete', key }], guards: [{ key, revision }] }).catch((error) => {
+      // Somebody else wrote or expired it first: then there is nothing to do.
+      if (!(error instanceof StateConflictError)) this.#options.onError(error, 'an expired key could not be deleted')
+    })
+  }
+}

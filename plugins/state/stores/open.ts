@@ -1,0 +1,17 @@
+import type { Storage } from '../../storage/storage.ts'
+import type { Retention, StateLog } from '../log.ts'
+import { LmdbStateLog } from './lmdb.ts'
+import { MemoryStateLog } from './memory.ts'
+import { RedisStateLog } from './redis.ts'
+
+/** The log of a space on this kind of storage. */
+export function openStateLog(storage: Storage, space: string, retention: Retention): StateLog {
+  switch (storage.kind) {
+    case 'memory':
+      return new MemoryStateLog(retention)
+    case 'lmdb':
+      return new LmdbStateLog(storage, space, retention)
+    case 'redis':
+      return new RedisStateLog(storage, space, retention)
+  }
+}

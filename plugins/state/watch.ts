@@ -1,0 +1,94 @@
+import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
+import { StateOverloadedError } from '../support/errors.ts'
+import type { ResetReason } from './space-types.ts'
+
+export interface WatchOptions {
+  /** Start after this position instead of now. */
+  since?: Position
+  /** Ends the watch. */
+  signal?: AbortSignal
+  /** Events that may wait for their reader. Default 10,000. */
+  buffer?: number
+}
+
+export type WatchEvent =
+  | { type: 'commit'; position: Position; prev: number; ops: Op[]; commit: Commit }
+  /** The history does not continue what was seen: start over from a snapshot of this position or later. */
+  | { type: 'reset'; reason: ResetReason; position: Position }
+
+interface Watched {
+  readonly name: string
+  readonly ready: Promise<void>
+  readonly epoch: string
+  readonly revision: number
+  onCommit(listener: (commit: Commit) => void): () => void
+  onReset(listener: (reason: ResetReason) => void): () => void
+  history(since: Position): Promise<Commit[] | undefined>
+}
+
+/**
+ * Every commit that touches the prefix, in order, none twice and none left out; what was missed is taken from the
+ * history. A reader that is too slow gets an error rather than a gap.
+ */
+export async function* watchCommits(
+  space: Watched,
+  prefix: string,
+  { since, signal, buffer = 10_000 }: WatchOptions,
+): AsyncGenerator<WatchEvent, undefined, undefined> {
+  await space.ready
+  const waiting: WatchEvent[] = []
+  let overflowed = false
+  let wake = () => {}
+  const push = (event: WatchEvent) => {
+    if (waiting.length < buffer) waiting.push(event)
+    else overflowed = true
+    wake()
+  }
+  const position = () => ({ epoch: space.epoch, revision: space.revision })
+  const toEvent = (commit: Commit): WatchEvent | undefined => {
+    const ops = commit.ops.filter(({ key }) => key.startsWith(prefix))
+    const { epoch, revision, prev } = commit
+    return ops.length > 0 ? { type: 'commit', position: { epoch, revision }, prev, ops, commit } : undefined
+  }
+  const live = [
+    space.onCommit((commit) => {
+      const event = toEvent(commit)
+      if (event) push(event)
+    }),
+    space.onReset((reason) => push({ type: 'reset', reason, position: position() })),
+  ]
+  const abort = () => wake()
+  signal?.addEventListener('abort', abort)
+  try {
+    // What came in while history was read is in both; the revision tells.
+    let seen = 0
+    if (since) {
+      const missed = await space.history(since)
+      if (!missed) {
+        seen = space.revision
+        yield { type: 'reset', reason: 'resync', position: position() }
+      }
+      for (const commit of missed ?? []) {
+        seen = commit.revision
+        const event = toEvent(commit)
+        if (event) yield event
+      }
+    }
+    while (!signal?.aborted) {
+      const event = waiting.shift()
+      if (event?.type === 'reset') seen = 0
+      if (event && (event.type === 'reset' || event.position.revision > seen)) yield event
+      else if (event) continue
+      else if (overflowed) throw new StateOverloadedError(space.name, buffer)
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+    }
+    return undefined
+  } finally {
+    signal?.removeEventListener('abort', abort)
+    for (const stop of live) stop()
+  }
+}
