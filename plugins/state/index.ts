@@ -8,7 +8,7 @@ import { openStateLog } from './stores/open.ts'
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 export type { ClearEvent, RestoreEvent, StateChange, StateEventMap } from './events.ts'
 export type { StateLimits } from './limits.ts'
-export type { Durability, StateLog } from './log.ts'
+export type { Durability, Entry, StateLog } from './log.ts'
 export type { Middleware, WriteContext } from './middleware.ts'
 export { applyOp, TypeMismatchError } from './reducer.ts'
 export { Space } from './space.ts'
@@ -17,6 +17,7 @@ export type { Guard } from './staging.ts'
 export { StateManager } from './state-manager.ts'
 export type { Transaction } from './transaction.ts'
 export type { WatchEvent, WatchOptions } from './watch.ts'
+export type { Committed } from './write.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

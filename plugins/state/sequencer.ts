@@ -11,7 +11,7 @@ import {
 } from '../support/errors.ts'
 import type { Definitions } from './definitions.ts'
 import type { StateLimits } from './limits.ts'
-import type { LogRecord, LogState, LogTail, StateLog } from './log.ts'
+import type { Entry, LogRecord, LogState, LogTail, StateLog } from './log.ts'
 import type { Middleware } from './middleware.ts'
 import { type KeyChange, type Replica, type Results, reduceCommit } from './replica.ts'
 import { Staging } from './staging.ts'
@@ -409,15 +409,15 @@ export class Sequencer {
 
   #finish(write: Write, error?: unknown, commit?: Commit): void {
     this.#open.delete(write)
-    if (error === undefined) write.resolve(commit && { commit, value: this.#valueOf(commit) })
+    if (error === undefined) write.resolve(commit && { commit, entry: this.#firstEntry(commit) })
     else {
       if (!write.settled) this.counts.refused++
       write.reject(error)
     }
   }
 
-  #valueOf({ ops }: Commit) {
-    return this.#options.replica.get(ops[0]?.key ?? '')?.value
+  #firstEntry({ ops }: Commit): Entry | undefined {
+    return ops[0] && this.#options.replica.get(ops[0].key)
   }
 
   #expire(): void {

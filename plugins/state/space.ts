@@ -185,7 +185,7 @@ export class Space {
       const next = fn(current)
       return next instanceof Promise ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
     }, context)
-    return (committed ? committed.value : result) as ValueOf<Key> | undefined
+    return (committed ? committed.entry?.value : result) as ValueOf<Key> | undefined
   }
 
   /**
@@ -208,18 +208,21 @@ export class Space {
   }
 
   /** @returns the new number; an absent key counts from 0 */
-  increment(key: string, by = 1, context?: unknown): Promise<number> {
-    return this.#operate({ op: 'increment', key, value: by }, context) as Promise<number>
+  async increment(key: string, by = 1, context?: unknown): Promise<number> {
+    const { entry } = await this.apply({ op: 'increment', key, value: by }, { context })
+    return entry?.value as number
   }
 
   /** Adds one element to the end of a list. @returns the list */
-  append(key: string, value: Json, context?: unknown): Promise<readonly Json[]> {
-    return this.#operate({ op: 'append', key, value }, context) as Promise<readonly Json[]>
+  async append(key: string, value: Json, context?: unknown): Promise<readonly Json[]> {
+    const { entry } = await this.apply({ op: 'append', key, value }, { context })
+    return entry?.value as readonly Json[]
   }
 
   /** Replaces or adds fields of an object. @returns the object */
-  merge(key: string, value: { readonly [name: string]: Json }, context?: unknown): Promise<Json> {
-    return this.#operate({ op: 'merge', key, value }, context) as Promise<Json>
+  async merge(key: string, value: { readonly [name: string]: Json }, context?: unknown): Promise<Json> {
+    const { entry } = await this.apply({ op: 'merge', key, value }, { context })
+    return entry?.value as Json
   }
 
   /** @returns whether the key was there */
@@ -242,6 +245,11 @@ export class Space {
     }
     await this.#submit({ ops, clear: true, context })
     if (tooMany) await this.#submit({ cause: 'clear', entries: () => new Map(), context })
+  }
+
+  /** One operation; resolves to its commit and what the key holds right after it. */
+  async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
+    return (await this.#submit({ ...options, ops: [this.#admit(op)] })) as Committed
   }
 
   /**
@@ -401,10 +409,6 @@ export class Space {
     // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
     if (!this.#loaded) await this.ready
     return this.#sequencer.submit(request)
-  }
-
-  async #operate(op: Op, context: unknown): Promise<Json | undefined> {
-    return (await this.#submit({ ops: [this.#admit(op)], context }))?.value
   }
 
   async #transact<Result>(

@@ -1,5 +1,5 @@
-import type { Commit, Json, Op } from '../../openapi/schemas/state.ts'
-import type { WrittenEntry } from './log.ts'
+import type { Commit, Op } from '../../openapi/schemas/state.ts'
+import type { Entry, WrittenEntry } from './log.ts'
 import { type Middleware, pass } from './middleware.ts'
 import type { Guard, View } from './staging.ts'
 
@@ -26,8 +26,8 @@ export interface ReplaceRequest {
 
 export interface Committed {
   commit: Commit
-  /** What the key of its first operation holds after it. */
-  value: Json | undefined
+  /** What the key of its first operation holds right after it. */
+  entry: Entry | undefined
 }
 
 /**

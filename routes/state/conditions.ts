@@ -1,0 +1,51 @@
+import type { Op } from '../../openapi/schemas/state.ts'
+import type { Entry, Space } from '../../plugins/state/index.ts'
+import { StateConflictError, StatePreconditionError } from '../../plugins/support/errors.ts'
+
+/** A revision as a strong entity tag. */
+export const entityTag = (revision: number): string => `"${revision}"`
+
+export interface ConditionHeaders {
+  'if-match'?: string
+  'if-none-match'?: string
+}
+
+/** Whether `If-None-Match` of a read names this revision; it compares weakly (RFC 9110 §13.1.2). */
+export function unchanged(header: string | undefined, revision: number): boolean {
+  return header !== undefined && (header.trim() === '*' || tags(header, true).includes(entityTag(revision)))
+}
+
+/**
+ * Does it under the conditions of the request. They are checked at the moment of the commit: what they look at here
+ * is guarded there, and looked at again when it has changed in between.
+ *
+ * @returns what the key holds afterwards
+ * @throws STATEFUL_STATE_PRECONDITION_FAILED
+ */
+export async function conditional(space: Space, op: Op, headers: ConditionHeaders): Promise<Entry | undefined> {
+  const { 'if-match': match, 'if-none-match': noneMatch } = headers
+  if (match === undefined && noneMatch === undefined) return (await space.apply(op)).entry
+  for (;;) {
+    // A condition that fails must fail on what is there, not on a replica that is behind.
+    await space.freshen()
+    const revision = space.entry(op.key)?.revision ?? 0
+    if (!holds(match, noneMatch, revision)) throw new StatePreconditionError(op.key, revision)
+    try {
+      return (await space.apply(op, { guards: [{ key: op.key, revision }] })).entry
+    } catch (error) {
+      if (!(error instanceof StateConflictError)) throw error
+    }
+  }
+}
+
+function holds(match: string | undefined, noneMatch: string | undefined, revision: number): boolean {
+  const there = revision > 0
+  const tag = entityTag(revision)
+  if (match !== undefined && !(there && (match.trim() === '*' || tags(match, false).includes(tag)))) return false
+  return noneMatch === undefined || !there || !(noneMatch.trim() === '*' || tags(noneMatch, true).includes(tag))
+}
+
+/** Strong comparison never matches a weak tag (RFC 9110 §8.8.3.2). */
+function tags(header: string, weak: boolean): string[] {
+  return header.split(',').map((tag) => (weak ? tag.trim().replace(/^W\//, '') : tag.trim()))
+}

@@ -1,0 +1,366 @@
+import { type Static, Type } from '@sinclair/typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Problem } from '../../openapi/schemas/problem.ts'
+import { problems, reference } from '../../openapi/schemas/responses.ts'
+import {
+  Commit,
+  type Json,
+  Op,
+  SpaceName,
+  StateChanges,
+  StateEntry,
+  StateIncrement,
+  StateInfo,
+  StateKey,
+  StateKeys,
+  StateMerge,
+  StateRestore,
+  StateSnapshot,
+  StateWrite,
+} from '../../openapi/schemas/state.ts'
+import { useProblems } from '../../plugins/problems/index.ts'
+import { type Action, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import type { Entry, Space } from '../../plugins/state/index.ts'
+import { defineRoutes } from '../../plugins/support/define.ts'
+import { NotFoundError } from '../../plugins/support/errors.ts'
+import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+import { conditional, entityTag, unchanged } from './conditions.ts'
+import { LongPolls } from './long-polls.ts'
+
+export interface StateRoutesOptions extends AuthorizeOption {
+  prefix?: string
+}
+
+const SpaceQuery = Type.Object(
+  { space: Type.Optional({ ...SpaceName, default: 'app', description: 'Which space. Default `app`.' }) },
+  { additionalProperties: false },
+)
+const KeyParams = Type.Object({ key: StateKey })
+const Conditions = Type.Object({
+  'if-match': Type.Optional(
+    Type.String({ maxLength: 1_024, description: 'Entity tags of revisions, or `*` for a key that must be there.' }),
+  ),
+  'if-none-match': Type.Optional(
+    Type.String({
+      maxLength: 1_024,
+      description: 'On writes `*`: the key must not be there. On reads: 304 for these.',
+    }),
+  ),
+})
+const entryResponse = {
+  description: 'What the key holds.',
+  headers: { etag: { type: 'string', description: 'The revision, quoted.' } },
+  ...reference(StateEntry),
+}
+const noContent = Type.Null({ description: 'Done.' })
+
+type WithSpace = { Querystring: Static<typeof SpaceQuery> }
+
+/** State over HTTP: reading needs `state:read`, changing `state:write`. */
+export const stateRoutes = defineRoutes<StateRoutesOptions>(
+  'state',
+  async (fastify, options) => {
+    useSchemas(
+      fastify,
+      Problem,
+      Op,
+      Commit,
+      StateSnapshot,
+      StateEntry,
+      StateInfo,
+      StateKeys,
+      StateWrite,
+      StateMerge,
+      StateIncrement,
+      StateRestore,
+      StateChanges,
+    )
+    useStrictValidation(fastify)
+    useProblems(fastify)
+
+    /** Before validation: who may not ask is not told what is wrong with the question. */
+    const may = (action: Action) => ({
+      preValidation: async (request: FastifyRequest) => {
+        const { space = 'app' } = request.query as { space?: string }
+        const { key } = request.params as { key?: string }
+        await demand(options.authorize, request, action, { space, ...(key === undefined ? {} : { key }) })
+      },
+    })
+    const read = may('state:read')
+    const changes = new LongPolls()
+    const closing = new AbortController()
+    // A waiting poll would hold up the close for as long as it waits.
+    fastify.addHook('preClose', async () => closing.abort())
+
+    const write = may('state:write')
+
+    async function spaceOf(request: FastifyRequest<WithSpace>): Promise<Space> {
+      const space = fastify.state.space(request.query.space ?? 'app')
+      await space.ready
+      return space
+    }
+
+    function send(space: Space, key: string, found: Entry | undefined, reply: FastifyReply): StateEntry {
+      if (!found) throw new NotFoundError(`key '${key}' in space '${space.name}'`)
+      reply.header('etag', entityTag(found.revision))
+      const { value, revision, expiresAt } = found
+      return { key, value, revision, epoch: space.epoch, ...(expiresAt === undefined ? {} : { expiresAt }) }
+    }
+
+    fastify.get(
+      '/state',
+      {
+        ...read,
+        schema: {
+          operationId: 'getState',
+          tags: ['state'],
+          summary: 'Where a space stands',
+          querystring: SpaceQuery,
+          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409) },
+        },
+      },
+      async (request) => {
+        const space = await spaceOf(request)
+        const { name, epoch, revision, size, bytes } = space
+        return { space: name, epoch, revision, size, bytes }
+      },
+    )
+
+    fastify.get(
+      '/state/keys',
+      {
+        ...read,
+        schema: {
+          operationId: 'listStateKeys',
+          tags: ['state'],
+          summary: 'The keys of a space, sorted',
+          querystring: Type.Object(
+            {
+              ...SpaceQuery.properties,
+              prefix: Type.Optional(Type.String({ maxLength: 512, description: 'Only keys that start so.' })),
+              cursor: Type.Optional(StateKey),
+              limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+            },
+            { additionalProperties: false },
+          ),
+          response: { 200: reference(StateKeys), ...problems(400, 401, 403, 409) },
+        },
+      },
+      async (request) => {
+        const { prefix = '', cursor, limit = 100 } = request.query
+        const space = await spaceOf(request)
+        const keys = space.keys(prefix).sort()
+        const rest = cursor === undefined ? keys : keys.filter((key) => key > cursor)
+        const page = rest.slice(0, limit)
+        const last = page.at(-1)
+        return { keys: page, ...(rest.length > limit && last !== undefined ? { cursor: last } : {}) }
+      },
+    )
+
+    fastify.get(
+      '/state/keys/:key',
+      {
+        ...read,
+        schema: {
+          operationId: 'getStateKey',
+          tags: ['state'],
+          summary: 'What a key holds',
+          params: KeyParams,
+          querystring: SpaceQuery,
+          headers: Conditions,
+          response: {
+            200: entryResponse,
+            304: Type.Null({ description: 'It is still at the revision that `If-None-Match` names.' }),
+            ...problems(400, 401, 403, 404, 409),
+          },
+        },
+      },
+      async (request, reply) => {
+        const space = await spaceOf(request)
+        const { key } = request.params
+        const found = send(space, key, space.entry(key), reply)
+        if (unchanged(request.headers['if-none-match'], found.revision)) return reply.code(304).send(null)
+        return found
+      },
+    )
+
+    fastify.put(
+      '/state/keys/:key',
+      {
+        ...write,
+        schema: {
+          operationId: 'setStateKey',
+          tags: ['state'],
+          summary: 'Set a key',
+          description:
+            'With `If-Match` only if it is at that revision; with `If-None-Match: *` only if it is not there.',
+          params: KeyParams,
+          querystring: SpaceQuery,
+          headers: Conditions,
+          body: reference(StateWrite),
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 507) },
+        },
+      },
+      async (request, reply) => {
+        const { key } = request.params
+        const { value, ttl } = request.body
+        const space = await spaceOf(request)
+        const op: Op = { op: 'set', key, value: value as Json, ...(ttl === undefined ? {} : { ttl }) }
+        return send(space, op.key, await conditional(space, op, request.headers), reply)
+      },
+    )
+
+    fastify.patch(
+      '/state/keys/:key',
+      {
+        ...write,
+        schema: {
+          operationId: 'mergeStateKey',
+          tags: ['state'],
+          summary: 'Merge fields into the object that a key holds',
+          params: KeyParams,
+          querystring: SpaceQuery,
+          headers: Conditions,
+          body: reference(StateMerge),
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 507) },
+        },
+      },
+      async (request, reply) => {
+        const space = await spaceOf(request)
+        const op: Op = { op: 'merge', key: request.params.key, value: request.body.value }
+        return send(space, op.key, await conditional(space, op, request.headers), reply)
+      },
+    )
+
+    fastify.delete(
+      '/state/keys/:key',
+      {
+        ...write,
+        schema: {
+          operationId: 'deleteStateKey',
+          tags: ['state'],
+          summary: 'Delete a key',
+          params: KeyParams,
+          querystring: SpaceQuery,
+          headers: Conditions,
+          response: { 204: noContent, ...problems(400, 401, 403, 404, 409, 412, 507) },
+        },
+      },
+      async (request, reply) => {
+        const { key } = request.params
+        const space = await spaceOf(request)
+        if (request.headers['if-match'] === undefined) {
+          if (!(await space.delete(key))) throw new NotFoundError(`key '${key}' in space '${space.name}'`)
+        } else {
+          await conditional(space, { op: 'delete', key }, request.headers)
+        }
+        return reply.code(204).send(null)
+      },
+    )
+
+    fastify.post(
+      '/state/keys/:key/increment',
+      {
+        ...write,
+        schema: {
+          operationId: 'incrementStateKey',
+          tags: ['state'],
+          summary: 'Add to the number that a key holds',
+          description: 'An absent key counts from 0. Concurrent increments all count.',
+          params: KeyParams,
+          querystring: SpaceQuery,
+          body: reference(StateIncrement),
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 413, 415, 422, 507) },
+        },
+      },
+      async (request, reply) => {
+        const space = await spaceOf(request)
+        const { by = 1 } = request.body
+        const { key } = request.params
+        const { entry } = await space.apply({ op: 'increment', key, value: by })
+        return send(space, key, entry, reply)
+      },
+    )
+
+    fastify.get(
+      '/state/snapshot',
+      {
+        ...read,
+        schema: {
+          operationId: 'getStateSnapshot',
+          tags: ['state'],
+          summary: 'Everything that a space holds, at one revision',
+          querystring: SpaceQuery,
+          response: { 200: reference(StateSnapshot), ...problems(400, 401, 403, 409) },
+        },
+      },
+      async (request) => (await spaceOf(request)).snapshot(),
+    )
+
+    fastify.post(
+      '/state/restore',
+      {
+        ...write,
+        schema: {
+          operationId: 'restoreState',
+          tags: ['state'],
+          summary: 'Replace everything that a space holds',
+          description:
+            'Begins a new epoch: every follower gets the space whole. Takes what `GET /state/snapshot` gives.',
+          querystring: SpaceQuery,
+          body: reference(StateRestore),
+          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 413, 415, 422, 507) },
+        },
+      },
+      async (request) => {
+        const space = await spaceOf(request)
+        await space.restore(request.body)
+        const { name, epoch, revision, size, bytes } = space
+        return { space: name, epoch, revision, size, bytes }
+      },
+    )
+
+    fastify.get(
+      '/state/changes',
+      {
+        ...read,
+        schema: {
+          operationId: 'listStateChanges',
+          tags: ['state'],
+          summary: 'The commits after a position',
+          description:
+            'With `wait` the answer comes when there is a commit, or after that time with none. `reset: true` says that the position is not in the retained history.',
+          querystring: Type.Object(
+            {
+              ...SpaceQuery.properties,
+              since: Type.String({
+                pattern: '^([0-9]+:[A-Za-z0-9_-]{1,64}:)?[0-9]{1,16}$',
+                description: '`<epoch>:<revision>`; a revision alone means the present epoch.',
+              }),
+              wait: Type.Optional(
+                Type.Integer({
+                  minimum: 0,
+                  maximum: 25_000,
+                  default: 0,
+                  description: 'Milliseconds to wait for a commit.',
+                }),
+              ),
+              limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1_000 })),
+            },
+            { additionalProperties: false },
+          ),
+          response: { 200: reference(StateChanges), ...problems(400, 401, 403, 409) },
+        },
+      },
+      async (request, reply) => {
+        const gone = new AbortController()
+        reply.raw.once('close', () => gone.abort())
+        const signal = AbortSignal.any([gone.signal, closing.signal])
+        return changes.since(await spaceOf(request), request.query, signal)
+      },
+    )
+  },
+  { decorators: { fastify: ['state'] } },
+)
+
+export default stateRoutes
