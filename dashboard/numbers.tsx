@@ -1,0 +1,87 @@
+import type { Stats } from '../openapi/schemas/stats.ts'
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatField,
+  formatMilliseconds,
+  formatRate,
+  words,
+} from './format.ts'
+import { numberAt } from './series.ts'
+
+/** Whatever a section tells, so that a new number is visible without a change here. */
+export function Section({ title, numbers }: { title: string; numbers: object | undefined }) {
+  if (!numbers) return null
+  return (
+    <details class="section">
+      <summary>{title}</summary>
+      <Numbers numbers={numbers} />
+    </details>
+  )
+}
+
+function Numbers({ numbers }: { numbers: object }) {
+  const entries = Object.entries(numbers)
+  const nested = entries.filter(([, value]) => typeof value === 'object' && value !== null && !Array.isArray(value))
+  const plain = entries.filter(([, value]) => typeof value !== 'object' && value !== undefined)
+  return (
+    <>
+      <dl>
+        {plain.map(([field, value]) => (
+          <div key={field}>
+            <dt>{words(field)}</dt>
+            <dd>{formatField(field, value)}</dd>
+          </div>
+        ))}
+      </dl>
+      {nested.map(([field, value]) => (
+        <section key={field} class="nested">
+          <h4>{words(field)}</h4>
+          <Numbers numbers={value as object} />
+        </section>
+      ))}
+    </>
+  )
+}
+
+/** The instances side by side, in the scope `cluster`. */
+export function Instances({ instances }: { instances: NonNullable<Stats['instances']> }) {
+  const columns: [string, string, (value: number | null) => string][] = [
+    ['Up', 'process.uptime', formatDuration],
+    ['Requests', 'process.requests.total', formatCount],
+    ['p99', 'process.requests.duration.p99', formatMilliseconds],
+    ['Loop p99', 'process.eventLoop.p99', formatMilliseconds],
+    ['Memory', 'process.memory.rss', formatBytes],
+    ['L1 hit rate', 'cache.l1HitRate', formatRate],
+    ['Revision', 'state.revision', formatCount],
+    ['Connections', 'sync.connections', formatCount],
+  ]
+  return (
+    <div class="scroll">
+      <table>
+        <caption>Instances</caption>
+        <thead>
+          <tr>
+            <th scope="col">Instance</th>
+            {columns.map(([label]) => (
+              <th key={label} scope="col">
+                {label}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {instances.map((instance) => (
+            <tr key={instance.instance}>
+              <th scope="row">{instance.instance.slice(0, 8)}</th>
+              {columns.map(([label, path, format]) => (
+                <td key={label}>{format(numberAt(instance as unknown as Stats, path))}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}

@@ -1,0 +1,66 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import fastifyStatic from '@fastify/static'
+import { useProblems } from '../problems/index.ts'
+import { type ExposureOptions, exposureGuard } from '../security/exposure.ts'
+import { defineRoutes } from '../support/define.ts'
+
+export interface DashboardOptions extends ExposureOptions {
+  /** Folder of the built page. Default: where `npm run build` puts it. */
+  root?: string
+}
+
+/** The page is three files of ours: nothing inline, nothing from elsewhere. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/**
+ * The statistics as a page, at `GET /dashboard`. It shows what `GET /stats` tells to who is logged in, and a
+ * login form to who is not: the numbers are guarded there. The page itself is open outside production; in
+ * production it needs the administrator as well, unless `expose` is `'always'`.
+ */
+export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fastify, options) => {
+  if (options.expose === 'never') return
+  const root = options.root ?? builtPage()
+  if (root === undefined) {
+    fastify.log
+      .child({ plugin: 'dashboard' })
+      .warn('the dashboard is not built, so it is not served; run `npm run build`')
+    return
+  }
+  useProblems(fastify)
+  const guard = exposureGuard(options, 'dashboard:read')
+  if (guard) fastify.addHook('onRequest', guard)
+  fastify.addHook('onRequest', async (_request, reply) => {
+    reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
+    reply.header('x-content-type-options', 'nosniff')
+  })
+  // One route a file, not a wildcard: there is nothing to traverse to.
+  await fastify.register(fastifyStatic, { root, prefix: '/dashboard/', wildcard: false, index: false })
+
+  fastify.get('/dashboard', { schema: { hide: true } }, (request, reply) =>
+    // The page's own URLs are relative to its parent, so that any prefix works; a slash would put them one lower.
+    request.url.split('?')[0]?.endsWith('/') ? reply.redirect('../dashboard') : reply.sendFile('index.html'),
+  )
+  const { ignoreTrailingSlash, routerOptions } = fastify.initialConfig
+  if (!(routerOptions?.ignoreTrailingSlash ?? ignoreTrailingSlash)) {
+    fastify.get('/dashboard/', { schema: { hide: true } }, (_request, reply) => reply.redirect('../dashboard'))
+  }
+})
+
+/** Beside this file's folder in `dist/`; when run from the sources, in the `dist/` of the same checkout. */
+function builtPage(): string | undefined {
+  return ['../../dashboard/', '../../dist/dashboard/']
+    .map((folder) => fileURLToPath(new URL(folder, import.meta.url)))
+    .find((folder) => existsSync(`${folder}dashboard.js`))
+}
+
+export default dashboard
