@@ -1,11 +1,12 @@
 /** Each example runs as a process of its own, on the built package that it imports by name. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
+import { onEveryStorage, storageUrl, temporaryFolder } from '../fixtures/storages.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 execFileSync(process.execPath, ['scripts/build.mjs'], { cwd: root, stdio: ['ignore', 2, 'inherit'] })
@@ -64,6 +65,23 @@ t.test('single-plugins.js caches until the guarded route invalidates by pattern'
   t.same(await product(1), { id: '1', name: 'Product 1', queries: 2 }, 'a refused request changes nothing')
   t.ok((await invalidate({ authorization: 'Bearer opens' })).ok)
   t.same(await product(1), { id: '1', name: 'Product 1', queries: 3 })
+})
+
+t.test('own-store.js keeps its sessions in the store that it brings', async (t) => {
+  const audit = join(await temporaryFolder(t), 'audit.log')
+  const url = await start(t, 'own-store.js', { AUDIT_FILE: audit })
+  const login = await fetch(`${url}/login/ada`, { method: 'POST' })
+  t.same(await login.json(), { user: { id: 'ada' } })
+  const headers = { cookie: (login.headers.get('set-cookie') ?? '').split(';')[0] ?? '' }
+  t.same(await (await fetch(url, { headers })).json(), { user: { id: 'ada' } })
+  t.equal((await fetch(`${url}/logout`, { method: 'POST', headers })).status, 204)
+  t.same(await (await fetch(url, { headers })).json(), { user: null })
+  const [begins, ends, ...rest] = (await readFile(audit, 'utf8')).trim().split('\n')
+  const handle = begins?.split(' ')[2]
+  t.match(begins, / begins \S+$/)
+  t.match(ends, new RegExp(` ends ${handle}$`))
+  t.same(rest, [])
+  t.notOk(headers.cookie.includes(handle as string), 'the handle does not open the session')
 })
 
 t.test('every example is tested', async (t) => {
