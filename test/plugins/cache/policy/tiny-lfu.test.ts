@@ -90,10 +90,10 @@ t.test('what is used often survives a scan', async (t) => {
 
 t.test('hottest lists the most used keys, hottest first', async (t) => {
   const { cache } = observed({ maxEntries: 1_000 })
-  for (let i = 0; i < 20; i++) cache.set(`k${i}`, i, 1)
-  for (let i = 0; i < 20; i++) for (let use = 0; use < i; use++) cache.get(`k${i}`)
-  t.same(cache.hottest(3), ['k19', 'k18', 'k17'])
-  t.equal(cache.hottest(100).length, 20)
+  for (let i = 0; i < 15; i++) cache.set(`k${i}`, i, 1)
+  for (let i = 0; i < 15; i++) for (let use = 0; use < i; use++) cache.get(`k${i}`)
+  t.same(cache.hottest(3), ['k14', 'k13', 'k12'])
+  t.equal(cache.hottest(100).length, 15)
   t.same(cache.hottest(0), [])
 })
 

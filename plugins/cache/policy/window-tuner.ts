@@ -1,0 +1,79 @@
+import type { EvictionPolicy } from './eviction-policy.ts'
+import { Scout } from './scout.ts'
+
+/** A small window: main decides by frequency. */
+export const FREQUENCY_SHARE = 0.01
+/** Nothing but window: plain LRU. */
+const RECENCY_SHARE = 1
+
+/** Share of the keys that the scouts see, as long as that leaves them with enough entries to be representative. */
+const SAMPLE = 1 / 16
+const MIN_SCOUT_ENTRIES = 128
+/** By how many hits, per entry of a scout, one has to lead before the cache follows it. */
+const LEAD_PER_ENTRY = 0.12
+const MIN_LEAD = 8
+
+/**
+ * Chooses between a small window (frequency decides) and a whole one (recency decides) by a duel: two scouts, small
+ * caches of hashes that see a sample of the keys (Waldspurger et al., "Cache modeling and optimization using miniature
+ * simulations"), play both parts all the time, and the cache follows the one that leads.
+ *
+ * Caffeine climbs: it moves the window step by step and watches its own hit rate. For many workloads the hit rate has a
+ * valley between the two ends, where climbing gets stuck, and each step takes a period. The duel crosses the valley in
+ * one stride, within a fraction of the accesses that it takes to fill the cache, and bounds what the cache can lose
+ * against LRU.
+ */
+export class WindowTuner {
+  /** Entries in the cache that the scouts are made to represent. */
+  readonly entries: number
+  /** Hashes below this are in the sample. */
+  readonly threshold: number
+  readonly #sampled: boolean
+  readonly #frequency: Scout
+  readonly #recency: Scout
+  readonly #leadNeeded: number
+  /** Hits by which frequency leads; recency when negative. */
+  #lead = 0
+  #share: number
+
+  /** The scouts start with what the live cache has. */
+  constructor(live: EvictionPolicy, random: () => number) {
+    const scoutEntries = Math.min(live.entries, Math.max(MIN_SCOUT_ENTRIES, Math.round(live.entries * SAMPLE)))
+    this.entries = live.entries
+    this.threshold = Math.floor((scoutEntries / live.entries) * 2 ** 32) - 2 ** 31
+    this.#sampled = scoutEntries < live.entries
+    this.#frequency = new Scout(scoutEntries, FREQUENCY_SHARE, random)
+    this.#recency = new Scout(scoutEntries, RECENCY_SHARE, random)
+    this.#leadNeeded = Math.max(MIN_LEAD, scoutEntries * LEAD_PER_ENTRY)
+    this.#share = live.windowShare
+    live.each((hash, uses, promoted) => {
+      if (hash >= this.threshold) return
+      this.#frequency.adopt(hash, uses, promoted)
+      this.#recency.adopt(hash, uses, promoted)
+    })
+  }
+
+  /** The share of the cache that should be window. */
+  get share(): number {
+    return this.#share
+  }
+
+  /**
+   * To be told of each access to a key of the sample.
+   * @param hit whether the live cache had it
+   */
+  access(hash: number, hit: boolean): void {
+    const frequent = this.#frequency.access(hash)
+    const recent = this.#recency.access(hash)
+    // The live cache knows best how it does, but a sample may hold more or less than its share of the popular keys.
+    const guarding = !this.#sampled && this.#share === FREQUENCY_SHARE
+    this.#lead += Number(guarding ? hit : frequent) - Number(recent)
+    if (this.#lead >= this.#leadNeeded) {
+      this.#lead = this.#leadNeeded
+      this.#share = FREQUENCY_SHARE
+    } else if (this.#lead <= -this.#leadNeeded) {
+      this.#lead = -this.#leadNeeded
+      this.#share = RECENCY_SHARE
+    }
+  }
+}
