@@ -233,9 +233,9 @@ export class Connection {
       for (const key of new Set(ops.map((op) => op.key))) {
         await this.identity.authorize('sync:write', { space, key })
       }
-      // The connection's own id marks writes without a number; nobody can ever send them twice.
+      // An id of their own for writes without a number, or their numbers could be those of numbered ones.
       const author =
-        seq === undefined ? { clientId: this.id, seq: ++this.#unnumbered } : { clientId: this.clientId, seq }
+        seq === undefined ? { clientId: `${this.id}-`, seq: ++this.#unnumbered } : { clientId: this.clientId, seq }
       const name = writeId(author.clientId, author.seq)
       // Sent again while the first is under way: its answer serves both.
       if (this.#writes.has(name)) return

@@ -295,15 +295,16 @@ export class SyncHub {
     this.#sweeper?.cancel()
     for (const connection of [...this.#connections.values()]) connection.end(1001, 'closing')
     if (this.#leaving.size > 0) {
-      await new Promise<void>((resolve) => {
+      const emptied = new Promise<void>((resolve) => {
         this.#emptied = resolve
-        // A real timer, whatever the clock: a frozen client must not keep the process from ending.
-        const deadline = setTimeout(() => {
-          for (const transport of this.#leaving) transport.terminate()
-          resolve()
-        }, this.settings.closeTimeout)
-        deadline.unref()
       })
+      // A real timer, whatever the clock: a frozen client must not keep the process from ending.
+      const deadline = setTimeout(() => {
+        for (const transport of this.#leaving) transport.terminate()
+        this.#emptied?.()
+      }, this.settings.closeTimeout)
+      await emptied
+      clearTimeout(deadline)
     }
     for (const channel of this.#channels.values()) channel.close()
     this.#channels.clear()

@@ -7,6 +7,23 @@ import { identityOf } from './identity.ts'
 import type { SyncQuery } from './index.ts'
 import { positionOf } from './position.ts'
 
+const protocolErrors: { [code: string]: number } = {
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
+  WS_ERR_INVALID_UTF8: 1007,
+  WS_ERR_UNEXPECTED_RSV_1: 1002,
+  WS_ERR_UNEXPECTED_RSV_2_3: 1002,
+  WS_ERR_UNEXPECTED_MASK: 1002,
+  WS_ERR_EXPECTED_MASK: 1002,
+  WS_ERR_EXPECTED_FIN: 1002,
+  WS_ERR_INVALID_CLOSE_CODE: 1002,
+  WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH: 1002,
+  WS_ERR_INVALID_OPCODE: 1002,
+}
+
+const codeOf = (error: Error) => (error as NodeJS.ErrnoException).code ?? ''
+
 /** Joins an upgraded socket to the hub. Every handler is attached in this tick: later would lose messages. */
 export function openWebSocket(
   hub: SyncHub,
@@ -26,6 +43,8 @@ export function openWebSocket(
   })
   webSocket.on('pong', () => connection.seen())
   webSocket.on('ping', () => connection.seen())
+  // `ws` has answered a protocol error with its code, but would report the end of the connection as 1006.
+  webSocket.on('error', (error) => hub.forget(connection, protocolErrors[codeOf(error)] ?? 1006))
   webSocket.on('close', (code) => hub.closed(connection, code))
   socket?.on('drain', () => connection.drained())
 

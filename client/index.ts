@@ -1,0 +1,57 @@
+import createFetchClient, { type Client } from 'openapi-fetch'
+import type { paths } from './api.d.ts'
+import { Link, systemTiming, type Timing, type WebSocketConstructor } from './link.ts'
+import type { Replica, Topic } from './replica.ts'
+
+export type { Json, Op, Position } from '../openapi/schemas/state.ts'
+export type { paths } from './api.d.ts'
+export type { Timing, WebSocketConstructor, WebSocketLike } from './link.ts'
+export { type Replica, type ReplicaStatus, type Topic, WriteError } from './replica.ts'
+
+export interface ClientOptions {
+  /** Where the application is, with the prefix of its routes: `https://app.example` or `https://app.example/api`. */
+  baseUrl: string
+  /** Default: that of the platform. */
+  fetch?: (request: Request) => Promise<Response>
+  /** Default: that of the platform. Node 20 has none: pass that of `ws`. */
+  WebSocket?: WebSocketConstructor
+  /** Default `'include'`, so that the session cookie is sent. */
+  credentials?: RequestCredentials
+  /**
+   * Names this client across reloads, so that a write that was under way is never applied twice. Default: a new
+   * random one. Keep it secret and use it in one page or process at a time.
+   */
+  clientId?: string
+  /** For tests. */
+  timing?: Timing
+}
+
+export interface StatefulClient {
+  /** Every route of the application, typed: `client.api.GET('/profile')` resolves to `{ data, error, response }`. */
+  readonly api: Client<paths>
+  /** A live copy of a space, or of one key or prefix of it; the same one until it is closed. */
+  replica(space?: string, topic?: Topic): Replica
+  /** Connects at once instead of at the end of the back-off: after a login, or on the browser's `online` event. */
+  reconnect(): void
+  close(): void
+}
+
+/** A client of a fastify-stateful application, for browsers and Node. */
+export function createClient(options: ClientOptions): StatefulClient {
+  const { baseUrl, fetch, credentials = 'include', timing = systemTiming } = options
+  const api = createFetchClient<paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
+  let link: Link | undefined
+  const connected = () => {
+    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket
+    if (!WebSocket) throw new TypeError("This platform has no WebSocket: pass one as the option 'WebSocket'.")
+    const url = `${baseUrl.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
+    link ??= new Link(url, WebSocket, timing, options.clientId ?? crypto.randomUUID())
+    return link
+  }
+  return {
+    api,
+    replica: (space = 'app', topic = {}) => connected().replica(space, topic),
+    reconnect: () => link?.reconnect(),
+    close: () => link?.close(),
+  }
+}

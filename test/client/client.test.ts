@@ -1,0 +1,145 @@
+import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
+import { createClient } from '../../client/index.ts'
+import type { Replica } from '../../client/replica.ts'
+import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
+import { startServer, type TestServer } from '../routes/sync/server.ts'
+
+function clientOf(t: Test, { url }: TestServer) {
+  const client = createClient({ baseUrl: url, WebSocket, timing: { random: () => 0, after: soon } })
+  t.teardown(() => client.close())
+  return client
+}
+
+/** Back-off without waiting, heartbeats without end. */
+function soon(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, Math.min(ms, 60_000))
+  timer.unref()
+  return () => clearTimeout(timer)
+}
+
+/** Resolves when the replica's state satisfies the predicate. */
+async function when(replica: Replica, predicate: () => boolean): Promise<void> {
+  if (predicate()) return
+  await new Promise<void>((resolve) => {
+    const end = replica.subscribe(() => {
+      if (!predicate()) return
+      end()
+      resolve()
+    })
+  })
+}
+
+t.test('a replica follows, writes, and shows its own writes at once', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const server = await startServer(t, await storageUrl(t, kind))
+    await server.app.state.set('a', 1)
+    const replica = clientOf(t, server).replica()
+    await replica.ready()
+    t.strictSame(replica.snapshot(), { a: 1 })
+    t.equal(replica.status, 'live')
+
+    const written = replica.set('b', 2)
+    t.equal(replica.get('b'), 2, 'before the server has it')
+    t.equal(replica.pending, 1)
+    const { revision } = await written
+    t.equal(server.app.state.get('b'), 2)
+    t.equal(revision, server.app.state.revision)
+    t.strictSame(replica.position, { epoch: server.app.state.epoch, revision })
+    t.equal(replica.pending, 0)
+
+    await server.app.state.increment('a', 5)
+    await when(replica, () => replica.get('a') === 6)
+  }),
+)
+
+t.test('clients converge on what all of them write', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const replicas = Array.from({ length: 4 }, () => clientOf(t, server).replica())
+  await Promise.all(replicas.map((replica) => replica.ready()))
+  await Promise.all(
+    replicas.flatMap((replica, index) =>
+      Array.from({ length: 25 }, () => [replica.increment('n'), replica.append('list', index)]).flat(),
+    ),
+  )
+  const { state } = server.app.state.snapshot()
+  t.equal(state['n'], 100)
+  for (const replica of replicas) {
+    await when(replica, () => replica.position?.revision === server.app.state.revision)
+    t.strictSame(replica.snapshot(), state)
+  }
+})
+
+t.test('a refused write is taken back', async (t) => {
+  const server = await startServer(t, 'memory:')
+  server.app.state.use((context, next) => {
+    if (context.key === 'locked') throw Object.assign(new Error('locked'), { statusCode: 422 })
+    return next()
+  })
+  const replica = clientOf(t, server).replica()
+  await replica.ready()
+  const shown: unknown[] = []
+  replica.subscribe('locked', (value) => shown.push(value))
+  await t.rejects(replica.set('locked', 1), { name: 'WriteError' })
+  t.strictSame(shown, [1, undefined])
+  t.notOk(replica.has('locked'))
+})
+
+t.test('a lost connection is resumed, and writes made meanwhile arrive once', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const replica = clientOf(t, server).replica()
+  await replica.ready()
+  await replica.set('before', 1)
+  const fullSyncs = server.app.sync.stats().fullSyncs
+  server.app.sync.disconnect(server.app.sync.nodes()[0]?.id ?? '', 'test')
+  await when(replica, () => replica.status === 'offline')
+  const written = replica.increment('n', 3)
+  t.equal(replica.get('n'), 3)
+  await server.app.state.set('meanwhile', 1)
+  await written
+  t.strictSame(replica.snapshot(), { before: 1, n: 3, meanwhile: 1 })
+  t.strictSame(server.app.state.get('n'), 3)
+  t.match(server.app.sync.stats(), { resumes: 1, fullSyncs })
+})
+
+t.test('a replica of a part holds that part', async (t) => {
+  const server = await startServer(t, 'memory:')
+  await server.app.state.set('other', 1)
+  const client = clientOf(t, server)
+  const part = client.replica('app', { prefix: 'user:' })
+  const whole = client.replica('app')
+  await Promise.all([part.ready(), whole.ready()])
+  await part.set('user:1', 'x')
+  await part.set('elsewhere', 1)
+  t.strictSame(part.snapshot(), { 'user:1': 'x' })
+  await when(whole, () => whole.has('elsewhere'))
+  t.strictSame(whole.snapshot(), { other: 1, 'user:1': 'x', elsewhere: 1 })
+  t.equal(part.pending, 0)
+})
+
+t.test('snapshot is the same object until something changes, and subscribe says when', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const replica = clientOf(t, server).replica()
+  await replica.ready()
+  const { snapshot, subscribe } = replica
+  const before = snapshot()
+  t.equal(snapshot(), before)
+  let calls = 0
+  const end = subscribe(() => calls++)
+  await replica.set('a', 1)
+  t.not(snapshot(), before)
+  t.equal(calls, 1)
+  end()
+  await replica.set('a', 2)
+  t.equal(calls, 1)
+})
+
+t.test('a closed replica keeps nothing open', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const client = clientOf(t, server)
+  const replica = client.replica()
+  await replica.ready()
+  replica.close()
+  await t.rejects(replica.set('a', 1), { code: 'STATEFUL_CLOSED' })
+  t.not(client.replica(), replica)
+})
