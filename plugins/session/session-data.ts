@@ -1,4 +1,5 @@
 import '@fastify/session'
+import type { Preferences } from '../../openapi/schemas/account.ts'
 
 /**
  * Who a session belongs to. Give it fields of your own by declaration merging:
@@ -21,5 +22,13 @@ declare module 'fastify' {
   interface Session {
     /** Set by `request.login()`; absent while anonymous. */
     user?: SessionUser
+    /** What `POST /preferences` keeps. */
+    preferences?: Preferences
+    /** The how-manyeth login of the user this session came from; 0 while anonymous. */
+    readonly loginCount: number
+    /** When the user logged in; absent while anonymous. */
+    readonly loginTime?: Date
+    /** When the session was used before this request, to the precision of the option `touch`. */
+    readonly lastActivity?: Date
   }
 }

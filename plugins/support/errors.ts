@@ -61,6 +61,11 @@ export const InvalidCacheKeyError = createError(
   400,
 )
 export const InvalidCacheValueError = createError('STATEFUL_INVALID_CACHE_VALUE', 'The value for the cache %s.', 400)
+export const InvalidTtlError = createError(
+  'STATEFUL_INVALID_TTL',
+  "The ttl is no duration above 0. Use milliseconds or text such as '5m'.",
+  400,
+)
 export const TooManyNamespacesError = createError(
   'STATEFUL_TOO_MANY_NAMESPACES',
   'There are already %s cache namespaces, the bound that `maxNamespaces` sets.',
@@ -213,4 +218,14 @@ export const TooManyAttemptsError = createError(
   'STATEFUL_TOO_MANY_ATTEMPTS',
   'Too many failed logins. Wait as long as Retry-After says, then try again.',
   429,
+)
+export const TooManyPreferencesError = createError(
+  'STATEFUL_TOO_MANY_PREFERENCES',
+  'There would be more than %s preferences. Use fewer names.',
+  422,
+)
+export const IncompleteAccountError = createError(
+  'STATEFUL_INCOMPLETE_ACCOUNT',
+  'There is no user of that id; to create one, name a username and a password.',
+  422,
 )

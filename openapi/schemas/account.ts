@@ -1,0 +1,33 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { Role } from './user.ts'
+
+/** Long enough for any passphrase, short enough that hashing one is no way to keep the server busy. */
+export const MAX_PASSWORD_LENGTH = 128
+export const MIN_PASSWORD_LENGTH = 8
+
+const Username = Type.String({ minLength: 1, maxLength: 128, pattern: '^\\S(.*\\S)?$' })
+const NewPassword = Type.String({ minLength: MIN_PASSWORD_LENGTH, maxLength: MAX_PASSWORD_LENGTH })
+
+const PreferenceName = '^.{1,64}$'
+const PreferenceValue = Type.Union([Type.String({ maxLength: 1024 }), Type.Number(), Type.Boolean(), Type.Null()])
+
+/** A user's settings in this session: JSON scalars by name. */
+export const Preferences = Type.Record(Type.String({ pattern: PreferenceName }), PreferenceValue, {
+  $id: 'Preferences',
+  additionalProperties: false,
+  maxProperties: 50,
+})
+export type Preferences = Static<typeof Preferences>
+
+/** What `PUT /users/:id` changes; what it does not name stays. */
+export const UserChange = Type.Object(
+  {
+    username: Type.Optional(Username),
+    password: Type.Optional(NewPassword),
+    role: Type.Optional(Role),
+    displayName: Type.Optional(Type.String({ maxLength: 256 })),
+    email: Type.Optional(Type.String({ maxLength: 320 })),
+  },
+  { $id: 'UserChange', additionalProperties: false, minProperties: 1 },
+)
+export type UserChange = Static<typeof UserChange>

@@ -1,0 +1,25 @@
+import type { User } from '../../openapi/schemas/user.ts'
+
+/** An account as a store keeps it. */
+export interface StoredAccount extends User {
+  /** What `username` is compared by; see `nameKey` in accounts.ts. */
+  nameKey: string
+  passwordHash: string
+}
+
+/** What an update changes; what it does not name stays. */
+export type AccountChange = Partial<Omit<StoredAccount, 'id'>>
+
+/**
+ * Where accounts live. One suite (test/suites/account-store.ts) says what each implementation must do: of several
+ * accounts that want one id or one name key at the same time, exactly one gets it.
+ */
+export interface AccountStore {
+  get(id: string): Promise<StoredAccount | undefined>
+  findByName(nameKey: string): Promise<StoredAccount | undefined>
+  /** `false` when the id or the name is taken; nothing is written then. */
+  create(account: StoredAccount): Promise<boolean>
+  /** The account after the change; `undefined` when there is none, `taken` when the new name is. */
+  update(id: string, change: AccountChange): Promise<StoredAccount | undefined | 'taken'>
+  count(): Promise<number>
+}

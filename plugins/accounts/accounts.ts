@@ -1,0 +1,130 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { Role, User } from '../../openapi/schemas/user.ts'
+import { NotFoundError, StorageUnavailableError, UsernameTakenError } from '../support/errors.ts'
+import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
+import { Passwords, type PasswordsOptions } from './passwords.ts'
+
+export interface NewAccount {
+  /** Default: a random one. */
+  id?: string
+  username: string
+  password: string
+  role: Role
+  displayName?: string
+  email?: string
+}
+
+export type AccountPatch = Partial<Omit<NewAccount, 'id'>>
+
+export interface Bootstrap {
+  /** Default `'admin'`. */
+  username?: string
+  /** Default: a random one, told once as `generatedPassword`. */
+  password?: string
+}
+
+/** 192 random bits: 32 characters. */
+const GENERATED_PASSWORD_BYTES = 24
+
+/**
+ * Who may log in. Passwords are kept as argon2id hashes and never leave.
+ *
+ * Every method rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails.
+ */
+export class Accounts {
+  readonly #store: AccountStore
+  readonly #passwords: Passwords
+  /** The administrator's password, only in the boot that made it up. */
+  generatedPassword?: string
+
+  constructor(store: AccountStore, passwords: PasswordsOptions) {
+    this.#store = store
+    this.#passwords = new Passwords(passwords)
+  }
+
+  /**
+   * Creates the first administrator when there is no account at all. Of instances that boot together on one
+   * storage exactly one creates it, because the name is unique.
+   */
+  async bootstrap({ username = 'admin', password }: Bootstrap = {}): Promise<void> {
+    if ((await this.count()) > 0) return
+    const initial = password ?? randomBytes(GENERATED_PASSWORD_BYTES).toString('base64url')
+    try {
+      await this.create({ username, password: initial, role: 'administrator' })
+      if (password === undefined) this.generatedPassword = initial
+    } catch (error) {
+      if (!(error instanceof UsernameTakenError)) throw error
+    }
+  }
+
+  /** @throws STATEFUL_USERNAME_TAKEN when the username, or the id, is taken */
+  async create({ password, ...account }: NewAccount): Promise<User> {
+    const stored: StoredAccount = {
+      ...defined(account),
+      id: account.id ?? randomUUID(),
+      username: account.username,
+      role: account.role,
+      nameKey: nameKey(account.username),
+      passwordHash: await this.#passwords.hash(password),
+    }
+    if (!(await this.#ask(() => this.#store.create(stored)))) throw new UsernameTakenError()
+    return toUser(stored)
+  }
+
+  async get(id: string): Promise<User | undefined> {
+    const account = await this.#ask(() => this.#store.get(id))
+    return account && toUser(account)
+  }
+
+  /** Upper and lower case are the same. */
+  async findByUsername(username: string): Promise<User | undefined> {
+    const account = await this.#ask(() => this.#store.findByName(nameKey(username)))
+    return account && toUser(account)
+  }
+
+  /** @throws STATEFUL_NOT_FOUND, STATEFUL_USERNAME_TAKEN */
+  async update(id: string, { password, ...patch }: AccountPatch): Promise<User> {
+    const change: AccountChange = defined(patch)
+    if (patch.username !== undefined) change.nameKey = nameKey(patch.username)
+    if (password !== undefined) change.passwordHash = await this.#passwords.hash(password)
+    const account = await this.#ask(() => this.#store.update(id, change))
+    if (account === 'taken') throw new UsernameTakenError()
+    if (!account) throw new NotFoundError('account of that id')
+    return toUser(account)
+  }
+
+  /** The user whose password this is. Takes as long when there is no such user. */
+  async verify(username: string, password: string): Promise<User | undefined> {
+    const account = await this.#ask(() => this.#store.findByName(nameKey(username)))
+    const matches = await this.#passwords.verify(account?.passwordHash, password)
+    return account && matches ? toUser(account) : undefined
+  }
+
+  count(): Promise<number> {
+    return this.#ask(() => this.#store.count())
+  }
+
+  async #ask<T>(question: () => Promise<T>): Promise<T> {
+    try {
+      return await question()
+    } catch (cause) {
+      if ((cause as { code?: unknown }).code === 'STATEFUL_STORAGE_UNAVAILABLE') throw cause
+      throw new StorageUnavailableError(`accounts: ${(cause as Error).message}`, { cause })
+    }
+  }
+}
+
+/** Names that look alike are one name: compatibility forms and case are folded. */
+export function nameKey(username: string): string {
+  return username.normalize('NFKC').toLowerCase()
+}
+
+function toUser({ id, username, role, displayName, email }: StoredAccount): User {
+  return { id, username, role, ...defined({ displayName, email }) }
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+function defined<T extends object>(fields: T): Defined<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>
+}

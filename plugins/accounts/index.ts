@@ -1,0 +1,59 @@
+import { availableParallelism } from 'node:os'
+import type { Storage } from '../storage/storage.ts'
+import { defineService } from '../support/define.ts'
+import { InvalidOptionError } from '../support/errors.ts'
+import type { AccountStore } from './account-store.ts'
+import { Accounts, type Bootstrap } from './accounts.ts'
+import { LmdbAccountStore } from './stores/lmdb.ts'
+import { MemoryAccountStore } from './stores/memory.ts'
+import { RedisAccountStore } from './stores/redis.ts'
+
+export type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
+export { type AccountPatch, Accounts, type Bootstrap, type NewAccount } from './accounts.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    accounts: Accounts
+  }
+}
+
+export interface AccountsOptions {
+  /** The first administrator, created when there is no account yet. `false` creates none. */
+  bootstrap?: Bootstrap | false
+  /** Default: by `app.storage`. */
+  store?: AccountStore
+  /** Passwords hashed at the same time. Default: processors, at most 4 (libuv has no more threads for it). */
+  concurrency?: number
+  /** Logins that may wait for that; more get 503 STATEFUL_OVERLOADED. Default 200. */
+  queue?: number
+}
+
+/**
+ * Accounts with passwords, as the reference server's login needs them. Sessions work without them.
+ *
+ * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_STORAGE_UNAVAILABLE
+ */
+export const accounts = defineService<AccountsOptions>(
+  'accounts',
+  async (fastify, options) => {
+    const concurrency = options.concurrency ?? Math.min(availableParallelism(), 4)
+    const queue = options.queue ?? 200
+    if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+      throw new InvalidOptionError('concurrency', 'must be a whole number from 1.')
+    }
+    if (!Number.isSafeInteger(queue) || queue < 0) {
+      throw new InvalidOptionError('queue', 'must be a whole number from 0.')
+    }
+    const engine = new Accounts(options.store ?? storeOf(fastify.storage), { concurrency, queue })
+    if (options.bootstrap !== false) await engine.bootstrap(options.bootstrap)
+    fastify.decorate('accounts', engine)
+  },
+  { decorators: { fastify: ['storage'] } },
+)
+
+function storeOf(storage: Storage): AccountStore {
+  if (storage.kind === 'redis') return new RedisAccountStore(storage)
+  return storage.kind === 'lmdb' ? new LmdbAccountStore(storage.root) : new MemoryAccountStore()
+}
+
+export default accounts

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto'
+import { hash, verify } from '@node-rs/argon2'
+import { OverloadedError } from '../support/errors.ts'
+
+export interface PasswordsOptions {
+  /** Hashes at work at the same time; each takes a processor for tens of milliseconds and 19 MiB. */
+  concurrency: number
+  /** How many may wait for that; more are refused. */
+  queue: number
+}
+
+/** Argon2id at OWASP's first recommendation: 19 MiB, two passes, one lane (Password Storage Cheat Sheet). */
+const PARAMETERS = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
+
+/** Hashes and checks passwords, a bounded number at a time, so that logins cannot starve everything else. */
+export class Passwords {
+  readonly #concurrency: number
+  readonly #queueLimit: number
+  readonly #waiting: (() => void)[] = []
+  #running = 0
+  #dummy: Promise<string> | undefined
+
+  constructor({ concurrency, queue }: PasswordsOptions) {
+    this.#concurrency = concurrency
+    this.#queueLimit = queue
+  }
+
+  /** @throws STATEFUL_OVERLOADED when too many wait */
+  hash(password: string): Promise<string> {
+    return this.#inTurn(() => hash(password, PARAMETERS))
+  }
+
+  /**
+   * Without a hash (there is no such user) checks against one that nothing matches, which takes as long.
+   * @throws STATEFUL_OVERLOADED when too many wait
+   */
+  async verify(passwordHash: string | undefined, password: string): Promise<boolean> {
+    if (passwordHash !== undefined) return this.#inTurn(() => verify(passwordHash, password))
+    this.#dummy ??= hash(randomBytes(32), PARAMETERS)
+    const dummy = await this.#dummy
+    await this.#inTurn(() => verify(dummy, password))
+    return false
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#running < this.#concurrency) {
+      this.#running += 1
+    } else {
+      if (this.#waiting.length >= this.#queueLimit) throw new OverloadedError()
+      // Whoever ends hands its place over, so nobody can slip in between.
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#running -= 1
+    }
+  }
+}

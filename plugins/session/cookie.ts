@@ -1,0 +1,76 @@
+import type { CookieOptions } from '@fastify/session'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Duration } from '../support/durations.ts'
+import { milliseconds } from '../support/durations.ts'
+import { InvalidOptionError } from '../support/errors.ts'
+
+export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
+  /** Default `'24h'`. */
+  maxAge?: Duration
+}
+
+/** The session cookie: its name and attributes, and how it is taken away again. */
+export interface SessionCookie {
+  name: string
+  /** As @fastify/session wants them. */
+  options: CookieOptions
+}
+
+const DEFAULT_MAX_AGE = '24h'
+
+/**
+ * @throws STATEFUL_INVALID_OPTION when the name promises what the attributes do not keep: a browser would drop
+ * the cookie without a word
+ */
+export function sessionCookie(production: boolean, given: SessionCookieOptions = {}, name?: string): SessionCookie {
+  const options: CookieOptions = {
+    path: '/',
+    httpOnly: true,
+    sameSite: 'lax',
+    secure: production,
+    ...given,
+    maxAge: milliseconds(given.maxAge ?? DEFAULT_MAX_AGE, 'cookie.maxAge'),
+  }
+  const hostOnly = options.secure === true && options.path === '/' && options.domain === undefined
+  const prefix = hostOnly ? '__Host-' : options.secure === true ? '__Secure-' : ''
+  const cookie = { name: name ?? `${prefix}sid`, options }
+  if (cookie.name.startsWith('__Host-') && !hostOnly) {
+    throw new InvalidOptionError('cookieName', "may begin with '__Host-' only if secure, with path '/' and no domain.")
+  }
+  if (cookie.name.startsWith('__Secure-') && options.secure !== true) {
+    throw new InvalidOptionError('cookieName', "may begin with '__Secure-' only if the cookie is secure.")
+  }
+  return cookie
+}
+
+/** Takes the cookie away with the attributes it was set with; browsers ignore it otherwise (`__Host-`, Partitioned). */
+export function clearSessionCookie(reply: FastifyReply, { name, options }: SessionCookie): void {
+  const { maxAge, expires, ...attributes } = options
+  reply.clearCookie(name, attributes)
+}
+
+/**
+ * Puts the response's Set-Cookie lines right after the shell: of several lines for the session cookie the last
+ * one counts, a line that clears it gets all attributes, and no cache may keep a response that sets it.
+ */
+export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, cookie: SessionCookie): void {
+  const header = reply.getHeader('set-cookie')
+  if (header === undefined) return
+  const lines = (Array.isArray(header) ? header : [String(header)]) as string[]
+  const begin = `${cookie.name}=`
+  const last = lines.findLast((line) => line.startsWith(begin))
+  if (last === undefined) return
+  const { maxAge, expires, ...attributes } = cookie.options
+  const clear = last.startsWith(`${begin};`)
+  const line = clear
+    ? fastify.serializeCookie(cookie.name, '', {
+        ...attributes,
+        secure: cookie.options.secure === 'auto' ? reply.request.protocol === 'https' : attributes.secure === true,
+        expires: new Date(0),
+        maxAge: 0,
+      })
+    : last
+  reply.removeHeader('set-cookie')
+  reply.header('set-cookie', [...lines.filter((other) => !other.startsWith(begin)), line])
+  if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+}

@@ -1,0 +1,182 @@
+import fastifyCookie from '@fastify/cookie'
+import fastifySession, { type FastifySessionOptions } from '@fastify/session'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { inProduction } from '../security/exposure.ts'
+import type { Storage } from '../storage/storage.ts'
+import type { Clock } from '../support/clock.ts'
+import { defineService } from '../support/define.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
+import { clearSessionCookie, type SessionCookieOptions, sessionCookie, tidyCookieHeader } from './cookie.ts'
+import type { SessionUser } from './session-data.ts'
+import type { SessionStore } from './session-store.ts'
+import { Sessions } from './sessions.ts'
+import { type LoginOptions, Shell } from './shell.ts'
+import { liveSigner, type SessionSigner } from './signer.ts'
+import { LmdbSessionStore } from './stores/lmdb.ts'
+import { MemorySessionStore } from './stores/memory.ts'
+import { RedisSessionStore } from './stores/redis.ts'
+import { RedisRevocationBus } from './stores/redis-bus.ts'
+
+export type { SessionCookieOptions } from './cookie.ts'
+export type { SessionEvent, SessionEventName } from './events.ts'
+export type { Device, SessionValues } from './record.ts'
+export type * from './session-store.ts'
+export { type SessionInfo, type SessionStats, Sessions, type UserSession } from './sessions.ts'
+export type { LoginOptions } from './shell.ts'
+export { MemorySessionStore } from './stores/memory.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    sessions: Sessions
+  }
+  interface FastifyRequest {
+    /**
+     * Begins a session of the user under a fresh id and ends the one the request came with.
+     * @throws STATEFUL_TOO_MANY_SESSIONS, STATEFUL_STORAGE_UNAVAILABLE
+     */
+    login(user: SessionUser, options?: LoginOptions): Promise<void>
+    /** Ends the request's session, on every instance, and takes its cookie away. Does nothing without one. */
+    logout(): Promise<void>
+    /**
+     * For what is too sensitive for an old login.
+     * @param maxAge how old the login may be; default `'10m'`
+     * @throws STATEFUL_UNAUTHENTICATED, STATEFUL_FRESH_LOGIN_REQUIRED
+     */
+    requireFresh(maxAge?: Duration): void
+  }
+}
+
+/** @fastify/session's options beside ours; what differs from it is in docs/sessions.md. */
+export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | 'store' | 'cookie' | 'idGenerator'> {
+  /**
+   * Signs the cookie: one or more of at least 32 characters, or a signer. The first signs, all verify. The array
+   * may be changed while the server runs.
+   */
+  secret: string | string[] | SessionSigner
+  /** `Secure` cookies and the name prefix `__Host-`. Default: whether `NODE_ENV` is `production`. */
+  production?: boolean
+  /** Default `__Host-sid` when the cookie is secure, else `sid`. */
+  cookieName?: string
+  /** Attributes; defaults `path: '/'`, `httpOnly`, `sameSite: 'lax'`, `maxAge: '24h'`. */
+  cookie?: SessionCookieOptions
+  /** A session ends when it was not used for so long. Default `'30m'`. */
+  idle?: Duration
+  /** A session ends so long after the login, however much it is used. Default `'12h'`. */
+  absolute?: Duration
+  /** How exactly uses are recorded: at most one write in this time. Default a tenth of `idle`, at most `'1m'`. */
+  touch?: Duration
+  /** How many sessions a user may have at a time. Default: any number. */
+  maxSessions?: number
+  /** What a login beyond `maxSessions` does: `evict` ends the least recently used. Default `evict`. */
+  onLimit?: 'evict' | 'refuse'
+  /** How often expired sessions are removed. Default `'1m'`. */
+  sweep?: Duration
+  /** Default: by `app.storage`. */
+  store?: SessionStore
+  /** Default `false`: nothing is stored and no cookie set until a request puts something into its session. */
+  saveUninitialized?: boolean
+  /** Default `false`: the cookie is sent when it is new or a use is recorded, not with each response. */
+  rolling?: boolean
+  clock?: Clock
+}
+
+const MIN_SECRET_LENGTH = 32
+const DEFAULT_FRESH = '10m'
+
+/**
+ * Sessions behind `request.session`, the API of @fastify/session, by an engine of our own.
+ *
+ * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+ */
+export const session = defineService<SessionOptions>('session', async (fastify, options) => {
+  const { saveUninitialized = false, rolling = false, cookiePrefix = '' } = options
+  const log = fastify.log.child({ plugin: 'session' })
+  const cookie = sessionCookie(inProduction(options.production), options.cookie, options.cookieName)
+  const sweep = milliseconds(options.sweep ?? '1m', 'sweep')
+  const signer = signerOf(options)
+
+  const sessions = new Sessions({
+    ...policyOf(options),
+    store: options.store ?? storeOf(fastify),
+    ...(options.clock ? { clock: options.clock } : {}),
+    ...busOf(options.store ? undefined : fastify.storage),
+    onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
+  })
+  const shell = new Shell({ sessions, cookieName: cookie.name, cookiePrefix, saveUninitialized, rolling })
+
+  if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
+  fastify.addHook('onSend', (request, _reply, _payload, done) =>
+    shell.leave(request, done as (error?: unknown) => void),
+  )
+  await fastify.register(fastifySession, {
+    ...(options.algorithm ? { algorithm: options.algorithm } : {}),
+    secret: signer as FastifySessionOptions['secret'],
+    cookieName: cookie.name,
+    cookiePrefix,
+    // The shell writes into the object it is given.
+    cookie: { ...cookie.options },
+    store: shell.store,
+    idGenerator: shell.idGenerator,
+    saveUninitialized,
+    rolling,
+  })
+  fastify.addHook('onRequest', async (request) => shell.arrive(request))
+  fastify.addHook('onError', async (request) => shell.fail(request))
+  fastify.addHook('onSend', async (request, reply) => {
+    if (shell.hasEnded(request)) clearSessionCookie(reply, cookie)
+    tidyCookieHeader(fastify, reply, cookie)
+  })
+
+  fastify.decorate('sessions', sessions)
+  fastify.decorateRequest('login', function (this: FastifyRequest, user: SessionUser, loginOptions?: LoginOptions) {
+    return shell.login(this, user, loginOptions)
+  })
+  fastify.decorateRequest('logout', function (this: FastifyRequest) {
+    return shell.logout(this)
+  })
+  fastify.decorateRequest('requireFresh', function (this: FastifyRequest, maxAge: Duration = DEFAULT_FRESH) {
+    const authenticated = sessions.authenticatedAt(this)
+    if (!this.session?.user || authenticated === undefined) throw new UnauthenticatedError()
+    if (sessions.clock.now() - authenticated > milliseconds(maxAge, 'maxAge')) throw new FreshLoginRequiredError()
+  })
+
+  fastify.addHook('onReady', () => sessions.start(sweep))
+  fastify.addHook('onClose', () => sessions.close())
+})
+
+function signerOf({ secret, algorithm }: SessionOptions): SessionSigner {
+  if (typeof secret === 'object' && !Array.isArray(secret)) return secret
+  const secrets = typeof secret === 'string' ? [secret] : secret
+  if (!secrets?.length || secrets.some((one) => typeof one !== 'string' || one.length < MIN_SECRET_LENGTH)) {
+    throw new InvalidOptionError('secret', `must be one or more texts of at least ${MIN_SECRET_LENGTH} characters.`)
+  }
+  return liveSigner(secret, algorithm)
+}
+
+function policyOf(options: SessionOptions) {
+  const idle = milliseconds(options.idle ?? '30m', 'idle')
+  const absolute = milliseconds(options.absolute ?? '12h', 'absolute')
+  const touch = milliseconds(options.touch ?? Math.min(idle / 10, 60_000), 'touch')
+  if (idle === 0 || absolute === 0) throw new InvalidOptionError('idle', 'and absolute must be longer than 0.')
+  if (touch >= idle) throw new InvalidOptionError('touch', 'must be shorter than idle: a session in use would expire.')
+  const { maxSessions, onLimit = 'evict' } = options
+  if (maxSessions === undefined) return { idle, absolute, touch }
+  if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) {
+    throw new InvalidOptionError('maxSessions', 'must be a whole number from 1.')
+  }
+  return { idle, absolute, touch, limit: { sessions: maxSessions, action: onLimit } }
+}
+
+function storeOf(fastify: FastifyInstance): SessionStore {
+  const { storage } = fastify as Partial<FastifyInstance>
+  if (!storage) throw new InvalidOptionError('store', "is missing; register the plugin 'storage' before, or pass one.")
+  if (storage.kind === 'redis') return new RedisSessionStore(storage)
+  return storage.kind === 'lmdb' ? new LmdbSessionStore(storage.root) : new MemorySessionStore()
+}
+
+function busOf(storage: Storage | undefined) {
+  return storage?.kind === 'redis' ? { bus: new RedisRevocationBus(storage) } : {}
+}
+
+export default session

@@ -1,0 +1,95 @@
+/** A session as a store keeps it. Every text in `fields` is opaque to the store. */
+export interface StoredSession {
+  /** Public handle and key of the record: a bucket and the hash of the bearer's token, see token.ts. */
+  id: string
+  /** Whose it is: an opaque key by which `list` finds it. Absent while anonymous. */
+  owner?: string
+  /** Milliseconds since the Unix epoch, as are all times here. */
+  created: number
+  /** When it was last used, as far as recorded. */
+  seen: number
+  /** When it ends unless it is used before. */
+  expires: number
+  /** When it ends however much it is used; `expires` never passes it. */
+  ends: number
+  /** Grows with every save that changes a field. */
+  version: number
+  /** The how-manyeth login of its owner made it; 0 while anonymous. */
+  logins: number
+  fields: Record<string, string>
+}
+
+/** What a save changes. With no field it is a touch. */
+export interface SessionChange {
+  set: Record<string, string>
+  remove: string[]
+  seen: number
+  expires: number
+  /** Refuse as `conflict` unless the record still has this version. */
+  version?: number
+}
+
+/** `gone`: the session was revoked, rotated away or expired; nothing was written. */
+export type SaveOutcome = 'saved' | 'gone' | 'conflict'
+
+/** The session that a rotation replaces. */
+export type FormerSession = Pick<StoredSession, 'id' | 'owner'>
+
+export interface Admission {
+  now: number
+  /** Counts as a login of the owner. */
+  login: boolean
+  /** How many live sessions the owner may have, this one included. */
+  limit?: { sessions: number; action: 'evict' | 'refuse' }
+}
+
+export type CreateOutcome =
+  | { outcome: 'created'; logins: number; evicted: string[] }
+  /** The owner has as many sessions as allowed. */
+  | { outcome: 'full' }
+  /** Rotation only: the former session was not live any more. */
+  | { outcome: 'gone' }
+
+export interface SessionCount {
+  sessions: number
+  /** Owners with at least one live session. */
+  owners: number
+}
+
+/**
+ * Where sessions live. One suite (test/suites/session-store.ts) says what each implementation must do:
+ *
+ * - Nothing but `create` and `rotate` makes a session; `save` on one that is not there answers `gone`.
+ * - A session that was revoked or rotated away answers `ended` for a while, and then is unknown.
+ * - The owner's list, the counts and the records never disagree, whenever the process dies.
+ * - No method looks at the machine's clock; `now` is the engine's.
+ */
+export interface SessionStore {
+  load(id: string, now: number): Promise<StoredSession | 'ended' | undefined>
+  create(session: StoredSession, admission: Admission): Promise<CreateOutcome>
+  /**
+   * Puts `session` in the place of `former`. With `requireLive`, answers `gone` and creates nothing when the
+   * former is not live. Two sessions of one bucket are swapped atomically; otherwise the new one is created
+   * first, so that a crash in between leaves the former alive rather than nobody logged in.
+   */
+  rotate(
+    former: FormerSession,
+    session: StoredSession,
+    admission: Admission & { requireLive: boolean },
+  ): Promise<CreateOutcome>
+  save(id: string, owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome>
+  /** `false` when it was not live. */
+  revoke(id: string, now: number): Promise<boolean>
+  /** Ends all sessions of the owner in one step, a rotation in flight included; answers the ids that it ended. */
+  revokeOwner(owner: string, now: number, except?: string): Promise<string[]>
+  /** Live ones, the newest first. */
+  list(owner: string, now: number): Promise<StoredSession[]>
+  count(now: number): Promise<SessionCount>
+  /** Removes up to `limit` expired sessions and answers them; each is answered to one caller only. */
+  sweep(now: number, limit: number): Promise<StoredSession[]>
+}
+
+/** For how long an ended session's id is remembered as ended, in milliseconds. */
+export const TOMBSTONE_TTL = 30_000
+/** For how long an owner's number of logins is remembered after the last one, in milliseconds. */
+export const LOGIN_COUNT_TTL = 400 * 24 * 60 * 60 * 1_000

@@ -1,0 +1,362 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
+import type { FastifyRequest, Session } from 'fastify'
+import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
+import {
+  type Device,
+  difference,
+  type OpenSession,
+  parseValues,
+  type SessionValues,
+  stringifyValues,
+} from './record.ts'
+import type { SessionUser } from './session-data.ts'
+import type { Sessions } from './sessions.ts'
+import { bucketOf, idOf, newToken, ownerOf } from './token.ts'
+
+/**
+ * What @fastify/session's per-request session objects are, seen from here. `request.session` keeps the shell's
+ * API; this class supplies its store and, between the hooks of the shell, decides what is saved and when.
+ */
+type ShellSession = FastifyRequest['session']
+type Callback = (error?: unknown) => void
+
+/** What a request's session was when it came in, and what became of it. */
+class Visit {
+  readonly request: FastifyRequest
+  /** Absent: nothing is stored yet. */
+  open: OpenSession | undefined
+  /** The cookie names a session that ended a moment ago: neither is it saved, nor the cookie touched. */
+  ended = false
+  touchDue = false
+  /** The browser does not have the right cookie yet. */
+  cookieDue = false
+  /** The handler failed: what it changed is not saved. */
+  discard = false
+  /** A response is on its way through the hooks. */
+  sending = false
+  /** The store failed; the cookie stays as it is. */
+  failed = false
+
+  constructor(request: FastifyRequest) {
+    this.request = request
+  }
+}
+
+/** Travels with a call into the shell, which hands our store nothing but ids and objects. */
+interface Rotation {
+  visit: Visit
+  login?: { user: SessionUser; device: Device }
+}
+
+export interface LoginOptions {
+  /**
+   * Which values of the session before the login stay. Default: all when it was anonymous or the same user's,
+   * none when it was another user's.
+   */
+  keep?: boolean | string[]
+}
+
+export interface ShellOptions {
+  sessions: Sessions
+  cookieName: string
+  cookiePrefix: string
+  saveUninitialized: boolean
+  rolling: boolean
+}
+
+/** Carries the opened session through the shell's constructor, which copies enumerable properties. */
+const CARRIER = '__stateful_session'
+const ENDED = Symbol('stateful.session.ended')
+
+export class Shell {
+  readonly #sessions: Sessions
+  readonly #options: ShellOptions
+  readonly #visits = new WeakMap<object, Visit>()
+  readonly #byRequest = new WeakMap<FastifyRequest, Visit>()
+  readonly #rotation = new AsyncLocalStorage<Rotation>()
+  /** The shell's own prototype with our methods before it; made when the first session is seen. */
+  #prototype: object | undefined
+
+  constructor(options: ShellOptions) {
+    this.#sessions = options.sessions
+    this.#options = options
+  }
+
+  /** The store that the shell talks to. */
+  readonly store: ShellStore = {
+    get: (token, callback) => {
+      this.#sessions.open(token).then(
+        (open) => callback(null, open === undefined ? null : (carry(open) as unknown as Session)),
+        (error) => callback(error),
+      )
+    },
+    set: (token, session, callback) => {
+      this.#set(token, session as ShellSession).then(() => callback(), callback)
+    },
+    destroy: (token, callback) => {
+      // The second half of a rotation, `set`, replaces the former session in one step.
+      if (this.#rotation.getStore()) callback()
+      else this.#destroy(token).then(() => callback(), callback)
+    },
+  }
+
+  /** Tokens of the shell's new sessions lie in the bucket of their user. */
+  readonly idGenerator: NonNullable<FastifySessionOptions['idGenerator']> = () => {
+    const rotation = this.#rotation.getStore()
+    if (rotation?.login) return newToken(bucketOf(ownerOf(rotation.login.user.id)))
+    const former = rotation?.visit.open
+    return newToken(former ? bucketOf(former.id) : undefined)
+  }
+
+  // --- hooks --------------------------------------------------------------------------------------
+
+  /** After the shell has loaded the session. */
+  arrive(request: FastifyRequest): void {
+    const session = request.session
+    if (!(session?.sessionId && session.encryptedSessionId)) return
+    const visit = new Visit(request)
+    this.#byRequest.set(request, visit)
+    this.#adopt(session, visit)
+    if (visit.open) {
+      visit.touchDue = this.#sessions.isTouchDue(visit.open)
+      // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
+      visit.cookieDue =
+        request.cookies[this.#options.cookieName] !== this.#options.cookiePrefix + session.encryptedSessionId
+    }
+  }
+
+  fail(request: FastifyRequest): void {
+    const visit = this.#byRequest.get(request)
+    if (!visit) return
+    visit.discard = true
+    visit.sending = false
+  }
+
+  /** Before the shell's own onSend: saves, so that the shell has nothing left but the cookie. */
+  leave(request: FastifyRequest, done: Callback): void {
+    const visit = this.#byRequest.get(request)
+    // An `async` handler that calls `reply.send()` and returns nothing makes Fastify send a second time while
+    // the first waits for the store. That one must not come through: its headers would be written twice.
+    if (visit?.sending) return
+    if (visit) visit.sending = true
+    const session = request.session
+    if (!visit || !session || this.#visits.get(session) !== visit) {
+      done()
+    } else if (visit.failed) {
+      detach(session)
+      done()
+    } else if (this.#needsSave(session, visit)) {
+      session.save((error) => {
+        visit.failed = error !== undefined && error !== null
+        done(error)
+      })
+    } else {
+      done()
+    }
+  }
+
+  // --- what a request can do ----------------------------------------------------------------------
+
+  async login(request: FastifyRequest, user: SessionUser, options: LoginOptions = {}): Promise<void> {
+    const visit = this.#visitOf(request)
+    const userAgent = request.headers['user-agent']
+    const device = { ip: request.ip, ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 512) }) }
+    const keep = options.keep ?? (visit.open?.userId === undefined || visit.open.userId === user.id)
+    const present = Object.keys(valuesOf(request.session))
+    const keys = Array.isArray(keep) ? present.filter((key) => keep.includes(key)) : keep ? present : []
+    await this.#rotate(request, visit, keys, { user, device })
+  }
+
+  async logout(request: FastifyRequest): Promise<void> {
+    const visit = this.#byRequest.get(request)
+    if (visit?.open) await this.#sessions.end(visit.open, 'logout')
+    request.session = null as unknown as ShellSession
+  }
+
+  /** Whether the request had a session that is no more. */
+  hasEnded(request: FastifyRequest): boolean {
+    return request.session === null && this.#byRequest.has(request)
+  }
+
+  /** Takes a session over that the shell made outside its hooks (`decryptSession`, `reload`). */
+  adoptInto(request: FastifyRequest): void {
+    const session = request.session
+    if (!session || this.#visits.has(session)) return
+    const visit = this.#byRequest.get(request) ?? new Visit(request)
+    this.#byRequest.set(request, visit)
+    this.#adopt(session, visit)
+  }
+
+  // --- inside -------------------------------------------------------------------------------------
+
+  #visitOf(request: FastifyRequest): Visit {
+    const visit = this.#byRequest.get(request)
+    if (!visit || !request.session) throw new UnauthenticatedError()
+    return visit
+  }
+
+  #adopt(session: ShellSession, visit: Visit): void {
+    const carrier = session as unknown as Record<string, unknown>
+    const carried = carrier[CARRIER]
+    delete carrier[CARRIER]
+    delete carrier['toJSON']
+    visit.ended = carried === ENDED
+    if (typeof carried === 'object') this.#open(visit, carried as OpenSession)
+    this.#bind(session, visit)
+  }
+
+  #bind(session: ShellSession, visit: Visit): void {
+    this.#visits.set(session, visit)
+    this.#prototype ??= this.#extend(Object.getPrototypeOf(session))
+    Object.setPrototypeOf(session, this.#prototype)
+  }
+
+  #extend(base: ShellSession): object {
+    const shell = this
+    const visitOf = (session: object) => shell.#visits.get(session)
+    return Object.create(base, {
+      // Instead of a SHA-256 over all that the session holds.
+      isModified: {
+        value(this: ShellSession) {
+          const visit = visitOf(this)
+          return visit ? shell.#isModified(this, visit) : base.isModified.call(this)
+        },
+      },
+      regenerate: {
+        value(this: ShellSession, keys?: string[] | Callback, callback?: Callback) {
+          const visit = visitOf(this)
+          const done = typeof keys === 'function' ? keys : callback
+          const kept = Array.isArray(keys) ? keys : []
+          const rotated = visit ? shell.#rotate(visit.request, visit, kept) : base.regenerate.call(this, kept)
+          if (!done) return rotated
+          rotated.then(() => done(), done)
+        },
+      },
+      reload: {
+        value(this: ShellSession, callback?: Callback) {
+          const request = visitOf(this)?.request
+          const reloaded = new Promise<void>((resolve, reject) =>
+            (base.reload as (callback: Callback) => void).call(this, (error) => (error ? reject(error) : resolve())),
+          ).then(() => {
+            if (request) shell.adoptInto(request)
+          })
+          if (!callback) return reloaded
+          reloaded.then(() => callback(), callback)
+        },
+      },
+      loginCount: computed('loginCount', (session) => visitOf(session)?.open?.logins ?? 0),
+      loginTime: computed('loginTime', (session) => date(visitOf(session)?.open?.authenticated)),
+      lastActivity: computed('lastActivity', (session) => date(visitOf(session)?.open?.seen)),
+    }) as object
+  }
+
+  #isModified(session: ShellSession, visit: Visit): boolean {
+    if (visit.discard) return false
+    if (!visit.open) return Object.keys(valuesOf(session)).length > 0
+    return changedTexts(session, visit.open) !== visit.open.texts
+  }
+
+  #needsSave(session: ShellSession, visit: Visit): boolean {
+    if (visit.ended) return this.#isModified(session, visit)
+    if (!visit.open) return !visit.discard && (this.#options.saveUninitialized || this.#isModified(session, visit))
+    return visit.touchDue || visit.cookieDue || this.#options.rolling || this.#isModified(session, visit)
+  }
+
+  async #rotate(request: FastifyRequest, visit: Visit, keys: string[], login?: Rotation['login']): Promise<void> {
+    const former = request.session
+    const base = Object.getPrototypeOf(this.#prototype) as ShellSession
+    try {
+      await this.#rotation.run({ visit, ...(login ? { login } : {}) }, () => base.regenerate.call(former, keys))
+    } catch (error) {
+      // The shell swaps the session even when it could not be stored.
+      request.session = former
+      throw error
+    }
+  }
+
+  async #set(token: string, session: ShellSession): Promise<void> {
+    const rotation = this.#rotation.getStore()
+    if (rotation) return this.#replace(token, session, rotation)
+    const visit = this.#visits.get(session)
+    if (visit?.ended) throw new SessionRevokedError()
+    if (!visit?.open) {
+      const open = await this.#sessions.begin(token, valuesOf(session))
+      if (visit) this.#open(visit, open)
+      return
+    }
+    const texts = visit.discard ? visit.open.texts : changedTexts(session, visit.open)
+    if (texts === visit.open.texts && !visit.touchDue && !this.#options.rolling) return
+    await this.#sessions.save(visit.open, texts)
+    visit.touchDue = false
+  }
+
+  async #replace(token: string, session: ShellSession, { visit, login }: Rotation): Promise<void> {
+    if (login) session.user = login.user
+    const values = valuesOf(session)
+    const former = visit.open
+    const userId = login?.user.id ?? former?.userId
+    if (former || login || this.#options.saveUninitialized || Object.keys(values).length > 0) {
+      const open = await this.#sessions.begin(token, values, {
+        ...(userId === undefined ? {} : { userId }),
+        ...(former ? { former } : {}),
+        ...(login ? { login: true, device: login.device } : {}),
+      })
+      this.#open(visit, open)
+      visit.cookieDue = true
+    }
+    visit.ended = false
+    visit.touchDue = false
+    this.#bind(session, visit)
+  }
+
+  async #destroy(token: string): Promise<void> {
+    await this.#sessions.revoke(idOf(token), 'logout')
+  }
+
+  #open(visit: Visit, open: OpenSession): void {
+    visit.open = open
+    this.#sessions.attach(visit.request, open)
+  }
+}
+
+/** A value that the engine knows; an application may still keep one of its own under that name. */
+function computed(name: string, get: (session: object) => unknown): PropertyDescriptor {
+  return {
+    get(this: object) {
+      return get(this)
+    },
+    set(this: object, value: unknown) {
+      Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true })
+    },
+  }
+}
+
+function date(time: number | undefined): Date | undefined {
+  return time === undefined ? undefined : new Date(time)
+}
+
+/** What the shell's constructor is to take over from the store. */
+function carry(open: OpenSession | 'ended'): Record<string, unknown> {
+  const values = open === 'ended' ? {} : parseValues(open.texts)
+  // The constructor hashes what the session would be as JSON; that costs more than all the rest and serves
+  // nobody, because isModified() is ours. Taken away again in #adopt.
+  return { ...values, [CARRIER]: open === 'ended' ? ENDED : open, toJSON: () => null }
+}
+
+function valuesOf(session: ShellSession): SessionValues {
+  const { cookie, ...values } = session
+  return values as unknown as SessionValues
+}
+
+/** The very texts of `open` when nothing has changed. */
+function changedTexts(session: ShellSession, open: OpenSession): Record<string, string> {
+  const texts = stringifyValues(valuesOf(session))
+  const { set, remove } = difference(open.texts, texts)
+  return remove.length === 0 && Object.keys(set).length === 0 ? open.texts : texts
+}
+
+/** The shell leaves a session without a signed id alone, and its cookie as well. */
+function detach(session: ShellSession): void {
+  Object.defineProperty(session, 'encryptedSessionId', { value: '' })
+}

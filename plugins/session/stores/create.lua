@@ -1,0 +1,66 @@
+-- Creates a session, or puts it in the place of a former one of the same bucket.
+-- KEYS: session, expiry index, owner index, index of owners, login counter, former session, victims...
+-- ARGV: id, owner ('' while anonymous), now, created, seen, expires, ends, login (1 or 0), limit (0: none),
+--       action, former id ('' for none), requireLive (1 or 0), keep record for ms, tombstone ms, counter ms,
+--       logins, number of victims, victims..., field, value...
+local id, owner, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local expires, limit, former = ARGV[6], tonumber(ARGV[9]), ARGV[11]
+local victims = tonumber(ARGV[17])
+
+local formerLive = false
+if former ~= '' then
+  local until_ = redis.call('HGET', KEYS[6], 'x')
+  formerLive = until_ and tonumber(until_) > now
+  if not formerLive and ARGV[12] == '1' then return {'gone'} end
+end
+
+local function bury(key, name)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'gone', string.format('%.0f', now + tonumber(ARGV[14])))
+  redis.call('PEXPIRE', key, ARGV[14])
+  redis.call('ZREM', KEYS[2], name)
+  redis.call('ZREM', KEYS[3], name)
+end
+
+local evicted = {}
+if owner ~= '' and limit > 0 then
+  -- Members whose time has passed are no sessions any more, and the list heals itself.
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+  local surplus = redis.call('ZCARD', KEYS[3]) + 1 - limit
+  if former ~= '' and redis.call('ZSCORE', KEYS[3], former) then surplus = surplus - 1 end
+  if surplus > 0 and ARGV[10] == 'refuse' then return {'full'} end
+  if surplus > 0 then
+    local present = 0
+    for i = 1, victims do
+      if redis.call('ZSCORE', KEYS[3], ARGV[17 + i]) then present = present + 1 end
+    end
+    -- Someone else came in between: the caller reads again whom to evict.
+    if present < surplus then return {'again', surplus} end
+    for i = 1, victims do
+      local name = ARGV[17 + i]
+      if #evicted < surplus and redis.call('ZSCORE', KEYS[3], name) then
+        bury(KEYS[6 + i], name)
+        evicted[#evicted + 1] = name
+      end
+    end
+  end
+end
+if formerLive then bury(KEYS[6], former) end
+
+local logins = ARGV[16]
+if owner ~= '' and ARGV[8] == '1' then
+  logins = redis.call('INCR', KEYS[5])
+  redis.call('PEXPIRE', KEYS[5], ARGV[15])
+end
+redis.call('HSET', KEYS[1], 'c', ARGV[4], 's', ARGV[5], 'x', expires, 'e', ARGV[7], 'v', 1, 'l', logins, 'o', owner)
+for i = 18 + victims, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[13])
+redis.call('ZADD', KEYS[2], expires, id)
+if owner ~= '' then
+  redis.call('ZADD', KEYS[3], expires, id)
+  redis.call('ZADD', KEYS[4], redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2], owner)
+  if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[13]) then redis.call('PEXPIRE', KEYS[3], ARGV[13]) end
+end
+return {'created', tonumber(logins), evicted}

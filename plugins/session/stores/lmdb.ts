@@ -1,0 +1,254 @@
+import type { Database, RootDatabase } from 'lmdb'
+import {
+  type Admission,
+  type CreateOutcome,
+  type FormerSession,
+  LOGIN_COUNT_TTL,
+  type SaveOutcome,
+  type SessionChange,
+  type SessionCount,
+  type SessionStore,
+  type StoredSession,
+  TOMBSTONE_TTL,
+} from '../session-store.ts'
+
+/** What is left of an ended session for a while. */
+interface Tombstone {
+  endedUntil: number
+}
+
+interface Owner {
+  /** Records, expired ones that await the sweep included. */
+  sessions: number
+  /** The latest expiry among them. */
+  expires: number
+  logins: number
+  /** When the number of logins is forgotten. */
+  forgottenAt: number
+}
+
+/** `[kind, …]`: the four indexes live in one database, apart by their first element. */
+type IndexKey = ['expiry' | 'tombstone' | 'owner-expiry' | 'login-count', number, string] | ['owned', string, string]
+
+/**
+ * Sessions in the embedded database. Each method is one write transaction over records and indexes, so they
+ * cannot disagree whenever the process dies; reads see what is committed.
+ */
+export class LmdbSessionStore implements SessionStore {
+  readonly #root: RootDatabase
+  readonly #sessions: Database<StoredSession | Tombstone, string>
+  readonly #owners: Database<Owner, string>
+  readonly #index: Database<true, IndexKey>
+  readonly #totals: Database<number, 'sessions' | 'owners'>
+
+  constructor(root: RootDatabase) {
+    this.#root = root
+    this.#sessions = root.openDB({ name: 'sessions' })
+    this.#owners = root.openDB({ name: 'session-owners' })
+    this.#index = root.openDB({ name: 'session-index' })
+    this.#totals = root.openDB({ name: 'session-totals' })
+  }
+
+  async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
+    const found = this.#sessions.get(id)
+    if (!found) return undefined
+    if ('endedUntil' in found) return found.endedUntil > now ? 'ended' : undefined
+    return found.expires > now ? found : undefined
+  }
+
+  create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
+    return this.#root.transaction(() => this.#create(session, admission))
+  }
+
+  rotate(
+    former: FormerSession,
+    session: StoredSession,
+    admission: Admission & { requireLive: boolean },
+  ): Promise<CreateOutcome> {
+    return this.#root.transaction(() => {
+      const old = this.#live(former.id, admission.now)
+      if (!old && admission.requireLive) return { outcome: 'gone' }
+      const outcome = this.#create(session, admission, former.id)
+      if (outcome.outcome === 'created' && old) this.#end(old, admission.now)
+      return outcome
+    })
+  }
+
+  save(id: string, _owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
+    return this.#root.transaction(() => {
+      const session = this.#live(id, now)
+      if (!session) return 'gone'
+      if (change.version !== undefined && change.version !== session.version) return 'conflict'
+      const fields = { ...session.fields, ...change.set }
+      for (const name of change.remove) delete fields[name]
+      const changed = change.remove.length > 0 || Object.keys(change.set).length > 0
+      const expires = Math.min(session.ends, Math.max(session.expires, change.expires))
+      this.#sessions.put(id, {
+        ...session,
+        fields,
+        version: session.version + (changed ? 1 : 0),
+        seen: Math.max(session.seen, change.seen),
+        expires,
+      })
+      if (expires > session.expires) {
+        this.#index.remove(['expiry', session.expires, id])
+        this.#index.put(['expiry', expires, id], true)
+        if (session.owner !== undefined) this.#ownerExpiresAtLeast(session.owner, expires)
+      }
+      return 'saved'
+    })
+  }
+
+  revoke(id: string, now: number): Promise<boolean> {
+    return this.#root.transaction(() => {
+      const session = this.#live(id, now)
+      if (session) this.#end(session, now)
+      return session !== undefined
+    })
+  }
+
+  revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
+    return this.#root.transaction(() => {
+      const sessions = this.#ofOwner(owner, now).filter(({ id }) => id !== except)
+      for (const session of sessions) this.#end(session, now)
+      return sessions.map(({ id }) => id)
+    })
+  }
+
+  async list(owner: string, now: number): Promise<StoredSession[]> {
+    return this.#ofOwner(owner, now).sort((a, b) => b.created - a.created)
+  }
+
+  async count(now: number): Promise<SessionCount> {
+    // What has expired since the last sweep is still in the totals.
+    const due = (kind: 'expiry' | 'owner-expiry') =>
+      this.#index.getKeysCount({ start: [kind, 0, ''], end: [kind, now + 1, ''] })
+    return {
+      sessions: (this.#totals.get('sessions') ?? 0) - due('expiry'),
+      owners: (this.#totals.get('owners') ?? 0) - due('owner-expiry'),
+    }
+  }
+
+  sweep(now: number, limit: number): Promise<StoredSession[]> {
+    return this.#root.transaction(() => {
+      for (const id of this.#due('tombstone', now, limit)) this.#sessions.remove(id)
+      for (const owner of this.#due('login-count', now, limit)) this.#forget(owner, now)
+      const expired: StoredSession[] = []
+      for (const id of this.#due('expiry', now, limit)) {
+        const session = this.#sessions.get(id)
+        if (!session || 'endedUntil' in session) continue
+        this.#remove(session)
+        expired.push(session)
+      }
+      return expired
+    })
+  }
+
+  #create(session: StoredSession, admission: Admission, former?: string): CreateOutcome {
+    const { now, limit } = admission
+    const evicted: string[] = []
+    if (session.owner !== undefined && limit) {
+      const others = this.#ofOwner(session.owner, now).filter(({ id }) => id !== former)
+      const surplus = others.length + 1 - limit.sessions
+      if (surplus > 0 && limit.action === 'refuse') return { outcome: 'full' }
+      for (const victim of others.sort((a, b) => a.seen - b.seen).slice(0, Math.max(surplus, 0))) {
+        this.#end(victim, now)
+        evicted.push(victim.id)
+      }
+    }
+    const stored = { ...session }
+    if (session.owner !== undefined) stored.logins = this.#join(session.owner, stored, admission)
+    this.#sessions.put(stored.id, stored)
+    this.#index.put(['expiry', stored.expires, stored.id], true)
+    this.#add('sessions', 1)
+    return { outcome: 'created', logins: stored.logins, evicted }
+  }
+
+  /** Puts a session into its owner's index and answers its number of logins. */
+  #join(name: string, session: StoredSession, { login, now }: Admission): number {
+    const owner = this.#owners.get(name) ?? { sessions: 0, expires: 0, logins: 0, forgottenAt: 0 }
+    const forgottenAt = login ? now + LOGIN_COUNT_TTL : owner.forgottenAt
+    if (forgottenAt !== owner.forgottenAt) {
+      this.#index.remove(['login-count', owner.forgottenAt, name])
+      this.#index.put(['login-count', forgottenAt, name], true)
+    }
+    const logins = owner.logins + (login ? 1 : 0)
+    this.#owners.put(name, { ...owner, sessions: owner.sessions + 1, logins, forgottenAt })
+    this.#index.put(['owned', name, session.id], true)
+    if (owner.sessions === 0) this.#add('owners', 1)
+    this.#ownerExpiresAtLeast(name, session.expires)
+    return login ? logins : session.logins
+  }
+
+  #ownerExpiresAtLeast(name: string, expires: number): void {
+    const owner = this.#owners.get(name)
+    if (!owner || owner.expires >= expires) return
+    this.#moveOwner(name, owner, { ...owner, expires })
+  }
+
+  #moveOwner(name: string, from: Owner, to: Owner): void {
+    if (from.expires > 0) this.#index.remove(['owner-expiry', from.expires, name])
+    if (to.expires > 0) this.#index.put(['owner-expiry', to.expires, name], true)
+    this.#owners.put(name, to)
+  }
+
+  #end(session: StoredSession, now: number): void {
+    this.#remove(session)
+    const endedUntil = now + TOMBSTONE_TTL
+    this.#sessions.put(session.id, { endedUntil })
+    this.#index.put(['tombstone', endedUntil, session.id], true)
+  }
+
+  #remove(session: StoredSession): void {
+    this.#sessions.remove(session.id)
+    this.#index.remove(['expiry', session.expires, session.id])
+    this.#add('sessions', -1)
+    if (session.owner !== undefined) this.#leave(session.owner, session)
+  }
+
+  #leave(name: string, session: StoredSession): void {
+    this.#index.remove(['owned', name, session.id])
+    const owner = this.#owners.get(name)
+    if (!owner) return
+    const sessions = owner.sessions - 1
+    if (sessions === 0) this.#add('owners', -1)
+    const expires =
+      session.expires < owner.expires ? owner.expires : Math.max(0, ...this.#records(name).map((left) => left.expires))
+    this.#moveOwner(name, owner, { ...owner, sessions, expires })
+  }
+
+  #forget(name: string, now: number): void {
+    const owner = this.#owners.get(name)
+    if (!owner || owner.forgottenAt > now) return
+    if (owner.sessions === 0) this.#owners.remove(name)
+    else this.#owners.put(name, { ...owner, logins: 0 })
+  }
+
+  #live(id: string, now: number): StoredSession | undefined {
+    const session = this.#sessions.get(id)
+    return session && !('endedUntil' in session) && session.expires > now ? session : undefined
+  }
+
+  #ofOwner(owner: string, now: number): StoredSession[] {
+    return this.#records(owner).filter(({ expires }) => expires > now)
+  }
+
+  #records(owner: string): StoredSession[] {
+    const keys = [...this.#index.getKeys({ start: ['owned', owner, ''], end: ['owned', owner, '~'] })]
+    return keys.flatMap(([, , id]) => {
+      const session = this.#sessions.get(id)
+      return session && !('endedUntil' in session) ? session : []
+    })
+  }
+
+  /** Takes what is due out of one index. */
+  #due(kind: 'expiry' | 'tombstone' | 'login-count', now: number, limit: number): string[] {
+    const keys = [...this.#index.getKeys({ start: [kind, 0, ''], end: [kind, now + 1, ''], limit })]
+    for (const key of keys) this.#index.remove(key)
+    return keys.map(([, , name]) => name)
+  }
+
+  #add(total: 'sessions' | 'owners', by: number): void {
+    this.#totals.put(total, (this.#totals.get(total) ?? 0) + by)
+  }
+}

@@ -1,0 +1,34 @@
+import type { RedisStorage } from '../../storage/storage.ts'
+import type { RevocationBus, SessionEvent } from '../events.ts'
+
+interface Message extends SessionEvent {
+  from: string
+}
+
+/** Tells the other instances on this Redis which sessions ended. Redis may lose a message. */
+export class RedisRevocationBus implements RevocationBus {
+  readonly #storage: Pick<RedisStorage, 'channels' | 'instanceId'>
+  readonly #channel: string
+  #unsubscribe: (() => Promise<void>) | undefined
+
+  constructor(storage: Pick<RedisStorage, 'channels' | 'instanceId' | 'prefix'>) {
+    this.#storage = storage
+    this.#channel = `${storage.prefix}session:revoked`
+  }
+
+  async publish(event: SessionEvent): Promise<void> {
+    const message: Message = { ...event, from: this.#storage.instanceId }
+    await this.#storage.channels.publish(this.#channel, JSON.stringify(message))
+  }
+
+  async listen(onEvent: (event: SessionEvent) => void): Promise<void> {
+    this.#unsubscribe = await this.#storage.channels.subscribe(this.#channel, (text) => {
+      const { from, ...event } = JSON.parse(text) as Message
+      if (from !== this.#storage.instanceId) onEvent(event)
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#unsubscribe?.()
+  }
+}

@@ -1,0 +1,30 @@
+-- Writes what changed of a live session; creates nothing.
+-- KEYS: session, expiry index, owner index, index of owners
+-- ARGV: id, owner ('' while anonymous), now, seen, expires, keep beyond expiry ms, expected version ('' for any),
+--       number of fields to remove, fields to remove..., field, value...
+local state = redis.call('HMGET', KEYS[1], 'x', 'e', 's', 'v')
+local current = tonumber(state[1] or 0)
+local now = tonumber(ARGV[3])
+if current <= now then return 'gone' end
+if ARGV[7] ~= '' and ARGV[7] ~= state[4] then return 'conflict' end
+
+local removed = tonumber(ARGV[8])
+for i = 9, 8 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end
+for i = 9 + removed, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if #ARGV > 8 then redis.call('HINCRBY', KEYS[1], 'v', 1) end
+if tonumber(ARGV[4]) > tonumber(state[3]) then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
+
+local expires = math.min(tonumber(state[2]), tonumber(ARGV[5]))
+if expires > current then
+  local text = string.format('%.0f', expires)
+  local keep = string.format('%.0f', expires - now + tonumber(ARGV[6]))
+  redis.call('HSET', KEYS[1], 'x', text)
+  redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('ZADD', KEYS[2], text, ARGV[1])
+  if ARGV[2] ~= '' then
+    redis.call('ZADD', KEYS[3], text, ARGV[1])
+    redis.call('ZADD', KEYS[4], 'GT', text, ARGV[2])
+    if redis.call('PTTL', KEYS[3]) < tonumber(keep) then redis.call('PEXPIRE', KEYS[3], keep) end
+  end
+end
+return 'saved'

@@ -1,0 +1,60 @@
+import { createHash, randomBytes } from 'node:crypto'
+
+/**
+ * A token is what the bearer shows: two hexadecimal digits (the bucket) and 256 random bits. The store only
+ * ever sees its id: the bucket and the SHA-256 of the token, from which the token cannot be found. That makes
+ * the id fit to be shown as the session's public handle, too.
+ *
+ * All that belongs to one user (sessions, index, counters) lies in one of 256 buckets, so that on a Redis
+ * Cluster each script touches one slot.
+ */
+const RANDOM_BYTES = 32
+const BUCKET_LENGTH = 2
+const HASH_LENGTH = 43
+
+/** Random bytes come in one system call for many tokens. */
+const POOL_SIZE = RANDOM_BYTES * 128
+let pool = Buffer.alloc(0)
+let position = 0
+
+function randomText(): string {
+  if (position + RANDOM_BYTES > pool.length) {
+    pool = randomBytes(POOL_SIZE)
+    position = 0
+  }
+  const text = pool.toString('base64url', position, position + RANDOM_BYTES)
+  // Nothing that was handed out stays behind in memory.
+  pool.fill(0, position, position + RANDOM_BYTES)
+  position += RANDOM_BYTES
+  return text
+}
+
+/** @param bucket default: a random one */
+export function newToken(bucket: string = randomBytes(1).toString('hex')): string {
+  return bucket + randomText()
+}
+
+/** The id under which a token's session is stored. */
+export function idOf(token: string): string {
+  return bucketOf(token) + createHash('sha256').update(token).digest('base64url')
+}
+
+export function bucketOf(tokenOrId: string): string {
+  return tokenOrId.slice(0, BUCKET_LENGTH)
+}
+
+const ID = new RegExp(`^[0-9a-f]{${BUCKET_LENGTH}}[A-Za-z0-9_-]{${HASH_LENGTH}}$`)
+
+/** Whether a text from outside can be an id or a token at all. */
+export function isWellFormed(text: string): boolean {
+  return ID.test(text)
+}
+
+/**
+ * The key of a user's sessions: the same on every instance and after a change of secrets, so no secret is in
+ * it. It keeps user ids out of key names; it does not hide them from someone who guesses.
+ */
+export function ownerOf(userId: string): string {
+  const digest = createHash('sha256').update('session-owner\0').update(userId).digest()
+  return digest.toString('hex', 0, 1) + digest.toString('base64url', 1, 19)
+}

@@ -1,0 +1,136 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { Problem } from '../../openapi/schemas/problem.ts'
+import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { RevokedSessions, SessionInfo, SessionList } from '../../openapi/schemas/session.ts'
+import { useProblems } from '../../plugins/problems/index.ts'
+import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import type { SessionInfo as Listed } from '../../plugins/session/index.ts'
+import { defineRoutes } from '../../plugins/support/define.ts'
+import { NotFoundError, UnauthenticatedError } from '../../plugins/support/errors.ts'
+import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+
+export interface SessionRoutesOptions extends AuthorizeOption {
+  prefix?: string
+}
+
+const Query = Type.Object(
+  {
+    userId: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 128, description: "Administrators only: another user's sessions." }),
+    ),
+  },
+  { additionalProperties: false },
+)
+const Params = Type.Object({ handle: Type.String({ minLength: 1, maxLength: 64 }) })
+
+/** A user's sessions: where they are logged in, and how to end that. */
+export const sessionRoutes = defineRoutes<SessionRoutesOptions>(
+  'sessions',
+  async (fastify, options) => {
+    useSchemas(fastify, Problem, SessionInfo, SessionList, RevokedSessions)
+    useStrictValidation(fastify)
+    useProblems(fastify)
+
+    /** Whose sessions the request is about; others' are for administrators. */
+    async function subject(request: FastifyRequest): Promise<{ userId: string; own: boolean }> {
+      const user = request.session?.user
+      if (!user) throw new UnauthenticatedError()
+      const { userId = user.id } = request.query as { userId?: string }
+      if (userId === user.id) return { userId, own: true }
+      await demand(options.authorize, request, 'sessions:administer', { userId })
+      return { userId, own: false }
+    }
+    const preValidation = async (request: FastifyRequest) => {
+      await subject(request)
+    }
+
+    fastify.get(
+      '/sessions',
+      {
+        schema: {
+          operationId: 'listSessions',
+          tags: ['sessions'],
+          summary: "The user's sessions, the newest first",
+          querystring: Query,
+          response: { 200: reference(SessionList), ...problems(400, 401, 403) },
+        },
+        preValidation,
+      },
+      async (request) => {
+        const { userId } = await subject(request)
+        const current = fastify.sessions.handleOf(request) ?? ''
+        const sessions = await fastify.sessions.list(userId)
+        return {
+          current,
+          sessions: sessions.map((session) => listed(session, current)),
+          loginCount: request.session.loginCount,
+        }
+      },
+    )
+
+    fastify.delete(
+      '/sessions',
+      {
+        schema: {
+          operationId: 'endOtherSessions',
+          tags: ['sessions'],
+          summary: "End all the user's sessions but this one",
+          description: "With `userId`, an administrator ends all of that user's.",
+          querystring: Query,
+          response: { 200: reference(RevokedSessions), ...problems(400, 401, 403) },
+        },
+        preValidation,
+      },
+      async (request) => {
+        const { userId, own } = await subject(request)
+        const revoked = own
+          ? await fastify.sessions.revokeOthers(request)
+          : await fastify.sessions.revokeUser(userId, { reason: 'administrator' })
+        return { revoked }
+      },
+    )
+
+    fastify.delete(
+      '/sessions/:handle',
+      {
+        schema: {
+          operationId: 'endSession',
+          tags: ['sessions'],
+          summary: 'End one session',
+          params: Params,
+          querystring: Query,
+          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404) },
+        },
+        preValidation,
+      },
+      async (request, reply) => {
+        const { userId } = await subject(request)
+        const { handle } = request.params
+        // The current session ends like a logout, so that its cookie goes, too.
+        if (handle === fastify.sessions.handleOf(request)) {
+          await request.logout()
+        } else {
+          const session = await fastify.sessions.get(handle)
+          if (session?.userId !== userId || !(await fastify.sessions.revoke(handle))) {
+            throw new NotFoundError('session of the user with that handle')
+          }
+        }
+        return reply.code(204).send(null)
+      },
+    )
+  },
+  { decorators: { fastify: ['sessions'], request: ['logout'] } },
+)
+
+function listed({ handle, createdAt, lastActivity, ...device }: Listed, current: string): SessionInfo {
+  return {
+    handle,
+    current: handle === current,
+    createdAt: createdAt.toISOString(),
+    lastActivity: lastActivity.toISOString(),
+    ...device,
+  }
+}
+
+export default sessionRoutes

@@ -1,0 +1,110 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { UserChange } from '../../openapi/schemas/account.ts'
+import { Problem } from '../../openapi/schemas/problem.ts'
+import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { User } from '../../openapi/schemas/user.ts'
+import type {} from '../../plugins/accounts/index.ts'
+import type {} from '../../plugins/cache/index.ts'
+import { useProblems } from '../../plugins/problems/index.ts'
+import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import type {} from '../../plugins/session/index.ts'
+import { defineRoutes } from '../../plugins/support/define.ts'
+import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
+import { ForbiddenError, IncompleteAccountError, NotFoundError } from '../../plugins/support/errors.ts'
+import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+import { cachedUsers } from './cached-users.ts'
+
+export interface UserRoutesOptions extends AuthorizeOption {
+  prefix?: string
+  /** How long a user is cached. Default `'5m'`. */
+  ttl?: Duration
+}
+
+const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) })
+
+/** The worked example: accounts over HTTP, read through the cache and invalidated by what changes them. */
+export const userRoutes = defineRoutes<UserRoutesOptions>(
+  'users',
+  async (fastify, options) => {
+    const users = cachedUsers(fastify.accounts, fastify.cache, milliseconds(options.ttl ?? '5m', 'ttl'))
+    useSchemas(fastify, Problem, User, UserChange)
+    useStrictValidation(fastify)
+    useProblems(fastify)
+
+    fastify.get(
+      '/users/:id',
+      {
+        schema: {
+          operationId: 'getUser',
+          tags: ['users'],
+          summary: 'A user, out of the cache when it is there',
+          params: Params,
+          response: { 200: reference(User), ...problems(401, 403, 404) },
+        },
+        preValidation: (request) => demand(options.authorize, request, 'users:read', { userId: idOf(request) }),
+      },
+      async (request) => {
+        const user = await users.get(request.params.id)
+        if (!user) throw new NotFoundError('user of that id')
+        return user
+      },
+    )
+
+    fastify.put(
+      '/users/:id',
+      {
+        schema: {
+          operationId: 'putUser',
+          tags: ['users'],
+          summary: 'Change a user, or create one',
+          description:
+            'What the body does not name stays. Users change their own displayName, email and password; administrators change everything, and create a user by naming a username and a password for an id that is free. A new password ends all other sessions of the user, a new role all of them.',
+          params: Params,
+          body: reference(UserChange),
+          response: {
+            200: reference(User),
+            201: reference(User),
+            ...problems(400, 401, 403, 404, 409, 413, 415, 422),
+          },
+        },
+        preValidation: (request) => demand(options.authorize, request, 'users:write', { userId: idOf(request) }),
+      },
+      async (request, reply) => {
+        const { id } = request.params
+        const { body } = request
+        const administrator = request.session.user?.role === 'administrator'
+        if (!administrator && (body.username !== undefined || body.role !== undefined)) {
+          throw new ForbiddenError('users:write of username and role')
+        }
+        const former = await fastify.accounts.get(id)
+        if (!former) {
+          const { username, password, role = 'user', ...rest } = body
+          if (!administrator) throw new NotFoundError('user of that id')
+          if (username === undefined || password === undefined) throw new IncompleteAccountError()
+          return reply.code(201).send(await users.create(id, { username, password, role, ...rest }))
+        }
+        const user = await users.update(id, body)
+        if (user.role !== former.role) {
+          // The role is in the sessions: they end rather than keep what is no longer allowed.
+          await fastify.sessions.revokeUser(id, { reason: 'role changed' })
+        } else if (body.password !== undefined) {
+          const own = request.session.user?.id === id ? fastify.sessions.handleOf(request) : undefined
+          await fastify.sessions.revokeUser(id, {
+            reason: 'password changed',
+            ...(own === undefined ? {} : { except: own }),
+          })
+        }
+        return user
+      },
+    )
+  },
+  { decorators: { fastify: ['accounts', 'cache', 'sessions'] } },
+)
+
+/** Before validation, so its type is not known yet; the router gives it as text. */
+function idOf(request: FastifyRequest): string {
+  return (request.params as { id: string }).id
+}
+
+export default userRoutes

@@ -1,0 +1,109 @@
+import Fastify from 'fastify'
+import t from 'tap'
+import { Accounts } from '../../../plugins/accounts/accounts.ts'
+import { accounts } from '../../../plugins/accounts/index.ts'
+import { Passwords } from '../../../plugins/accounts/passwords.ts'
+import { MemoryAccountStore } from '../../../plugins/accounts/stores/memory.ts'
+import { storage } from '../../../plugins/storage/index.ts'
+import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+
+const limits = { concurrency: 2, queue: 100 }
+
+t.test('a password opens its account only, whatever the case of the name', async (t) => {
+  const engine = new Accounts(new MemoryAccountStore(), limits)
+  const user = await engine.create({ username: 'Ada', password: 'correct horse', role: 'user', email: 'a@b.c' })
+  t.match(user, { username: 'Ada', role: 'user', email: 'a@b.c', id: String })
+  t.notOk('passwordHash' in user)
+  t.same(await engine.verify('ada', 'correct horse'), user)
+  t.equal(await engine.verify('ada', 'wrong horse'), undefined)
+  t.equal(await engine.verify('nobody', 'correct horse'), undefined)
+  t.same(await engine.findByUsername('ADA'), user)
+  await t.rejects(engine.create({ username: 'ADA', password: 'x', role: 'user' }), { code: 'STATEFUL_USERNAME_TAKEN' })
+})
+
+t.test('an update changes the password and the name', async (t) => {
+  const engine = new Accounts(new MemoryAccountStore(), limits)
+  const { id } = await engine.create({ username: 'ada', password: 'first', role: 'user' })
+  await engine.create({ username: 'grace', password: 'first', role: 'user' })
+  t.match(await engine.update(id, { password: 'second', displayName: 'Ada' }), { id, displayName: 'Ada' })
+  t.equal(await engine.verify('ada', 'first'), undefined)
+  t.match(await engine.verify('ada', 'second'), { id })
+  await t.rejects(engine.update(id, { username: 'Grace' }), { code: 'STATEFUL_USERNAME_TAKEN' })
+  await t.rejects(engine.update('nobody', { role: 'user' }), { code: 'STATEFUL_NOT_FOUND' })
+})
+
+t.test('an unknown user takes as long as a wrong password', async (t) => {
+  const engine = new Accounts(new MemoryAccountStore(), limits)
+  await engine.create({ username: 'ada', password: 'secret', role: 'user' })
+  await engine.verify('nobody', 'the first makes the hash that nothing matches')
+  const took = async (username: string) => {
+    const times: number[] = []
+    for (let n = 0; n < 5; n++) {
+      const start = performance.now()
+      await engine.verify(username, 'wrong')
+      times.push(performance.now() - start)
+    }
+    return Math.min(...times)
+  }
+  const [known, unknown] = [await took('ada'), await took('nobody')]
+  t.ok(unknown > known / 3 && unknown < known * 3, `${known} ms and ${unknown} ms`)
+})
+
+t.test('only so many hashes run and wait', async (t) => {
+  const passwords = new Passwords({ concurrency: 1, queue: 1 })
+  const results = await Promise.allSettled(['a', 'b', 'c'].map((password) => passwords.hash(password)))
+  t.same(
+    results.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'rejected'],
+  )
+  t.match(results[2], { reason: { code: 'STATEFUL_OVERLOADED' } })
+  t.match(await passwords.hash('d'), /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
+})
+
+t.test('of instances that boot together one creates the administrator, once', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const url = await storageUrl(t, kind)
+    const boot = async () => {
+      const app = Fastify()
+      await app.register(storage, { storage: url })
+      await app.register(accounts)
+      return app
+    }
+    // One process owns an LMDB folder, and memory is one process's.
+    const apps = await Promise.all(kind === 'redis' ? [boot(), boot(), boot()] : [boot()])
+    const passwords = apps.flatMap((app) => app.accounts.generatedPassword ?? [])
+    t.equal(passwords.length, 1)
+    t.ok((passwords[0] as string).length >= 24)
+    t.equal(await apps[0]?.accounts.count(), 1)
+    t.match(await apps[0]?.accounts.verify('admin', passwords[0] as string), { role: 'administrator' })
+    await Promise.all(apps.map((app) => app.close()))
+    if (kind === 'memory') return
+    const again = await boot()
+    t.equal(again.accounts.generatedPassword, undefined)
+    t.match(await again.accounts.verify('admin', passwords[0] as string), { role: 'administrator' })
+    await again.close()
+  }),
+)
+
+t.test('a given password is used at the first boot and changes nothing later', async (t) => {
+  const engine = new Accounts(new MemoryAccountStore(), limits)
+  await engine.bootstrap({ password: 'first' })
+  await engine.bootstrap({ password: 'second' })
+  t.equal(engine.generatedPassword, undefined)
+  t.ok(await engine.verify('admin', 'first'))
+  t.notOk(await engine.verify('admin', 'second'))
+})
+
+t.test('a storage that fails is a 503 with its cause; a wrong option stops the boot', async (t) => {
+  const store = new MemoryAccountStore()
+  store.get = () => Promise.reject(new Error('gone'))
+  await t.rejects(new Accounts(store, limits).get('x'), { code: 'STATEFUL_STORAGE_UNAVAILABLE', cause: Error })
+  for (const wrong of [{ concurrency: 0 }, { queue: -1 }]) {
+    const app = Fastify()
+    await app.register(storage, { storage: 'memory:' })
+    await t.rejects(async () => app.register(accounts, wrong), { code: 'STATEFUL_INVALID_OPTION' })
+    await app.close()
+  }
+  const bare = Fastify()
+  await t.rejects(async () => bare.register(accounts), { code: 'FST_ERR_DEC_MISSING_DEPENDENCY' })
+})
