@@ -1,0 +1,44 @@
+/**
+ * Writes the contract that the code already holds: openapi/openapi.json, openapi/asyncapi.json and the client's
+ * types. All three are committed and checked by test/openapi; nobody edits them.
+ */
+import { mkdir, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from 'openapi-typescript'
+import { build } from '../app.ts'
+import { asyncApiDocument } from '../openapi/asyncapi.ts'
+
+const root = new URL('..', import.meta.url)
+
+/** Each file by its path from the root. The same sources always give the same text. */
+export async function generate(): Promise<Map<string, string>> {
+  // Nothing of this application outlives the call, so neither secret opens anything.
+  const app = await build({
+    storage: 'memory:',
+    secret: 'only-to-build-the-document-'.repeat(2),
+    adminPassword: 'unused-password',
+  })
+  try {
+    await app.ready()
+    const openapi = app.swagger()
+    const types = await openapiTS(structuredClone(openapi) as OpenAPI3)
+    return new Map([
+      ['openapi/openapi.json', json(openapi)],
+      ['openapi/asyncapi.json', json(asyncApiDocument())],
+      ['client/api.d.ts', `${COMMENT_HEADER}${astToString(types)}`],
+    ])
+  } finally {
+    await app.close()
+  }
+}
+
+const json = (document: object) => `${JSON.stringify(document, null, 2)}\n`
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, text] of await generate()) {
+    const file = new URL(path, root)
+    await mkdir(new URL('.', file), { recursive: true })
+    await writeFile(file, text)
+    process.stdout.write(`${path}\n`)
+  }
+}
