@@ -43,6 +43,7 @@ export class LmdbStateLog implements StateLog {
   readonly #database: Database<string, string>
   readonly #retention: Retention
   #head: Head | undefined
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(storage: LmdbStorage, space: string, retention: Retention) {
     this.#space = space
@@ -61,7 +62,29 @@ export class LmdbStateLog implements StateLog {
     return { ...head, entries, records: this.#records(head.floor, head.revision) }
   }
 
-  async commit(base: Position, { records, writes }: Batch): Promise<CommitOutcome> {
+  commit(base: Position, batch: Batch): Promise<CommitOutcome> {
+    return this.#inTurn(() => this.#commit(base, batch))
+  }
+
+  replace(base: Position, replacement: Replacement): Promise<CommitOutcome> {
+    return this.#inTurn(() => this.#replace(base, replacement))
+  }
+
+  async since(position: Position): Promise<LogTail | undefined> {
+    const head = await this.#open()
+    if (!continues(head, position)) return undefined
+    return { ...head, records: this.#records(position.revision + 1, head.revision) }
+  }
+
+  async watch(): Promise<() => Promise<void>> {
+    return async () => {}
+  }
+
+  async close(): Promise<void> {
+    // The storage owns the database; it closes it.
+  }
+
+  async #commit(base: Position, { records, writes }: Batch): Promise<CommitOutcome> {
     const head = await this.#open()
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + records.length
@@ -80,7 +103,7 @@ export class LmdbStateLog implements StateLog {
     return 'committed'
   }
 
-  async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
+  async #replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
     const head = await this.#open()
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + 1
@@ -103,20 +126,6 @@ export class LmdbStateLog implements StateLog {
     return 'committed'
   }
 
-  async since(position: Position): Promise<LogTail | undefined> {
-    const head = await this.#open()
-    if (!continues(head, position)) return undefined
-    return { ...head, records: this.#records(position.revision + 1, head.revision) }
-  }
-
-  async watch(): Promise<() => Promise<void>> {
-    return async () => {}
-  }
-
-  async close(): Promise<void> {
-    // The storage owns the database; it closes it.
-  }
-
   /** A process that starts cannot know whether the folder is the one it left, so it begins a new epoch. */
   async #open(): Promise<Head> {
     if (this.#head) return this.#head
@@ -129,6 +138,13 @@ export class LmdbStateLog implements StateLog {
     await this.#write(() => this.#putHead(opened))
     this.#head = opened
     return opened
+  }
+
+  /** Compares and writes one after the other: the head moves only when a write is on disk. */
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(run)
+    this.#turn = result.catch(() => {})
+    return result
   }
 
   /** One transaction, on disk when it resolves. */
