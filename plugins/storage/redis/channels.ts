@@ -1,6 +1,13 @@
 import type { Redis } from 'ioredis'
+import { type Clock, systemClock, type Timer } from '../../support/clock.ts'
+import { HEARTBEAT_INTERVAL } from './connection.ts'
 
 type Listener = (message: string) => void
+
+/** An object of its own per call: two services may well pass the same function. */
+interface Subscription {
+  listener: Listener
+}
 
 /**
  * Pub/sub on one connection, shared by all services. Redis promises no delivery: whoever listens must be able
@@ -10,32 +17,55 @@ type Listener = (message: string) => void
 export class RedisChannels {
   readonly #subscriber: Redis
   readonly #publisher: Redis
-  readonly #listeners = new Map<string, Set<Listener>>()
+  readonly #listeners = new Map<string, Set<Subscription>>()
+  readonly #heartbeat: Timer
   readonly #lost = new Set<() => void>()
 
-  constructor(subscriber: Redis, publisher: Redis) {
+  constructor(subscriber: Redis, publisher: Redis, clock: Clock = systemClock) {
     this.#subscriber = subscriber
     this.#publisher = publisher
     subscriber.on('message', (channel: string, message: string) => {
-      for (const listener of this.#listeners.get(channel) ?? []) listener(message)
+      const subscriptions = this.#listeners.get(channel)
+      // Ended while the connection was away, and set up again by the reconnection.
+      if (!subscriptions) this.#unsubscribe(channel)
+      for (const { listener } of subscriptions ?? []) listener(message)
     })
     subscriber.on('close', () => {
       for (const listener of this.#lost) listener()
     })
+    // It only listens, so nothing else would ever find out that the other side is gone (see `socketTimeout`).
+    this.#heartbeat = clock.every(HEARTBEAT_INTERVAL, () => {
+      if (subscriber.status === 'ready') subscriber.ping().catch(() => {})
+    })
   }
 
-  /** Resolves when the subscription stands; the returned function ends it. */
+  /** Ends the heartbeat; the connections belong to whoever opened them. */
+  close(): void {
+    this.#heartbeat.cancel()
+  }
+
+  /**
+   * Resolves when the subscription stands; the returned function ends it. When it rejects, `listener` will not be
+   * called.
+   */
   async subscribe(channel: string, listener: Listener): Promise<() => Promise<void>> {
-    const listeners = this.#listeners.get(channel) ?? new Set()
-    this.#listeners.set(channel, listeners)
-    listeners.add(listener)
-    // Asking again for a standing subscription is harmless, and awaiting it covers a concurrent first subscriber.
-    await this.#subscriber.subscribe(channel)
+    const subscription: Subscription = { listener }
+    const subscriptions = this.#listeners.get(channel) ?? new Set()
+    this.#listeners.set(channel, subscriptions)
+    subscriptions.add(subscription)
+    const forget = () => {
+      if (!subscriptions.delete(subscription) || subscriptions.size > 0) return false
+      return this.#listeners.delete(channel)
+    }
+    try {
+      // Asking again for a standing subscription is harmless, and awaiting it covers a concurrent first subscriber.
+      await this.#subscriber.subscribe(channel)
+    } catch (error) {
+      forget()
+      throw error
+    }
     return async () => {
-      listeners.delete(listener)
-      if (listeners.size > 0 || this.#listeners.get(channel) !== listeners) return
-      this.#listeners.delete(channel)
-      if (this.#subscriber.status === 'ready') await this.#subscriber.unsubscribe(channel)
+      if (forget()) await this.#unsubscribe(channel)
     }
   }
 
@@ -48,5 +78,10 @@ export class RedisChannels {
   onLost(listener: () => void): () => void {
     this.#lost.add(listener)
     return () => this.#lost.delete(listener)
+  }
+
+  /** Best effort: a message that comes nevertheless finds no listener and asks again. */
+  async #unsubscribe(channel: string): Promise<void> {
+    if (this.#subscriber.status === 'ready') await this.#subscriber.unsubscribe(channel).catch(() => {})
   }
 }

@@ -5,6 +5,10 @@ export type RedisConnection = Redis
 
 /** How long a command may take before it fails, in milliseconds. */
 export const DEFAULT_COMMAND_TIMEOUT = 1_000
+/** How often an otherwise silent connection is asked whether it still lives, in milliseconds. */
+export const HEARTBEAT_INTERVAL = 2_000
+/** How long a connection that was ended may take to say goodbye, in milliseconds. */
+const DISCONNECT_TIMEOUT = 200
 /** How long the boot waits for Redis, in milliseconds. */
 export const DEFAULT_CONNECT_TIMEOUT = 3_000
 
@@ -12,12 +16,16 @@ export const DEFAULT_CONNECT_TIMEOUT = 3_000
  * ioredis with its defaults turned from "wait and hope" to "answer within a deadline":
  * a frozen server fails a command after `commandTimeout` instead of never; a command whose reply was lost
  * is not sent again (it may have been applied); nothing queues up while the connection is away;
- * a replica that refuses writes after a failover makes the client reconnect.
+ * a replica that refuses writes after a failover makes the client reconnect; so does a server that owes an
+ * answer and stays silent, because TCP alone takes many minutes to notice a cable that was pulled.
+ * No command may block longer than `socketTimeout` (XREAD BLOCK needs a connection of its own).
  */
 export function hardened(options: RedisOptions = {}): RedisOptions & { replyMapping: 'legacy' } {
   return {
     commandTimeout: DEFAULT_COMMAND_TIMEOUT,
     connectTimeout: DEFAULT_CONNECT_TIMEOUT,
+    disconnectTimeout: DISCONNECT_TIMEOUT,
+    socketTimeout: 2 * (options.commandTimeout ?? DEFAULT_COMMAND_TIMEOUT),
     maxRetriesPerRequest: 1,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
@@ -38,6 +46,8 @@ export function hardened(options: RedisOptions = {}): RedisOptions & { replyMapp
  */
 export async function connect(client: Redis): Promise<Redis> {
   let reason: Error | undefined
+  // Stays, and stands before the listeners that log.
+  client.on('error', withoutArguments)
   const remember = (error: Error) => {
     reason = error
   }
@@ -51,6 +61,7 @@ export async function connect(client: Redis): Promise<Redis> {
     return client
   } catch (cause) {
     client.disconnect()
+    withoutArguments(cause)
     const { host, port, path } = client.options
     const where = path ?? `${host}:${port}`
     throw new StorageUnavailableError(`Redis at ${where}: ${(reason ?? (cause as Error)).message}`, {
@@ -61,9 +72,25 @@ export async function connect(client: Redis): Promise<Redis> {
   }
 }
 
-/** Ends a connection politely, and by force when the server does not answer within the command deadline. */
+/**
+ * ioredis hangs the whole command on the error of a refused one: the password of AUTH, the ids and values of others.
+ * Whoever logs the error would log them.
+ */
+export function withoutArguments<E>(error: E): E {
+  if (error instanceof Error && 'command' in error) {
+    const { name } = error.command as { name?: string }
+    error.command = { name }
+  }
+  return error
+}
+
+/**
+ * Ends a connection politely, and by force when the server does not answer within the command deadline.
+ * Resolves when the socket is gone.
+ */
 export async function disconnect(client: Redis): Promise<void> {
-  if (client.status === 'end') return
+  if (client.status === 'end' || client.status === 'wait') return
+  const ended = new Promise<void>((resolve) => client.once('end', () => resolve()))
   try {
     if (client.status === 'ready') await client.quit()
   } catch {
@@ -71,4 +98,7 @@ export async function disconnect(client: Redis): Promise<void> {
   } finally {
     client.disconnect()
   }
+  // Were it to wait for a reconnection attempt instead, its timer must not keep the process.
+  const deadline = AbortSignal.timeout(2 * DISCONNECT_TIMEOUT)
+  await Promise.race([ended, new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()))])
 }

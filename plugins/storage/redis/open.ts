@@ -26,11 +26,12 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
   // Without a listener ioredis prints to stderr; the storage plugin adds its own, which logs.
   client.on('error', () => {})
   subscriber.on('error', () => {})
+  const channels = new RedisChannels(subscriber, client)
   return {
     kind: 'redis',
     instanceId,
     client,
-    channels: new RedisChannels(subscriber, client),
+    channels,
     prefix: options.prefix ?? 'fs:',
     async ping() {
       try {
@@ -40,6 +41,7 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
       }
     },
     async close() {
+      channels.close()
       await Promise.all([disconnect(client), disconnect(subscriber)])
     },
   }

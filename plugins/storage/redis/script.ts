@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
+import { withoutArguments } from './connection.ts'
 
 /**
  * A Lua script that runs by its digest and is sent whole only when the server does not know it
@@ -27,8 +28,12 @@ export class RedisScript {
     try {
       return await client.evalsha(this.#digest, this.#numberOfKeys, ...keys, ...args)
     } catch (error) {
-      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
-      return client.eval(this.#source, this.#numberOfKeys, ...keys, ...args)
+      if (!(error as Error).message.startsWith('NOSCRIPT')) throw withoutArguments(error)
+    }
+    try {
+      return await client.eval(this.#source, this.#numberOfKeys, ...keys, ...args)
+    } catch (error) {
+      throw withoutArguments(error)
     }
   }
 }
