@@ -52,24 +52,21 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
 
   await app.register(problems)
   await app.register(security, { production })
-  await app.register(documentation, { production, prefix })
-  await app.register(stateful, {
-    ...options,
-    session: { ...options.session, production },
-    sync: { ...options.sync, allowedOrigins: options.allowedOrigins ?? [], ...(authorize ? { authorize } : {}) },
-  })
+  await app.register(stateful, { ...options, session: { ...options.session, production } })
   await app.register(accounts, { bootstrap: options.adminPassword ? { password: options.adminPassword } : {} })
   await app.register(draining)
 
   const routes = { prefix, ...(authorize ? { authorize } : {}) }
+  // Before the routes, which it describes, and after the sessions, which it asks who may see them.
+  await app.register(documentation, { ...routes, production })
   await app.register(healthRoutes, routes)
   await app.register(authRoutes, routes)
   await app.register(sessionRoutes, routes)
   await app.register(userRoutes, routes)
   await app.register(stateRoutes, routes)
   await app.register(cacheRoutes, routes)
-  await app.register(syncRoutes, routes)
+  await app.register(syncRoutes, { ...routes, allowedOrigins: options.allowedOrigins ?? [] })
   await app.register(statsRoutes, routes)
-  await app.register(dashboard, routes)
+  await app.register(dashboard, { ...routes, production })
   return app
 }

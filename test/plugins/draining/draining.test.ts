@@ -77,6 +77,9 @@ t.test('an idle server closes without a wait', async (t) => {
   t.equal(clock.timers, 0)
 })
 
-t.test('a timeout that is no duration stops the boot', (t) =>
-  t.rejects(Fastify().register(draining, { timeout: 'soon' }).ready(), { code: 'STATEFUL_INVALID_DURATION' }),
-)
+t.test('a timeout that is no duration stops the boot', async (t) => {
+  const boot = async () => {
+    await Fastify().register(draining, { timeout: 'soon' })
+  }
+  await t.rejects(boot(), { code: 'STATEFUL_INVALID_DURATION' })
+})
