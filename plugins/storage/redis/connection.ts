@@ -90,6 +90,11 @@ export function withoutArguments<E>(error: E): E {
  */
 export async function disconnect(client: Redis): Promise<void> {
   if (client.status === 'end' || client.status === 'wait') return
+  if (client.status === 'reconnecting') {
+    // Between two attempts there is no connection whose end could be awaited: ioredis tells none.
+    client.disconnect()
+    return
+  }
   const ended = new Promise<void>((resolve) => client.once('end', () => resolve()))
   try {
     if (client.status === 'ready') await client.quit()
