@@ -183,6 +183,7 @@ export interface StateChanges {
 export const StateStats = Type.Object(
   {
     spaces: Type.Integer({ minimum: 0, description: 'Open spaces.' }),
+    revision: Type.Integer({ minimum: 0, description: 'Revisions of all open spaces together.' }),
     keys: Type.Integer({ minimum: 0, description: 'Keys of all open spaces.' }),
     bytes: Type.Integer({ minimum: 0, description: 'Bytes of all keys and values as JSON.' }),
     waiting: Type.Integer({ minimum: 0, description: 'Writes without an outcome yet.' }),

@@ -63,6 +63,7 @@ export class StateManager extends Space {
   stats(): StateStats {
     const total: StateStats = {
       spaces: this.#spaces.size,
+      revision: 0,
       keys: 0,
       bytes: 0,
       waiting: 0,

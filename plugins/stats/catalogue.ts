@@ -33,11 +33,12 @@ export const behaviours: Readonly<Record<Section, Behaviour>> = {
     weighted: {},
     labels: {},
   },
+  // Every instance holds a replica of the whole state.
   state: {
-    gauges: [],
-    largest: ['revision', 'size', 'bytes'],
+    gauges: ['waiting', 'retained'],
+    largest: ['spaces', 'keys', 'bytes', 'revision'],
     weighted: {},
-    labels: { spaces: 'space' },
+    labels: {},
   },
   sync: {
     gauges: ['connections', 'spaces', 'topics', 'subscriptions', 'lagging'],
