@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { annotated } from '../schemas/responses.ts'
 import { Epoch, Revision, StateKey } from '../schemas/state.ts'
 
 export { SpaceName } from '../schemas/state.ts'
@@ -15,8 +16,8 @@ export type Position = Static<typeof Position>
 
 /** Which part of a space a subscription follows: all of it, one key, or every key with a prefix. */
 export const topic = {
-  key: Type.Optional({ ...StateKey, description: 'Only this key. Neither key nor prefix: the whole space.' }),
-  prefix: Type.Optional({ ...StateKey, description: 'Only keys that begin with this.' }),
+  key: Type.Optional(annotated(StateKey, { description: 'Only this key. Neither key nor prefix: the whole space.' })),
+  prefix: Type.Optional(annotated(StateKey, { description: 'Only keys that begin with this.' })),
 }
 
 /** A closed message object with its literal `type`. */

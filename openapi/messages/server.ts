@@ -1,5 +1,6 @@
 /** What the server sends over `GET /sync` and `GET /sync/events`. One JSON text frame a message. */
 import { type Static, Type } from '@sinclair/typebox'
+import { annotated } from '../schemas/responses.ts'
 import { Epoch, JsonValue, Op, Revision } from '../schemas/state.ts'
 import { closed, Position, SpaceName, topic } from './common.ts'
 
@@ -58,11 +59,12 @@ export const StateChange = Type.Object(
     space: SpaceName,
     ...topic,
     epoch: Epoch,
-    since: Type.Optional({
-      ...Position,
-      description:
-        'Only in answers to `since`: the position that this continues from, possibly of an earlier epoch whose history was kept.',
-    }),
+    since: Type.Optional(
+      annotated(Position, {
+        description:
+          'Only in answers to `since`: the position that this continues from, possibly of an earlier epoch whose history was kept.',
+      }),
+    ),
     changes: Type.Array(Type.Ref('Change')),
   },
   {

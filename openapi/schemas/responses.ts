@@ -6,6 +6,14 @@ export function reference<S extends TSchema>(schema: S) {
   return Type.Unsafe<Static<S>>(Type.Ref(schema.$id))
 }
 
+/**
+ * The schema with other annotations. Spreading it in place would put TypeBox's symbols into the exported type, which
+ * declaration files cannot name.
+ */
+export function annotated<S extends TSchema>(schema: S, annotations: { description?: string; default?: unknown }): S {
+  return { ...schema, ...annotations }
+}
+
 const meanings = {
   400: 'The input was refused; `errors` names each place.',
   401: 'There is no valid session.',

@@ -2,7 +2,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { SpaceName, topic } from '../../openapi/messages/common.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
-import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { SyncNode, SyncNodes } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
@@ -37,7 +37,7 @@ const Query = Type.Object(
 export type SyncQuery = Static<typeof Query>
 
 const EventsQuery = Type.Object(
-  { space: Type.Optional({ ...SpaceName, default: 'app' }), ...topic, since: Type.Optional(Since) },
+  { space: Type.Optional(annotated(SpaceName, { default: 'app' })), ...topic, since: Type.Optional(Since) },
   { additionalProperties: false },
 )
 export type EventsQuery = Static<typeof EventsQuery>
