@@ -1,0 +1,235 @@
+import Fastify, { type InjectOptions, type Session } from 'fastify'
+import type { Test } from 'tap'
+import t from 'tap'
+import { problems } from '../../../plugins/problems/index.ts'
+import { type StateOptions, state } from '../../../plugins/state/index.ts'
+import { storage } from '../../../plugins/storage/index.ts'
+import { type StateRoutesOptions, stateRoutes } from '../../../routes/state/index.ts'
+import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+
+/** State and its routes, with a session that the header `x-role` stands for. */
+async function build(t: Test, options: StateRoutesOptions & { storage?: string; state?: StateOptions } = {}) {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.decorateRequest('session', null as unknown as Session)
+  app.addHook('onRequest', async (request) => {
+    const role = request.headers['x-role']
+    if (typeof role === 'string') request.session = { user: { id: role, role } } as Session
+  })
+  const { storage: url = 'memory:', state: stateOptions = {}, ...routes } = options
+  await app.register(problems)
+  await app.register(storage, { storage: url })
+  await app.register(state, stateOptions)
+  await app.register(stateRoutes, routes)
+  await app.ready()
+  const as =
+    (role: string) =>
+    (method: 'GET' | 'PUT' | 'PATCH' | 'DELETE' | 'POST', url: string, payload?: unknown, headers = {}) =>
+      app.inject({
+        method,
+        url,
+        headers: { 'x-role': role, ...headers },
+        ...(payload === undefined ? {} : { payload: payload as InjectOptions['payload'] & object }),
+      })
+  return {
+    app,
+    admin: as('administrator'),
+    user: as('user'),
+    anonymous: (url: string, method: 'GET' | 'PUT' = 'GET') => app.inject({ method, url }),
+  }
+}
+
+const code = (response: { json(): { code: string } }) => response.json().code
+
+t.test('a key is set, read, merged, incremented and deleted', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const { app, admin } = await build(t, { storage: await storageUrl(t, kind) })
+    const { epoch } = app.state
+    const put = await admin('PUT', '/state/keys/a%2Fb', { value: { x: 1 } })
+    t.equal(put.statusCode, 200)
+    t.same(put.json(), { key: 'a/b', value: { x: 1 }, revision: 1, epoch })
+    t.equal(put.headers['etag'], '"1"')
+    const patch = await admin('PATCH', '/state/keys/a%2Fb', { value: { y: null } })
+    t.same(patch.json(), { key: 'a/b', value: { x: 1, y: null }, revision: 2, epoch })
+    await admin('PUT', '/state/keys/other', { value: null })
+    const get = await admin('GET', '/state/keys/a%2Fb')
+    t.same(get.json(), { key: 'a/b', value: { x: 1, y: null }, revision: 2, epoch }, 'the revision of the key')
+    t.equal(get.headers['etag'], '"2"')
+    const increment = await admin('POST', '/state/keys/n/increment', { by: 2 })
+    t.same(increment.json(), { key: 'n', value: 2, revision: 4, epoch })
+    t.equal((await admin('POST', '/state/keys/n/increment', {})).json().value, 3)
+    t.same((await admin('GET', '/state')).json(), { space: 'app', epoch, revision: 5, size: 3, bytes: 30 })
+    const gone = await admin('DELETE', '/state/keys/n')
+    t.equal(gone.statusCode, 204)
+    t.equal(gone.body, '')
+    t.equal((await admin('GET', '/state/keys/n')).statusCode, 404)
+    t.equal(code(await admin('DELETE', '/state/keys/n')), 'STATEFUL_NOT_FOUND')
+  }),
+)
+
+t.test('conditions', async (t) => {
+  const { admin } = await build(t)
+  t.equal(
+    code(await admin('PUT', '/state/keys/k', { value: 1 }, { 'if-match': '*' })),
+    'STATEFUL_STATE_PRECONDITION_FAILED',
+  )
+  t.equal((await admin('PUT', '/state/keys/k', { value: 1 }, { 'if-none-match': '*' })).statusCode, 200)
+  t.equal((await admin('PUT', '/state/keys/k', { value: 2 }, { 'if-none-match': '*' })).statusCode, 412)
+  t.equal((await admin('PUT', '/state/keys/k', { value: 2 }, { 'if-match': '"7", "1"' })).statusCode, 200)
+  t.equal((await admin('PUT', '/state/keys/k', { value: 3 }, { 'if-match': '"1"' })).statusCode, 412)
+  t.equal(
+    (await admin('PUT', '/state/keys/k', { value: 3 }, { 'if-match': 'W/"2"' })).statusCode,
+    412,
+    'weak tags do not match',
+  )
+  t.equal((await admin('PATCH', '/state/keys/k', { value: {} }, { 'if-match': '"1"' })).statusCode, 412)
+  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': '"1"' })).statusCode, 412)
+  const cached = await admin('GET', '/state/keys/k', undefined, { 'if-none-match': 'W/"2"' })
+  t.equal(cached.statusCode, 304)
+  t.equal(cached.headers['etag'], '"2"')
+  t.equal((await admin('GET', '/state/keys/k', undefined, { 'if-none-match': '"1"' })).json().value, 2)
+  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': '"2"' })).statusCode, 204)
+  const puts = await Promise.all(
+    [1, 2, 3].map((value) => admin('PUT', '/state/keys/k', { value }, { 'if-none-match': '*' })),
+  )
+  t.same(puts.map(({ statusCode }) => statusCode).sort(), [200, 412, 412])
+})
+
+t.test('keys are listed in order, by prefix, in pages', async (t) => {
+  const { admin, app } = await build(t)
+  for (const key of ['b', 'a:2', 'a:1', 'a:3']) await app.state.set(key, 1)
+  t.same((await admin('GET', '/state/keys')).json(), { keys: ['a:1', 'a:2', 'a:3', 'b'] })
+  const first = (await admin('GET', '/state/keys?prefix=a:&limit=2')).json()
+  t.same(first, { keys: ['a:1', 'a:2'], cursor: 'a:2' })
+  t.same((await admin('GET', `/state/keys?prefix=a:&limit=2&cursor=${first.cursor}`)).json(), { keys: ['a:3'] })
+})
+
+t.test('snapshot and restore, in the space that is named', async (t) => {
+  const { admin, app } = await build(t)
+  await admin('PUT', '/state/keys/k?space=flags', { value: 1 })
+  const snapshot = (await admin('GET', '/state/snapshot?space=flags')).json()
+  t.same(snapshot, { epoch: app.state.space('flags').epoch, revision: 1, state: { k: 1 } })
+  t.same((await admin('GET', '/state/snapshot')).json().state, {})
+  await admin('PUT', '/state/keys/k?space=flags', { value: 2 })
+  const restored = await admin('POST', '/state/restore?space=flags', { state: snapshot.state })
+  t.match(restored.json(), { space: 'flags', revision: 3, size: 1 })
+  t.not(restored.json().epoch, snapshot.epoch)
+  t.same((await admin('GET', '/state/snapshot?space=flags')).json().state, { k: 1 })
+})
+
+t.test('changes after a position, with and without waiting', async (t) => {
+  const { admin, app } = await build(t)
+  const { epoch } = app.state
+  for (let n = 1; n <= 3; n++) await app.state.set('k', n)
+  const all = (await admin('GET', '/state/changes?since=0')).json()
+  t.match(all, {
+    epoch,
+    revision: 3,
+    reset: false,
+    commits: [{ prev: 0, revision: 1, ops: [{ op: 'set', key: 'k', value: 1 }] }, {}, {}],
+  })
+  const page = (await admin('GET', `/state/changes?since=${epoch}:0&limit=2`)).json()
+  t.match(page, { epoch, revision: 2, commits: { length: 2 } })
+  t.same((await admin('GET', `/state/changes?since=${epoch}:3`)).json(), {
+    epoch,
+    revision: 3,
+    commits: [],
+    reset: false,
+  })
+  const poll = admin('GET', `/state/changes?since=${epoch}:3&wait=20000`)
+  await new Promise(setImmediate)
+  await app.state.set('k', 4)
+  t.match((await poll).json(), { revision: 4, commits: [{ revision: 4 }] })
+  t.match((await admin('GET', `/state/changes?since=${epoch}:4&wait=1`)).json(), { revision: 4, commits: [] })
+  t.match((await admin('GET', '/state/changes?since=9:lost:1')).json(), {
+    epoch,
+    revision: 4,
+    commits: [],
+    reset: true,
+  })
+})
+
+t.test('a waiting poll does not hold up the close', async (t) => {
+  const { admin, app } = await build(t)
+  const poll = admin('GET', '/state/changes?since=0&wait=25000')
+  await new Promise(setImmediate)
+  await app.close()
+  t.equal((await poll).statusCode, 200)
+})
+
+t.test('reading needs a session, changing an administrator', async (t) => {
+  const { admin, user, anonymous } = await build(t)
+  await admin('PUT', '/state/keys/k', { value: 1 })
+  for (const url of ['/state', '/state/keys', '/state/keys/k', '/state/snapshot', '/state/changes?since=0']) {
+    t.equal((await anonymous(url)).statusCode, 401, url)
+    t.equal((await user('GET', url)).statusCode, 200, url)
+  }
+  const writes = [
+    ['PUT', '/state/keys/k'],
+    ['PATCH', '/state/keys/k'],
+    ['DELETE', '/state/keys/k'],
+    ['POST', '/state/keys/k/increment'],
+    ['POST', '/state/restore'],
+  ] as const
+  for (const [method, url] of writes) t.equal(code(await user(method, url, {})), 'STATEFUL_FORBIDDEN', url)
+  t.equal((await anonymous('/state/keys/k', 'PUT')).statusCode, 401, 'before the input is judged')
+})
+
+t.test('authorize decides by action, space and key, under a prefix', async (t) => {
+  const asked: unknown[] = []
+  const { anonymous } = await build(t, {
+    prefix: '/api',
+    authorize: (_request, action, resource) => {
+      asked.push([action, resource])
+      return action === 'state:read'
+    },
+  })
+  t.equal((await anonymous('/api/state/keys/k?space=s')).statusCode, 404)
+  t.equal((await anonymous('/api/state/keys/k', 'PUT')).statusCode, 401)
+  t.same(asked, [
+    ['state:read', { space: 's', key: 'k' }],
+    ['state:write', { space: 'app', key: 'k' }],
+  ])
+})
+
+t.test('bad input has a clear answer and changes nothing', async (t) => {
+  const { app, admin } = await build(t, { state: { limits: { valueBytes: 100, spaces: 2 } } })
+  await app.state.set('text', 'x')
+  const refused = async (
+    method: 'GET' | 'PUT' | 'PATCH' | 'POST',
+    url: string,
+    payload: unknown,
+    status: number,
+    name: string,
+    headers = {},
+  ) => {
+    const response = await admin(method, url, payload, headers)
+    t.equal(response.statusCode, status, `${method} ${url}`)
+    t.equal(response.headers['content-type'], 'application/problem+json; charset=utf-8')
+    t.equal(code(response), name)
+  }
+  await refused('PUT', '/state/keys/k', {}, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('PUT', '/state/keys/k', { value: 1, extra: 1 }, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('PUT', '/state/keys/k', { value: 1, ttl: '5' }, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('PUT', '/state/keys/k', '{"value":{"__proto__":1}}', 400, 'STATEFUL_BAD_REQUEST', {
+    'content-type': 'application/json',
+  })
+  await refused('PUT', '/state/keys/k', 'value=1', 415, 'STATEFUL_UNSUPPORTED_MEDIA_TYPE', {
+    'content-type': 'text/plain',
+  })
+  await refused('PUT', `/state/keys/${'%C3%A9'.repeat(30)}`, { value: 'x'.repeat(200) }, 413, 'STATEFUL_STATE_LIMIT')
+  await refused('PUT', '/state/keys/a%00b', { value: 1 }, 400, 'STATEFUL_STATE_INVALID_KEY')
+  await refused('PATCH', '/state/keys/k', { value: [] }, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('PATCH', '/state/keys/text', { value: {} }, 422, 'STATEFUL_STATE_TYPE_MISMATCH')
+  await refused('POST', '/state/keys/text/increment', {}, 422, 'STATEFUL_STATE_TYPE_MISMATCH')
+  await refused('POST', '/state/keys/n/increment', { by: '1' }, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('POST', '/state/restore', { state: [] }, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('GET', '/state?space=a%2Fb', undefined, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('GET', '/state?spaces=a', undefined, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('GET', '/state/changes', undefined, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('GET', '/state/changes?since=x', undefined, 400, 'STATEFUL_INVALID_INPUT')
+  await refused('GET', '/state/keys?limit=0', undefined, 400, 'STATEFUL_INVALID_INPUT')
+  t.equal((await admin('GET', '/state?space=second')).statusCode, 200)
+  await refused('GET', '/state?space=third', undefined, 409, 'STATEFUL_STATE_TOO_MANY_SPACES')
+  t.same(app.state.snapshot().state, { text: 'x' })
+})
