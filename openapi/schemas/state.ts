@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { reference } from './responses.ts'
 
 /** Any JSON value. State holds nothing else: it travels to other instances and to browsers. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json }
@@ -54,7 +55,7 @@ export const Commit = Type.Object(
     epoch: Epoch,
     prev: Type.Integer({ minimum: 0, description: 'Apply the commit only to a replica that is at this revision.' }),
     revision: Revision,
-    ops: Type.Array(Op, { minItems: 1, maxItems: 128 }),
+    ops: Type.Array(reference(Op), { minItems: 1, maxItems: 128 }),
     clientId: Type.Optional(Type.String({ maxLength: 128 })),
     seq: Type.Optional(Type.Integer({ minimum: 0 })),
     at: Type.Integer({
