@@ -121,6 +121,8 @@ export class Sessions {
   async start(sweepInterval: number): Promise<void> {
     await this.#bus?.listen((event) => this.#events.emit('revoked', event))
     this.#sweeper = this.clock.every(sweepInterval, () => {
+      // One that takes longer than the interval is not joined by more and more others.
+      if (this.#sweeping) return
       this.sweep().catch((error) => this.#onError(error, 'sweep'))
     })
   }
@@ -239,12 +241,15 @@ export class Sessions {
     return { total: sessions, activeUsers: owners, averagePerUser: ofUsers, ...this.#stats }
   }
 
-  /** Removes what has expired. Runs by itself; @returns how many sessions it removed */
+  /** Removes what has expired by now. Runs by itself, too; @returns how many sessions it removed */
   sweep(): Promise<number> {
-    this.#sweeping ??= this.#sweep().finally(() => {
-      this.#sweeping = undefined
-    })
-    return this.#sweeping
+    const sweeping = (this.#sweeping ?? Promise.resolve(0)).catch(() => 0).then(() => this.#sweep())
+    this.#sweeping = sweeping
+    const clear = () => {
+      if (this.#sweeping === sweeping) this.#sweeping = undefined
+    }
+    sweeping.then(clear, clear)
+    return sweeping
   }
 
   // --- what the shell is made of ----------------------------------------------------------------
@@ -330,11 +335,14 @@ export class Sessions {
 
   /**
    * Saves what changed since the session was opened; without a change, records that it was used.
-   * @throws STATEFUL_SESSION_REVOKED when a change finds the session ended; a mere use is let go
+   * @returns `false` when there was no change and the session has ended
+   * @throws STATEFUL_SESSION_REVOKED when there was a change and the session has ended
    */
-  async save(open: OpenSession, texts: Record<string, string>): Promise<void> {
+  async save(open: OpenSession, texts: Record<string, string>): Promise<boolean> {
     const changed = texts !== open.texts
-    if ((await this.#save(open, texts)) === 'gone' && changed) throw new SessionRevokedError()
+    if ((await this.#save(open, texts)) !== 'gone') return true
+    if (changed) throw new SessionRevokedError()
+    return false
   }
 
   /** Ends an open session. `false` when it was not live any more. */

@@ -287,8 +287,11 @@ export class Shell {
     }
     const texts = visit.discard ? visit.open.texts : changedTexts(session, visit.open)
     if (texts === visit.open.texts && !visit.touchDue && !this.#options.rolling) return
-    await this.#sessions.save(visit.open, texts)
     visit.touchDue = false
+    if (await this.#sessions.save(visit.open, texts)) return
+    // It ended while this request was at work. The browser may have the cookie of another by now.
+    visit.ended = true
+    detach(session)
   }
 
   async #replace(token: string, session: ShellSession, { visit, login }: Rotation): Promise<void> {

@@ -105,5 +105,5 @@ t.test('a storage that fails is a 503 with its cause; a wrong option stops the b
     await app.close()
   }
   const bare = Fastify()
-  await t.rejects(async () => bare.register(accounts), { code: 'FST_ERR_DEC_MISSING_DEPENDENCY' })
+  await t.rejects(async () => bare.register(accounts), { code: 'FST_ERR_PLUGIN_NOT_PRESENT_IN_INSTANCE' })
 })
