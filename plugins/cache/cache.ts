@@ -1,0 +1,117 @@
+import type { Storage } from '../storage/index.ts'
+import { TooManyNamespacesError } from '../support/errors.ts'
+import { type CacheStats, numbers } from './counters.ts'
+import { checkNamespace } from './names.ts'
+import { CacheNamespace, type Shared } from './namespace.ts'
+import { type CacheOptions, resolveOptions } from './options.ts'
+import type { Journal } from './stores/journal.ts'
+import { openJournal, openTier } from './stores/open.ts'
+import type { CacheTier } from './stores/tier.ts'
+import { type WriteHandler, Writers } from './write-behind.ts'
+
+/** What a cache stands on; {@link cacheParts} makes it from a storage. */
+export interface CacheParts {
+  tier: CacheTier
+  journal: Journal
+  /** Told of failures that no caller waits for. */
+  onError?: (error: unknown, what: string) => void
+}
+
+export const DEFAULT_NAMESPACE = 'default'
+
+/** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
+export function cacheParts(storage: Storage, options: CacheOptions = {}): CacheParts {
+  const { clock, l2 } = resolveOptions(options)
+  return { tier: openTier(storage, clock, l2), journal: openJournal(storage) }
+}
+
+/**
+ * The cache: its default namespace, the others by `namespace(name)`, write-behind, and the numbers of all together.
+ * It works from the first call; `start` adds the proof of coherence without which Redis is asked for every read.
+ */
+export class Cache extends CacheNamespace {
+  readonly #parts: CacheParts
+  readonly #namespaces: Map<string, CacheNamespace>
+  readonly #writers: Writers
+  readonly #running: { value: boolean }
+
+  /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
+  constructor(parts: CacheParts, options: CacheOptions = {}) {
+    const resolved = resolveOptions(options)
+    const namespaces = new Map<string, CacheNamespace>()
+    const running = { value: false }
+    const report = parts.onError ?? (() => {})
+    const writers = new Writers(parts.journal, resolved, (error, writer) => report(error, `write-behind '${writer}'`))
+    const shared: Shared = {
+      tier: parts.tier,
+      options: resolved,
+      writers,
+      namespace(name) {
+        const known = namespaces.get(name)
+        if (known) return known
+        checkNamespace(name)
+        if (namespaces.size >= resolved.maxNamespaces) throw new TooManyNamespacesError(resolved.maxNamespaces)
+        const made = new CacheNamespace(name, shared)
+        namespaces.set(name, made)
+        if (running.value) void made.startCoherence()
+        return made
+      },
+    }
+    super(DEFAULT_NAMESPACE, shared)
+    namespaces.set(DEFAULT_NAMESPACE, this)
+    this.#parts = parts
+    this.#namespaces = namespaces
+    this.#writers = writers
+    this.#running = running
+  }
+
+  /** Names of the namespaces that were used. */
+  get namespaces(): string[] {
+    return [...this.#namespaces.keys()]
+  }
+
+  /**
+   * Registers who persists what `setWithDelayedPersist` was given, in batches, the latest write of each key. Writes
+   * that an earlier process left in the journal come first.
+   * @throws STATEFUL_INVALID_OPTION when the name is taken
+   */
+  writeBehind(name: string, handler: WriteHandler): void {
+    this.#writers.register(name, handler)
+  }
+
+  /** Write-behind: flush, and the writes that its handler refused for good. */
+  get writers(): Writers {
+    return this.#writers
+  }
+
+  /** The numbers of all namespaces. */
+  stats(): CacheStats {
+    const parts = [...this.#namespaces].map(([name, namespace]) => ({ name, sums: namespace.sums() }))
+    return {
+      tier: this.#parts.tier.kind,
+      coherent: [...this.#namespaces.values()].every(({ coherent }) => coherent),
+      ...numbers(parts.map(({ sums }) => sums)),
+      namespaces: Object.fromEntries(parts.map(({ name, sums }) => [name, numbers([sums])])),
+      writeBehind: this.#writers.stats(),
+    }
+  }
+
+  resetStats(): void {
+    for (const namespace of this.#namespaces.values()) namespace.resetCounters()
+  }
+
+  /** Starts the proof of coherence and the writers. Never rejects because of the store. */
+  async start(): Promise<void> {
+    this.#running.value = true
+    await Promise.all([...this.#namespaces.values()].map((namespace) => namespace.startCoherence()))
+    await this.#writers.start()
+  }
+
+  /** Flushes write-behind and ends everything that `start` began; the storage stays open. */
+  async close(): Promise<void> {
+    this.#running.value = false
+    await this.#writers.stop()
+    await Promise.all([...this.#namespaces.values()].map((namespace) => namespace.stopCoherence()))
+    await this.#parts.tier.close()
+  }
+}

@@ -1,0 +1,127 @@
+import type { Clock, Timer } from '../support/clock.ts'
+import type { CacheTier, Head, Message } from './stores/tier.ts'
+
+interface Reactions {
+  /** A mutation, in order and without gaps. */
+  onMessage(message: Message): void
+  /** Messages may be missing: nothing that was learnt before is certain any more. */
+  onLost(): void
+  onFailure(error: unknown): void
+}
+
+/**
+ * Keeps account of what this instance has heard of a namespace's mutations.
+ *
+ * Messages carry consecutive numbers, so a lost one shows as a gap, and one that comes twice or late is dropped.
+ * A silent bus shows nothing, hence the beat: it reads the head's number at the store, and when everything up to it
+ * has been heard, the first level is proven current *as of the moment the beat was sent*, on this process's monotonic
+ * clock. `until` is that moment plus the window. No clocks of different hosts are compared.
+ */
+export class Coherence {
+  readonly #tier: CacheTier
+  readonly #namespace: string
+  readonly #clock: Clock
+  readonly #window: number
+  readonly #reactions: Reactions
+  #epoch: string | undefined
+  #seq = 0
+  #until = Number.NEGATIVE_INFINITY
+  #beating: Promise<void> | undefined
+  /** A beat that saw a number which the bus has not delivered yet. */
+  #awaited: { seq: number; sent: number } | undefined
+  #timer: Timer | undefined
+  #unsubscribe: (() => Promise<void>) | undefined
+
+  constructor(tier: CacheTier, namespace: string, clock: Clock, window: number, reactions: Reactions) {
+    this.#tier = tier
+    this.#namespace = namespace
+    this.#clock = clock
+    this.#window = window
+    this.#reactions = reactions
+  }
+
+  /** On the monotonic clock: the first level may be served before, not after. */
+  get until(): number {
+    return this.#until
+  }
+
+  /** Every mutation up to this number has been heard. */
+  get seq(): number {
+    return this.#seq
+  }
+
+  get epoch(): string | undefined {
+    return this.#epoch
+  }
+
+  /** Listens and gets the first proof; when the store is away it goes on trying. Never rejects. */
+  async start(): Promise<void> {
+    if (this.#timer) return
+    // Two beats in a window, so that one may be late.
+    this.#timer = this.#clock.every(Math.max(1, this.#window / 2), () => void this.beat())
+    await this.beat()
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel()
+    this.#until = Number.NEGATIVE_INFINITY
+    await this.#beating
+    await this.#unsubscribe?.().catch(() => {})
+  }
+
+  /** One beat at a time; resolves when it is through, whatever came of it. */
+  beat(): Promise<void> {
+    this.#beating ??= this.#beat()
+      .catch((error: unknown) => this.#reactions.onFailure(error))
+      .finally(() => {
+        this.#beating = undefined
+      })
+    return this.#beating
+  }
+
+  async #beat(): Promise<void> {
+    this.#unsubscribe ??= await this.#tier.subscribe(this.#namespace, (message) => this.#hear(message))
+    const known = this.#seq
+    const sent = this.#clock.monotonic()
+    this.#settle(await this.#tier.head(this.#namespace), known, sent)
+  }
+
+  #settle(head: Head, known: number, sent: number): void {
+    const missed = this.#awaited !== undefined && this.#awaited.seq > this.#seq
+    if (head.epoch !== this.#epoch || head.seq < known || missed) {
+      this.#lose(head.epoch, head.seq)
+      this.#prove(sent)
+    } else if (head.seq <= this.#seq) {
+      this.#prove(sent)
+    } else {
+      this.#awaited = { seq: head.seq, sent }
+    }
+  }
+
+  #hear(message: Message): void {
+    if (message.epoch === this.#epoch) {
+      if (message.seq <= this.#seq) return
+      if (message.seq === this.#seq + 1) {
+        this.#seq = message.seq
+        this.#reactions.onMessage(message)
+        if (this.#awaited && this.#awaited.seq <= this.#seq) this.#prove(this.#awaited.sent)
+        return
+      }
+    }
+    this.#lose(message.epoch, message.seq)
+    void this.beat()
+  }
+
+  #lose(epoch: string, seq: number): void {
+    this.#epoch = epoch
+    this.#seq = seq
+    this.#awaited = undefined
+    this.#until = Number.NEGATIVE_INFINITY
+    this.#reactions.onLost()
+  }
+
+  #prove(sent: number): void {
+    this.#awaited = undefined
+    this.#until = this.#tier.shared ? Math.max(this.#until, sent + this.#window) : Number.POSITIVE_INFINITY
+  }
+}

@@ -1,0 +1,82 @@
+import type { CacheNumbers } from '../../openapi/schemas/cache.ts'
+
+export type { CacheNumbers, CacheStats } from '../../openapi/schemas/cache.ts'
+
+/** What happened, counted once per operation; everything else is computed from these. */
+export class Counters {
+  /** Answered by the first level. */
+  l1Hits = 0
+  /** Answered by the second level. */
+  l2Hits = 0
+  /** Answered with a value past its time, as the caller allowed. */
+  stale = 0
+  /** Waited for a load that another caller had begun. */
+  joined = 0
+  /** Nothing was there. */
+  misses = 0
+  /** Loaders run, those of them that failed, and how long they took together, in ms. */
+  loads = 0
+  loadFailures = 0
+  loadTime = 0
+  /** Loads whose result was not stored, because an invalidation came between. */
+  refused = 0
+  sets = 0
+  deletes = 0
+  invalidations = 0
+  evictions = 0
+  /** Operations that the second level failed; reads among them were counted as misses. */
+  storeFailures = 0
+  /** How often the first level was emptied because messages were lost. */
+  resyncs = 0
+
+  reset(): void {
+    Object.assign(this, new Counters())
+  }
+}
+
+type Sums = Omit<CacheNumbers, 'lookups' | 'l1HitRate' | 'l2HitRate' | 'missRate' | 'staleRate' | 'meanLoadTime'> & {
+  loadTime: number
+}
+
+/** Adds namespaces up and computes rates. */
+export function numbers(parts: Sums[]): CacheNumbers {
+  const sum = (pick: (part: Sums) => number): number => parts.reduce((total, part) => total + pick(part), 0)
+  const l1Hits = sum((part) => part.l1Hits)
+  const l2Hits = sum((part) => part.l2Hits)
+  const misses = sum((part) => part.misses)
+  const joined = sum((part) => part.joined)
+  const stale = sum((part) => part.stale)
+  const loads = sum((part) => part.loads)
+  const lookups = l1Hits + l2Hits + misses + joined + stale
+  const share = (count: number): number => (lookups === 0 ? 0 : count / lookups)
+  return {
+    lookups,
+    l1Hits,
+    l2Hits,
+    l1HitRate: share(l1Hits),
+    l2HitRate: share(l2Hits),
+    missRate: share(misses + joined),
+    staleRate: share(stale),
+    misses,
+    joined,
+    stale,
+    loads,
+    loadFailures: sum((part) => part.loadFailures),
+    meanLoadTime: loads === 0 ? 0 : sum((part) => part.loadTime) / loads,
+    refused: sum((part) => part.refused),
+    sets: sum((part) => part.sets),
+    deletes: sum((part) => part.deletes),
+    invalidations: sum((part) => part.invalidations),
+    evictions: sum((part) => part.evictions),
+    storeFailures: sum((part) => part.storeFailures),
+    resyncs: sum((part) => part.resyncs),
+    entries: sum((part) => part.entries),
+    bytes: sum((part) => part.bytes),
+  }
+}
+
+/** The counters of one namespace with the sizes of its first level. */
+export function sums(counters: Counters, entries: number, bytes: number): Sums {
+  // Own enumerable fields only: exactly the counters.
+  return { ...counters, entries, bytes }
+}

@@ -1,0 +1,32 @@
+import { defineService } from '../support/define.ts'
+import { Cache, cacheParts } from './cache.ts'
+import type { CacheOptions } from './options.ts'
+
+export { Cache, type CacheParts, cacheParts } from './cache.ts'
+export type { CacheNumbers, CacheStats } from './counters.ts'
+export type { CacheNamespace, DelayedPersistOptions } from './namespace.ts'
+export type { CacheOptions, WriteBehindOptions } from './options.ts'
+export type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+export type { DelayedWrite, WriteHandler } from './write-behind.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    cache: Cache
+  }
+}
+
+/** A two-level cache in front of `fastify.storage`. */
+export const cache = defineService<CacheOptions>(
+  'cache',
+  async (fastify, options) => {
+    const log = fastify.log.child({ plugin: 'cache' })
+    const parts = cacheParts(fastify.storage, options)
+    const made = new Cache({ ...parts, onError: (err, what) => log.warn({ err, what }, 'cache work failed') }, options)
+    fastify.decorate('cache', made)
+    fastify.addHook('onReady', () => made.start())
+    fastify.addHook('onClose', () => made.close())
+  },
+  { decorators: { fastify: ['storage'] } },
+)
+
+export default cache

@@ -1,0 +1,279 @@
+import { Coherence } from './coherence.ts'
+import type { Counters } from './counters.ts'
+import { matchesGlob } from './glob.ts'
+import { GENERATION, prefixName, tagName } from './names.ts'
+import type { ResolvedOptions } from './options.ts'
+import { TinyLfu } from './policy/tiny-lfu.ts'
+import { type CacheRecord, decode } from './record.ts'
+import { type Cell, StampMirror } from './stamp-mirror.ts'
+import type { CacheTier, Message, Mutation, Stamp } from './stores/tier.ts'
+import { deepFreeze } from './values.ts'
+
+/** A value in the first level. Times are on the monotonic clock. */
+export interface Held {
+  value: unknown
+  /** Made by the first caller that needs one, then shared by all: a hit allocates nothing. */
+  promise: Promise<unknown> | undefined
+  /** Served from here without asking anybody until then. */
+  freshUntil: number
+  /** Every mutation up to this number is in it. */
+  asOf: number
+  /** What it was made under; `undefined` for an entry without tags (the generation is guarded by emptying L1). */
+  guards: Guard[] | undefined
+}
+
+export interface Guard {
+  cell: Cell
+  value: string
+}
+
+/** What a read of the second level found. */
+export interface Found {
+  record: CacheRecord
+  /** Within its time, not expired, and all of its stamps stand. */
+  fresh: boolean
+  guards: Guard[]
+}
+
+/** Number of the latest mutation heard for any key of a stripe; stripes keep the memory constant. */
+const STRIPES = 1_024
+
+/**
+ * The two levels of one namespace, and the rule that keeps the first one true: a value enters it only if no mutation
+ * of its key with a higher number than the value's has been heard, and leaves it when one is.
+ */
+export class Levels {
+  readonly tier: CacheTier
+  readonly namespace: string
+  readonly coherence: Coherence
+  readonly stamps: StampMirror
+  readonly #options: ResolvedOptions
+  readonly #counters: Counters
+  readonly #l1: TinyLfu<Held>
+  readonly #heard = new Float64Array(STRIPES)
+  /** Raised whenever everything that was learnt before has become uncertain. */
+  #era = 0
+  readonly #watchers = new Set<(message: Message | undefined) => void>()
+
+  constructor(tier: CacheTier, namespace: string, options: ResolvedOptions, counters: Counters) {
+    this.tier = tier
+    this.namespace = namespace
+    this.#options = options
+    this.#counters = counters
+    this.stamps = new StampMirror(tier, namespace)
+    this.#l1 = new TinyLfu({
+      maxEntries: options.l1.maxEntries,
+      maxBytes: options.l1.maxBytes,
+      random: options.random,
+      onEvict: (_key, _held, reason) => {
+        if (reason === 'evicted' || reason === 'oversized') counters.evictions++
+      },
+    })
+    this.coherence = new Coherence(tier, namespace, options.clock, options.coherence, {
+      onMessage: (message) => this.#apply(message),
+      onLost: () => this.#lose(),
+      onFailure: () => {
+        counters.storeFailures++
+      },
+    })
+  }
+
+  get era(): number {
+    return this.#era
+  }
+
+  get entries(): number {
+    return this.#l1.size
+  }
+
+  get bytes(): number {
+    return this.#l1.bytes
+  }
+
+  /** The value that may be served without asking anybody. */
+  fresh(key: string): Held | undefined {
+    const held = this.#l1.get(key)
+    if (held === undefined) return undefined
+    const now = this.#options.clock.monotonic()
+    if (now >= held.freshUntil || now >= this.coherence.until) return undefined
+    return held.guards === undefined || stand(held.guards) ? held : undefined
+  }
+
+  /** Whether this instance has heard everything up to a moment ago. */
+  coherent(): boolean {
+    return this.#options.clock.monotonic() < this.coherence.until
+  }
+
+  /** `watcher` hears each mutation, and `undefined` when some may have been missed. */
+  watch(watcher: (message: Message | undefined) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  /** Names of the stamps that an entry of this key is made under. */
+  namesFor(key: string, tags: readonly string[] = []): string[] {
+    const prefixes = this.#options.prefixes.filter((prefix) => key.startsWith(prefix))
+    return [GENERATION, ...prefixes.map(prefixName), ...new Set(tags.map(tagName))]
+  }
+
+  /** The current stamps; `undefined` while they cannot be told for certain. */
+  async currentStamps(names: readonly string[]): Promise<{ stamps: Stamp[]; guards: Guard[] } | undefined> {
+    const cells = await this.stamps.cells(names)
+    const stamps: Stamp[] = []
+    const guards: Guard[] = []
+    for (const [i, cell] of cells.entries()) {
+      if (cell.value === undefined) return undefined
+      stamps.push([names[i] as string, cell.value])
+      guards.push({ cell, value: cell.value })
+    }
+    return { stamps, guards }
+  }
+
+  /**
+   * Reads the second level in one round trip (and one more when a tag is seen for the first time), and takes what is
+   * fresh into the first. A record whose stamps have fallen is not there.
+   */
+  async read(
+    keys: readonly string[],
+    inspect?: (answers: (Uint8Array | undefined)[]) => void,
+  ): Promise<(Found | undefined)[]> {
+    const { seq } = this.coherence
+    const era = this.#era
+    const answers = await this.tier.get(this.namespace, keys)
+    inspect?.(answers)
+    const records = answers.map((data) => (data ? decode(data) : undefined))
+    const names = new Set(records.flatMap((record) => record?.stamps.map(([name]) => name) ?? []))
+    if (names.size === 0) return records.map(() => undefined)
+    const list = [...names]
+    const cells = await this.stamps.cells(list)
+    const cellOf = new Map(list.map((name, i) => [name, cells[i] as Cell]))
+    const now = this.tier.now()
+    return records.map((record, i) => {
+      if (!record || record.deadAt <= now) return undefined
+      const guards = record.stamps.map(([name, value]) => ({ cell: cellOf.get(name) as Cell, value }))
+      if (!stand(guards)) return undefined
+      const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
+      if (found.fresh) this.hold(keys[i] as string, found, seq, era)
+      return found
+    })
+  }
+
+  /** Like `read` of one key, with the data as it lies in the store. */
+  async look(key: string): Promise<{ data: Uint8Array | undefined; found: Found | undefined }> {
+    let data: Uint8Array | undefined
+    const [found] = await this.read([key], (answers) => {
+      data = answers[0]
+    })
+    return { data, found }
+  }
+
+  /** Takes what this instance has just stored into the first level. */
+  async adopt(
+    mutation: Mutation,
+    entries: { key: string; record: Omit<CacheRecord, 'version' | 'expired' | 'bytes'>; data: Uint8Array }[],
+    era: number,
+  ): Promise<void> {
+    const keys = entries.map(({ key }) => key)
+    this.tell({ epoch: mutation.epoch, seq: mutation.seq, from: '', keys })
+    if (mutation.epoch !== this.coherence.epoch) return this.drop(keys)
+    this.touch(keys, mutation.seq)
+    const names = [...new Set(entries.flatMap(({ record }) => record.stamps.map(([name]) => name)))]
+    // The value is stored already: when a stamp cannot be told now, the first read takes it from there.
+    const cells = await this.stamps.cells(names).catch(() => [])
+    for (const { key, record, data } of entries) {
+      const guards = record.stamps.flatMap(([name, value]) => {
+        const cell = cells[names.indexOf(name)]
+        return cell ? [{ cell, value }] : []
+      })
+      const whole = { ...record, version: '', expired: false, bytes: data.length }
+      if (guards.length === record.stamps.length && stand(guards)) {
+        this.hold(key, { record: whole, guards }, mutation.seq, era)
+      }
+    }
+  }
+
+  /**
+   * Takes a value into the first level, unless a mutation that it does not contain has been heard.
+   * @param asOf every mutation up to this number is in it
+   */
+  hold(key: string, { record, guards }: Pick<Found, 'record' | 'guards'>, asOf: number, era: number): void {
+    if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return
+    const left = record.freshUntil - this.tier.now()
+    if (left <= 0) return
+    if (this.#options.values === 'freeze') deepFreeze(record.value)
+    // The generation needs no guard of its own: when it changes the whole level is emptied.
+    const own = guards.length > 1 ? guards.slice(1) : undefined
+    this.#l1.set(
+      key,
+      {
+        value: record.value,
+        promise: undefined,
+        freshUntil: this.#options.clock.monotonic() + Math.min(left, this.#options.l1.ttl),
+        asOf,
+        guards: own,
+      },
+      record.bytes,
+    )
+  }
+
+  /** A mutation of these keys is done: what does not contain it has to go, and stays out. */
+  touch(keys: Iterable<string>, seq: number): void {
+    for (const key of keys) {
+      const at = stripe(key)
+      if ((this.#heard[at] as number) < seq) this.#heard[at] = seq
+      const held = this.#l1.peek(key)
+      if (held && held.asOf < seq) this.#l1.delete(key)
+    }
+  }
+
+  /** Forgets what this instance holds under the keys; for mutations whose outcome is not known. */
+  drop(keys: Iterable<string>): void {
+    for (const key of keys) this.#l1.delete(key)
+  }
+
+  /** Tells the watchers of a mutation of this instance before the bus does. */
+  tell(message: Message): void {
+    for (const watcher of this.#watchers) watcher(message)
+  }
+
+  clearL1(): void {
+    this.#l1.clear()
+    this.#era++
+  }
+
+  #apply(message: Message): void {
+    const { seq } = message
+    if (message.keys) this.touch(message.keys, seq)
+    for (const [name, value] of message.names ?? []) {
+      if (name === GENERATION) this.clearL1()
+      this.stamps.renewed(name, value, seq)
+    }
+    if (message.pattern !== undefined) this.dropMatching(message.pattern)
+    this.tell(message)
+  }
+
+  dropMatching(pattern: string): void {
+    // Any key may match, also one that is being read now.
+    this.#era++
+    for (const key of [...this.#l1.keys()]) if (matchesGlob(pattern, key)) this.#l1.delete(key)
+  }
+
+  #lose(): void {
+    this.#counters.resyncs++
+    this.clearL1()
+    this.#heard.fill(0)
+    this.stamps.forgetAll()
+    for (const watcher of this.#watchers) watcher(undefined)
+  }
+}
+
+function stand(guards: readonly Guard[]): boolean {
+  for (const { cell, value } of guards) if (cell.value !== value) return false
+  return true
+}
+
+function stripe(key: string): number {
+  let hash = 0
+  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0
+  return hash & (STRIPES - 1)
+}

@@ -1,0 +1,362 @@
+import { CacheLoadTimeoutError } from '../support/errors.ts'
+import type { Counters } from './counters.ts'
+import { matchesGlob } from './glob.ts'
+import type { Found, Levels } from './levels.ts'
+import { checkTags, GENERATION, tagName } from './names.ts'
+import { duration, type ResolvedOptions } from './options.ts'
+import { encode, unique, versionOf } from './record.ts'
+import type { LeaseAnswer, Message, Stamp } from './stores/tier.ts'
+import type { Loader, LoadOptions } from './types.ts'
+
+type Lease = Extract<LeaseAnswer, { state: 'granted' }> & { token: string; key: string }
+
+interface Load {
+  promise: Promise<unknown>
+  startedAt: number
+  /** Renewals of stamps heard before it began: after another one nobody may join. */
+  renewals: number
+  /** Whether its callers take a stale value. */
+  allowsStale: boolean
+  /** Given to them while the load runs. */
+  stale: Found | undefined
+}
+
+interface Plan {
+  ttl: number
+  stale: number
+  softTimeout: number
+  hardTimeout: number
+  tags: readonly string[]
+}
+
+/** A lease lasts this long and is renewed while its loader runs: a process that died holds others up no longer. */
+const LEASE = 3_000
+/** How long a waiter trusts the bus to tell it of a fill before it looks for itself. */
+const LOOK_AGAIN = 100
+
+/**
+ * Loads of one namespace: one for a key in this process, one for a key among all instances by leases in the store.
+ * A load that an invalidation overtakes still answers those who asked before it, but is never stored, and whoever
+ * asks afterwards does not join it.
+ */
+export class Loads {
+  readonly #levels: Levels
+  readonly #options: ResolvedOptions
+  readonly #counters: Counters
+  readonly #pending = new Map<string, Load>()
+  readonly #waiting = new Map<string, Set<() => void>>()
+  #renewals = 0
+
+  constructor(levels: Levels, options: ResolvedOptions, counters: Counters) {
+    this.#levels = levels
+    this.#options = options
+    this.#counters = counters
+    levels.watch((message) => this.#overtake(message))
+  }
+
+  get size(): number {
+    return this.#pending.size
+  }
+
+  /** @throws whatever the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_VALUE */
+  load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
+    const running = this.#pending.get(key)
+    // Who takes only fresh values cannot wait with those who may be given a stale one.
+    if (running && this.#joinable(running) && (!running.allowsStale || options.stale !== undefined)) {
+      if (running.stale) {
+        this.#counters.stale++
+        return Promise.resolve(running.stale.record.value)
+      }
+      this.#counters.joined++
+      return running.promise
+    }
+    const plan = this.#plan(options)
+    const load: Load = {
+      promise: Promise.resolve(),
+      startedAt: this.#options.clock.monotonic(),
+      renewals: this.#renewals,
+      allowsStale: plan.stale > 0,
+      stale: undefined,
+    }
+    this.#pending.set(key, load)
+    load.promise = this.#run(load, key, loader, plan)
+    return load.promise
+  }
+
+  /** Waits for all loads, whatever comes of them. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#pending.values()].map(({ promise }) => promise))
+  }
+
+  #plan(options: LoadOptions): Plan {
+    const { l2, loadTimeout } = this.#options
+    const tags = options.tags ?? []
+    checkTags(tags)
+    return {
+      ttl: options.ttl === undefined ? l2.ttl : duration(options.ttl, 'ttl'),
+      stale: options.stale === undefined ? 0 : duration(options.stale, 'stale'),
+      softTimeout: options.softTimeout === undefined ? 0 : duration(options.softTimeout, 'softTimeout'),
+      hardTimeout: options.timeout === undefined ? loadTimeout : duration(options.timeout, 'timeout'),
+      tags,
+    }
+  }
+
+  /**
+   * Without a fresh proof of coherence an invalidation may have gone unheard, but not one that is older than the
+   * window: a load that began within it is as good as a new one.
+   */
+  #joinable(load: Load): boolean {
+    if (load.renewals !== this.#renewals) return false
+    return this.#levels.coherent() || this.#options.clock.monotonic() - load.startedAt < this.#options.coherence
+  }
+
+  #overtake(message: Message | undefined): void {
+    if (!message) {
+      this.#pending.clear()
+      return
+    }
+    for (const key of message.keys ?? []) this.#pending.delete(key)
+    if (message.names) {
+      this.#renewals++
+      if (message.names.some(([name]) => name === GENERATION)) this.#pending.clear()
+    }
+    const { pattern } = message
+    if (pattern === undefined) return
+    for (const key of [...this.#pending.keys()]) if (matchesGlob(pattern, key)) this.#pending.delete(key)
+  }
+
+  async #run(load: Load, key: string, loader: Loader, plan: Plan): Promise<unknown> {
+    let background: Promise<unknown> | undefined
+    try {
+      const outcome = await this.#acquire(key, plan)
+      if (outcome.state === 'found') return outcome.value
+      const { found, lease } = outcome
+      const refresh = this.#execute(key, loader, plan, lease, found)
+      if (!found) {
+        this.#counters.misses++
+        return await refresh
+      }
+      load.stale = found
+      background = refresh
+      return await this.#staleUnlessSoon(refresh, found, plan)
+    } finally {
+      const done = () => {
+        if (this.#pending.get(key) === load) this.#pending.delete(key)
+      }
+      if (background) background.then(done, done)
+      else done()
+    }
+  }
+
+  /** Finds a value, or the right to load one (without a lease when the store is away). */
+  async #acquire(
+    key: string,
+    plan: Plan,
+  ): Promise<
+    { state: 'found'; value: unknown } | { state: 'load'; found: Found | undefined; lease: Lease | undefined }
+  > {
+    const { clock } = this.#options
+    const deadline = clock.monotonic() + plan.hardTimeout
+    const token = unique()
+    let waited = false
+    try {
+      for (;;) {
+        const { data, found } = await this.#levels.look(key)
+        if (found?.fresh) {
+          if (waited) this.#counters.joined++
+          else this.#counters.l2Hits++
+          return { state: 'found', value: found.record.value }
+        }
+        const stale = plan.stale > 0 ? found : undefined
+        const seen = data ? versionOf(data) : ''
+        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen)
+        if (answer.state === 'granted') return { state: 'load', found: stale, lease: { ...answer, token, key } }
+        if (answer.state === 'changed') continue
+        if (stale) {
+          this.#counters.stale++
+          return { state: 'found', value: stale.record.value }
+        }
+        waited = true
+        const left = deadline - clock.monotonic()
+        if (left <= 0) throw new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
+        await this.#heard(key, Math.min(left, LOOK_AGAIN))
+      }
+    } catch (error) {
+      if (error instanceof CacheLoadTimeoutError) throw error
+      this.#counters.storeFailures++
+      return { state: 'load', found: undefined, lease: undefined }
+    }
+  }
+
+  /** Resolves when the bus tells of the key, when a load of this process ends, or after `ms`. */
+  #heard(key: string, ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const waiting = this.#waiting.get(key) ?? new Set()
+      const done = () => {
+        timer.cancel()
+        unwatch()
+        waiting.delete(done)
+        if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key)
+        resolve()
+      }
+      this.#waiting.set(key, waiting.add(done))
+      const timer = this.#options.clock.after(ms, done)
+      const unwatch = this.#levels.watch((message) => {
+        if (!message || message.names || message.pattern !== undefined || message.keys?.includes(key)) done()
+      })
+    })
+  }
+
+  /** The refreshed value if it comes within the soft timeout, else what is there; also when the loader fails. */
+  async #staleUnlessSoon(refresh: Promise<unknown>, found: Found, plan: Plan): Promise<unknown> {
+    const failed = Symbol('failed')
+    const soon = new Promise<typeof failed>((resolve) => {
+      if (plan.softTimeout === 0) resolve(failed)
+      else this.#options.clock.after(plan.softTimeout, () => resolve(failed))
+    })
+    const value = await Promise.race([refresh.catch(() => failed), soon])
+    if (value !== failed) {
+      this.#counters.misses++
+      return value
+    }
+    this.#counters.stale++
+    return found.record.value
+  }
+
+  async #execute(
+    key: string,
+    loader: Loader,
+    plan: Plan,
+    lease: Lease | undefined,
+    found: Found | undefined,
+  ): Promise<unknown> {
+    const { clock } = this.#options
+    const { tier, namespace } = this.#levels
+    const era = this.#levels.era
+    const renewal =
+      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE).catch(() => {}))
+    let filled = false
+    try {
+      // Before the loader starts: what is renewed while it runs then differs, and the fill is refused.
+      const current =
+        lease && (await this.#levels.currentStamps(this.#levels.namesFor(key, plan.tags)).catch(() => undefined))
+      const started = clock.monotonic()
+      const context = new Context(key, plan, found)
+      this.#counters.loads++
+      let value: unknown
+      try {
+        value = await this.#withTimeout(loader, context, plan)
+      } catch (error) {
+        this.#counters.loadFailures++
+        throw error
+      } finally {
+        this.#counters.loadTime += clock.monotonic() - started
+      }
+      if (value === undefined || context.skipped || !lease) return value
+      filled = await this.#fill(lease, value, context, current?.stamps, clock.monotonic() - started, era)
+      return value
+    } finally {
+      renewal?.cancel()
+      if (lease && !filled) await tier.release(namespace, key, lease.token).catch(() => {})
+      for (const wake of [...(this.#waiting.get(key) ?? [])]) wake()
+    }
+  }
+
+  async #withTimeout(loader: Loader, context: Context, plan: Plan): Promise<unknown> {
+    let timer: { cancel(): void } | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#options.clock.after(plan.hardTimeout, () => {
+        const error = new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
+        context.abort(error)
+        reject(error)
+      })
+    })
+    try {
+      return await Promise.race([loader(context), late])
+    } finally {
+      timer?.cancel()
+    }
+  }
+
+  /** Whether the value is in the store; if not, the lease may still be there. */
+  async #fill(
+    lease: Lease,
+    value: unknown,
+    context: Context,
+    captured: Stamp[] | undefined,
+    cost: number,
+    era: number,
+  ): Promise<boolean> {
+    const { tier, namespace } = this.#levels
+    const now = tier.now()
+    const freshUntil = now + context.ttl
+    const ttl = context.ttl + context.stale
+    try {
+      const stamps = captured && (await this.#withLateTags(lease, captured, context))
+      if (!stamps) {
+        this.#counters.refused++
+        return false
+      }
+      const record = { freshUntil, deadAt: now + ttl, cost, stamps, value }
+      const data = encode(record)
+      const { key, token } = lease
+      const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
+      if (!mutation) {
+        this.#counters.refused++
+        return false
+      }
+      await this.#levels.adopt(mutation, [{ key, record, data }], era)
+      return true
+    } catch (error) {
+      if ((error as { code?: string }).code === 'STATEFUL_INVALID_CACHE_VALUE') throw error
+      this.#counters.storeFailures++
+      return false
+    }
+  }
+
+  /** Tags that only the loader knew: good if none of them was renewed since the load began, told by the store itself. */
+  async #withLateTags(lease: Lease, captured: Stamp[], context: Context): Promise<Stamp[] | undefined> {
+    const known = new Set(captured.map(([name]) => name))
+    const late = [...new Set(context.tags.map(tagName))].filter((name) => !known.has(name))
+    if (late.length === 0) return captured
+    checkTags(context.tags)
+    const { epoch, values, since } = await this.#levels.tier.stamps(this.#levels.namespace, late)
+    if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined
+    return [...captured, ...late.map((name, i): Stamp => [name, values[i] as string])]
+  }
+}
+
+/** What a loader is told and may say, see {@link Loader}. */
+class Context {
+  readonly key: string
+  readonly stale: number
+  readonly staleValue: unknown
+  readonly tags: string[]
+  ttl: number
+  skipped = false
+  readonly #abort = new AbortController()
+
+  constructor(key: string, plan: Plan, found: Found | undefined) {
+    this.key = key
+    this.ttl = plan.ttl
+    this.stale = plan.stale
+    this.tags = [...plan.tags]
+    this.staleValue = found?.record.value
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  setTtl(ttl: number | string): void {
+    this.ttl = duration(ttl, 'ttl')
+  }
+
+  skip(): void {
+    this.skipped = true
+  }
+
+  abort(reason: Error): void {
+    this.#abort.abort(reason)
+  }
+}

@@ -1,0 +1,35 @@
+import { InvalidCacheKeyError } from '../support/errors.ts'
+
+/** Longest key, tag or pattern, in bytes of UTF-8. */
+export const MAX_KEY_BYTES = 512
+/** A surrogate without its other half: in UTF-8 all of them look the same, so two keys would become one. */
+const LONE_SURROGATE = /[\ud800-\udfff]/u
+
+/** @throws STATEFUL_INVALID_CACHE_KEY */
+export function checkKey(key: string, what = 'key'): void {
+  if (typeof key !== 'string') throw new InvalidCacheKeyError(what, `is of type ${typeof key}`)
+  if (key.length === 0) throw new InvalidCacheKeyError(what, 'is empty')
+  // Cheap tests first: a UTF-16 unit takes at most three bytes.
+  if (key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES) {
+    throw new InvalidCacheKeyError(what, `has ${Buffer.byteLength(key)} bytes`)
+  }
+  if (LONE_SURROGATE.test(key)) throw new InvalidCacheKeyError(what, 'is not well-formed')
+}
+
+/** @throws STATEFUL_INVALID_CACHE_KEY */
+export function checkTags(tags: readonly string[]): void {
+  if (!Array.isArray(tags)) throw new InvalidCacheKeyError('tags', 'are not an array')
+  for (const tag of tags) checkKey(tag, 'tag')
+}
+
+/** @throws STATEFUL_INVALID_CACHE_KEY */
+export function checkNamespace(name: string): void {
+  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name)) {
+    throw new InvalidCacheKeyError('namespace', `is ${JSON.stringify(name)?.slice(0, 80)}`)
+  }
+}
+
+/** Names of stamps: what they stand for, in one space. `''` is the generation of the namespace. */
+export const GENERATION = ''
+export const tagName = (tag: string): string => `t:${tag}`
+export const prefixName = (prefix: string): string => `p:${prefix}`

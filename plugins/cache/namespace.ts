@@ -1,0 +1,405 @@
+import { CacheStoreError } from '../support/errors.ts'
+import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
+import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
+import { hasWildcard, literalPrefix } from './glob.ts'
+import { type Held, Levels } from './levels.ts'
+import { Loads } from './loads.ts'
+import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
+import { duration, type ResolvedOptions } from './options.ts'
+import { checkValue, encode } from './record.ts'
+import type { CacheTier, Invalidation, Mutation } from './stores/tier.ts'
+import type { Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+import type { Writers } from './write-behind.ts'
+
+/** What all namespaces of a cache share. */
+export interface Shared {
+  tier: CacheTier
+  options: ResolvedOptions
+  writers: Writers
+  /** Finds or makes a namespace. @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_TOO_MANY_NAMESPACES */
+  namespace(name: string): CacheNamespace
+}
+
+export interface DelayedPersistOptions extends SetOptions {
+  /** Name of the handler that `writeBehind` registered. Default `'default'`. */
+  writer?: string
+}
+
+/** How often a `put` is tried again because a stamp was renewed between reading it and storing. */
+const PUT_ATTEMPTS = 5
+const WARM_PARALLEL = 8
+
+/**
+ * A cache whose keys, tags and `clear` concern nobody else. A miss is `undefined`; `null` is a value like others.
+ *
+ * Reads never fail because of the store: that is a counted miss. Whatever changes the cache rejects with
+ * STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it.
+ */
+export class CacheNamespace {
+  readonly name: string
+  readonly #shared: Shared
+  readonly #counters = new Counters()
+  readonly #levels: Levels
+  readonly #loads: Loads
+  readonly #clones: boolean
+
+  constructor(name: string, shared: Shared) {
+    this.name = name
+    this.#shared = shared
+    this.#levels = new Levels(shared.tier, name, shared.options, this.#counters)
+    this.#loads = new Loads(this.#levels, shared.options, this.#counters)
+    this.#clones = shared.options.values === 'clone'
+  }
+
+  /**
+   * The value, or `undefined`. From the first level if it is there, else from the second, which moves it to the first.
+   * @throws STATEFUL_INVALID_CACHE_KEY
+   */
+  get<T = unknown>(key: string): Promise<T | undefined> {
+    const held = this.#levels.fresh(key)
+    if (held === undefined) return this.#lookUp(key) as Promise<T | undefined>
+    this.#counters.l1Hits++
+    return this.#give(held) as Promise<T>
+  }
+
+  /** The value if the first level has it, at once. */
+  peek<T = unknown>(key: string): T | undefined {
+    const held = this.#levels.fresh(key)
+    if (held === undefined) return undefined
+    return (this.#clones ? structuredClone(held.value) : held.value) as T
+  }
+
+  /**
+   * Stores in both levels. It ends loads of the key that began before, so that none of them overwrites it.
+   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_INVALID_CACHE_VALUE, STATEFUL_CACHE_STORE_UNAVAILABLE
+   */
+  set(key: string, value: unknown, options: SetOptions = {}): Promise<void> {
+    return this.setMany([[key, value]], options)
+  }
+
+  /** The values that are there, in one round trip. */
+  async getMany<T = unknown>(keys: readonly string[]): Promise<Map<string, T>> {
+    const values = new Map<string, T>()
+    const missing: string[] = []
+    for (const key of new Set(keys)) {
+      checkKey(key)
+      const held = this.#levels.fresh(key)
+      if (held === undefined) missing.push(key)
+      else {
+        this.#counters.l1Hits++
+        values.set(key, (await this.#give(held)) as T)
+      }
+    }
+    if (missing.length === 0) return values
+    const found = await this.#levels.read(missing).catch(() => this.#failed([]))
+    missing.forEach((key, i) => {
+      const one = found[i]
+      if (!one?.fresh) {
+        this.#counters.misses++
+        return
+      }
+      this.#counters.l2Hits++
+      values.set(key, one.record.value as T)
+    })
+    return values
+  }
+
+  /** Stores all in one step; same errors as `set`. */
+  async setMany(
+    entries: Iterable<readonly [key: string, value: unknown]>,
+    { ttl, tags = [], stale }: SetOptions = {},
+  ): Promise<void> {
+    const last = new Map(entries)
+    if (last.size === 0) return
+    checkTags(tags)
+    for (const [key, value] of last) {
+      checkKey(key)
+      checkValue(value)
+    }
+    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : duration(ttl, 'ttl')
+    const grace = stale === undefined ? 0 : duration(stale, 'stale')
+    const keys = [...last.keys()]
+    await this.#mutate(keys, 'write', () => this.#put(last, fresh, grace, tags))
+    this.#counters.sets += last.size
+  }
+
+  /**
+   * The value; when it is not there, what `loader` returns, stored. One loader runs for a key, here and on other
+   * instances; all who ask meanwhile get its result or its failure.
+   * @throws whatever the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_KEY;
+   *   STATEFUL_INVALID_CACHE_VALUE when the result cannot be encoded
+   */
+  getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions = {}): Promise<T> {
+    const held = this.#levels.fresh(key)
+    if (held !== undefined) {
+      this.#counters.l1Hits++
+      return this.#give(held) as Promise<T>
+    }
+    return this.#load(key, loader, options) as Promise<T>
+  }
+
+  /** Removes one or more. Resolves to how many were there. @throws STATEFUL_CACHE_STORE_UNAVAILABLE */
+  async delete(keys: string | readonly string[]): Promise<number> {
+    const list = distinct(keys)
+    for (const key of list) checkKey(key)
+    const removed = await this.#invalidate({ keys: list })
+    this.#counters.deletes += removed
+    return removed
+  }
+
+  /** Makes them stale: loaded again at the next `getOrSet`, served meanwhile to those who allow `stale`. */
+  async expire(keys: string | readonly string[]): Promise<number> {
+    const list = distinct(keys)
+    for (const key of list) checkKey(key)
+    const { tier } = this.#shared
+    const { removed } = await this.#mutate(list, 'invalidation', () => tier.expire(this.name, list))
+    this.#counters.invalidations++
+    return removed
+  }
+
+  /** Everything that carries one of the tags is gone, in constant time. */
+  async invalidateTags(tags: string | readonly string[]): Promise<void> {
+    const list = distinct(tags)
+    checkTags(list)
+    await this.#invalidate({ names: list.map(tagName) })
+  }
+
+  /**
+   * Removes every key that matches: `*` stands for any characters, `?` for one. Constant time for a declared prefix
+   * (`prefixes: ['user:']` and `'user:*'`), else as long as the store takes to go through its keys.
+   * Resolves to how many were removed, as far as that was counted.
+   */
+  async deleteMatching(pattern: string): Promise<number> {
+    checkKey(pattern, 'pattern')
+    if (!hasWildcard(pattern)) return this.delete(pattern)
+    const prefix = literalPrefix(pattern)
+    if (pattern === `${prefix}*`) {
+      if (prefix === '') return this.clear().then(() => 0)
+      if (this.#shared.options.prefixes.includes(prefix)) return this.#invalidate({ names: [prefixName(prefix)] })
+    }
+    return this.#invalidate({ pattern })
+  }
+
+  /** Everything of this namespace, and nothing else, is gone, in constant time. */
+  async clear(): Promise<void> {
+    await this.#invalidate({ names: [GENERATION] })
+  }
+
+  /**
+   * Write-through: persists first, then stores. When `persist` fails nothing is cached, and the old value goes as
+   * well, because nobody knows what the source holds now.
+   */
+  async setAndPersist<T>(
+    key: string,
+    value: T,
+    persist: (value: T, key: string) => unknown,
+    options: SetOptions = {},
+  ): Promise<void> {
+    checkKey(key)
+    try {
+      await persist(value, key)
+    } catch (error) {
+      // Its failure adds nothing to the one that the caller gets.
+      await this.delete(key).catch(() => {})
+      throw error
+    }
+    await this.set(key, value, options)
+  }
+
+  /**
+   * Write-behind: resolves when the write is in the journal and in the cache; the handler gets it later.
+   * @throws STATEFUL_UNKNOWN_WRITER, STATEFUL_WRITE_BEHIND_FULL and what `set` throws
+   */
+  async setWithDelayedPersist(key: string, value: unknown, options: DelayedPersistOptions = {}): Promise<void> {
+    checkKey(key)
+    const { writer = 'default', ...rest } = options
+    await this.#shared.writers.append(writer, this.name, key, value)
+    await this.set(key, value, rest)
+  }
+
+  /**
+   * The function, cached: same name and arguments give the same entry.
+   * @param options.key default: the function's name and its arguments as JSON
+   */
+  wrap<A extends unknown[], R>(
+    fn: (...args: A) => R | Promise<R>,
+    options: LoadOptions & { key?: (...args: A) => string } = {},
+  ): (...args: A) => Promise<R> {
+    const { key = (...args: A) => `${fn.name || 'anonymous'}:${JSON.stringify(args)}`, ...rest } = options
+    return (...args) => this.getOrSet(key(...args), () => fn(...args), rest)
+  }
+
+  /** Gets entries into the first level, from the second or their loaders, a few at a time. Never rejects. */
+  async warm(entries: readonly (string | WarmEntry)[]): Promise<WarmResult> {
+    const result: WarmResult = { warmed: 0, missing: 0, failed: 0 }
+    const queue = [...entries]
+    const work = async () => {
+      for (let entry = queue.shift(); entry !== undefined; entry = queue.shift()) {
+        try {
+          const value = await (typeof entry === 'string' ? this.get(entry) : this.#warmOne(entry))
+          if (value === undefined) result.missing++
+          else result.warmed++
+        } catch {
+          result.failed++
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: WARM_PARALLEL }, work))
+    return result
+  }
+
+  /** Another namespace of the same cache. */
+  namespace(name: string): CacheNamespace {
+    return this.#shared.namespace(name)
+  }
+
+  /**
+   * Method decorator (standard): caches what the method returns.
+   * @param key default: class, method and arguments as JSON
+   */
+  cached<K extends unknown[] = []>(
+    ttl?: LoadOptions['ttl'] | LoadOptions,
+    key?: (...args: K) => string,
+  ): MethodDecorator<K> {
+    const options = typeof ttl === 'object' ? ttl : ttl === undefined ? {} : { ttl }
+    return cachedDecorator(this, options, key)
+  }
+
+  /**
+   * Method decorator (standard): after the method has succeeded, removes what the patterns match, before its caller
+   * gets the result. A failed invalidation rejects.
+   * @param patterns keys or globs such as `'user:*'`, or a function of the arguments that returns them
+   */
+  invalidatesCache<K extends unknown[] = []>(
+    patterns: string | readonly string[] | ((...args: K) => string | readonly string[]),
+  ): MethodDecorator<K> {
+    return invalidatingDecorator(this, patterns)
+  }
+
+  numbers(): CacheNumbers {
+    return numbers([this.sums()])
+  }
+
+  sums() {
+    return sums(this.#counters, this.#levels.entries, this.#levels.bytes)
+  }
+
+  /** Whether the first level is proven current at this moment. */
+  get coherent(): boolean {
+    return this.#levels.coherent()
+  }
+
+  resetCounters(): void {
+    this.#counters.reset()
+  }
+
+  /** Never rejects. */
+  startCoherence(): Promise<void> {
+    return this.#levels.coherence.start()
+  }
+
+  stopCoherence(): Promise<void> {
+    return this.#levels.coherence.stop()
+  }
+
+  #give(held: Held): Promise<unknown> {
+    if (this.#clones) return Promise.resolve(structuredClone(held.value))
+    held.promise ??= Promise.resolve(held.value)
+    return held.promise
+  }
+
+  async #lookUp(key: string): Promise<unknown> {
+    checkKey(key)
+    const [found] = await this.#levels.read([key]).catch(() => this.#failed([]))
+    if (!found?.fresh) {
+      this.#counters.misses++
+      return undefined
+    }
+    this.#counters.l2Hits++
+    return found.record.value
+  }
+
+  async #load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
+    checkKey(key)
+    const value = await this.#loads.load(key, loader, options)
+    return this.#clones ? structuredClone(value) : value
+  }
+
+  #warmOne({ key, loader, ...options }: WarmEntry): Promise<unknown> {
+    return this.getOrSet(key, loader, options)
+  }
+
+  #failed<T>(instead: T): T {
+    this.#counters.storeFailures++
+    return instead
+  }
+
+  async #put(
+    entries: ReadonlyMap<string, unknown>,
+    fresh: number,
+    grace: number,
+    tags: readonly string[],
+  ): Promise<Mutation> {
+    const { tier } = this.#shared
+    const names = new Map([...entries.keys()].map((key) => [key, this.#levels.namesFor(key, tags)]))
+    const all = [...new Set([...names.values()].flat())]
+    for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
+      const { era } = this.#levels
+      const current = await this.#levels.currentStamps(all)
+      if (!current) continue
+      const stampOf = new Map(current.stamps)
+      const now = tier.now()
+      const items = [...entries].map(([key, value]) => {
+        const stamps = (names.get(key) as string[]).map((name) => [name, stampOf.get(name) as string] as const)
+        const own = this.#clones ? structuredClone(value) : value
+        const record = { freshUntil: now + fresh, deadAt: now + fresh + grace, cost: 0, stamps, value: own }
+        return { key, record, data: encode(record), ttl: fresh + grace }
+      })
+      const mutation = await tier.put(this.name, items, current.stamps)
+      if (mutation) {
+        await this.#levels.adopt(mutation, items, era)
+        return mutation
+      }
+      // A stamp was renewed and the bus has not told yet.
+      this.#levels.stamps.forget(all)
+    }
+    throw new Error('the stamps changed faster than the entry could be stored')
+  }
+
+  async #invalidate(what: Invalidation): Promise<number> {
+    const { keys = [], names = [], pattern } = what
+    const mutation = await this.#mutate(keys, 'invalidation', () => this.#shared.tier.invalidate(this.name, what))
+    this.#levels.stamps.forget(names)
+    if (names.includes(GENERATION)) this.#levels.clearL1()
+    if (pattern !== undefined) this.#levels.dropMatching(pattern)
+    this.#levels.tell({
+      epoch: mutation.epoch,
+      seq: mutation.seq,
+      from: '',
+      ...(names.length > 0 ? { names: names.map((name): [string, string] => [name, '']) } : {}),
+      ...(pattern === undefined ? {} : { pattern }),
+    })
+    this.#counters.invalidations++
+    return mutation.removed
+  }
+
+  /** Runs a change of the store and does here at once what the bus will tell the others. */
+  async #mutate(keys: readonly string[], what: string, change: () => Promise<Mutation>): Promise<Mutation> {
+    try {
+      const mutation = await change()
+      this.#levels.touch(keys, mutation.seq)
+      this.#levels.tell({ epoch: mutation.epoch, seq: mutation.seq, from: '', keys: [...keys] })
+      return mutation
+    } catch (cause) {
+      // It may or may not have happened; if it does later, the bus tells.
+      this.#levels.drop(keys)
+      if ((cause as { code?: string }).code === 'STATEFUL_INVALID_CACHE_VALUE') throw cause
+      this.#counters.storeFailures++
+      throw new CacheStoreError(what, { cause })
+    }
+  }
+}
+
+function distinct(names: string | readonly string[]): string[] {
+  return Array.isArray(names) ? [...new Set<string>(names)] : [names as string]
+}

@@ -1,0 +1,32 @@
+-- ARGV: fresh, base, from, 'remove' or 'expire', pattern or '', number of names, name…, key…
+local removed, keys, names = 0, {}, {}
+local last = 6 + tonumber(ARGV[6])
+advance()
+for i = 7, last do
+  local value = string.format('%d:%s', seq, fresh)
+  if ARGV[i] == '' then
+    redis.call('HSET', KEYS[1], 'generation', value)
+  else
+    redis.call('SET', base .. 's:' .. ARGV[i], value, 'PX', STAMP_TTL)
+    redis.call('HSET', KEYS[1], 'named', seq)
+  end
+  names[#names + 1] = { ARGV[i], value }
+end
+for i = last + 1, #ARGV do
+  local key = base .. 'v:' .. ARGV[i]
+  if ARGV[4] == 'remove' then
+    removed = removed + redis.call('UNLINK', key)
+  elseif redis.call('EXISTS', key) == 1 then
+    -- The flag stands behind the 16 characters of version.
+    redis.call('SETRANGE', key, 16, 'x')
+    removed = removed + 1
+  end
+  redis.call('DEL', base .. 'l:' .. ARGV[i])
+  keys[#keys + 1] = ARGV[i]
+end
+local message = { from = ARGV[3] }
+if #keys > 0 then message.keys = keys end
+if #names > 0 then message.names = names end
+if ARGV[5] ~= '' then message.pattern = ARGV[5] end
+tell(message)
+return { epoch, seq, removed }

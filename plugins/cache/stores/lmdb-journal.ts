@@ -1,0 +1,71 @@
+import type { Database } from 'lmdb'
+import type { LmdbStorage } from '../../storage/index.ts'
+import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
+import { journalId } from './memory-journal.ts'
+
+type Key = [writer: string, id: string]
+
+/** A journal that survives `kill -9`: `append` resolves when LMDB has committed. */
+export class LmdbJournal implements Journal {
+  readonly #pending: Database<Omit<JournalEntry, 'id'>, Key>
+  readonly #dead: Database<Omit<DeadLetter, 'id'>, Key>
+  #next: number
+
+  constructor({ root }: LmdbStorage) {
+    this.#pending = root.openDB({ name: 'cache-journal' })
+    this.#dead = root.openDB({ name: 'cache-dead-letters' })
+    let last = 0
+    for (const db of [this.#pending, this.#dead] as Database<unknown, Key>[]) {
+      for (const [, id] of db.getKeys()) last = Math.max(last, Number(id))
+    }
+    this.#next = last + 1
+  }
+
+  async append(writer: string, entry: Omit<JournalEntry, 'id'>): Promise<string> {
+    const id = journalId(this.#next++)
+    await this.#pending.put([writer, id], entry)
+    return id
+  }
+
+  async read(writer: string, limit: number): Promise<JournalEntry[]> {
+    return range(this.#pending, writer, limit)
+  }
+
+  async remove(writer: string, ids: readonly string[]): Promise<void> {
+    await Promise.all(ids.map((id) => this.#pending.remove([writer, id])))
+  }
+
+  async bury(writer: string, letters: readonly DeadLetter[]): Promise<void> {
+    await this.#pending.transaction(() => {
+      for (const { id, ...letter } of letters) {
+        this.#dead.put([writer, id], letter)
+        this.#pending.remove([writer, id])
+      }
+    })
+  }
+
+  async dead(writer: string, limit: number): Promise<DeadLetter[]> {
+    return range(this.#dead, writer, limit)
+  }
+
+  async discard(writer: string, ids: readonly string[]): Promise<void> {
+    await Promise.all(ids.map((id) => this.#dead.remove([writer, id])))
+  }
+
+  async size(writer: string): Promise<{ pending: number; dead: number }> {
+    const bounds = { start: [writer, ''] as Key, end: [writer, '\uffff'] as Key }
+    return { pending: this.#pending.getKeysCount(bounds), dead: this.#dead.getKeysCount(bounds) }
+  }
+
+  /** The folder has one owner, so the journal has. */
+  async own(): Promise<boolean> {
+    return true
+  }
+
+  async disown(): Promise<void> {}
+}
+
+function range<V extends object>(db: Database<V, Key>, writer: string, limit: number): (V & { id: string })[] {
+  const found = db.getRange({ start: [writer, ''], end: [writer, '\uffff'], limit })
+  return [...found].map(({ key, value }) => ({ ...value, id: key[1] }))
+}

@@ -1,0 +1,167 @@
+import type { Database } from 'lmdb'
+import type { LmdbStorage } from '../../storage/index.ts'
+import type { Clock, Timer } from '../../support/clock.ts'
+import type { Shelf } from './local.ts'
+
+type Key = [namespace: string, name: string]
+
+const SWEEP_INTERVAL = 60_000
+const SWEEP_ENTRIES = 2_000
+/** How many neighbours are looked at to find the one to evict, as Redis samples. */
+const SAMPLE = 16
+const MAX_STAMPS = 100_000
+
+/**
+ * Entries that survive a restart. LMDB commits in the background; what is not committed yet is read from here,
+ * so that a `get` sees each `put` at once.
+ */
+export class LmdbShelf implements Shelf {
+  readonly #entries: Table
+  readonly #stamps: Table
+  readonly #clock: Clock
+  readonly #timer: Timer
+
+  /** @param maxEntries of all namespaces together */
+  constructor(storage: LmdbStorage, clock: Clock, maxEntries: number) {
+    this.#entries = new Table(storage.root.openDB({ name: 'cache', encoding: 'binary' }), maxEntries)
+    this.#stamps = new Table(storage.root.openDB({ name: 'cache-stamps', encoding: 'binary' }), MAX_STAMPS)
+    this.#clock = clock
+    this.#timer = clock.every(SWEEP_INTERVAL, () => this.#entries.sweep(this.#clock.now(), SWEEP_ENTRIES))
+  }
+
+  get(namespace: string, key: string): { data: Uint8Array; deadAt: number } | undefined {
+    const stored = this.#entries.get([namespace, key])
+    return stored && { data: stored.subarray(8), deadAt: stored.readDoubleLE(0) }
+  }
+
+  put(namespace: string, key: string, data: Uint8Array, deadAt: number): void {
+    this.#entries.put([namespace, key], withTime(deadAt, data))
+  }
+
+  remove(namespace: string, key: string): boolean {
+    return this.#entries.remove([namespace, key])
+  }
+
+  keys(namespace: string): Iterable<string> {
+    return this.#entries.keys(namespace)
+  }
+
+  stamp(namespace: string, name: string): string | undefined {
+    return this.#stamps.get([namespace, name])?.subarray(8).toString()
+  }
+
+  setStamp(namespace: string, name: string, value: string): void {
+    this.#stamps.put([namespace, name], withTime(this.#clock.now(), Buffer.from(value)))
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all([this.#entries.settled(), this.#stamps.settled()])
+  }
+
+  async close(): Promise<void> {
+    this.#timer.cancel()
+    await this.settled()
+  }
+}
+
+/** The time first, as a little-endian double, so that a sweep reads eight bytes and decodes nothing. */
+function withTime(time: number, data: Uint8Array): Buffer {
+  const stored = Buffer.allocUnsafe(8 + data.length)
+  stored.writeDoubleLE(time, 0)
+  stored.set(data, 8)
+  return stored
+}
+
+/** One database with its uncommitted writes on top, and a bound. */
+class Table {
+  readonly #db: Database<Buffer, Key>
+  readonly #max: number
+  readonly #pending = new Map<string, Buffer | undefined>()
+  #last: Promise<unknown> = Promise.resolve()
+  #count: number
+  #cursor: Key | undefined
+
+  constructor(db: Database<Buffer, Key>, max: number) {
+    this.#db = db
+    this.#max = max
+    this.#count = db.getCount()
+  }
+
+  get(key: Key): Buffer | undefined {
+    const id = key.join(':')
+    if (this.#pending.has(id)) return this.#pending.get(id)
+    return this.#db.get(key)
+  }
+
+  put(key: Key, value: Buffer): void {
+    if (this.get(key) === undefined) this.#count++
+    this.#write(key, value, this.#db.put(key, value))
+    if (this.#count > this.#max) this.#evict()
+  }
+
+  remove(key: Key): boolean {
+    if (this.get(key) === undefined) return false
+    this.#count--
+    this.#write(key, undefined, this.#db.remove(key))
+    return true
+  }
+
+  *keys(namespace: string): Iterable<string> {
+    const seen = new Set<string>()
+    for (const id of [...this.#pending.keys()]) {
+      if (!id.startsWith(`${namespace}:`)) continue
+      const name = id.slice(namespace.length + 1)
+      seen.add(name)
+      if (this.#pending.get(id) !== undefined) yield name
+    }
+    // `:` ends the namespace's name and cannot be in it; arrays sort element by element.
+    for (const [of, name] of this.#db.getKeys({ start: [namespace, ''] })) {
+      if (of !== namespace) break
+      if (!seen.has(name)) yield name
+    }
+  }
+
+  settled(): Promise<unknown> {
+    return this.#last
+  }
+
+  /** Removes what is dead among the next `limit` entries; goes round and round. */
+  sweep(now: number, limit: number): void {
+    for (const { key, time } of this.#next(limit)) if (time <= now) this.remove(key)
+  }
+
+  /** Of the next few entries the one that would die first has to go. */
+  #evict(): void {
+    let victim: { key: Key; time: number } | undefined
+    for (const candidate of this.#next(SAMPLE)) {
+      if (!victim || candidate.time < victim.time) victim = candidate
+    }
+    if (victim) this.remove(victim.key)
+  }
+
+  #next(limit: number): { key: Key; time: number }[] {
+    const found: { key: Key; time: number }[] = []
+    const start = this.#cursor
+    this.#cursor = undefined
+    for (const { key, value } of this.#db.getRange(start ? { start } : {})) {
+      if (found.length === limit) {
+        this.#cursor = key
+        break
+      }
+      found.push({ key, time: value.readDoubleLE(0) })
+    }
+    return found
+  }
+
+  #write(key: Key, value: Buffer | undefined, committed: Promise<boolean>): void {
+    const id = key.join(':')
+    this.#pending.set(id, value)
+    // LMDB commits in order, so the latest promise stands for all before it; each failure must be seen by someone.
+    this.#last = Promise.all([this.#last.catch(() => {}), committed])
+    this.#last.catch(() => {})
+    const forget = () => {
+      if (this.#pending.get(id) === value) this.#pending.delete(id)
+    }
+    committed.then(forget, forget)
+  }
+}

@@ -1,0 +1,200 @@
+import { readFileSync } from 'node:fs'
+import type { RedisStorage } from '../../storage/index.ts'
+import { RedisScript } from '../../storage/redis/script.ts'
+import type { Clock } from '../../support/clock.ts'
+import { unique } from '../record.ts'
+import type {
+  CacheTier,
+  Entry,
+  Fill,
+  Head,
+  Invalidation,
+  LeaseAnswer,
+  Message,
+  Mutation,
+  Stamp,
+  Stamps,
+} from './tier.ts'
+
+const beginning = readFileSync(new URL('./head.lua', import.meta.url), 'utf8')
+const script = (name: string): RedisScript =>
+  new RedisScript(`${beginning}\n${readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')}`, 1)
+
+const scripts = {
+  stamps: script('stamps'),
+  lease: script('lease'),
+  renew: script('renew'),
+  fill: script('fill'),
+  put: script('put'),
+  invalidate: script('invalidate'),
+  beat: script('beat'),
+}
+
+const SCAN_COUNT = 500
+
+/**
+ * The second level on Redis 7 or Valkey. Everything of a namespace lies in one slot (`{namespace}`):
+ * `v:<key>` entries, `l:<key>` leases, `s:<name>` stamps, `h` the head; `bus` is the channel.
+ * Each mutation is one script that also numbers and publishes it, so no instance can miss one without a gap.
+ */
+export class RedisTier implements CacheTier {
+  readonly kind = 'redis'
+  readonly shared = true
+  readonly #storage: RedisStorage
+  readonly #clock: Clock
+  /** Names the messages of this tier. */
+  readonly #id = unique()
+  /** Server time minus local monotonic time; known after the first head. */
+  #offset: number | undefined
+  /** Run id of the server that the connection leads to; unknown again whenever it drops. */
+  #run: string | undefined
+  readonly #forget = () => {
+    this.#run = undefined
+  }
+
+  constructor(storage: RedisStorage, clock: Clock) {
+    this.#storage = storage
+    this.#clock = clock
+    storage.client.on('close', this.#forget)
+  }
+
+  now(): number {
+    return this.#clock.monotonic() + (this.#offset ?? this.#clock.now() - this.#clock.monotonic())
+  }
+
+  async get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    const base = this.#base(namespace)
+    const { client } = this.#storage
+    // Single GETs are gathered into one pipeline by the client.
+    if (keys.length === 1) return [(await client.getBuffer(`${base}v:${keys[0]}`)) ?? undefined]
+    if (keys.length === 0) return []
+    const found = await client.mgetBuffer(keys.map((key) => `${base}v:${key}`))
+    return found.map((data) => data ?? undefined)
+  }
+
+  async stamps(namespace: string, names: readonly string[]): Promise<Stamps> {
+    const [epoch, ...values] = (await this.#call(scripts.stamps, namespace, [...names])) as string[]
+    return { epoch: epoch as string, values, since: values.map((value) => Number.parseInt(value, 10)) }
+  }
+
+  async lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer> {
+    const answer = await this.#call(scripts.lease, namespace, [key, token, Math.ceil(ms), seen])
+    const [state, epoch, seq] = answer as [LeaseAnswer['state'], string, number]
+    return state === 'granted' ? { state, epoch, seq } : { state }
+  }
+
+  async renew(namespace: string, key: string, token: string, ms: number): Promise<boolean> {
+    return (await this.#call(scripts.renew, namespace, [key, token, Math.ceil(ms)])) === 1
+  }
+
+  async release(namespace: string, key: string, token: string): Promise<void> {
+    await this.#call(scripts.renew, namespace, [key, token, 0])
+  }
+
+  async fill(namespace: string, { key, token, ttl, data, stamps }: Fill): Promise<Mutation | undefined> {
+    const args = [this.#id, key, token, lifetime(ttl), Buffer.from(data), stamps.length, ...stamps.flat()]
+    return mutation(await this.#call(scripts.fill, namespace, args))
+  }
+
+  async put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined> {
+    const args = [this.#id, stamps.length, ...stamps.flat()]
+    const items = entries.flatMap(({ key, ttl, data }) => [key, lifetime(ttl), Buffer.from(data)])
+    return mutation(await this.#call(scripts.put, namespace, [...args, ...items]))
+  }
+
+  async invalidate(namespace: string, { keys = [], names = [], pattern }: Invalidation): Promise<Mutation> {
+    let removed = 0
+    if (pattern !== undefined) {
+      // Leases first: a load that began before this call then either is refused, or has stored what the second
+      // pass is sure to find.
+      await this.#unlinkMatching(namespace, 'l:', pattern)
+      removed = await this.#unlinkMatching(namespace, 'v:', pattern)
+    }
+    const args = [this.#id, 'remove', pattern ?? '', names.length, ...names, ...keys]
+    const done = mutation(await this.#call(scripts.invalidate, namespace, args)) as Mutation
+    return { ...done, removed: done.removed + removed }
+  }
+
+  async expire(namespace: string, keys: readonly string[]): Promise<Mutation> {
+    const args = [this.#id, 'expire', '', 0, ...keys]
+    return mutation(await this.#call(scripts.invalidate, namespace, args)) as Mutation
+  }
+
+  async head(namespace: string): Promise<Head> {
+    this.#run ??= /run_id:(\w+)/.exec(await this.#storage.client.info('server'))?.[1] ?? ''
+    const sent = this.#clock.monotonic()
+    const answer = await this.#call(scripts.beat, namespace, [this.#run])
+    const [epoch, seq, generation, seconds, micros] = answer as [string, number, string, string, string]
+    // The server's clock was read somewhere between sending and receiving.
+    const middle = (sent + this.#clock.monotonic()) / 2
+    this.#offset = Number(seconds) * 1_000 + Number(micros) / 1_000 - middle
+    return { epoch, seq, generation }
+  }
+
+  subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>> {
+    return this.#storage.channels.subscribe(`${this.#base(namespace)}bus`, (text) => {
+      const message = parse(text)
+      // What cannot be read is as good as lost: the next number shows the gap.
+      if (message) listener(message)
+    })
+  }
+
+  async count(namespace: string): Promise<number> {
+    let count = 0
+    for await (const keys of this.#scan(namespace, 'v:', '*')) count += keys.length
+    return count
+  }
+
+  async close(): Promise<void> {
+    this.#storage.client.off('close', this.#forget)
+  }
+
+  async #unlinkMatching(namespace: string, kind: 'v:' | 'l:', pattern: string): Promise<number> {
+    let removed = 0
+    for await (const keys of this.#scan(namespace, kind, pattern)) {
+      if (keys.length > 0) removed += await this.#storage.client.unlink(keys)
+    }
+    return removed
+  }
+
+  async *#scan(namespace: string, kind: 'v:' | 'l:', pattern: string): AsyncGenerator<string[]> {
+    // In a pattern of Redis `[` and `\` mean something, in ours they do not.
+    const match = literal(`${this.#base(namespace)}${kind}`).replace(/[*?]/g, '\\$&') + literal(pattern)
+    let cursor = '0'
+    do {
+      const [next, keys] = await this.#storage.client.scan(cursor, 'MATCH', match, 'COUNT', SCAN_COUNT)
+      cursor = next
+      yield keys
+    } while (cursor !== '0')
+  }
+
+  #base(namespace: string): string {
+    return `${this.#storage.prefix}cache:{${namespace}}:`
+  }
+
+  #call(script: RedisScript, namespace: string, args: (string | Buffer | number)[]): Promise<unknown> {
+    const base = this.#base(namespace)
+    return script.run(this.#storage.client, [`${base}h`], [unique(), base, ...args])
+  }
+}
+
+const literal = (text: string): string => text.replace(/[[\]\\]/g, '\\$&')
+
+/** Redis takes whole milliseconds above 0. */
+const lifetime = (ttl: number): number => Math.max(1, Math.ceil(ttl))
+
+function mutation(answer: unknown): Mutation | undefined {
+  if (!Array.isArray(answer)) return undefined
+  const [epoch, seq, removed] = answer as [string, number, number]
+  return { epoch, seq, removed }
+}
+
+function parse(text: string): Message | undefined {
+  try {
+    const message: unknown = JSON.parse(text)
+    const { epoch, seq } = message as Partial<Message>
+    return typeof epoch === 'string' && typeof seq === 'number' ? (message as Message) : undefined
+  } catch {
+    return undefined
+  }
+}

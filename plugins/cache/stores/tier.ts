@@ -1,0 +1,125 @@
+/**
+ * What the second level must do. The engine keeps every promise on top of these few atomic steps, so a store
+ * needs no knowledge of loads, tags or staleness:
+ *
+ * - Each *namespace* has a `Head`: a unique epoch, a sequence number that every mutation raises by one, and the
+ *   generation under which its entries are valid. A lost head comes back with a new epoch and a new generation.
+ * - A *lease* is the right to fill one key. `invalidate`, `expire` and `put` of that key end it in the same step,
+ *   so a fill by a load that began before them is refused.
+ * - A *stamp* is the current, unique value of a name (a tag, a declared prefix, or `''`: the generation). An entry
+ *   carries the stamps it was made under. A stamp that is missing is created anew and never equals an old one, so
+ *   lost metadata is a miss and never a resurrection.
+ */
+export interface CacheTier {
+  readonly kind: 'memory' | 'lmdb' | 'redis'
+  /** Whether other processes change the same entries: only then is L1 in need of proof that it is current. */
+  readonly shared: boolean
+  /** Milliseconds on the store's own clock; times in records are on it, so that hosts need not agree on theirs. */
+  now(): number
+
+  /** The data of each key, or `undefined`; what has outlived its time to live is not there. */
+  get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
+
+  /** The current stamp of each name, made if missing. */
+  stamps(namespace: string, names: readonly string[]): Promise<Stamps>
+
+  /**
+   * Asks for the right to fill `key` for `ms`.
+   * @param seen version of the data that the caller has seen under the key, `''` for none
+   */
+  lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer>
+
+  /** Makes the lease last `ms` from now; `false` when it is gone. */
+  renew(namespace: string, key: string, token: string, ms: number): Promise<boolean>
+
+  /** Gives the lease back without a value. */
+  release(namespace: string, key: string, token: string): Promise<void>
+
+  /** Stores if the lease and all stamps still stand, else changes nothing and answers `undefined`. */
+  fill(namespace: string, fill: Fill): Promise<Mutation | undefined>
+
+  /** Stores if all stamps still stand, and ends the leases of the keys; else answers `undefined`. */
+  put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined>
+
+  /** Removes, ends leases, renews stamps, tells all instances. Resolves only when the store has confirmed. */
+  invalidate(namespace: string, what: Invalidation): Promise<Mutation>
+
+  /** Like `invalidate` of the keys, but their data stays and is marked as stale. */
+  expire(namespace: string, keys: readonly string[]): Promise<Mutation>
+
+  /** Reads the head, making it if it is missing. */
+  head(namespace: string): Promise<Head>
+
+  /** Every mutation by any instance, this one included, as far as the bus delivers it. */
+  subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>>
+
+  /** Keys of a namespace, for statistics and clean-up; the order is the store's. */
+  count(namespace: string): Promise<number>
+
+  close(): Promise<void>
+}
+
+/** Name of a tag, a declared prefix or the generation, with the value it had. */
+export type Stamp = readonly [name: string, value: string]
+
+export interface Stamps {
+  epoch: string
+  values: string[]
+  /** Sequence numbers at which they were renewed; at the latest possible one for a stamp that was missing. */
+  since: number[]
+}
+
+export interface Head {
+  epoch: string
+  seq: number
+  generation: string
+}
+
+export type LeaseAnswer =
+  /** The caller may load; `seq` is the head's at this moment. */
+  | { state: 'granted'; epoch: string; seq: number }
+  /** Somebody else loads. */
+  | { state: 'busy' }
+  /** Somebody else has stored since the caller looked. */
+  | { state: 'changed' }
+
+export interface Entry {
+  key: string
+  /** Begins with the version, see record.ts. */
+  data: Uint8Array
+  /** Milliseconds until the store forgets it. */
+  ttl: number
+}
+
+export interface Fill extends Entry {
+  token: string
+  stamps: readonly Stamp[]
+}
+
+export interface Invalidation {
+  keys?: readonly string[]
+  /** Names whose stamps are renewed; `''` clears the namespace. */
+  names?: readonly string[]
+  /** Removes every key that matches, in time proportional to the number of entries in the store. */
+  pattern?: string
+}
+
+export interface Mutation {
+  epoch: string
+  seq: number
+  /** How many entries were there and are gone; unknown (0) for stamps, whose entries nobody counts. */
+  removed: number
+}
+
+/** What one mutation did, as told to all instances. */
+export interface Message {
+  epoch: string
+  seq: number
+  /** `instanceId` of who did it. */
+  from: string
+  keys?: string[]
+  /** The keys were filled by a load: whoever waits for them may look. */
+  filled?: boolean
+  names?: [name: string, stamp: string][]
+  pattern?: string
+}

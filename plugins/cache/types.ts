@@ -1,0 +1,52 @@
+import type { Duration } from '../support/durations.ts'
+
+export interface SetOptions {
+  /** How long the entry is fresh. Default: `l2.ttl`. */
+  ttl?: Duration
+  /** Names by which `invalidateTags` reaches it. */
+  tags?: string[]
+  /** How long after its `ttl` it may still be served to those who ask for `stale`. Default: not at all. */
+  stale?: Duration
+}
+
+export interface LoadOptions extends SetOptions {
+  /**
+   * Lets an entry be served for so long after its `ttl`, while one caller refreshes it, and when its loader fails.
+   * Default: not at all.
+   */
+  stale?: Duration
+  /** How long a caller waits for the refresh before it takes the stale value. Default 0: it does not wait. */
+  softTimeout?: Duration
+  /** Longest time that the loader may take. Default: `loadTimeout`. */
+  timeout?: Duration
+}
+
+/** What a loader is told and may say. */
+export interface LoadContext {
+  readonly key: string
+  /** Aborted when the load takes too long. */
+  readonly signal: AbortSignal
+  /** The value that the new one replaces, when there is one and `stale` allows it. */
+  readonly staleValue: unknown
+  /** Push further tags. */
+  readonly tags: string[]
+  setTtl(ttl: Duration): void
+  /** Return the value to the callers, but do not cache it. */
+  skip(): void
+}
+
+/** Gets the value from its source. `undefined` is returned to the callers and not cached; `null` is cached. */
+export type Loader<T = unknown> = (context: LoadContext) => T | Promise<T>
+
+export interface WarmEntry<T = unknown> extends LoadOptions {
+  key: string
+  loader: Loader<T>
+}
+
+export interface WarmResult {
+  /** Now in the first level. */
+  warmed: number
+  /** Neither there nor loadable. */
+  missing: number
+  failed: number
+}

@@ -1,0 +1,175 @@
+import type { Test } from 'tap'
+import { decode, encode, versionOf } from '../../plugins/cache/record.ts'
+import type { CacheTier, Message, Stamp } from '../../plugins/cache/stores/tier.ts'
+
+export interface TierUnderTest {
+  tier: CacheTier
+  /** Lets so much time go by for the store. */
+  pass(ms: number): Promise<void>
+}
+
+const record = (value: unknown, stamps: readonly Stamp[] = []) =>
+  encode({ freshUntil: 0, deadAt: 0, cost: 0, stamps, value })
+
+/** What every second level must do, see CacheTier. */
+export function cacheTierSuite(t: Test, make: (t: Test) => Promise<TierUnderTest>): void {
+  const value = async (tier: CacheTier, key: string, ns = 'a') => {
+    const [data] = await tier.get(ns, [key])
+    return data && decode(data)?.value
+  }
+  const granted = async (tier: CacheTier, key: string, token: string, seen = '') => {
+    const answer = await tier.lease('a', key, token, 60_000, seen)
+    if (answer.state !== 'granted') throw new Error(`the lease is ${answer.state}`)
+    return answer
+  }
+
+  t.test('put and get, in the order of the keys, per namespace', async (t) => {
+    const { tier } = await make(t)
+    const entries = [
+      { key: 'one', data: record({ n: 1 }), ttl: 60_000 },
+      { key: 'zwei/ß:\u0000*', data: record(null), ttl: 60_000 },
+    ]
+    t.ok(await tier.put('a', entries, []))
+    const found = await tier.get('a', ['zwei/ß:\u0000*', 'none', 'one'])
+    t.strictSame(
+      found.map((data) => data && decode(data)?.value),
+      [null, undefined, { n: 1 }],
+    )
+    t.strictSame(await tier.get('b', ['one']), [undefined])
+    t.strictSame(await tier.get('a', []), [])
+    t.equal(await tier.count('a'), 2)
+  })
+
+  t.test('an entry is gone after its time to live', async (t) => {
+    const { tier, pass } = await make(t)
+    await tier.put('a', [{ key: 'k', data: record(1), ttl: 40 }], [])
+    t.equal(await value(tier, 'k'), 1)
+    await pass(60)
+    t.equal(await value(tier, 'k'), undefined)
+  })
+
+  t.test('every mutation raises the number by one and is told with it', async (t) => {
+    const { tier } = await make(t)
+    const heard: Message[] = []
+    const stop = await tier.subscribe('a', (message) => heard.push(message))
+    const before = await tier.head('a')
+    await tier.put('a', [{ key: 'k', data: record(1), ttl: 60_000 }], [])
+    await tier.invalidate('a', { keys: ['k'], names: ['t:x', ''] })
+    await tier.expire('a', ['k'])
+    await tier.invalidate('a', { pattern: 'k*' })
+    const after = await tier.head('a')
+    while (heard.length < 4) await new Promise((resolve) => setImmediate(resolve))
+    t.equal(after.epoch, before.epoch)
+    t.not(after.generation, before.generation)
+    t.strictSame(
+      heard.map(({ seq }) => seq - before.seq),
+      [1, 2, 3, 4],
+    )
+    t.equal(after.seq, before.seq + 4)
+    t.match(heard[0], { epoch: before.epoch, keys: ['k'] })
+    t.match(heard[1], {
+      keys: ['k'],
+      names: [
+        ['t:x', String],
+        ['', after.generation],
+      ],
+    })
+    t.match(heard[2], { keys: ['k'] })
+    t.match(heard[3], { pattern: 'k*' })
+    await stop()
+  })
+
+  t.test('one lease for a key; it ends with its fill, its release or its time', async (t) => {
+    const { tier, pass } = await make(t)
+    await granted(tier, 'k', 'one')
+    t.match(await tier.lease('a', 'k', 'two', 60_000, ''), { state: 'busy' })
+    await tier.release('a', 'k', 'two')
+    t.match(await tier.lease('a', 'k', 'two', 60_000, ''), { state: 'busy' }, 'only the owner gives it back')
+    await tier.release('a', 'k', 'one')
+    await granted(tier, 'k', 'two')
+    t.ok(await tier.fill('a', { key: 'k', token: 'two', data: record('filled'), ttl: 60_000, stamps: [] }))
+    t.equal(await value(tier, 'k'), 'filled')
+    t.match(await tier.lease('a', 'k', 'three', 60_000, ''), { state: 'changed' }, 'there is a value now')
+    const [data] = await tier.get('a', ['k'])
+    t.match(await tier.lease('a', 'k', 'three', 40, versionOf(data as Uint8Array)), { state: 'granted' })
+    await pass(60)
+    t.equal(await tier.renew('a', 'k', 'three', 60_000), false)
+    await granted(tier, 'k', 'four', versionOf(data as Uint8Array))
+    t.equal(await tier.renew('a', 'k', 'four', 60_000), true)
+  })
+
+  const endings: Record<string, (tier: CacheTier) => Promise<unknown>> = {
+    delete: (tier) => tier.invalidate('a', { keys: ['k'] }),
+    expire: (tier) => tier.expire('a', ['k']),
+    pattern: (tier) => tier.invalidate('a', { pattern: '?' }),
+    set: (tier) => tier.put('a', [{ key: 'k', data: record('set'), ttl: 60_000 }], []),
+    tag: (tier) => tier.invalidate('a', { names: ['t:x'] }),
+    clear: (tier) => tier.invalidate('a', { names: [''] }),
+  }
+  for (const [name, end] of Object.entries(endings)) {
+    t.test(`a fill is refused after ${name}`, async (t) => {
+      const { tier } = await make(t)
+      const { values } = await tier.stamps('a', ['', 't:x'])
+      const stamps: Stamp[] = [
+        ['', values[0] as string],
+        ['t:x', values[1] as string],
+      ]
+      await granted(tier, 'k', 'one')
+      await end(tier)
+      const fill = { key: 'k', token: 'one', data: record('old', stamps), ttl: 60_000, stamps }
+      t.equal(await tier.fill('a', fill), undefined)
+      t.not(await value(tier, 'k'), 'old')
+    })
+  }
+
+  t.test('stamps are unique, stay, and tell how old they are', async (t) => {
+    const { tier } = await make(t)
+    const first = await tier.stamps('a', ['t:x', 't:y', ''])
+    t.strictSame(await tier.stamps('a', ['t:x', 't:y', '']), first)
+    const lease = await granted(tier, 'k', 'one')
+    t.ok(first.since.every((seq) => seq <= lease.seq))
+    await tier.invalidate('a', { names: ['t:x'] })
+    const second = await tier.stamps('a', ['t:x', 't:y', 't:new'])
+    t.not(second.values[0], first.values[0])
+    t.equal(second.values[1], first.values[1])
+    t.ok((second.since[0] as number) > lease.seq)
+    t.ok((second.since[2] as number) > lease.seq, 'one that was missing may have been renewed and lost')
+    t.equal(second.epoch, lease.epoch)
+  })
+
+  t.test('a put under a stamp that fell changes nothing', async (t) => {
+    const { tier } = await make(t)
+    const [old] = (await tier.stamps('a', ['t:x'])).values
+    await tier.invalidate('a', { names: ['t:x'] })
+    const entry = { key: 'k', data: record(1), ttl: 60_000 }
+    t.equal(await tier.put('a', [entry], [['t:x', old as string]]), undefined)
+    t.equal(await value(tier, 'k'), undefined)
+    const [current] = (await tier.stamps('a', ['t:x'])).values
+    t.ok(await tier.put('a', [entry], [['t:x', current as string]]))
+  })
+
+  t.test('expire keeps the value and marks it', async (t) => {
+    const { tier } = await make(t)
+    await tier.put('a', [{ key: 'k', data: record('v'), ttl: 60_000 }], [])
+    t.match(await tier.expire('a', ['k', 'none']), { removed: 1 })
+    const [data] = await tier.get('a', ['k'])
+    t.match(decode(data as Uint8Array), { value: 'v', expired: true })
+    t.strictSame(await tier.get('a', ['none']), [undefined])
+  })
+
+  t.test('a pattern removes what matches, and only there', async (t) => {
+    const { tier } = await make(t)
+    const keys = ['user:1', 'user:22', 'users', 'x[user:1', 'a\\user:*']
+    const entries = keys.map((key) => ({ key, data: record(key), ttl: 60_000 }))
+    await tier.put('a', entries, [])
+    await tier.put('b', entries, [])
+    t.match(await tier.invalidate('a', { pattern: 'user:*' }), { removed: 2 })
+    t.strictSame(
+      (await tier.get('a', keys)).map((data) => data !== undefined),
+      [false, false, true, true, true],
+    )
+    t.match(await tier.invalidate('a', { pattern: 'x[user:?' }), { removed: 1 })
+    t.match(await tier.invalidate('a', { pattern: 'a\\user:\u002a' }), { removed: 1 })
+    t.equal(await tier.count('b'), keys.length)
+  })
+}
