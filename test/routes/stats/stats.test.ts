@@ -1,0 +1,234 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import type { Stats as Report } from '../../../openapi/schemas/stats.ts'
+import { cache } from '../../../plugins/cache/index.ts'
+import type { SessionUser } from '../../../plugins/session/session-data.ts'
+import { state } from '../../../plugins/state/index.ts'
+import { stats } from '../../../plugins/stats/index.ts'
+import { storage } from '../../../plugins/storage/index.ts'
+import { sync } from '../../../plugins/sync/index.ts'
+import { statsRoutes } from '../../../routes/stats/index.ts'
+import { startRedis } from '../../fixtures/redis-server.ts'
+import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+
+const administrator: SessionUser = { id: 'a', role: 'administrator' }
+
+interface StartOptions {
+  url?: string
+  user?: SessionUser
+  bare?: boolean
+}
+
+async function start(t: Test, { url = 'memory:', user, bare = false }: StartOptions): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.decorateRequest('session')
+  app.addHook('onRequest', async (request) => {
+    if (user) request.session = { user } as typeof request.session
+  })
+  await app.register(storage, { storage: url })
+  await app.register(stats, { interval: '100ms' })
+  if (!bare) {
+    await app.register(cache)
+    await app.register(state)
+    await app.register(sync)
+  }
+  await app.register(statsRoutes)
+  app.get('/thing/:id', async () => 'thing')
+  await app.ready()
+  return app
+}
+
+const report = async (app: FastifyInstance, query = '') => (await app.inject(`/stats${query}`)).json<Report>()
+
+t.test('what the services did stands in the answer, in JSON and for Prometheus alike', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const app = await start(t, { url: await storageUrl(t, kind), user: administrator })
+    await app.cache.set('k', 1)
+    await app.cache.get('k')
+    await app.cache.get('missing')
+    await app.state.set('counter', 1)
+    await app.inject('/thing/1')
+    await app.inject('/thing/2')
+
+    const numbers = await report(app)
+    t.match(numbers, {
+      scope: 'instance',
+      instance: app.storage.instanceId,
+      unavailable: [],
+      cache: { tier: kind, lookups: 2, l1Hits: 1, misses: 1, l1HitRate: 0.5, missRate: 0.5 },
+      state: { spaces: 1, keys: 1, commits: 1, revision: 1 },
+      sync: { connections: 0 },
+      process: { requests: { total: 2, active: 1, byStatus: { '2xx': 2 } } },
+    })
+    t.notOk('sessions' in numbers, 'a service that is not registered is absent')
+
+    const metrics = await app.inject('/metrics')
+    t.match(metrics.headers['content-type'], 'text/plain; version=0.0.4')
+    for (const line of [
+      'stateful_cache_l1_hits_total 1',
+      'stateful_cache_l1_hit_rate 0.5',
+      'stateful_state_commits_total 1',
+      'stateful_state_keys 1',
+      'stateful_sync_connections 0',
+      'http_request_duration_seconds_count{method="GET",route="/thing/:id",status="2xx"} 2',
+    ]) {
+      t.ok(metrics.body.split('\n').includes(line), line)
+    }
+    wellFormed(t, metrics.body)
+  }),
+)
+
+/** As a scraper reads it: one TYPE a metric, before its samples; each series once. */
+function wellFormed(t: Test, text: string): void {
+  const types = new Map<string, string>()
+  const series = new Set<string>()
+  for (const line of text.split('\n').filter(Boolean)) {
+    const [, name, type] = line.match(/^# TYPE (\S+) (counter|gauge|histogram)$/) ?? []
+    if (name && type) {
+      t.notOk(types.has(name), `${name} is declared once`)
+      types.set(name, type)
+    } else if (!line.startsWith('# HELP ')) {
+      const [, id = '', base = ''] = line.match(/^(([a-z_0-9]+)(?:\{.*\})?) [-+\d.eE]+(?:NaN)?$/) ?? []
+      t.notOk(series.has(id) || id === '', line)
+      series.add(id)
+      const declared = types.get(base) ?? types.get(base.replace(/_(bucket|sum|count)$/, ''))
+      t.ok(declared, `${base} has a type`)
+    }
+  }
+}
+
+t.test('without any service there is still the process', async (t) => {
+  const app = await start(t, { user: administrator, bare: true })
+  const numbers = await report(app)
+  t.same(Object.keys(numbers).sort(), ['at', 'instance', 'process', 'scope', 'unavailable'])
+})
+
+t.test('the counters go back to 0, what is there stays', async (t) => {
+  const app = await start(t, { user: administrator })
+  await app.cache.set('k', 1)
+  await app.cache.get('k')
+  const response = await app.inject({ method: 'POST', url: '/stats/reset' })
+  t.equal(response.statusCode, 204)
+  t.equal(response.body, '')
+  t.match(await report(app), { cache: { lookups: 0, l1HitRate: 0, entries: 1 } })
+})
+
+t.test('instances on one Redis add up, and one that ends is gone', async (t) => {
+  const { url } = await startRedis(t)
+  const first = await start(t, { url, user: administrator })
+  const second = await start(t, { url, user: administrator })
+  await first.cache.set('k', 1)
+  await first.cache.get('k')
+  await second.cache.get('nothing')
+  const ids = [first.storage.instanceId, second.storage.instanceId]
+  // The second's numbers arrive with its next interval.
+  let cluster = await report(first, '?scope=cluster')
+  for (let attempt = 0; attempt < 100 && cluster.cache?.lookups !== 2; attempt++) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    cluster = await report(first, '?scope=cluster')
+  }
+  t.match(cluster, { scope: 'cluster', cache: { lookups: 2, l1Hits: 1, misses: 1, l1HitRate: 0.5 } })
+  t.same(
+    cluster.instances?.map(({ instance }) => instance),
+    ids,
+    'the one that answers first',
+  )
+  t.notOk('instance' in cluster)
+  await second.close()
+  t.same(
+    (await report(first, '?scope=cluster')).instances?.map(({ instance }) => instance),
+    ids.slice(0, 1),
+  )
+})
+
+t.test('without its storage it still tells what it knows', async (t) => {
+  const redis = await startRedis(t)
+  const app = await start(t, { url: redis.url, user: administrator })
+  await redis.kill()
+  const numbers = await report(app)
+  t.match(numbers, { scope: 'instance', process: { memory: { rss: Number } }, cache: { tier: 'redis' } })
+  const cluster = await app.inject('/stats?scope=cluster')
+  t.equal(cluster.statusCode, 503)
+  t.match(cluster.json(), { code: 'STATEFUL_STORAGE_UNAVAILABLE' })
+})
+
+t.test('one process is a cluster of one', async (t) => {
+  const app = await start(t, { user: administrator })
+  await app.cache.get('missing')
+  const { instances = [], ...cluster } = await report(app, '?scope=cluster')
+  const { instance, ...only } = instances[0] ?? {}
+  t.equal(instances.length, 1)
+  t.equal(instance, app.storage.instanceId)
+  t.same(cluster, { scope: 'cluster', ...only }, 'the sum of one is that one')
+})
+
+t.test('they are for administrators, whatever the method', async (t) => {
+  for (const [user, status, code] of [
+    [undefined, 401, 'STATEFUL_UNAUTHENTICATED'],
+    [{ id: 'u', role: 'user' }, 403, 'STATEFUL_FORBIDDEN'],
+  ] as const) {
+    const app = await start(t, { bare: true, ...(user ? { user } : {}) })
+    for (const [method, url] of [
+      ['GET', '/stats'],
+      ['GET', '/stats?scope=wrong'],
+      ['HEAD', '/stats'],
+      ['POST', '/stats/reset'],
+      ['GET', '/metrics'],
+    ] as const) {
+      const response = await app.inject({ method, url })
+      t.equal(response.statusCode, status, `${method} ${url}`)
+      if (method !== 'HEAD') t.match(response.json(), { code })
+    }
+  }
+})
+
+t.test('an unknown scope or parameter is refused', async (t) => {
+  const app = await start(t, { user: administrator, bare: true })
+  for (const query of ['?scope=galaxy', '?scoop=cluster']) {
+    t.match((await app.inject(`/stats${query}`)).json(), { status: 400, code: 'STATEFUL_INVALID_INPUT' }, query)
+  }
+})
+
+t.test('requests are counted by their route, never by their URL', async (t) => {
+  const app = await start(t, { user: administrator, bare: true })
+  for (let i = 0; i < 50; i++) await app.inject(`/unknown/${i}?q=${i}`)
+  const text = (await app.inject('/metrics')).body
+  t.match(text, 'http_request_duration_seconds_count{method="GET",route="(none)",status="4xx"} 50')
+  t.notMatch(text, 'unknown')
+})
+
+t.test('a client that goes away leaves no request behind', async (t) => {
+  const app = await start(t, { user: administrator, bare: true })
+  // Not app.get: routes cannot be added once it is ready, so this one is slow in a hook of the server itself.
+  const address = await app.listen({ host: '127.0.0.1', port: 0 })
+  const collect = app.stats.collect.bind(app.stats)
+  let release = () => {}
+  const asked = new Promise<void>((resolve) => {
+    app.stats.collect = async (options) => {
+      resolve()
+      await new Promise<void>((done) => {
+        release = done
+      })
+      return collect(options)
+    }
+  })
+  const controller = new AbortController()
+  const response = fetch(`${address}/stats`, { signal: controller.signal }).catch((error: Error) => error.name)
+  await asked
+  t.equal((await collect()).process.requests.active, 1)
+  controller.abort()
+  t.equal(await response, 'AbortError')
+  for (let attempt = 0; attempt < 100 && (await collect()).process.requests.active > 0; attempt++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  t.match((await collect()).process.requests, { active: 0, aborted: 1 })
+  release()
+})
+
+t.test('an interval that cannot work stops the boot', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(storage, { storage: 'memory:' })
+  await t.rejects(async () => app.register(stats, { interval: 5 }), { code: 'STATEFUL_INVALID_OPTION' })
+})
