@@ -1,4 +1,4 @@
-import Fastify, { type InjectOptions, type Session } from 'fastify'
+import Fastify, { type FastifyRequest, type InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import t from 'tap'
 import { problems } from '../../../plugins/problems/index.ts'
@@ -11,10 +11,10 @@ import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 async function build(t: Test, options: StateRoutesOptions & { storage?: string; state?: StateOptions } = {}) {
   const app = Fastify()
   t.teardown(() => app.close())
-  app.decorateRequest('session', null as unknown as Session)
+  app.decorateRequest('session', null as unknown as FastifyRequest['session'])
   app.addHook('onRequest', async (request) => {
     const role = request.headers['x-role']
-    if (typeof role === 'string') request.session = { user: { id: role, role } } as Session
+    if (typeof role === 'string') request.session = { user: { id: role, role } } as FastifyRequest['session']
   })
   const { storage: url = 'memory:', state: stateOptions = {}, ...routes } = options
   await app.register(problems)
@@ -211,7 +211,7 @@ t.test('bad input has a clear answer and changes nothing', async (t) => {
   await refused('PUT', '/state/keys/k', {}, 400, 'STATEFUL_INVALID_INPUT')
   await refused('PUT', '/state/keys/k', { value: 1, extra: 1 }, 400, 'STATEFUL_INVALID_INPUT')
   await refused('PUT', '/state/keys/k', { value: 1, ttl: '5' }, 400, 'STATEFUL_INVALID_INPUT')
-  await refused('PUT', '/state/keys/k', '{"value":{"__proto__":1}}', 400, 'STATEFUL_BAD_REQUEST', {
+  await refused('PUT', '/state/keys/k', '{"value":{"__proto__":1}}', 400, 'STATEFUL_INVALID_INPUT', {
     'content-type': 'application/json',
   })
   await refused('PUT', '/state/keys/k', 'value=1', 415, 'STATEFUL_UNSUPPORTED_MEDIA_TYPE', {
