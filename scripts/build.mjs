@@ -1,7 +1,7 @@
 /**
  * Builds dist/: the TypeScript by tsc, beside it what the code reads at run time (Redis scripts, the generated API
- * documents), and the dashboard. Does nothing when no source differs from the last complete build, so that the second
- * `npm start` starts at once. Types are checked by `npm run typecheck`, not here.
+ * documents) and declarations without code, and the dashboard. Does nothing when no source differs from the last
+ * complete build, so that the second `npm start` starts at once. Types are checked by `npm run typecheck`, not here.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -32,11 +32,7 @@ async function build() {
   rmSync(aside, { recursive: true, force: true })
   try {
     compile(join(aside, 'dist'))
-    for (const file of sources) {
-      if (!/\.tsx?$|\.mjs$|\.md$/.test(file) && !file.startsWith('dashboard')) {
-        cpSync(join(root, file), join(aside, 'dist', file))
-      }
-    }
+    for (const file of sources.filter(isReadAsItIs)) cpSync(join(root, file), join(aside, 'dist', file))
     await buildDashboard(join(aside, 'dist', 'dashboard'))
     writeFileSync(join(aside, 'dist', stamp), digest)
     moveIntoPlace(aside)
@@ -73,6 +69,11 @@ async function buildDashboard(outDir) {
   mkdirSync(outDir, { recursive: true })
   const { buildDashboard } = await import(pathToFileURL(script).href)
   await buildDashboard(outDir)
+}
+
+/** Redis scripts, documents, and declarations without code: tsc leaves them where they are. */
+function isReadAsItIs(file) {
+  return /\.(lua|json)$|\.d\.ts$/.test(file) && !file.startsWith('dashboard')
 }
 
 /** Everything that can influence dist, as paths relative to the root, in a stable order. */

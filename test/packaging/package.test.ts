@@ -120,6 +120,18 @@ t.test('one service alone brings its types with it', async (t) => {
   )
 })
 
+t.test('the client’s types come with it', async (t) => {
+  await compile(
+    t,
+    `import { type Op, type paths } from 'fastify-stateful/client'
+     const op: Op = { op: 'set', key: 'a', value: { b: [1, null] } }
+     type Login = paths['/login']['post']['requestBody']
+     // @ts-expect-error the password is missing
+     const login: Login = { content: { 'application/json': { username: 'ada' } } }
+     process.stdout.write(JSON.stringify([op, login]))`,
+  )
+})
+
 /** Packs what was built by pretest and installs it as a user would. */
 async function install(t: Test): Promise<string> {
   const folder = await temporaryFolder(t)

@@ -14,6 +14,7 @@ const sources = {
   'index.ts': "export { answer } from './plugins/a/index.ts'\n",
   'plugins/a/index.ts': 'export const answer: number = 42\n',
   'plugins/a/stores/set.lua': 'return 1\n',
+  'plugins/a/generated.d.ts': 'export type Generated = 1\n',
   'plugins/a/README.md': '# A\n',
   'openapi/openapi.json': '{}\n',
   'dashboard/build.mjs': `import { writeFile } from 'node:fs/promises'
@@ -43,6 +44,7 @@ t.test('compiles, copies what the code reads at run time and builds the dashboar
   t.equal(answer, 42)
   t.match(await readFile(join(folder, 'dist/plugins/a/index.d.ts'), 'utf8'), /answer: number/)
   t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 1\n')
+  t.equal(await readFile(join(folder, 'dist/plugins/a/generated.d.ts'), 'utf8'), 'export type Generated = 1\n')
   t.equal(await readFile(join(folder, 'dist/openapi/openapi.json'), 'utf8'), '{}\n')
   t.equal(await readFile(join(folder, 'dist/dashboard/index.html'), 'utf8'), 'the page')
   await t.rejects(stat(join(folder, 'dist/plugins/a/README.md')))
