@@ -111,7 +111,7 @@ const cases: Case[] = [
     url: '/state/keys/a',
     payload: { value: 'x'.repeat(300_000) },
     status: 413,
-    code: 'STATEFUL_STATE_VALUE_TOO_LARGE',
+    code: 'STATEFUL_STATE_LIMIT',
   },
   {
     what: 'an over-long state key',
@@ -135,7 +135,7 @@ const cases: Case[] = [
     method: 'GET',
     url: '/state/keys/nothing',
     status: 404,
-    code: 'STATEFUL_STATE_KEY_NOT_FOUND',
+    code: 'STATEFUL_NOT_FOUND',
   },
   { what: 'a foolish space', method: 'GET', url: '/state?space=../x', status: 400, code: INVALID },
   {

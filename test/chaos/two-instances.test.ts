@@ -1,12 +1,13 @@
 import t, { type Test } from 'tap'
 import type { Json } from '../../openapi/schemas/state.ts'
 import { applyOp } from '../../plugins/state/reducer.ts'
+import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { type FaultProxy, randomFaults, startFaultProxy } from '../fixtures/fault-proxy.ts'
 import { type Frame, openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { type Random, seededRandom } from '../fixtures/random.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
-import { ADMIN_PASSWORD, startServer } from '../fixtures/server-process.ts'
+import { startServer } from '../fixtures/server-process.ts'
 
 const SEED = Number(process.env['CHAOS_SEED'] ?? Date.now() % 1_000_000)
 const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 3)
@@ -102,7 +103,7 @@ t.test(`whatever the network does, no acknowledged write is lost and all replica
     proxies.map(({ port }) =>
       startServer(t, {
         STORAGE: `redis://127.0.0.1:${port}`,
-        SESSION_SECRET: 'a secret for the test, long enough!',
+        SESSION_SECRET: SECRET,
         LOG_LEVEL: 'error',
       }),
     ),

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { SECRET } from '../fixtures/credentials.ts'
 import { freePort } from '../fixtures/redis-server.ts'
 import { failToStart, startServer } from '../fixtures/server-process.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
@@ -20,7 +21,7 @@ t.test('a wrong variable', async (t) => {
 
 t.test('an unreachable Redis', async (t) => {
   const storage = `redis://:secret@127.0.0.1:${await freePort()}`
-  const result = await failToStart({ STORAGE: storage, SESSION_SECRET: 'a secret for the test, long enough!' })
+  const result = await failToStart({ STORAGE: storage, SESSION_SECRET: SECRET })
   oneLine(t, result, /storage did not answer.*ECONNREFUSED/)
   t.notMatch(result.output, /:secret@/)
 })
@@ -33,11 +34,11 @@ t.test('a second process on the same LMDB folder', async (t) => {
 })
 
 t.test('a port that is taken', async (t) => {
-  const first = await startServer(t, { STORAGE: 'memory:', SESSION_SECRET: 'a secret for the test, long enough!' })
+  const first = await startServer(t, { STORAGE: 'memory:', SESSION_SECRET: SECRET })
   const port = new URL(first.url).port
   const result = await failToStart({
     STORAGE: 'memory:',
-    SESSION_SECRET: 'a secret for the test, long enough!',
+    SESSION_SECRET: SECRET,
     PORT: port,
   })
   oneLine(t, result, /EADDRINUSE/)

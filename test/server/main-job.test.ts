@@ -1,12 +1,13 @@
 import t from 'tap'
+import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
-import { ADMIN_PASSWORD, startServer } from '../fixtures/server-process.ts'
+import { startServer } from '../fixtures/server-process.ts'
 import { storageUrl } from '../fixtures/storages.ts'
 
 for (const kind of ['lmdb', 'redis'] as const) {
   t.test(`the whole story on ${kind}: log in, prefer, write, watch, cache, restart`, async (t) => {
-    const environment = { STORAGE: await storageUrl(t, kind), SESSION_SECRET: 'a secret for the test, long enough!' }
+    const environment = { STORAGE: await storageUrl(t, kind), SESSION_SECRET: SECRET }
     const first = await startServer(t, environment)
     const admin = new HttpClient(first.url)
 

@@ -1,12 +1,11 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
+import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
-import { ADMIN_PASSWORD, startServer } from '../fixtures/server-process.ts'
+import { startServer } from '../fixtures/server-process.ts'
 import { storageUrl } from '../fixtures/storages.ts'
-
-const SECRET = 'a secret for the test, long enough!'
 
 t.test('SIGTERM ends the process within 10 s, whoever still holds on', async (t) => {
   const server = await startServer(t, { STORAGE: await storageUrl(t, 'lmdb'), SESSION_SECRET: SECRET })

@@ -1,11 +1,12 @@
 import t from 'tap'
+import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
-import { ADMIN_PASSWORD, startServer } from '../fixtures/server-process.ts'
+import { startServer } from '../fixtures/server-process.ts'
 
 t.test('two instances on one Redis are one application', async (t) => {
-  const environment = { STORAGE: (await startRedis(t)).url, SESSION_SECRET: 'a secret for the test, long enough!' }
+  const environment = { STORAGE: (await startRedis(t)).url, SESSION_SECRET: SECRET }
   const [one, two] = await Promise.all([startServer(t, environment), startServer(t, environment)])
   const client = new HttpClient(one.url)
   await client.login('admin', ADMIN_PASSWORD)
