@@ -47,6 +47,34 @@ export function packageVersion(): string {
   return '0.0.0'
 }
 
+interface Described {
+  description?: string
+}
+
+interface Responses {
+  responses?: Record<string, Described & { content?: Record<string, { schema?: { $ref?: string } }> }>
+}
+
+/** What @fastify/swagger writes where a route gives a schema without a description. */
+const UNDESCRIBED = 'Default Response'
+
+/** An answer that is a component says what that component is. */
+function describeResponses(document: object) {
+  const { paths = {}, components } = document as {
+    paths?: Record<string, Record<string, Responses>>
+    components?: { schemas?: Record<string, Described> }
+  }
+  for (const operation of Object.values(paths).flatMap((path) => Object.values(path))) {
+    for (const [status, response] of Object.entries(operation.responses ?? {})) {
+      if (response.description !== UNDESCRIBED) continue
+      const [media] = Object.values(response.content ?? {})
+      const name = media?.schema?.$ref?.split('/').at(-1) ?? ''
+      response.description = components?.schemas?.[name]?.description ?? (status === '201' ? 'Created.' : 'The result.')
+    }
+  }
+  return document
+}
+
 /** Options of @fastify/swagger: components named by `$id`, `const` kept as OpenAPI 3.1 has it. */
 export function swaggerOptions(options: DocumentOptions = {}): FastifyDynamicSwaggerOptions {
   return {
@@ -73,6 +101,7 @@ export function swaggerOptions(options: DocumentOptions = {}): FastifyDynamicSwa
       security: [{ session: [] }],
     },
     convertConstToEnum: false,
+    transformObject: (document) => describeResponses('openapiObject' in document ? document.openapiObject : {}),
     refResolver: {
       buildLocalReference: (json, _baseUri, _fragment, index) => (json.$id as string | undefined) ?? `def-${index}`,
     },

@@ -40,7 +40,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           tags: ['users'],
           summary: 'A user, out of the cache when it is there',
           params: Params,
-          response: { 200: reference(User), ...problems(401, 403, 404) },
+          response: { 200: reference(User), ...problems(400, 401, 403, 404) },
         },
         preValidation: (request) => demand(options.authorize, request, 'users:read', { userId: idOf(request) }),
       },
