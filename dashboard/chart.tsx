@@ -16,14 +16,18 @@ interface ChartProps {
   format: (value: number | null) => string
   /** The axis' highest value when there is one. */
   top?: number
+  /** Distances that lines of the grid may have. Default: those of decimal numbers. */
+  steps?: readonly number[]
   /** Changes when the colours do: a canvas does not follow the style sheet by itself. */
   theme: string
 }
 
 const HEIGHT = 180
+/** Seconds that the time axis shows at least, so that a single point does not stretch over all of it. */
+const SHORTEST_TIME = 10
 
 /** Lines over time. The canvas is decoration for a screen reader; the legend beside it holds the latest values. */
-export function Chart({ title, lines, points, format, top, theme }: ChartProps) {
+export function Chart({ title, lines, points, format, top, steps, theme }: ChartProps) {
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
   const latest = points.at(-1)
@@ -41,10 +45,18 @@ export function Chart({ title, lines, points, format, top, theme }: ChartProps) 
         height: HEIGHT,
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false } },
-        scales: { y: { range: (_plot, _low, high) => [0, top ?? Math.max(high * 1.1, 1)] } },
+        scales: {
+          x: { range: (_plot, first, last) => [Math.min(first, last - SHORTEST_TIME), last] },
+          y: { range: (_plot, _low, high) => [0, top ?? Math.max(high * 1.1, 1)] },
+        },
         axes: [
           { ...axis, size: 28, values: '{HH}:{mm}:{ss}' as unknown as uPlot.Axis.Values },
-          { ...axis, size: 70, values: (_plot, ticks) => ticks.map((tick) => format(tick)) },
+          {
+            ...axis,
+            ...(steps ? { incrs: [...steps] } : {}),
+            size: 70,
+            values: (_plot, ticks) => ticks.map((tick) => format(tick)),
+          },
         ],
         series: [
           {},

@@ -39,6 +39,12 @@ const SYNC: Line[] = [
 ]
 const REVISION: Line[] = [{ name: 'revision', label: 'revision', color: '--first' }]
 
+/** Steps of an axis: of what is counted, no fractions; of bytes, powers of two. */
+const WHOLE = [1, 2, 5]
+  .flatMap((digit) => Array.from({ length: 12 }, (_, power) => digit * 10 ** power))
+  .sort((a, b) => a - b)
+const BINARY = Array.from({ length: 44 }, (_, power) => 2 ** power)
+
 interface Readings {
   stats: Stats | undefined
   points: Point[]
@@ -135,10 +141,12 @@ export function Dashboard() {
         <Chart {...chart} title="Requests" lines={REQUESTS} format={formatPerSecond} />
         <Chart {...chart} title="Request duration" lines={DURATIONS} format={formatMilliseconds} />
         <Chart {...chart} title="Event-loop delay" lines={LOOP} format={formatMilliseconds} />
-        {stats?.sessions && <Chart {...chart} title="Sessions" lines={SESSIONS} format={formatCount} />}
-        {stats?.sync && <Chart {...chart} title="Synchronisation" lines={SYNC} format={formatCount} />}
-        {stats?.state && <Chart {...chart} title="State revision" lines={REVISION} format={formatCount} />}
-        <Chart {...chart} title="Memory" lines={MEMORY} format={formatBytes} />
+        {stats?.sessions && <Chart {...chart} title="Sessions" lines={SESSIONS} format={formatCount} steps={WHOLE} />}
+        {stats?.sync && <Chart {...chart} title="Synchronisation" lines={SYNC} format={formatCount} steps={WHOLE} />}
+        {stats?.state && (
+          <Chart {...chart} title="State revision" lines={REVISION} format={formatCount} steps={WHOLE} />
+        )}
+        <Chart {...chart} title="Memory" lines={MEMORY} format={formatBytes} steps={BINARY} />
       </div>
 
       {stats?.instances && <Instances instances={stats.instances} />}
@@ -172,7 +180,7 @@ function Tiles({ stats }: { stats: Stats | undefined }) {
     ['Miss rate', stats?.cache ? formatRate(numberAt(stats, 'cache.missRate')) : null],
     ['Sessions', stats?.sessions ? formatCount(numberAt(stats, 'sessions.total')) : null],
     ['Connections', stats?.sync ? formatCount(numberAt(stats, 'sync.connections')) : null],
-    ['State revision', stats?.state ? formatCount(numberAt(stats, 'state.revision')) : null],
+    ['Revision', stats?.state ? formatCount(numberAt(stats, 'state.revision')) : null],
     ['Requests', formatCount(numberAt(stats, 'process.requests.total'))],
     ['p99', formatMilliseconds(numberAt(stats, 'process.requests.duration.p99'))],
     ['Memory', formatBytes(numberAt(stats, 'process.memory.rss'))],

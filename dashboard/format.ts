@@ -1,5 +1,6 @@
 const integer = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const decimal = new Intl.NumberFormat('en', { maximumFractionDigits: 2 })
+const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
 
 export const UNKNOWN = '–'
@@ -10,7 +11,7 @@ const known = (value: Value, format: (value: number) => string): string => (valu
 export const formatCount = (value: Value): string =>
   known(value, (n) => (n < 100_000 ? (Number.isInteger(n) ? integer : decimal).format(n) : compact.format(n)))
 
-export const formatRate = (value: Value): string => known(value, (n) => `${decimal.format(n * 100)} %`)
+export const formatRate = (value: Value): string => known(value, (n) => `${tenths.format(n * 100)} %`)
 
 export const formatPerSecond = (value: Value): string => known(value, (n) => `${formatCount(n)}/s`)
 
@@ -21,7 +22,7 @@ export const formatBytes = (value: Value): string =>
   known(value, (n) => {
     const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
     const power = n < 1 ? 0 : Math.min(Math.floor(Math.log2(n) / 10), units.length - 1)
-    return `${decimal.format(n / 1024 ** power)} ${units[power]}`
+    return `${tenths.format(n / 1024 ** power)} ${units[power]}`
   })
 
 export const formatDuration = (seconds: Value): string =>

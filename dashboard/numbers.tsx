@@ -23,7 +23,9 @@ export function Section({ title, numbers }: { title: string; numbers: object | u
 
 function Numbers({ numbers }: { numbers: object }) {
   const entries = Object.entries(numbers)
-  const nested = entries.filter(([, value]) => typeof value === 'object' && value !== null && !Array.isArray(value))
+  const nested = entries.filter(
+    ([, value]) => value instanceof Object && !Array.isArray(value) && Object.keys(value).length > 0,
+  )
   const plain = entries.filter(([, value]) => typeof value !== 'object' && value !== undefined)
   return (
     <>

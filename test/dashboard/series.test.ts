@@ -56,13 +56,13 @@ t.test('old points are forgotten, and one that came late does not go back', asyn
 })
 
 t.test('numbers as people read them', async (t) => {
-  t.equal(formatRate(0.98765), '98.77 %')
+  t.equal(formatRate(0.98765), '98.8 %')
   t.equal(formatRate(null), '–')
   t.equal(formatCount(12_345), '12,345')
   t.equal(formatCount(1_234_567), '1.2M')
   t.equal(formatBytes(0), '0 B')
   t.equal(formatBytes(1_536), '1.5 KiB')
-  t.equal(formatBytes(5e15), '4,547.47 TiB')
+  t.equal(formatBytes(5e15), '4,547.5 TiB')
   t.equal(formatMilliseconds(0.123), '0.12 ms')
   t.equal(formatMilliseconds(1_500), '1.5 s')
   t.equal(formatDuration(30), '30 s')
