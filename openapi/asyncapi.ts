@@ -1,7 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { clientMessages } from './messages/client.ts'
 import { closeCodes } from './messages/close-codes.ts'
-import { Change, serverMessages } from './messages/server.ts'
+import { Change, PresenceMember, serverMessages } from './messages/server.ts'
 import { Op } from './schemas/state.ts'
 
 const closing = Object.entries(closeCodes)
@@ -69,7 +69,7 @@ export function asyncApiDocument(): object {
         ]),
       ),
       schemas: Object.fromEntries(
-        [...received, ...sent, Change, Op].map((schema) => [idOf(schema), component(schema)]),
+        [...received, ...sent, Change, PresenceMember, Op].map((schema) => [idOf(schema), component(schema)]),
       ),
     },
   }

@@ -1,6 +1,6 @@
 /** What a client may send over `GET /sync`. One JSON text frame a message. */
 import { type Static, Type } from '@sinclair/typebox'
-import { Op } from '../schemas/state.ts'
+import { JsonValue, Op } from '../schemas/state.ts'
 import { closed, Position, SpaceName, topic } from './common.ts'
 
 const Ops = Type.Array(Op, {
@@ -37,6 +37,12 @@ export const Subscribe = Type.Object(
     space: SpaceName,
     ...topic,
     since: Type.Optional(Position),
+    mode: Type.Optional(
+      Type.Union([Type.Literal('latest'), Type.Literal('log')], {
+        description:
+          'latest (default): a slow connection skips to the latest values. log: it gets every revision; when it is too slow, it is closed with 1013 and the position to come back with (`<epoch>.<revision>`) as the reason.',
+      }),
+    ),
   },
   {
     $id: 'Subscribe',
@@ -90,6 +96,23 @@ export const StateChangeRequest = Type.Object(
 )
 export type StateChangeRequest = Static<typeof StateChangeRequest>
 
+export const PresenceRequest = Type.Object(
+  {
+    type: Type.Literal('presence'),
+    space: SpaceName,
+    data: Type.Optional({
+      ...JsonValue,
+      description: 'What others see of this node, such as a name or a cursor. At most 1 KiB as JSON by default.',
+    }),
+  },
+  {
+    $id: 'PresenceRequest',
+    ...closed,
+    description: 'Asks who follows the space, from now on, and replaces the data that others see.',
+  },
+)
+export type PresenceRequest = Static<typeof PresenceRequest>
+
 export const HeartbeatRequest = Type.Object(
   { type: Type.Literal('heartbeat') },
   { $id: 'HeartbeatRequest', ...closed, description: 'Says that the client lives. Answered by a heartbeat.' },
@@ -104,6 +127,7 @@ export const clientMessages = {
   syncRequest: SyncRequest,
   write: Write,
   stateChange: StateChangeRequest,
+  presence: PresenceRequest,
   heartbeat: HeartbeatRequest,
 }
 export type ClientMessage = Static<(typeof clientMessages)[keyof typeof clientMessages]>

@@ -8,6 +8,7 @@ export const closeCodes = {
   1011: 'An unexpected failure; reconnect with back-off.',
   1013: 'The client was too slow for too long, or the server is overloaded: reconnect later and resume.',
   4401: 'The session ended: log in before you reconnect.',
+  4403: 'What the session may do has changed: reconnect, and get what it may have now.',
   4406: 'No common protocol version.',
   4408: 'Nothing was heard from the client for two heartbeat intervals.',
 } as const

@@ -24,6 +24,12 @@ export const FullSync = Type.Object(
     ...topic,
     epoch: Epoch,
     revision: Revision,
+    part: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'A large state comes in parts, in order; the first is 0.' }),
+    ),
+    more: Type.Optional(
+      Type.Literal(true, { description: 'Further parts follow: the position is reached with the last one.' }),
+    ),
     state: Type.Record(Type.String(), JsonValue, { description: 'Every key with its value at that revision.' }),
   },
   {
@@ -142,6 +148,59 @@ export const Revoked = Type.Object(
 )
 export type Revoked = Static<typeof Revoked>
 
+export const PresenceMember = Type.Object(
+  {
+    node: Type.String({ description: 'The connection. A client with several connections is there several times.' }),
+    clientId: Type.String({ description: 'The same as in the changes that it writes.' }),
+    userId: Type.Optional(Type.String()),
+    data: Type.Optional(JsonValue),
+    connectedAt: Type.Integer({ description: 'Milliseconds since the Unix epoch.' }),
+  },
+  { $id: 'PresenceMember', ...closed },
+)
+export type PresenceMember = Static<typeof PresenceMember>
+
+export const PresenceMessage = Type.Object(
+  {
+    type: Type.Literal('presence'),
+    space: SpaceName,
+    members: Type.Optional(
+      Type.Array(Type.Ref('PresenceMember'), { description: 'Everybody: forget who was there before.' }),
+    ),
+    joined: Type.Optional(
+      Type.Array(Type.Ref('PresenceMember'), {
+        description: 'Who came, or has new data; one that is known is replaced.',
+      }),
+    ),
+    left: Type.Optional(Type.Array(Type.String(), { description: 'Nodes that are gone.' })),
+  },
+  {
+    $id: 'Presence',
+    ...closed,
+    description: 'Who follows a space, on all instances: first `members`, then `joined` and `left`.',
+  },
+)
+export interface PresenceMessage {
+  type: 'presence'
+  space: string
+  members?: PresenceMember[]
+  joined?: PresenceMember[]
+  left?: string[]
+}
+
+export const Closing = Type.Object(
+  {
+    type: Type.Literal('closing'),
+    retryAfter: Type.Integer({
+      minimum: 0,
+      description:
+        'Milliseconds to wait before reconnecting: each client has its own, so that they do not come at once.',
+    }),
+  },
+  { $id: 'Closing', ...closed, description: 'The server is about to close the connection.' },
+)
+export type Closing = Static<typeof Closing>
+
 /** Every message that a server may send, by its `type`. */
 export const serverMessages = {
   hello: Hello,
@@ -152,5 +211,17 @@ export const serverMessages = {
   error: ErrorMessage,
   heartbeat: Heartbeat,
   revoked: Revoked,
+  presence: PresenceMessage,
+  closing: Closing,
 }
-export type ServerMessage = Hello | FullSync | StateChange | Ack | Reject | ErrorMessage | Heartbeat | Revoked
+export type ServerMessage =
+  | Hello
+  | FullSync
+  | StateChange
+  | Ack
+  | Reject
+  | ErrorMessage
+  | Heartbeat
+  | Revoked
+  | PresenceMessage
+  | Closing

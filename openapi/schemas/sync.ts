@@ -1,4 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { reference } from './responses.ts'
+import { Epoch, Op, Revision, SpaceName } from './state.ts'
 
 const Count = (description: string) => Type.Integer({ minimum: 0, description })
 
@@ -28,6 +30,38 @@ export interface SyncNodes {
   nodes: SyncNode[]
 }
 
+export const SyncWrite = Type.Object(
+  {
+    space: Type.Optional({ ...SpaceName, default: 'app' }),
+    clientId: Type.String({
+      minLength: 8,
+      maxLength: 128,
+      description: 'Random, and kept across retries, so that a write sent twice is applied once.',
+    }),
+    seq: Type.Integer({ minimum: 1, description: "The client's own number of the write, rising by one." }),
+    ops: Type.Array(reference(Op), {
+      minItems: 1,
+      maxItems: 128,
+      description: 'Applied together or not at all.',
+    }),
+  },
+  { $id: 'SyncWrite', additionalProperties: false },
+)
+export type SyncWrite = Static<typeof SyncWrite>
+
+export const SyncWritten = Type.Object(
+  {
+    seq: Type.Integer({ minimum: 1 }),
+    space: SpaceName,
+    epoch: Epoch,
+    prev: Type.Integer({ minimum: 0, description: 'The revision before.' }),
+    revision: Revision,
+    ops: Type.Array(reference(Op), { description: 'What was committed.' }),
+  },
+  { $id: 'SyncWritten', additionalProperties: false },
+)
+export type SyncWritten = Static<typeof SyncWritten>
+
 export const SyncStats = Type.Object(
   {
     connections: Count('Live connections now.'),
@@ -43,6 +77,7 @@ export const SyncStats = Type.Object(
     writes: Count('Writes received.'),
     acks: Count('Writes acknowledged.'),
     rejects: Count('Writes rejected.'),
+    throttled: Count('Times that a connection was not read from for a while because it sent too fast.'),
     fullSyncs: Count('Full syncs sent.'),
     resumes: Count('Subscriptions that were continued from their position instead.'),
     conflations: Count('Times that a slow connection was caught up by one conflated range.'),

@@ -121,6 +121,11 @@ export const TooManySubscriptionsError = createError(
   'A connection may have %s subscriptions.',
   429,
 )
+export const PresenceTooLargeError = createError(
+  'STATEFUL_PRESENCE_TOO_LARGE',
+  'The data of a node in a presence may have %s characters as JSON.',
+  413,
+)
 export const TooManyConnectionsError = createError(
   'STATEFUL_TOO_MANY_CONNECTIONS',
   'There are too many live connections. Come back later.',

@@ -1,5 +1,5 @@
-import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
-import { Frame } from './frame.ts'
+import type { Commit, Position } from '../../openapi/schemas/state.ts'
+import type { Frame } from './frame.ts'
 import { conflate, type Heard, Recent } from './recent.ts'
 import type { SyncSettings } from './settings.ts'
 import type { SyncSpace } from './space.ts'
@@ -9,6 +9,16 @@ import { type Outgoing, outgoing, Topic, type TopicFilter, topicId } from './top
 
 /** Longer ranges are conflated: by then most keys have changed more than once, and only the latest value counts. */
 const LONGEST_PLAIN_RANGE = 256
+
+/** Why a subscription is caught up: it asked for it, its socket has room again, or a long full sync has been sent. */
+type Occasion = 'asked' | 'drained' | 'synced'
+
+export interface ChannelOptions {
+  settings: SyncSettings
+  counters: SyncCounters
+  /** A subscription could not be brought up to date. */
+  onFailure(subscription: Subscription, error: unknown): void
+}
 
 /**
  * One space with its followers on this instance: turns commits into frames and brings subscriptions up to date.
@@ -21,6 +31,7 @@ export class Channel {
   readonly topics = new Map<string, Topic>()
   readonly #settings: SyncSettings
   readonly #counters: SyncCounters
+  readonly #onFailure: ChannelOptions['onFailure']
   readonly #recent: Recent
   readonly #afterFlush: (() => void)[] = []
   #epoch = ''
@@ -30,16 +41,13 @@ export class Channel {
   /** Resolves when it listens to the space. */
   readonly ready: Promise<void>
 
-  constructor(space: SyncSpace, settings: SyncSettings, counters: SyncCounters) {
+  constructor(space: SyncSpace, { settings, counters, onFailure }: ChannelOptions) {
     this.space = space
     this.#settings = settings
     this.#counters = counters
+    this.#onFailure = onFailure
     this.#recent = new Recent(settings.recentCommits, settings.recentCharacters)
     this.ready = space.ready.then(() => this.#attach())
-  }
-
-  get position(): Position {
-    return { epoch: this.#epoch, revision: this.#revision }
   }
 
   #attach(): void {
@@ -55,16 +63,20 @@ export class Channel {
   close(): void {
     this.#detach?.()
     if (this.#scheduled) clearImmediate(this.#scheduled)
+    for (const callback of this.#afterFlush.splice(0)) callback()
   }
 
   // --- commits -------------------------------------------------------------------------------
 
   #heard(commit: Commit): void {
-    if (commit.epoch !== this.#epoch || commit.prev !== this.#revision) {
+    if (commit.prev !== this.#revision) {
       // The space promises order; were it ever broken, a full sync is right and a wrong chain never is.
       this.#reset()
       return
     }
+    // An epoch may begin without a loss (a failover that kept everything): the chain goes on into it.
+    if (commit.epoch !== this.#epoch) this.flush()
+    this.#epoch = commit.epoch
     this.#revision = commit.revision
     const heard = this.#recent.add(commit)
     for (const topic of this.topics.values()) {
@@ -109,8 +121,11 @@ export class Channel {
   }
 
   #deliver(topic: Topic, changes: Outgoing[]): void {
-    const frame = this.#stateChange(topic, changes)
-    const revision = (changes[changes.length - 1] as Outgoing).revision
+    const [first, last] = [changes[0] as Outgoing, changes[changes.length - 1] as Outgoing]
+    const sameEpoch = topic.epoch === this.#epoch
+    const since = sameEpoch ? undefined : { epoch: topic.epoch, revision: first.prev }
+    topic.epoch = this.#epoch
+    const frame = topic.stateChange(this.#epoch, changes, since)
     for (const subscription of topic.subscriptions) {
       if (subscription.mode !== 'live') continue
       const { connection } = subscription
@@ -118,8 +133,8 @@ export class Channel {
         this.#hold(subscription, subscription.position)
         continue
       }
-      subscription.position = { epoch: this.#epoch, revision }
-      if (topic.whole && connection.wrote(changes)) this.#deliverToWriter(subscription, changes)
+      subscription.position = { epoch: this.#epoch, revision: last.revision }
+      if (topic.whole && sameEpoch && connection.writes.include(changes)) this.#deliverToWriter(subscription, changes)
       else {
         connection.send(frame)
         this.#counters.count('changes', changes.length)
@@ -132,29 +147,20 @@ export class Channel {
     let others: Outgoing[] = []
     const sendOthers = () => {
       if (others.length === 0) return
-      connection.send(this.#stateChange(topic, others))
+      connection.send(topic.stateChange(this.#epoch, others))
       this.#counters.count('changes', others.length)
       others = []
     }
     for (const change of changes) {
-      const write = connection.takeWrite(change.clientId, change.seq)
+      const write = connection.writes.take(change.clientId, change.seq)
       if (!write) {
         others.push(change)
         continue
       }
       sendOthers()
-      connection.acknowledge(write, { epoch: this.#epoch, ...change }, change.opsText)
+      connection.writes.acknowledge(write, { epoch: this.#epoch, ...change }, change.opsText)
     }
     sendOthers()
-  }
-
-  #stateChange(topic: Topic, changes: Outgoing[], since?: Position): Frame {
-    const last = changes[changes.length - 1]
-    const epoch = JSON.stringify(this.#epoch)
-    return new Frame(
-      `{"type":"stateChange",${topic.head}"epoch":${epoch},${since ? `"since":${JSON.stringify(since)},` : ''}"changes":[${changes.map(({ text }) => text).join(',')}]}`,
-      `${this.#epoch}.${last?.revision ?? topic.revision}`,
-    )
   }
 
   // --- subscriptions -------------------------------------------------------------------------
@@ -163,7 +169,7 @@ export class Channel {
     const id = topicId(filter)
     let topic = this.topics.get(id)
     if (!topic) {
-      topic = new Topic(this.space.name, filter, this.#revision)
+      topic = new Topic(this.space.name, filter, { epoch: this.#epoch, revision: this.#revision })
       this.topics.set(id, topic)
     }
     return topic
@@ -172,36 +178,59 @@ export class Channel {
   remove(subscription: Subscription): void {
     const { topic } = subscription
     subscription.ended = true
+    subscription.unsent = undefined
     topic.subscriptions.delete(subscription)
     if (topic.subscriptions.size === 0 && this.topics.get(topic.id) === topic) this.topics.delete(topic.id)
   }
 
-  /**
-   * Makes a subscription live: continues it from `since` where that is possible, by a full sync otherwise.
-   * @param conflated one change with the latest values, rather than each revision
-   */
-  async catchUp(subscription: Subscription, since: Position | undefined, conflated = false): Promise<void> {
+  /** The socket has room again: goes on where it stopped. */
+  drained(subscription: Subscription): void {
+    if (!subscription.unsent && subscription.mode !== 'lagging') return
+    const going = subscription.unsent
+      ? this.#pump(subscription)
+      : this.#catchUp(subscription, subscription.position, 'drained')
+    going.catch((error: unknown) => this.#onFailure(subscription, error))
+  }
+
+  /** Makes a subscription live: continues it from `since` where that is possible, by a full sync otherwise. */
+  catchUp(subscription: Subscription, since: Position | undefined): void {
+    this.#catchUp(subscription, since, 'asked').catch((error: unknown) => this.#onFailure(subscription, error))
+  }
+
+  async #catchUp(subscription: Subscription, since: Position | undefined, occasion: Occasion): Promise<void> {
     const attempt = ++subscription.attempt
+    subscription.unsent = undefined
     if (subscription.connection.isFull) return this.#hold(subscription, since)
     subscription.mode = 'catching'
-    this.flush()
+    this.#bringToPresent(subscription.topic)
     if (!since) return this.#sendFullSync(subscription)
     const remembered = this.#remembered(since)
-    if (remembered) return this.#sendRange(subscription, since, remembered, conflated)
+    if (remembered) return this.#sendRange(subscription, since, remembered, occasion)
 
     const commits = await this.space.history(since).catch(() => undefined)
     if (subscription.ended || subscription.attempt !== attempt) return
-    this.flush()
+    this.#bringToPresent(subscription.topic)
     const range = commits && this.#joined(since, commits)
-    if (range) this.#sendRange(subscription, since, range, conflated)
-    else this.#sendFullSync(subscription)
+    if (range) this.#sendRange(subscription, since, range, occasion)
+    else await this.#sendFullSync(subscription)
+  }
+
+  /** Sends what is pending, and leads the followers of a topic that did not change since into the present epoch. */
+  #bringToPresent(topic: Topic): void {
+    this.flush()
+    if (topic.epoch !== this.#epoch) this.#advance(topic)
   }
 
   /** The socket is full: nothing is queued, and when it drains the subscription is caught up from `position`. */
   #hold(subscription: Subscription, position: Position | undefined): void {
+    if (subscription.log && position) {
+      // It must not miss a revision, and nothing is queued: the client comes back with the token when it can.
+      subscription.connection.end(1013, `${position.epoch}.${position.revision}`)
+      return
+    }
     subscription.mode = 'lagging'
     subscription.position = position
-    subscription.laggingSince = this.#settings.clock.monotonic()
+    subscription.waitingSince ??= this.#settings.clock.monotonic()
   }
 
   #remembered(since: Position): Heard[] | undefined {
@@ -211,22 +240,26 @@ export class Channel {
 
   /** History from the log, then what this channel heard since; `undefined` when the two do not meet. */
   #joined(since: Position, commits: Commit[]): Heard[] | undefined {
-    // The log may be ahead of this replica; those commits arrive as changes in a moment.
-    const known = commits.filter(({ epoch, revision }) => epoch !== this.#epoch || revision <= this.#revision)
-    const end = known[known.length - 1]?.revision ?? since.revision
+    const end = commits[commits.length - 1]?.revision ?? since.revision
     const rest = end === this.#revision ? [] : this.#recent.since(end)
-    return rest && [...known.map((commit) => ({ commit, opsText: JSON.stringify(commit.ops) })), ...rest]
+    return rest && [...commits.map((commit) => ({ commit, opsText: JSON.stringify(commit.ops) })), ...rest]
   }
 
-  #sendRange(subscription: Subscription, since: Position, range: Heard[], conflated: boolean): void {
+  #sendRange(subscription: Subscription, since: Position, range: Heard[], occasion: Occasion): void {
     const { topic } = subscription
     if (topic.revision < since.revision) this.#advance(topic)
     const changes: Outgoing[] = []
     let prev = since.revision
-    if (conflated || range.length > LONGEST_PLAIN_RANGE) {
-      const ops: Op[] = conflate(range, this.space.snapshot().state, (key) => topic.matches(key))
-      if (ops.length > 0) changes.push(outgoing(prev, topic.revision, JSON.stringify(ops)))
-      if (ops.length > 0) prev = topic.revision
+    if (!subscription.log && (occasion === 'drained' || range.length > LONGEST_PLAIN_RANGE)) {
+      const ops = conflate(
+        range,
+        (key) => this.space.get(key),
+        (key) => topic.matches(key),
+      )
+      if (ops.length > 0) {
+        changes.push(outgoing(prev, topic.revision, JSON.stringify(ops)))
+        prev = topic.revision
+      }
     } else {
       for (const heard of range) {
         const change = this.#changeFor(topic, heard, prev)
@@ -237,9 +270,9 @@ export class Channel {
     }
     // Brings the client to the end of this instance's chain, which may lie after the last change of its own.
     if (prev < topic.revision) changes.push(outgoing(prev, topic.revision, '[]'))
-    this.#counters.count(conflated ? 'conflations' : 'resumes')
+    if (occasion !== 'synced') this.#counters.count(occasion === 'drained' ? 'conflations' : 'resumes')
     this.#counters.count('changes', changes.length)
-    this.#goLive(subscription, this.#stateChange(topic, changes, since))
+    this.#goLive(subscription, topic.stateChange(this.#epoch, changes, since))
   }
 
   /** Moves the chain of a topic to the present without a change, for a client that is ahead of it. */
@@ -250,33 +283,45 @@ export class Channel {
     this.flush()
   }
 
-  #sendFullSync(subscription: Subscription): void {
+  async #sendFullSync(subscription: Subscription): Promise<void> {
     const { topic } = subscription
-    if (subscription.connection.isFull) {
-      this.#hold(subscription, undefined)
-      return
-    }
-    topic.fullSync ??= new Frame(
-      `{"type":"fullSync",${topic.head}"epoch":${JSON.stringify(this.#epoch)},"revision":${topic.revision},"state":${JSON.stringify(topic.selectState(this.space.snapshot().state))}}`,
-      `${this.#epoch}.${topic.revision}`,
-    )
+    if (subscription.connection.isFull) return this.#hold(subscription, undefined)
+    topic.fullSync ??= topic.contentOf(this.space.snapshot().state, this.#epoch, this.#settings.chunkCharacters)
+    const { frames, position } = topic.fullSync
     this.#counters.count('fullSyncs')
-    this.#goLive(subscription, topic.fullSync)
+    if (frames.length === 1) return this.#goLive(subscription, frames[0] as Frame)
+    subscription.unsent = { frames, next: 0, position }
+    await this.#pump(subscription)
+  }
+
+  /** Sends a long full sync as fast as the peer takes it, then what was committed meanwhile. */
+  async #pump(subscription: Subscription): Promise<void> {
+    const { unsent, connection } = subscription
+    if (!unsent) return
+    while (unsent.next < unsent.frames.length) {
+      if (connection.isFull) {
+        subscription.waitingSince = this.#settings.clock.monotonic()
+        return
+      }
+      connection.send(unsent.frames[unsent.next++] as Frame)
+    }
+    await this.#catchUp(subscription, unsent.position, 'synced')
   }
 
   #goLive(subscription: Subscription, frame: Frame): void {
+    const { topic, connection } = subscription
     subscription.mode = 'live'
-    subscription.position = { epoch: this.#epoch, revision: subscription.topic.revision }
-    subscription.connection.send(frame)
-    subscription.connection.caughtUp(this.space.name)
+    subscription.waitingSince = undefined
+    subscription.position = { epoch: this.#epoch, revision: topic.revision }
+    connection.send(frame)
+    connection.writes.release(this.space.name)
   }
 
   // --- resets --------------------------------------------------------------------------------
 
   #readPosition(): void {
-    const { epoch, revision } = this.space.snapshot()
-    this.#epoch = epoch
-    this.#revision = revision
+    this.#epoch = this.space.epoch
+    this.#revision = this.space.revision
   }
 
   #reset(): void {
@@ -285,13 +330,16 @@ export class Channel {
     for (const topic of this.topics.values()) {
       topic.pending = []
       topic.fullSync = undefined
+      topic.epoch = this.#epoch
       topic.revision = this.#revision
       for (const subscription of topic.subscriptions) {
         subscription.attempt++
+        subscription.unsent = undefined
         subscription.position = undefined
         // One that lags already keeps its deadline.
         if (subscription.mode === 'lagging') continue
-        this.#sendFullSync(subscription)
+        subscription.mode = 'catching'
+        this.#sendFullSync(subscription).catch((error: unknown) => this.#onFailure(subscription, error))
       }
     }
   }

@@ -1,37 +1,26 @@
-import { createHash, randomUUID } from 'node:crypto'
-import type { ClientMessage, HelloRequest, Write } from '../../openapi/messages/client.ts'
+import { randomUUID } from 'node:crypto'
+import type { ClientMessage, HelloRequest } from '../../openapi/messages/client.ts'
 import type { CloseCode } from '../../openapi/messages/close-codes.ts'
-import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
-import type { Action, Resource } from '../security/authorize.ts'
-import { InvalidMessageError, NotSubscribedError, TooManyMessagesError } from '../support/errors.ts'
+import type { Position } from '../../openapi/schemas/state.ts'
+import type { Timer } from '../support/clock.ts'
+import {
+  InvalidMessageError,
+  NotSubscribedError,
+  PresenceTooLargeError,
+  TooManyMessagesError,
+} from '../support/errors.ts'
 import { type Frame, frame } from './frame.ts'
 import type { SyncHub } from './hub.ts'
+import { type Identity, publicClientId } from './identity.ts'
 import { NotJsonError, parseMessage, typeOf } from './messages.ts'
 import type { Subscription } from './subscription.ts'
-import { type Outgoing, type TopicFilter, topicId } from './topic.ts'
+import { filterOf, subscriptionId } from './subscription-id.ts'
+import { TokenBucket } from './token-bucket.ts'
+import type { TopicFilter } from './topic.ts'
 import type { Transport } from './transport.ts'
+import { Writes } from './writes.ts'
 
 export const PROTOCOL = 1
-const DEFAULT_SPACE = 'app'
-
-/** Who is at the other end, and what it may do. */
-export interface Identity {
-  userId?: string
-  /** Public handle of the session; the connection ends with it. */
-  sessionHandle?: string
-  address: string
-  /** The client's own id, for writes that survive a reconnect. */
-  clientId?: string
-  /** Rejects with STATEFUL_UNAUTHENTICATED or STATEFUL_FORBIDDEN. Asked for each subscription and each write. */
-  authorize(action: Action, resource: Resource): Promise<void>
-}
-
-interface PendingWrite {
-  space: string
-  /** Absent for a stateChange without a number. */
-  seq?: number
-  opsText: string
-}
 
 /** One node: a peer with its subscriptions and its writes in flight. */
 export class Connection {
@@ -40,40 +29,32 @@ export class Connection {
   readonly identity: Identity
   readonly connectedAt: number
   readonly subscriptions = new Map<string, Subscription>()
+  readonly writes: Writes
   clientId: string
   lastSeen: number
   lastSeenMonotonic: number
+  /** Monotonic time when the session was last known to be good. */
+  verifiedAt: number
+  /** It has to be looked at again at once. */
+  unverified = false
   ended = false
   readonly #hub: SyncHub
-  readonly #writes = new Map<string, PendingWrite>()
-  /** Acks that must not overtake the range which a lagging subscription still has to get. */
-  #heldAcks: { space: string; ack: Frame }[] = []
-  #unnumbered = 0
+  readonly #rate: TokenBucket
+  #throttled: Timer | undefined
   #queue: Promise<void> = Promise.resolve()
   #queued = 0
   #refusals = 0
 
   constructor(hub: SyncHub, transport: Transport, identity: Identity) {
-    const { clock } = hub.settings
+    const { clock, messageRate } = hub.settings
     this.#hub = hub
     this.transport = transport
     this.identity = identity
-    this.clientId = this.#publicId(identity.clientId)
+    this.writes = new Writes(hub, this)
+    this.clientId = identity.clientId === undefined ? this.id : publicClientId(identity.clientId, identity.userId)
     this.connectedAt = this.lastSeen = clock.now()
-    this.lastSeenMonotonic = clock.monotonic()
-  }
-
-  /**
-   * What others see, and what deduplication goes by: a digest that includes the user. Changes show it to every
-   * follower, and nobody must be able to use up somebody else's numbers by writing under their client id.
-   */
-  #publicId(clientId: string | undefined): string {
-    if (clientId === undefined) return this.id
-    const { userId = '' } = this.identity
-    return createHash('sha256')
-      .update(JSON.stringify([userId, clientId]))
-      .digest('base64url')
-      .slice(0, 22)
+    this.lastSeenMonotonic = this.verifiedAt = clock.monotonic()
+    this.#rate = new TokenBucket(messageRate, messageRate * 2, clock.monotonic())
   }
 
   // --- sending -------------------------------------------------------------------------------
@@ -94,10 +75,9 @@ export class Connection {
   /** The transport has room again. */
   drained(): void {
     if (this.ended || this.isFull) return
-    this.transport.resume()
-    for (const subscription of this.subscriptions.values()) {
-      if (subscription.mode === 'lagging') this.#hub.catchUp(subscription, subscription.position, true)
-    }
+    if (!this.#throttled) this.transport.resume()
+    for (const subscription of this.subscriptions.values()) this.#hub.drained(subscription)
+    this.#hub.presence.drained(this)
   }
 
   // --- receiving -----------------------------------------------------------------------------
@@ -112,8 +92,8 @@ export class Connection {
   receive(text: string): void {
     if (this.ended) return
     this.seen()
-    if (this.isFull) this.transport.pause()
     this.#hub.counters.count('messages')
+    this.#slowDown()
     let message: ClientMessage
     try {
       message = parseMessage(text)
@@ -127,18 +107,40 @@ export class Connection {
       this.send(this.#hub.heartbeat)
       return
     }
-    if (this.#queued + this.#writes.size >= this.#hub.settings.maxQueuedMessages) {
-      if (message.type === 'write') this.#reject(message.seq, new TooManyMessagesError())
+    if (this.#queued + this.writes.size >= this.#hub.settings.maxQueuedMessages) {
+      if (message.type === 'write') this.writes.reject(message.seq, new TooManyMessagesError())
       this.#refuse(new TooManyMessagesError(), message.type)
       return
     }
     this.#enqueue(message.type, () => this.#handle(message))
   }
 
+  /**
+   * Stops reading from a peer that sends faster than it may, or that does not read its answers: then they pile up
+   * there, by TCP's own back-pressure, and cost nothing here.
+   */
+  #slowDown(): void {
+    const { clock } = this.#hub.settings
+    const now = clock.monotonic()
+    const { userId } = this.identity
+    const wait = Math.max(
+      this.#rate.take(now),
+      userId === undefined ? 0 : this.#hub.admission.userRate(userId).take(now),
+    )
+    if (wait === 0 && !this.isFull) return
+    this.transport.pause()
+    if (wait === 0 || this.#throttled) return
+    this.#hub.counters.count('throttled')
+    this.#throttled = clock.after(wait, () => {
+      this.#throttled = undefined
+      if (!this.ended && !this.isFull) this.transport.resume()
+    })
+  }
+
   /** The subscription that was asked for by the URL; its failure ends the connection, which is of no use without. */
   open(space: string, filter: TopicFilter, since?: Position): void {
     this.#enqueue('subscribe', () =>
-      this.subscribe(space, filter, since).catch((error: unknown) => {
+      this.#subscribe(space, filter, since, false).catch((error: unknown) => {
         this.#refuse(error, 'subscribe')
         this.end(this.#hub.describe(error).status >= 500 ? 1011 : 1008, 'the subscription failed')
       }),
@@ -168,18 +170,16 @@ export class Connection {
       case 'hello':
         return this.#hello(message)
       case 'subscribe':
-        return this.subscribe(message.space, filterOf(message), message.since)
+        return this.#subscribe(message.space, filterOf(message), message.since, message.mode === 'log')
       case 'unsubscribe':
-        return this.#unsubscribe(message.space, filterOf(message))
-      case 'syncRequest': {
-        const subscription = this.subscriptions.get(subscriptionId(message.space, filterOf(message)))
-        if (!subscription) throw new NotSubscribedError()
-        return this.#hub.catchUp(subscription, message.since)
-      }
+        return this.#hub.unsubscribe(this.#subscription(message))
+      case 'syncRequest':
+        return this.#hub.catchUp(this.#subscription(message), message.since)
       case 'write':
-        return this.#write(message)
       case 'stateChange':
-        return this.#write(message)
+        return this.writes.begin(message)
+      case 'presence':
+        return this.#enterPresence(message)
       case 'heartbeat':
         return
     }
@@ -191,9 +191,11 @@ export class Connection {
       return
     }
     if (clientId !== undefined) {
-      // Writes in flight are found by the id that they were sent under.
-      if (this.#writes.size > 0) throw new InvalidMessageError('hello comes before the first write')
-      this.clientId = this.#publicId(clientId)
+      // Writes in flight, and presence, are found by the id that they began under.
+      if (this.writes.size > 0 || this.subscriptions.size > 0) {
+        throw new InvalidMessageError('hello comes before everything else')
+      }
+      this.clientId = publicClientId(clientId, this.identity.userId)
     }
     const { heartbeatInterval, maxPayload } = this.#hub.settings
     this.send(
@@ -208,103 +210,25 @@ export class Connection {
     )
   }
 
-  // --- subscriptions -------------------------------------------------------------------------
+  #subscription({ space, key, prefix }: { space: string; key?: string; prefix?: string }): Subscription {
+    const subscription = this.subscriptions.get(subscriptionId(space, filterOf({ key, prefix })))
+    if (!subscription) throw new NotSubscribedError()
+    return subscription
+  }
 
-  /** @throws STATEFUL_FORBIDDEN, STATEFUL_TOO_MANY_SUBSCRIPTIONS, and whatever opening the space throws */
-  async subscribe(space: string, filter: TopicFilter, since?: Position): Promise<void> {
+  async #subscribe(space: string, filter: TopicFilter, since: Position | undefined, log: boolean): Promise<void> {
     const key = filter.key ?? filter.prefix
     await this.identity.authorize('sync:read', { space, ...(key === undefined ? {} : { key }) })
-    await this.#hub.subscribe(this, space, filter, since)
+    await this.#hub.subscribe(this, { space, filter, since, log })
   }
 
-  #unsubscribe(space: string, filter: TopicFilter): void {
-    const subscription = this.subscriptions.get(subscriptionId(space, filter))
-    if (!subscription) throw new NotSubscribedError()
-    this.#hub.unsubscribe(subscription)
-  }
-
-  // --- writes --------------------------------------------------------------------------------
-
-  async #write(message: Write | { ops: Op[]; space?: string; seq?: undefined }): Promise<void> {
-    const { ops, seq } = message
-    this.#hub.counters.count('writes')
-    const space = message.space ?? this.subscriptions.values().next().value?.topic.space ?? DEFAULT_SPACE
-    try {
-      for (const key of new Set(ops.map((op) => op.key))) {
-        await this.identity.authorize('sync:write', { space, key })
-      }
-      // An id of their own for writes without a number, or their numbers could be those of numbered ones.
-      const author =
-        seq === undefined ? { clientId: `${this.id}-`, seq: ++this.#unnumbered } : { clientId: this.clientId, seq }
-      const name = writeId(author.clientId, author.seq)
-      // Sent again while the first is under way: its answer serves both.
-      if (this.#writes.has(name)) return
-      this.#writes.set(name, { space, opsText: JSON.stringify(ops), ...(seq === undefined ? {} : { seq }) })
-      // Not awaited, so that writes are pipelined: the space keeps their order.
-      this.#commit(space, ops, author).catch((error: unknown) => {
-        this.#writes.delete(name)
-        this.#reject(seq, error)
-      })
-    } catch (error) {
-      this.#reject(seq, error)
+  async #enterPresence({ space, data }: { space: string; data?: unknown }): Promise<void> {
+    const { presenceDataLimit } = this.#hub.settings
+    if (data !== undefined && JSON.stringify(data).length > presenceDataLimit) {
+      throw new PresenceTooLargeError(presenceDataLimit)
     }
-  }
-
-  async #commit(space: string, ops: Op[], author: { clientId: string; seq: number }): Promise<void> {
-    const commit = await this.#hub.commit(this, space, ops, author)
-    const write = this.takeWrite(author.clientId, author.seq)
-    // A connection that follows the whole space got its ack with the change; the others, and repetitions, get it now.
-    if (write) this.acknowledge(write, commit, JSON.stringify(commit.ops))
-  }
-
-  /** Whether any of these changes is a write of this connection that waits for its ack. */
-  wrote(changes: Outgoing[]): boolean {
-    if (this.#writes.size === 0) return false
-    return changes.some(({ clientId, seq }) => clientId !== undefined && this.#writes.has(writeId(clientId, seq)))
-  }
-
-  takeWrite(clientId: string | undefined, seq: number | undefined): PendingWrite | undefined {
-    if (clientId === undefined) return undefined
-    const name = writeId(clientId, seq)
-    const write = this.#writes.get(name)
-    this.#writes.delete(name)
-    return write
-  }
-
-  acknowledge(
-    { space, seq, opsText }: PendingWrite,
-    { epoch, prev, revision }: Pick<Commit, 'epoch' | 'prev' | 'revision'>,
-    committedText: string,
-  ): void {
-    const known = seq !== undefined && committedText === opsText
-    const ack = frame({
-      type: 'ack',
-      ...(seq === undefined ? {} : { seq }),
-      space,
-      epoch,
-      prev,
-      revision,
-      ...(known ? {} : { ops: JSON.parse(committedText) as Op[] }),
-    })
-    this.#hub.counters.count('acks')
-    const mode = this.subscriptions.get(subscriptionId(space, {}))?.mode
-    if (mode === undefined || mode === 'live') this.send(ack)
-    else this.#heldAcks.push({ space, ack })
-  }
-
-  /** The subscription of a whole space is live again. */
-  caughtUp(space: string): void {
-    if (this.#heldAcks.length === 0) return
-    const held = this.#heldAcks
-    this.#heldAcks = held.filter((entry) => entry.space !== space)
-    for (const entry of held) if (entry.space === space) this.send(entry.ack)
-  }
-
-  #reject(seq: number | undefined, error: unknown): void {
-    const { code, message, status } = this.#hub.describe(error)
-    this.#hub.counters.count('rejects')
-    const outcome = status >= 500 ? 'unknown' : 'refused'
-    this.send(frame({ type: 'reject', ...(seq === undefined ? {} : { seq }), code, message, outcome }))
+    await this.identity.authorize('sync:read', { space })
+    if (!this.ended) this.#hub.presence.watch(this, space, data)
   }
 
   // --- the end -------------------------------------------------------------------------------
@@ -313,16 +237,9 @@ export class Connection {
   end(code: CloseCode, reason: string): void {
     if (this.ended) return
     this.#hub.forget(this, code)
+    this.#throttled?.cancel()
+    // Its answer to the goodbye has to be read.
+    this.transport.resume()
     this.transport.close(code, reason)
   }
 }
-
-export function subscriptionId(space: string, filter: TopicFilter): string {
-  return `${space} ${topicId(filter)}`
-}
-
-function filterOf({ key, prefix }: TopicFilter): TopicFilter {
-  return { ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
-}
-
-const writeId = (clientId: string, seq: number | undefined) => `${clientId}/${seq}`

@@ -1,73 +1,83 @@
-import type { Op, Position } from '../../openapi/schemas/state.ts'
+import type { PresenceMember } from '../../openapi/messages/server.ts'
+import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
-import type { Timer } from '../support/clock.ts'
-import { OverloadedError, TooManyConnectionsError, TooManySubscriptionsError } from '../support/errors.ts'
+import { OverloadedError, TooManySubscriptionsError } from '../support/errors.ts'
+import { Admission, type Applicant } from './admission.ts'
 import { Channel } from './channel.ts'
-import { Connection, type Identity, subscriptionId } from './connection.ts'
+import { Connection } from './connection.ts'
 import { type Frame, frame } from './frame.ts'
+import { type Identity, publicClientId } from './identity.ts'
+import { Presence, type PresenceExchange } from './presence.ts'
 import type { SyncSettings } from './settings.ts'
 import type { SyncSpace } from './space.ts'
 import { Subscription } from './subscription.ts'
+import { subscriptionId } from './subscription-id.ts'
 import { SyncCounters } from './sync-stats.ts'
 import type { TopicFilter } from './topic.ts'
 import type { Transport } from './transport.ts'
-
-/** Someone who follows a space. */
-export interface Presence {
-  node: string
-  clientId: string
-  userId?: string
-  connectedAt: number
-}
+import { Watchdog } from './watchdog.ts'
 
 export interface HubOptions {
   settings: SyncSettings
   /** Opens a space by name. @throws what it thinks of the name */
   space(name: string): SyncSpace
+  /** Carries presence between instances. Default: there is only this one. */
+  presence?: PresenceExchange
   /** Told of failures that no client is to see the details of. */
   onError(error: unknown, what: string): void
+}
+
+/** What a subscription is to follow, and from where. */
+export interface SubscriptionRequest {
+  space: string
+  filter: TopicFilter
+  since?: Position | undefined
+  /** Every revision, never conflated. */
+  log?: boolean
 }
 
 /** All live connections of this instance. Knows no Fastify, no HTTP and no store. */
 export class SyncHub {
   readonly settings: SyncSettings
   readonly counters = new SyncCounters()
+  readonly admission: Admission
+  readonly presence: Presence
   /** Shared by all connections. */
   readonly heartbeat: Frame = frame({ type: 'heartbeat' })
   readonly #options: HubOptions
   readonly #connections = new Map<string, Connection>()
   readonly #channels = new Map<string, Channel>()
+  readonly #watchdog: Watchdog
   /** Said goodbye to, but their sockets are not closed yet. */
   readonly #leaving = new Set<Transport>()
-  #sweeper: Timer | undefined
-  #lastSweep = 0
-  #sweeps = 0
   #closing = false
   #emptied: (() => void) | undefined
 
   constructor(options: HubOptions) {
     this.#options = options
     this.settings = options.settings
+    this.admission = new Admission(options.settings)
+    this.presence = new Presence(options.settings, options.presence, options.onError)
+    this.#watchdog = new Watchdog(this, this.#connections)
   }
 
-  /** Begins to watch over heartbeats. */
-  start(): void {
-    const { clock, heartbeatInterval } = this.settings
-    this.#lastSweep = clock.monotonic()
-    this.#sweeper = clock.every(Math.max(heartbeatInterval / 2, 1), () => this.#sweep())
+  /** Begins to watch over heartbeats and sessions, and to exchange presence. */
+  async start(): Promise<void> {
+    this.#watchdog.start()
+    await this.presence.start()
   }
 
   // --- connections ---------------------------------------------------------------------------
 
   /** @throws STATEFUL_OVERLOADED, STATEFUL_TOO_MANY_CONNECTIONS: ask before a socket is upgraded */
-  admit(): void {
-    if (this.#closing) throw this.#refused(new OverloadedError())
-    if (this.#connections.size >= this.settings.maxConnections) throw this.#refused(new TooManyConnectionsError())
-  }
-
-  #refused(error: Error): Error {
-    this.counters.count('refused')
-    return error
+  admit(applicant: Applicant): void {
+    try {
+      if (this.#closing) throw new OverloadedError()
+      this.admission.check(applicant)
+    } catch (error) {
+      this.counters.count('refused')
+      throw error
+    }
   }
 
   /** Counts an upgrade that was refused before it came here. */
@@ -78,6 +88,7 @@ export class SyncHub {
   connect(transport: Transport, identity: Identity): Connection {
     const connection = new Connection(this, transport, identity)
     this.#connections.set(connection.id, connection)
+    this.admission.enter(identity)
     this.counters.count('accepted')
     if (this.#closing) connection.end(1001, 'closing')
     return connection
@@ -95,8 +106,10 @@ export class SyncHub {
     if (connection.ended) return
     connection.ended = true
     this.#connections.delete(connection.id)
+    this.admission.leave(connection.identity)
     this.counters.closed(code)
     for (const subscription of [...connection.subscriptions.values()]) this.unsubscribe(subscription)
+    this.presence.leaveAll(connection)
     const { transport } = connection
     this.#leaving.add(transport)
     this.settings.clock.after(this.settings.closeTimeout, () => {
@@ -114,55 +127,79 @@ export class SyncHub {
   /** Ends the connections of a session, after telling them to forget what they hold. */
   revoke(sessionHandle: string, reason: string): void {
     for (const connection of this.#connections.values()) {
-      if (connection.identity.sessionHandle !== sessionHandle) continue
-      connection.send(frame({ type: 'revoked', reason }))
-      connection.end(4401, reason)
+      if (connection.identity.sessionHandle === sessionHandle) this.endSession(connection, reason)
     }
+  }
+
+  endSession(connection: Connection, reason: string): void {
+    connection.send(frame({ type: 'revoked', reason }))
+    connection.end(4401, reason)
+  }
+
+  /** News of revoked sessions may have been lost: looks at all of them now. */
+  verifyAll(): void {
+    this.#watchdog.verifyAll()
   }
 
   // --- subscriptions -------------------------------------------------------------------------
 
-  async subscribe(connection: Connection, space: string, filter: TopicFilter, since?: Position): Promise<void> {
+  /** @throws STATEFUL_TOO_MANY_SUBSCRIPTIONS, and whatever opening the space throws */
+  async subscribe(connection: Connection, { space, filter, since, log = false }: SubscriptionRequest): Promise<void> {
     const channel = await this.#channel(space)
-    if (connection.ended) return this.#closeIfUnused(channel)
-    const id = subscriptionId(space, filter)
-    let subscription = connection.subscriptions.get(id)
-    if (!subscription) {
-      const { maxSubscriptions } = this.settings
-      if (connection.subscriptions.size >= maxSubscriptions) {
-        this.#closeIfUnused(channel)
-        throw new TooManySubscriptionsError(maxSubscriptions)
-      }
-      subscription = new Subscription(connection, channel.topic(filter))
-      subscription.topic.subscriptions.add(subscription)
-      connection.subscriptions.set(id, subscription)
+    if (connection.ended) {
+      this.#closeIfUnused(channel)
+      return
     }
-    await channel.catchUp(subscription, since)
+    const id = subscriptionId(space, filter)
+    const known = connection.subscriptions.get(id)
+    if (known && known.log === log) {
+      channel.catchUp(known, since)
+      return
+    }
+    const { maxSubscriptions } = this.settings
+    if (!known && connection.subscriptions.size >= maxSubscriptions) {
+      this.#closeIfUnused(channel)
+      throw new TooManySubscriptionsError(maxSubscriptions)
+    }
+    const subscription = new Subscription(connection, channel.topic(filter), log)
+    subscription.topic.subscriptions.add(subscription)
+    if (known) channel.remove(known)
+    connection.subscriptions.set(id, subscription)
+    this.presence.enter(connection, space)
+    channel.catchUp(subscription, since)
   }
 
   unsubscribe(subscription: Subscription): void {
     const { connection, topic } = subscription
     connection.subscriptions.delete(subscriptionId(topic.space, topic.filter))
+    if (topic.whole) connection.writes.release(topic.space)
+    const follows = [...connection.subscriptions.values()].some((other) => other.topic.space === topic.space)
+    if (!follows) this.presence.leave(connection, topic.space)
     const channel = this.#channels.get(topic.space)
     if (!channel) return
     channel.remove(subscription)
     this.#closeIfUnused(channel)
   }
 
-  /** Never rejects: what fails is told and leaves the subscription to the next sweep. */
-  async catchUp(subscription: Subscription, since: Position | undefined, conflated = false): Promise<void> {
-    try {
-      await this.#channels.get(subscription.topic.space)?.catchUp(subscription, since, conflated)
-    } catch (error) {
-      this.#options.onError(error, 'a subscription could not be brought up to date')
-      subscription.connection.end(1011, 'internal error')
-    }
+  catchUp(subscription: Subscription, since: Position | undefined): void {
+    this.#channels.get(subscription.topic.space)?.catchUp(subscription, since)
+  }
+
+  drained(subscription: Subscription): void {
+    this.#channels.get(subscription.topic.space)?.drained(subscription)
   }
 
   async #channel(name: string): Promise<Channel> {
     let channel = this.#channels.get(name)
     if (!channel) {
-      channel = new Channel(this.#options.space(name), this.settings, this.counters)
+      channel = new Channel(this.#options.space(name), {
+        settings: this.settings,
+        counters: this.counters,
+        onFailure: ({ connection }, error) => {
+          this.report(error, 'a subscription could not be brought up to date')
+          connection.end(1011, 'internal error')
+        },
+      })
       this.#channels.set(name, channel)
     }
     try {
@@ -185,14 +222,33 @@ export class SyncHub {
 
   /** Resolves when the commit is durable, applied here, and sent to those who follow it. */
   async commit(connection: Connection, name: string, ops: Op[], author: { clientId: string; seq: number }) {
-    const space = this.#options.space(name)
-    await space.ready
     const { userId } = connection.identity
-    const context = { source: 'sync', node: connection.id, ...(userId === undefined ? {} : { userId }) }
-    const commit = await space.commit(ops, { ...author, context })
+    const commit = await this.#write(name, ops, author, { node: connection.id, userId })
     const channel = this.#channels.get(name)
     if (channel) await new Promise<void>((resolve) => channel.afterFlush(resolve))
     return commit
+  }
+
+  /** A write without a connection, as those of event streams are: the same numbers, the same effect once. */
+  write(name: string, ops: Op[], author: { clientId: string; seq: number; userId?: string }): Promise<Commit> {
+    this.counters.count('writes')
+    const { clientId, seq, userId } = author
+    return this.#write(name, ops, { clientId: publicClientId(clientId, userId), seq }, { userId })
+  }
+
+  async #write(
+    name: string,
+    ops: Op[],
+    author: { clientId: string; seq: number },
+    by: { node?: string; userId: string | undefined },
+  ): Promise<Commit> {
+    const space = this.#options.space(name)
+    await space.ready
+    return space.commit(ops, { ...author, context: { source: 'sync', ...by } })
+  }
+
+  report(error: unknown, what: string): void {
+    this.#options.onError(error, what)
   }
 
   /** What a client may know of an error: the messages of server errors stay here. */
@@ -206,38 +262,9 @@ export class SyncHub {
       statusCode?: number
     }
     const known = typeof code === 'string' && code.startsWith('STATEFUL_')
-    if (statusCode >= 500) this.#options.onError(error, 'a message failed')
+    if (statusCode >= 500) this.report(error, 'a message failed')
     if (!known) return { code: 'STATEFUL_INTERNAL', message: 'Something failed here.', status: 500 }
     return { code, message: statusCode >= 500 ? 'The server could not do it now.' : message, status: statusCode }
-  }
-
-  // --- heartbeats ----------------------------------------------------------------------------
-
-  #sweep(): void {
-    const { clock, heartbeatInterval, slowDeadline } = this.settings
-    const now = clock.monotonic()
-    // After a suspension of this process everybody looks silent, because nobody was listened to.
-    const late = now - this.#lastSweep > heartbeatInterval
-    this.#lastSweep = now
-    const beat = ++this.#sweeps % 2 === 0
-    for (const connection of this.#connections.values()) {
-      if (!late && now - connection.lastSeenMonotonic >= 2 * heartbeatInterval) {
-        this.#drop(connection, 4408, 'silent')
-      } else if ([...connection.subscriptions.values()].some((one) => isStuck(one, now - slowDeadline))) {
-        this.#drop(connection, 1013, 'too slow')
-      } else {
-        connection.drained()
-        if (beat && !connection.isFull) {
-          connection.transport.ping()
-          connection.send(this.heartbeat)
-        }
-      }
-    }
-  }
-
-  #drop(connection: Connection, code: 1013 | 4408, reason: string): void {
-    this.counters.count('dropped')
-    connection.end(code, reason)
   }
 
   // --- what is going on ----------------------------------------------------------------------
@@ -262,15 +289,8 @@ export class SyncHub {
     })
   }
 
-  presence(space: string): Presence[] {
-    return [...this.#connections.values()]
-      .filter(({ subscriptions }) => [...subscriptions.values()].some(({ topic }) => topic.space === space))
-      .map(({ id, clientId, connectedAt, identity: { userId } }) => ({
-        node: id,
-        clientId,
-        ...(userId === undefined ? {} : { userId }),
-        connectedAt,
-      }))
+  members(space: string): PresenceMember[] {
+    return this.presence.members(space)
   }
 
   stats(): SyncStats {
@@ -292,8 +312,13 @@ export class SyncHub {
   /** Says goodbye to everybody and resolves when all sockets are closed, at the latest after `closeTimeout`. */
   async close(): Promise<void> {
     this.#closing = true
-    this.#sweeper?.cancel()
-    for (const connection of [...this.#connections.values()]) connection.end(1001, 'closing')
+    this.#watchdog.stop()
+    const { connectionRate, random } = this.settings
+    const span = (this.#connections.size / connectionRate) * 1_000
+    for (const connection of [...this.#connections.values()]) {
+      connection.send(frame({ type: 'closing', retryAfter: Math.round(random() * span) }))
+      connection.end(1001, 'closing')
+    }
     if (this.#leaving.size > 0) {
       const emptied = new Promise<void>((resolve) => {
         this.#emptied = resolve
@@ -308,9 +333,6 @@ export class SyncHub {
     }
     for (const channel of this.#channels.values()) channel.close()
     this.#channels.clear()
+    await this.presence.close()
   }
-}
-
-function isStuck({ mode, laggingSince }: Subscription, since: number): boolean {
-  return mode === 'lagging' && laggingSince <= since
 }

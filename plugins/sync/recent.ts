@@ -63,10 +63,15 @@ export class Recent {
 }
 
 /** The latest value of every key that the commits touched, as operations; what a conflated range consists of. */
-export function conflate(commits: Heard[], state: Record<string, Json>, matches: (key: string) => boolean): Op[] {
+export function conflate(
+  commits: Heard[],
+  latest: (key: string) => Json | undefined,
+  matches: (key: string) => boolean,
+): Op[] {
   const keys = new Set<string>()
   for (const { commit } of commits) for (const { key } of commit.ops) if (matches(key)) keys.add(key)
-  return Array.from(keys, (key) =>
-    Object.hasOwn(state, key) ? { op: 'set', key, value: state[key] as Json } : { op: 'delete', key },
-  )
+  return Array.from(keys, (key) => {
+    const value = latest(key)
+    return value === undefined ? { op: 'delete', key } : { op: 'set', key, value }
+  })
 }

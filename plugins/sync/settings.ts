@@ -1,6 +1,6 @@
 import type { Clock } from '../support/clock.ts'
 
-/** All limits of the engine, checked and with defaults (see SyncOptions in index.ts for their meaning). */
+/** All limits of the engine, checked and with defaults (see SyncOptions in options.ts for their meaning). */
 export interface SyncSettings {
   heartbeatInterval: number
   highWaterMark: number
@@ -8,10 +8,22 @@ export interface SyncSettings {
   closeTimeout: number
   maxPayload: number
   maxConnections: number
+  maxConnectionsPerUser: number
+  maxConnectionsPerAddress: number
+  connectionRate: number
   maxSubscriptions: number
   maxQueuedMessages: number
   maxRefusals: number
+  messageRate: number
+  userMessageRate: number
   recentCommits: number
   recentCharacters: number
+  chunkCharacters: number
+  verifyInterval: number
+  verifyDeadline: number
+  presenceInterval: number
+  presenceDataLimit: number
   clock: Clock
+  /** From 0 to 1. */
+  random(): number
 }

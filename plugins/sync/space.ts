@@ -1,12 +1,15 @@
-import type { Commit, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
+import type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 
 /** What sync needs of a state space; plugins/state has it, and so can any other ordered log. */
 export interface SyncSpace {
   readonly name: string
   readonly ready: Promise<void>
+  readonly epoch: string
+  readonly revision: number
+  get(key: string): Json | undefined
   /** Synchronous, and consistent at one revision. */
   snapshot(): StateSnapshot
-  /** Called synchronously and in the order of revisions, right after `snapshot()` shows the commit. */
+  /** Called synchronously and in the order of revisions, right after reads show the commit. */
   onCommit(listener: (commit: Commit) => void): () => void
   /** The replica was replaced as a whole: whoever follows it needs a full sync. */
   onReset(listener: (reason: string) => void): () => void

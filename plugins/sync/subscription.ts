@@ -1,26 +1,32 @@
 import type { Position } from '../../openapi/schemas/state.ts'
 import type { Connection } from './connection.ts'
+import type { Frame } from './frame.ts'
 import type { Topic } from './topic.ts'
 
 /** One connection's place in one topic. This is all that is kept of a slow one. */
 export class Subscription {
   readonly connection: Connection
   readonly topic: Topic
+  /** Every revision or none: it is never conflated, but ended with a resume token when the peer is too slow. */
+  readonly log: boolean
   /**
-   * live: gets every change. catching: an answer is being prepared. lagging: the socket is full; nothing is
+   * live: gets every change. catching: an answer is being prepared or sent. lagging: the socket is full; nothing is
    * queued for it, and when it drains it gets one range from `position` to now.
    */
   mode: 'live' | 'catching' | 'lagging' = 'catching'
   /** The end of what was sent; `undefined` before the first full sync and when only a full sync can help. */
   position: Position | undefined
-  /** Monotonic time since when it lags. */
-  laggingSince = 0
+  /** A full sync that is under way: its frames are shared, only the place in them is this subscription's. */
+  unsent: { frames: readonly Frame[]; next: number; position: Position } | undefined
+  /** Monotonic time since when it waits for its socket. */
+  waitingSince: number | undefined
   /** Rises with each catching up, so that a slower, earlier one notices that it was overtaken. */
   attempt = 0
   ended = false
 
-  constructor(connection: Connection, topic: Topic) {
+  constructor(connection: Connection, topic: Topic, log: boolean) {
     this.connection = connection
     this.topic = topic
+    this.log = log
   }
 }

@@ -14,6 +14,7 @@ export class SyncCounters {
     writes: 0,
     acks: 0,
     rejects: 0,
+    throttled: 0,
     fullSyncs: 0,
     resumes: 0,
     conflations: 0,

@@ -1,5 +1,5 @@
-import type { Json, Op } from '../../openapi/schemas/state.ts'
-import type { Frame } from './frame.ts'
+import type { Json, Op, Position } from '../../openapi/schemas/state.ts'
+import { Frame } from './frame.ts'
 import type { Subscription } from './subscription.ts'
 
 /** The part of a space that a subscription follows. Neither: all of it. */
@@ -18,6 +18,12 @@ export interface Outgoing {
   readonly seq: number | undefined
 }
 
+/** A whole topic at one position, in frames of bounded size. */
+export interface FullSyncFrames {
+  readonly frames: readonly Frame[]
+  readonly position: Position
+}
+
 /** Tells topics of one space apart; also the name a client's subscription is found by. */
 export function topicId(filter: TopicFilter): string {
   if (filter.key !== undefined) return `k${filter.key}`
@@ -33,21 +39,26 @@ export class Topic {
   readonly id: string
   readonly space: string
   readonly filter: TopicFilter
-  /** Everything of a frame that comes before the epoch. */
-  readonly head: string
   readonly subscriptions = new Set<Subscription>()
   /** The end of the chain: what the next change will name as `prev`. */
   revision: number
+  /** The epoch that the end of the chain belongs to, for those who got it. */
+  epoch: string
   pending: Outgoing[] = []
-  /** The full sync of the present revision, made at the first demand and shared until the next commit. */
-  fullSync: Frame | undefined
+  /** The present content, made at the first demand and shared until the next commit. */
+  fullSync: FullSyncFrames | undefined
+  /** What all frames of the topic have in common. */
+  readonly #head: string
 
-  constructor(space: string, filter: TopicFilter, revision: number) {
-    this.space = space
+  constructor(space: string, filter: TopicFilter, { epoch, revision }: Position) {
     this.id = topicId(filter)
+    this.space = space
     this.filter = filter
+    this.epoch = epoch
     this.revision = revision
-    this.head = `"space":${JSON.stringify(space)},${filter.key === undefined ? '' : `"key":${JSON.stringify(filter.key)},`}${filter.prefix === undefined ? '' : `"prefix":${JSON.stringify(filter.prefix)},`}`
+    const { key, prefix } = filter
+    const part = { space, ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
+    this.#head = JSON.stringify(part).slice(1, -1)
   }
 
   get whole(): boolean {
@@ -64,21 +75,41 @@ export class Topic {
     return this.whole || ops.every((op) => this.matches(op.key)) ? ops : ops.filter((op) => this.matches(op.key))
   }
 
-  selectState(state: Record<string, Json>): Record<string, Json> {
-    if (this.whole) return state
-    return Object.fromEntries(Object.entries(state).filter(([key]) => this.matches(key)))
+  stateChange(epoch: string, changes: Outgoing[], since?: Position): Frame {
+    const from = since ? `"since":${JSON.stringify(since)},` : ''
+    const texts = changes.map(({ text }) => text).join(',')
+    return new Frame(
+      `{"type":"stateChange",${this.#head},"epoch":${JSON.stringify(epoch)},${from}"changes":[${texts}]}`,
+      `${epoch}.${changes[changes.length - 1]?.revision ?? this.revision}`,
+    )
+  }
+
+  /** @param chunk characters after which a further frame is begun */
+  contentOf(state: Readonly<Record<string, Json>>, epoch: string, chunk: number): FullSyncFrames {
+    const position = { epoch, revision: this.revision }
+    const parts: string[] = ['']
+    for (const [key, value] of Object.entries(state)) {
+      if (!this.matches(key)) continue
+      const last = parts[parts.length - 1] as string
+      const entry = `${JSON.stringify(key)}:${JSON.stringify(value)}`
+      if (last === '') parts[parts.length - 1] = entry
+      else if (last.length + entry.length > chunk) parts.push(entry)
+      else parts[parts.length - 1] = `${last},${entry}`
+    }
+    const head = `{"type":"fullSync",${this.#head},"epoch":${JSON.stringify(epoch)},"revision":${this.revision}`
+    const frames = parts.map((entries, index) => {
+      const last = index === parts.length - 1
+      const part = parts.length === 1 ? '' : `,"part":${index}${last ? '' : ',"more":true'}`
+      // Only the last one completes the position that a stream may be continued from.
+      return new Frame(`${head}${part},"state":{${entries}}}`, last ? `${epoch}.${this.revision}` : undefined)
+    })
+    return { frames, position }
   }
 }
 
 export function outgoing(prev: number, revision: number, opsText: string, clientId?: string, seq?: number): Outgoing {
   const author =
     clientId === undefined ? '' : `,"clientId":${JSON.stringify(clientId)}${seq === undefined ? '' : `,"seq":${seq}`}`
-  return {
-    prev,
-    revision,
-    opsText,
-    clientId,
-    seq,
-    text: `{"prev":${prev},"revision":${revision},"ops":${opsText}${author}}`,
-  }
+  const text = `{"prev":${prev},"revision":${revision},"ops":${opsText}${author}}`
+  return { prev, revision, opsText, clientId, seq, text }
 }

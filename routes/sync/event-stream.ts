@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Authorize } from '../../plugins/security/authorize.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
+import { filterOf } from '../../plugins/sync/subscription-id.ts'
 import { EventStreamTransport } from '../../plugins/sync/transports/event-stream.ts'
 import { identityOf } from './identity.ts'
 import type { EventsQuery } from './index.ts'
@@ -30,7 +31,6 @@ export function openEventStream(
   response.on('error', () => response.destroy())
   response.on('close', () => hub.closed(connection, 1000))
 
-  const filter = { ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
   // What the browser got last is newer than where the page once began.
-  connection.open(space, filter, positionOf(request.headers['last-event-id'] ?? since))
+  connection.open(space, filterOf({ key, prefix }), positionOf(request.headers['last-event-id'] ?? since))
 }

@@ -3,11 +3,12 @@ import type { FastifyRequest } from 'fastify'
 import { SpaceName, topic } from '../../openapi/messages/common.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
-import { SyncNode, SyncNodes } from '../../openapi/schemas/sync.ts'
+import { Op } from '../../openapi/schemas/state.ts'
+import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
-import { ForeignOriginError, UpgradeRequiredError } from '../../plugins/support/errors.ts'
+import { ForeignOriginError, NotFoundError, UpgradeRequiredError } from '../../plugins/support/errors.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import type {} from '../../plugins/sync/index.ts'
 import { isAllowedOrigin } from '../../plugins/sync/origin.ts'
@@ -42,22 +43,31 @@ const EventsQuery = Type.Object(
 )
 export type EventsQuery = Static<typeof EventsQuery>
 
-/** `GET /sync` (WebSocket), `GET /sync/events` (server-sent events), `GET /sync/nodes`. */
+const NodeParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) })
+
+/** Before validation, the body may be anything: only its space is looked at, to ask for permission first. */
+function spaceOf(body: unknown): { space?: string } {
+  const space = (body as { space?: unknown } | null)?.space
+  return typeof space === 'string' ? { space } : {}
+}
+
+/** `GET /sync` (WebSocket), `GET /sync/events` (server-sent events), `POST /sync/writes`, `GET|DELETE /sync/nodes`. */
 export const syncRoutes = defineRoutes<SyncRoutesOptions>(
   'sync',
   async (fastify, options) => {
-    useSchemas(fastify, Problem, SyncNode, SyncNodes)
+    useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncWrite, SyncWritten)
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync
     const allowedOrigins = [...(options.allowedOrigins ?? [])]
 
+    const checkOrigin = async (request: FastifyRequest) => {
+      if (isAllowedOrigin(request.headers.origin, request.host, allowedOrigins)) return
+      hub.refuse()
+      throw new ForeignOriginError()
+    }
     const admit = async (request: FastifyRequest) => {
-      if (!isAllowedOrigin(request.headers.origin, request.host, allowedOrigins)) {
-        hub.refuse()
-        throw new ForeignOriginError()
-      }
-      hub.admit()
+      hub.admit({ address: request.ip, userId: request.session?.user?.id })
     }
     const mayRead = async (
       request: FastifyRequest<{ Querystring: { space?: string; key?: string; prefix?: string } }>,
@@ -74,8 +84,9 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       method: 'GET',
       url: '/sync',
       schema: { hide: true, querystring: Query },
-      onRequest: admit,
+      onRequest: checkOrigin,
       preValidation: mayRead,
+      preHandler: admit,
       handler: async () => {
         throw new UpgradeRequiredError()
       },
@@ -102,10 +113,41 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
             ...problems(400, 401, 403, 429),
           },
         },
-        onRequest: admit,
+        onRequest: checkOrigin,
         preValidation: mayRead,
+        preHandler: admit,
       },
       (request, reply) => openEventStream(hub, request, reply, options.authorize),
+    )
+
+    fastify.post(
+      '/sync/writes',
+      {
+        schema: {
+          operationId: 'writeState',
+          tags: ['sync'],
+          summary: 'Write as a follower of an event stream does',
+          description:
+            'The write of the WebSocket for those who cannot send on their stream. Sent again with the same client id and `seq`, it is not applied again.',
+          body: reference(SyncWrite),
+          response: { 200: reference(SyncWritten), ...problems(400, 401, 403, 409, 413, 415, 422, 429) },
+        },
+        onRequest: checkOrigin,
+        preValidation: (request) => demand(options.authorize, request, 'sync:write', spaceOf(request.body)),
+        preHandler: async (request) => {
+          const { space = 'app', ops } = request.body
+          for (const key of new Set(ops.map((op) => op.key))) {
+            await demand(options.authorize, request, 'sync:write', { space, key })
+          }
+        },
+      },
+      async (request) => {
+        const { space = 'app', ops, clientId, seq } = request.body
+        const userId = request.session?.user?.id
+        const author = { clientId, seq, ...(userId === undefined ? {} : { userId }) }
+        const { epoch, prev, revision, ops: committed } = await hub.write(space, ops, author)
+        return { seq, space, epoch, prev, revision, ops: committed }
+      },
     )
 
     fastify.get(
@@ -120,6 +162,27 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         preValidation: (request) => demand(options.authorize, request, 'sync:administer'),
       },
       async () => ({ nodes: fastify.sync.nodes() }),
+    )
+
+    fastify.delete(
+      '/sync/nodes/:id',
+      {
+        schema: {
+          operationId: 'disconnectSyncNode',
+          tags: ['sync'],
+          summary: 'End a live connection of this instance',
+          description: 'The client is told to reconnect (close code 1001): to keep somebody out, end the session.',
+          params: NodeParams,
+          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404) },
+        },
+        preValidation: (request) => demand(options.authorize, request, 'sync:administer'),
+      },
+      async (request, reply) => {
+        if (!fastify.sync.disconnect(request.params.id, 'disconnected by an administrator')) {
+          throw new NotFoundError('node with this id on this instance')
+        }
+        return reply.code(204).send(null)
+      },
     )
   },
   { decorators: { fastify: ['sync'] } },

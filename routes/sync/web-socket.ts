@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import type { Authorize } from '../../plugins/security/authorize.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
+import { filterOf } from '../../plugins/sync/subscription-id.ts'
 import { WebSocketTransport } from '../../plugins/sync/transports/web-socket.ts'
 import { identityOf } from './identity.ts'
 import type { SyncQuery } from './index.ts'
@@ -49,6 +50,5 @@ export function openWebSocket(
   socket?.on('drain', () => connection.drained())
 
   if (space === undefined) return
-  const filter = { ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
-  connection.open(space, filter, positionOf(since))
+  connection.open(space, filterOf({ key, prefix }), positionOf(since))
 }

@@ -16,6 +16,6 @@ t.test('the document of the WebSocket is valid AsyncAPI 3 and names every messag
       .all()
       .map((message) => message.name()) ?? []
   for (const schema of [...Object.values(clientMessages), ...Object.values(serverMessages)]) {
-    t.ok(names.includes(schema.$id), schema.$id)
+    t.ok(names.includes(schema.$id ?? ''), `${schema.$id}`)
   }
 })

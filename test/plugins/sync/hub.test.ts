@@ -2,14 +2,17 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { Json, Op } from '../../../openapi/schemas/state.ts'
 import { ForbiddenError } from '../../../plugins/support/errors.ts'
-import type { Connection, Identity } from '../../../plugins/sync/connection.ts'
+import type { Connection } from '../../../plugins/sync/connection.ts'
 import { SyncHub } from '../../../plugins/sync/hub.ts'
+import type { Identity } from '../../../plugins/sync/identity.ts'
+import { settingsOf } from '../../../plugins/sync/options.ts'
 import type { SyncSettings } from '../../../plugins/sync/settings.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { FakeTransport } from './fake-transport.ts'
 import { MemorySpace } from './memory-space.ts'
 
 const settings: SyncSettings = {
+  ...settingsOf({}),
   heartbeatInterval: 1_000,
   highWaterMark: 1_000,
   slowDeadline: 5_000,
@@ -24,7 +27,7 @@ const settings: SyncSettings = {
   clock: new ManualClock(),
 }
 
-function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
+async function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
   const clock = new ManualClock()
   const spaces = new Map<string, MemorySpace>()
   const errors: unknown[] = []
@@ -38,7 +41,7 @@ function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
     space,
     onError: (error) => errors.push(error),
   })
-  hub.start()
+  await hub.start()
   const peers: Connection[] = []
   t.teardown(async () => {
     const closed = hub.close()
@@ -71,7 +74,7 @@ async function settle() {
 const set = (key: string, value: Json): Op => ({ op: 'set', key, value })
 
 t.test('a subscriber gets a full sync, then every change in one chain, one frame a tick', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   space().set('a', 1)
   const { transport } = await follow()
   t.strictSame(transport.take(), [{ type: 'fullSync', space: 'app', epoch: '1:test', revision: 1, state: { a: 1 } }])
@@ -93,11 +96,11 @@ t.test('a subscriber gets a full sync, then every change in one chain, one frame
 })
 
 t.test('what is pending at the moment of a subscription is in its snapshot and not sent again', async (t) => {
-  const { space, hub, follow, connect } = setUp(t)
+  const { space, hub, follow, connect } = await setUp(t)
   const first = await follow()
   first.transport.take()
   const second = connect()
-  const subscribed = hub.subscribe(second.connection, 'app', {})
+  const subscribed = hub.subscribe(second.connection, { space: 'app', filter: {} })
   space().set('a', 1)
   await subscribed
   await settle()
@@ -106,7 +109,7 @@ t.test('what is pending at the moment of a subscription is in its snapshot and n
 })
 
 t.test('all recipients share the bytes of a frame', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   const peers = [await follow(), await follow(), await follow()]
   space().set('a', 1)
   await settle()
@@ -115,7 +118,7 @@ t.test('all recipients share the bytes of a frame', async (t) => {
 })
 
 t.test('a follower of a key or a prefix has a chain of its own', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   space().set('user:1', 'x')
   space().set('other', 0)
   const key = await follow({ key: 'user:1' })
@@ -144,7 +147,7 @@ t.test('a follower of a key or a prefix has a chain of its own', async (t) => {
 })
 
 t.test('a position that is known is continued; any other gets a full sync', async (t) => {
-  const { space, follow, connect } = setUp(t)
+  const { space, follow, connect } = await setUp(t)
   await follow()
   for (let value = 1; value <= 5; value++) space().set('a', value)
   const resume = async (since: { epoch: string; revision: number }) => {
@@ -168,7 +171,7 @@ t.test('a position that is known is continued; any other gets a full sync', asyn
 })
 
 t.test('a resume from the log joins what was committed while the log was read', async (t) => {
-  const { space, connect } = setUp(t)
+  const { space, connect } = await setUp(t)
   for (let value = 1; value <= 5; value++) space().set('a', value)
   space().beforeHistory = async () => {
     space().set('b', 1)
@@ -186,7 +189,7 @@ t.test('a resume from the log joins what was committed while the log was read', 
 })
 
 t.test('a resumed follower of a part is brought to the end of the chain of this instance', async (t) => {
-  const { space, connect } = setUp(t)
+  const { space, connect } = await setUp(t)
   space().set('a', 1)
   space().set('b', 1)
   space().set('b', 2)
@@ -199,7 +202,7 @@ t.test('a resumed follower of a part is brought to the end of the chain of this 
 })
 
 t.test('a resumed follower that is ahead of the chain of this instance moves the chain', async (t) => {
-  const { space, connect, follow } = setUp(t)
+  const { space, connect, follow } = await setUp(t)
   space().set('a', 1)
   const here = await follow({ key: 'a' })
   space().set('b', 1)
@@ -215,7 +218,7 @@ t.test('a resumed follower that is ahead of the chain of this instance moves the
 })
 
 t.test('a replaced replica means a full sync for everybody', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   const { transport } = await follow()
   transport.take()
   space().restore('2:test', { z: 1 })
@@ -226,7 +229,7 @@ t.test('a replaced replica means a full sync for everybody', async (t) => {
 })
 
 t.test('a writer gets acks in the place of its own changes', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   const writer = await follow()
   const other = await follow()
   writer.transport.take()
@@ -249,7 +252,7 @@ t.test('a writer gets acks in the place of its own changes', async (t) => {
 })
 
 t.test('an ack holds what was committed when that is not what was sent', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   const writer = await follow()
   writer.transport.take()
   space().before = (ops) => ops.map((op) => ({ ...op, value: 'rewritten' }))
@@ -263,7 +266,7 @@ t.test('an ack holds what was committed when that is not what was sent', async (
 })
 
 t.test('a write that is sent again is acknowledged with its first revision and applied once', async (t) => {
-  const { space, connect, follow } = setUp(t)
+  const { space, connect, follow } = await setUp(t)
   const identity = { clientId: 'client-one', userId: 'u1' }
   const first = await follow({}, identity)
   await first.send({ type: 'write', seq: 1, ops: [{ op: 'increment', key: 'n', value: 1 }] })
@@ -278,7 +281,7 @@ t.test('a write that is sent again is acknowledged with its first revision and a
 })
 
 t.test('a refused write is rejected; a failed one has an unknown outcome and no details', async (t) => {
-  const { space, follow, errors } = setUp(t)
+  const { space, follow, errors } = await setUp(t)
   const peer = await follow(
     {},
     {
@@ -309,7 +312,7 @@ t.test('a refused write is rejected; a failed one has an unknown outcome and no 
 })
 
 t.test('a slow consumer costs its position only, and gets one conflated range when it drains', async (t) => {
-  const { space, follow, hub } = setUp(t)
+  const { space, follow, hub } = await setUp(t)
   const slow = await follow()
   slow.transport.take()
   slow.transport.reading = false
@@ -344,7 +347,7 @@ t.test('a slow consumer costs its position only, and gets one conflated range wh
 })
 
 t.test('the ack of a slow writer waits for the range that it belongs to', async (t) => {
-  const { space, follow } = setUp(t)
+  const { space, follow } = await setUp(t)
   const slow = await follow()
   slow.transport.take()
   slow.transport.buffered = 10_000
@@ -364,7 +367,7 @@ t.test('the ack of a slow writer waits for the range that it belongs to', async 
 })
 
 t.test('who stays slow past the deadline is ended with 1013', async (t) => {
-  const { space, follow, clock, hub } = setUp(t)
+  const { space, follow, clock, hub } = await setUp(t)
   const slow = await follow()
   slow.transport.buffered = 10_000
   space().set('a', 1)
@@ -378,7 +381,7 @@ t.test('who stays slow past the deadline is ended with 1013', async (t) => {
 })
 
 t.test('silent nodes are dropped after two intervals; live ones are asked and told', async (t) => {
-  const { follow, clock, hub } = setUp(t)
+  const { follow, clock, hub } = await setUp(t)
   const silent = await follow()
   const alive = await follow()
   alive.transport.take()
@@ -396,7 +399,7 @@ t.test('silent nodes are dropped after two intervals; live ones are asked and to
 })
 
 t.test('a suspended process does not take everybody for silent', async (t) => {
-  const { follow, hub } = setUp(t, { clock: new LateClock() })
+  const { follow, hub } = await setUp(t, { clock: new LateClock() })
   const { transport } = await follow()
   ;(hub.settings.clock as LateClock).wakeAfter(60_000)
   t.equal(transport.closedWith, undefined)
@@ -420,7 +423,7 @@ class LateClock extends ManualClock {
 }
 
 t.test('messages that are not understood are answered, and too many end the connection', async (t) => {
-  const { connect, hub } = setUp(t)
+  const { connect, hub } = await setUp(t)
   const { transport, send, connection } = connect()
   await send({ type: 'nonsense' })
   await send({ type: 'write', seq: 0, ops: [] })
@@ -441,7 +444,7 @@ t.test('messages that are not understood are answered, and too many end the conn
 })
 
 t.test('hello agrees on a version and a client id', async (t) => {
-  const { connect } = setUp(t)
+  const { connect } = await setUp(t)
   const { transport, send, connection } = connect()
   await send({ type: 'hello', protocols: [9, 1], clientId: 'client-one' })
   t.match(transport.take(), [
@@ -453,10 +456,10 @@ t.test('hello agrees on a version and a client id', async (t) => {
 })
 
 t.test('limits: connections, subscriptions, messages under way', async (t) => {
-  const { connect, hub, space } = setUp(t, { maxConnections: 2 })
+  const { connect, hub, space } = await setUp(t, { maxConnections: 2 })
   const first = connect()
   connect()
-  t.throws(() => hub.admit(), { code: 'STATEFUL_TOO_MANY_CONNECTIONS' })
+  t.throws(() => hub.admit({ address: '::1' }), { code: 'STATEFUL_TOO_MANY_CONNECTIONS' })
   for (const key of ['a', 'b', 'c', 'd', 'e']) await first.send({ type: 'subscribe', space: 'app', key })
   t.match(first.transport.take().at(-1), { type: 'error', code: 'STATEFUL_TOO_MANY_SUBSCRIPTIONS' })
   t.equal(hub.stats().subscriptions, 4)
@@ -483,7 +486,7 @@ t.test('limits: connections, subscriptions, messages under way', async (t) => {
 })
 
 t.test('a revoked session is told and its connections end with 4401', async (t) => {
-  const { follow, hub } = setUp(t)
+  const { follow, hub } = await setUp(t)
   const revoked = await follow({}, { sessionHandle: 'h1' })
   const other = await follow({}, { sessionHandle: 'h2' })
   revoked.transport.take()
@@ -494,17 +497,17 @@ t.test('a revoked session is told and its connections end with 4401', async (t) 
 })
 
 t.test('nothing is kept of a space that nobody follows any more', async (t) => {
-  const { follow, hub, space } = setUp(t)
+  const { follow, hub, space } = await setUp(t)
   const peer = await follow({ key: 'a' })
   t.equal(space().listeners, 2)
   await peer.send({ type: 'unsubscribe', space: 'app', key: 'a' })
   t.equal(space().listeners, 0)
   t.match(hub.stats(), { spaces: 0, topics: 0, subscriptions: 0, connections: 1 })
-  t.strictSame(hub.presence('app'), [])
+  t.strictSame(hub.members('app'), [])
 })
 
 t.test('closing says goodbye and does not wait for who does not answer', async (t) => {
-  const { follow, hub } = setUp(t)
+  const { follow, hub } = await setUp(t)
   const frozen = await follow()
   const polite = await follow()
   const closed = hub.close()
@@ -512,5 +515,5 @@ t.test('closing says goodbye and does not wait for who does not answer', async (
   hub.closed(polite.connection, 1001)
   await closed
   t.ok(frozen.transport.terminated)
-  t.throws(() => hub.admit(), { code: 'STATEFUL_OVERLOADED' })
+  t.throws(() => hub.admit({ address: '::1' }), { code: 'STATEFUL_OVERLOADED' })
 })

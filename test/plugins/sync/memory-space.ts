@@ -28,6 +28,18 @@ export class MemorySpace implements SyncSpace {
     return this.#commitListeners.size + this.#resetListeners.size
   }
 
+  get epoch(): string {
+    return this.#epoch
+  }
+
+  get revision(): number {
+    return this.#revision
+  }
+
+  get(key: string): Json | undefined {
+    return this.#state[key]
+  }
+
   snapshot() {
     return { epoch: this.#epoch, revision: this.#revision, state: { ...this.#state } }
   }

@@ -1,7 +1,7 @@
 import { Ajv, type ValidateFunction } from 'ajv'
-import { Change, type ServerMessage, serverMessages } from '../../../openapi/messages/server.ts'
+import { Change, PresenceMember, type ServerMessage, serverMessages } from '../../../openapi/messages/server.ts'
 
-const ajv = new Ajv({ strict: false }).addSchema(Change)
+const ajv = new Ajv({ strict: false }).addSchema(Change).addSchema(PresenceMember)
 const checks = new Map<string, ValidateFunction>(
   Object.entries(serverMessages).map(([type, schema]) => [type, ajv.compile(schema)]),
 )

@@ -195,6 +195,7 @@ t.test('server-sent events: the same messages, numbered, and continued by Last-E
   const second = await openEvents(`${url}/sync/events`, { 'last-event-id': change.id ?? '' })
   t.match((await second.next()).message, { type: 'stateChange', changes: [{ ops: [{ key: 'b' }] }] })
   await app.close()
+  t.match((await second.next()).message, { type: 'closing' })
   t.match((await second.next()).message, { type: 'error', code: 'STATEFUL_CLOSING' })
 })
 

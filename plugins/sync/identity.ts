@@ -1,0 +1,30 @@
+import { createHash } from 'node:crypto'
+import type { Action, Resource } from '../security/authorize.ts'
+
+/** What became of a session since its connection was accepted. */
+export type Verdict = 'same' | 'changed' | 'ended'
+
+/** Who is at the other end, and what it may do. */
+export interface Identity {
+  userId?: string
+  /** Public handle of the session; the connection ends with it. */
+  sessionHandle?: string
+  address: string
+  /** The client's own id, for writes that survive a reconnect. */
+  clientId?: string
+  /** Rejects with STATEFUL_UNAUTHENTICATED or STATEFUL_FORBIDDEN. Asked for each subscription and each write. */
+  authorize(action: Action, resource: Resource): Promise<void>
+  /** Looks at the session again: it may have expired, or its role changed. Rejects when the store does not answer. */
+  verify?(): Promise<Verdict>
+}
+
+/**
+ * How others see a client, and what deduplication goes by: a digest that includes the user. Changes show it to every
+ * follower, and nobody must be able to use up somebody else's numbers by writing under their client id.
+ */
+export function publicClientId(clientId: string, userId = ''): string {
+  return createHash('sha256')
+    .update(JSON.stringify([userId, clientId]))
+    .digest('base64url')
+    .slice(0, 22)
+}

@@ -1,0 +1,97 @@
+import { type Clock, systemClock } from '../support/clock.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { InvalidOptionError } from '../support/errors.ts'
+import type { SyncSettings } from './settings.ts'
+
+export interface SyncOptions {
+  /** Nodes that are silent for two of these are dropped, and the server says that it lives. Default `'25s'`. */
+  heartbeatInterval?: Duration
+  /** Bytes buffered for a connection above which changes are held back and conflated. Default 64 KiB. */
+  highWaterMark?: number
+  /** How long a connection may stay above the mark before it is ended with 1013. Default `'30s'`. */
+  slowDeadline?: Duration
+  /** How long a socket may take to close before it is ended by force. Default `'3s'`. */
+  closeTimeout?: Duration
+  /** Bytes of the largest message accepted; larger ones end the connection with 1009. Default 1 MiB. */
+  maxPayload?: number
+  /** Live connections of this instance. Default 10,000. */
+  maxConnections?: number
+  /** Live connections of one user. Default 100. */
+  maxConnectionsPerUser?: number
+  /**
+   * Live connections from one address. Default `maxConnections`, because behind a proxy all of them come from its
+   * address unless Fastify's `trustProxy` is set.
+   */
+  maxConnectionsPerAddress?: number
+  /**
+   * Connections accepted a second; more are answered 503 with `Retry-After`. When the server closes, it spreads the
+   * return of its clients over the time that this takes. Default 1,000.
+   */
+  connectionRate?: number
+  /** Subscriptions of one connection. Default 100. */
+  maxSubscriptions?: number
+  /** Messages of one connection that wait for their answers; more are refused. Default 256. */
+  maxQueuedMessages?: number
+  /** Refused messages of one connection before it is ended with 1008. Default 32. */
+  maxRefusals?: number
+  /** Messages a second that are read from one connection, twice as many at once. Default 200. */
+  messageRate?: number
+  /** Messages a second that are read from all connections of a user, twice as many at once. Default 1,000. */
+  userMessageRate?: number
+  /** Latest commits kept in memory for each followed space, for resumes without storage access. Default 1,024. */
+  recentCommits?: number
+  /** Characters of a full sync above which it is sent in parts. Default 64 KiB. */
+  chunkSize?: number
+  /** How often the session of each connection is looked at again. Default `'30s'`. */
+  verifyInterval?: Duration
+  /** How long a session may go unverified because its store does not answer. Default `'5m'`. */
+  verifyDeadline?: Duration
+  /** How often instances exchange who is present; one that died is noticed after three. Default `'3s'`. */
+  presenceInterval?: Duration
+  /** Characters, as JSON, of what a node shows of itself in a presence. Default 1,024. */
+  presenceDataLimit?: number
+  /** Default `systemClock`. */
+  clock?: Clock
+  /** From 0 to 1. Default `Math.random`. */
+  random?: () => number
+}
+
+/** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
+export function settingsOf(options: SyncOptions): SyncSettings {
+  const count = (name: keyof SyncOptions, byDefault: number) => {
+    const value = options[name] ?? byDefault
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
+    throw new InvalidOptionError(`sync.${name}`, 'must be a whole number above 0.')
+  }
+  const duration = (name: keyof SyncOptions, byDefault: string) => {
+    const ms = milliseconds((options[name] ?? byDefault) as Duration, `sync.${name}`)
+    if (ms > 0) return ms
+    throw new InvalidOptionError(`sync.${name}`, 'must be above 0.')
+  }
+  const maxConnections = count('maxConnections', 10_000)
+  return {
+    heartbeatInterval: duration('heartbeatInterval', '25s'),
+    slowDeadline: duration('slowDeadline', '30s'),
+    closeTimeout: duration('closeTimeout', '3s'),
+    highWaterMark: count('highWaterMark', 64 * 1024),
+    maxPayload: count('maxPayload', 1024 * 1024),
+    maxConnections,
+    maxConnectionsPerUser: count('maxConnectionsPerUser', 100),
+    maxConnectionsPerAddress: count('maxConnectionsPerAddress', maxConnections),
+    connectionRate: count('connectionRate', 1_000),
+    maxSubscriptions: count('maxSubscriptions', 100),
+    maxQueuedMessages: count('maxQueuedMessages', 256),
+    maxRefusals: count('maxRefusals', 32),
+    messageRate: count('messageRate', 200),
+    userMessageRate: count('userMessageRate', 1_000),
+    recentCommits: count('recentCommits', 1_024),
+    recentCharacters: 4 * 1024 * 1024,
+    chunkCharacters: count('chunkSize', 64 * 1024),
+    verifyInterval: duration('verifyInterval', '30s'),
+    verifyDeadline: duration('verifyDeadline', '5m'),
+    presenceInterval: duration('presenceInterval', '3s'),
+    presenceDataLimit: count('presenceDataLimit', 1_024),
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+  }
+}

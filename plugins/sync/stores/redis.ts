@@ -1,0 +1,68 @@
+import type { PresenceMember } from '../../../openapi/messages/server.ts'
+import { RedisScript } from '../../storage/redis/script.ts'
+import type { RedisStorage } from '../../storage/storage.ts'
+import type { PresenceExchange } from '../presence.ts'
+
+const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), 3)
+
+/**
+ * Presence over Redis. Each instance keeps its own list alive; one that died is taken out by whoever comes next
+ * after its lifetime. Messages are only hints: the lists are read again at each refresh.
+ */
+export class RedisPresence implements PresenceExchange {
+  readonly #storage: RedisStorage
+  readonly #lifetime: number
+  readonly #versions = new Map<string, string>()
+  #unlisten: (() => Promise<void>) | undefined
+
+  /** @param lifetime milliseconds after which a silent instance counts as dead; several refreshes */
+  constructor(storage: RedisStorage, lifetime: number) {
+    this.#storage = storage
+    this.#lifetime = lifetime
+  }
+
+  async exchange(space: string, members: PresenceMember[], changed: boolean): Promise<PresenceMember[] | undefined> {
+    const text = JSON.stringify(members)
+    const answer =
+      (await this.#run(space, changed || members.length === 0 ? text : '')) ?? (await this.#run(space, text))
+    if (!answer) return undefined
+    const [version, entries] = answer
+    this.#versions.set(space, `${version}`)
+    if (!entries) return undefined
+    const others: PresenceMember[] = []
+    for (let index = 0; index + 1 < entries.length; index += 2) {
+      if (entries[index] === this.#storage.instanceId) continue
+      others.push(...(JSON.parse(entries[index + 1] as string) as PresenceMember[]))
+    }
+    return others
+  }
+
+  #run(space: string, members: string): Promise<[number, string[]?] | null> {
+    const { prefix, client, instanceId } = this.#storage
+    const tag = `${prefix}{presence:${space}}`
+    const keys = [`${tag}:members`, `${tag}:alive`, `${tag}:version`]
+    const args = [instanceId, this.#lifetime, members, this.#versions.get(space) ?? '']
+    return script.run(client, keys, args) as Promise<[number, string[]?] | null>
+  }
+
+  async announce(space: string): Promise<void> {
+    const { channels, instanceId } = this.#storage
+    await channels.publish(this.#channel, JSON.stringify([instanceId, space]))
+  }
+
+  async listen(changed: (space: string) => void): Promise<void> {
+    const { channels, instanceId } = this.#storage
+    this.#unlisten = await channels.subscribe(this.#channel, (message) => {
+      const [from, space] = JSON.parse(message) as [string, string]
+      if (from !== instanceId) changed(space)
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#unlisten?.()
+  }
+
+  get #channel(): string {
+    return `${this.#storage.prefix}presence`
+  }
+}

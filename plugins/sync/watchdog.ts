@@ -1,0 +1,105 @@
+import type { Timer } from '../support/clock.ts'
+import type { Connection } from './connection.ts'
+import type { SyncHub } from './hub.ts'
+import type { Subscription } from './subscription.ts'
+
+/** Sessions that are looked at again at the same time. */
+const VERIFY_AT_ONCE = 16
+
+/** Goes round all connections: who is silent, who is stuck, whose session is no longer what it was. */
+export class Watchdog {
+  readonly #hub: SyncHub
+  readonly #connections: ReadonlyMap<string, Connection>
+  #timer: Timer | undefined
+  #lastRound = 0
+  #rounds = 0
+  #verifying = false
+
+  constructor(hub: SyncHub, connections: ReadonlyMap<string, Connection>) {
+    this.#hub = hub
+    this.#connections = connections
+  }
+
+  start(): void {
+    const { clock, heartbeatInterval } = this.#hub.settings
+    this.#lastRound = clock.monotonic()
+    this.#timer = clock.every(Math.max(heartbeatInterval / 2, 1), () => this.#round())
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+  }
+
+  #round(): void {
+    const { clock, heartbeatInterval, slowDeadline } = this.#hub.settings
+    const now = clock.monotonic()
+    // After a suspension of this process everybody looks silent, because nobody was listened to.
+    const late = now - this.#lastRound > heartbeatInterval
+    this.#lastRound = now
+    const beat = ++this.#rounds % 2 === 0
+    for (const connection of this.#connections.values()) {
+      if (!late && now - connection.lastSeenMonotonic >= 2 * heartbeatInterval) {
+        this.#drop(connection, 4408, 'silent')
+      } else if ([...connection.subscriptions.values()].some((one) => isStuck(one, now - slowDeadline))) {
+        this.#drop(connection, 1013, 'too slow')
+      } else {
+        connection.drained()
+        if (beat && !connection.isFull) {
+          connection.transport.ping()
+          connection.send(this.#hub.heartbeat)
+        }
+      }
+    }
+    this.#verifyDue()
+  }
+
+  #drop(connection: Connection, code: 1013 | 4408, reason: string): void {
+    this.#hub.counters.count('dropped')
+    connection.end(code, reason)
+  }
+
+  /** Looks at all sessions at once, because news of revoked ones may have been lost. */
+  verifyAll(): void {
+    for (const connection of this.#connections.values()) connection.unverified = true
+    this.#verifyDue()
+  }
+
+  #verifyDue(): void {
+    if (this.#verifying) return
+    const { clock, verifyInterval } = this.#hub.settings
+    const before = clock.monotonic() - verifyInterval
+    const due = [...this.#connections.values()].filter(
+      ({ identity, verifiedAt, unverified }) => identity.verify && (unverified || verifiedAt <= before),
+    )
+    if (due.length === 0) return
+    this.#verifying = true
+    const next = async () => {
+      for (let connection = due.pop(); connection; connection = due.pop()) await this.#verify(connection)
+    }
+    Promise.all(Array.from({ length: VERIFY_AT_ONCE }, next)).finally(() => {
+      this.#verifying = false
+    })
+  }
+
+  /** Never rejects. */
+  async #verify(connection: Connection): Promise<void> {
+    const { clock, verifyDeadline } = this.#hub.settings
+    const asked = clock.monotonic()
+    try {
+      const verdict = await connection.identity.verify?.()
+      connection.verifiedAt = asked
+      connection.unverified = false
+      if (verdict === 'ended') this.#hub.endSession(connection, 'the session ended')
+      if (verdict === 'changed') connection.end(4403, 'what the session may do has changed')
+    } catch (error) {
+      // Another round tries again. Who cannot be verified for long may have been revoked long ago.
+      if (asked - connection.verifiedAt < verifyDeadline) return
+      this.#hub.report(error, 'sessions could not be verified for too long')
+      connection.end(1013, 'the session cannot be verified')
+    }
+  }
+}
+
+function isStuck({ waitingSince }: Subscription, since: number): boolean {
+  return waitingSince !== undefined && waitingSince <= since
+}

@@ -1,0 +1,117 @@
+import type { Commit, Op } from '../../openapi/schemas/state.ts'
+import type { Connection } from './connection.ts'
+import { type Frame, frame } from './frame.ts'
+import type { SyncHub } from './hub.ts'
+import { subscriptionId } from './subscription-id.ts'
+import type { Outgoing } from './topic.ts'
+
+const DEFAULT_SPACE = 'app'
+
+interface PendingWrite {
+  readonly space: string
+  /** Absent for a stateChange without a number. */
+  readonly seq?: number
+  readonly opsText: string
+}
+
+/** The writes of one connection: who waits for which answer, and where in the order of messages it stands. */
+export class Writes {
+  readonly #hub: SyncHub
+  readonly #connection: Connection
+  readonly #pending = new Map<string, PendingWrite>()
+  /** Acks that must not overtake the range which a lagging subscription still has to get. */
+  #held: { space: string; ack: Frame }[] = []
+  #unnumbered = 0
+
+  constructor(hub: SyncHub, connection: Connection) {
+    this.#hub = hub
+    this.#connection = connection
+  }
+
+  get size(): number {
+    return this.#pending.size
+  }
+
+  /** Never rejects: a write is answered by an ack or a reject. Resolves when it is on its way, in order. */
+  async begin({ ops, seq, space: named }: { ops: Op[]; seq?: number; space?: string }): Promise<void> {
+    this.#hub.counters.count('writes')
+    const { id, clientId, identity, subscriptions } = this.#connection
+    const space = named ?? subscriptions.values().next().value?.topic.space ?? DEFAULT_SPACE
+    try {
+      for (const key of new Set(ops.map((op) => op.key))) await identity.authorize('sync:write', { space, key })
+      // An id of their own for writes without a number, or their numbers could be those of numbered ones.
+      const author = seq === undefined ? { clientId: `${id}-`, seq: ++this.#unnumbered } : { clientId, seq }
+      const name = writeId(author.clientId, author.seq)
+      // Sent again while the first is under way: its answer serves both.
+      if (this.#pending.has(name)) return
+      this.#pending.set(name, { space, opsText: JSON.stringify(ops), ...(seq === undefined ? {} : { seq }) })
+      // Not awaited, so that writes are pipelined: the space keeps their order.
+      this.#commit(space, ops, author).catch((error: unknown) => {
+        this.#pending.delete(name)
+        this.reject(seq, error)
+      })
+    } catch (error) {
+      this.reject(seq, error)
+    }
+  }
+
+  async #commit(space: string, ops: Op[], author: { clientId: string; seq: number }): Promise<void> {
+    const commit = await this.#hub.commit(this.#connection, space, ops, author)
+    const write = this.take(author.clientId, author.seq)
+    // A connection that follows the whole space got its ack with the change; the others, and repetitions, get it now.
+    if (write) this.acknowledge(write, commit, JSON.stringify(commit.ops))
+  }
+
+  /** Whether any of these changes is a write that waits for its ack. */
+  include(changes: Outgoing[]): boolean {
+    if (this.#pending.size === 0) return false
+    return changes.some(({ clientId, seq }) => clientId !== undefined && this.#pending.has(writeId(clientId, seq)))
+  }
+
+  /** Takes a write that waits for its ack. */
+  take(clientId: string | undefined, seq: number | undefined): PendingWrite | undefined {
+    if (clientId === undefined) return undefined
+    const name = writeId(clientId, seq)
+    const write = this.#pending.get(name)
+    this.#pending.delete(name)
+    return write
+  }
+
+  acknowledge(
+    { space, seq, opsText }: PendingWrite,
+    { epoch, prev, revision }: Pick<Commit, 'epoch' | 'prev' | 'revision'>,
+    committedText: string,
+  ): void {
+    const known = seq !== undefined && committedText === opsText
+    const ack = frame({
+      type: 'ack',
+      ...(seq === undefined ? {} : { seq }),
+      space,
+      epoch,
+      prev,
+      revision,
+      ...(known ? {} : { ops: JSON.parse(committedText) as Op[] }),
+    })
+    this.#hub.counters.count('acks')
+    const mode = this.#connection.subscriptions.get(subscriptionId(space, {}))?.mode
+    if (mode === undefined || mode === 'live') this.#connection.send(ack)
+    else this.#held.push({ space, ack })
+  }
+
+  /** The subscription of a whole space is live again, or is no more. */
+  release(space: string): void {
+    if (this.#held.length === 0) return
+    const held = this.#held
+    this.#held = held.filter((entry) => entry.space !== space)
+    for (const entry of held) if (entry.space === space) this.#connection.send(entry.ack)
+  }
+
+  reject(seq: number | undefined, error: unknown): void {
+    const { code, message, status } = this.#hub.describe(error)
+    this.#hub.counters.count('rejects')
+    const outcome = status >= 500 ? 'unknown' : 'refused'
+    this.#connection.send(frame({ type: 'reject', ...(seq === undefined ? {} : { seq }), code, message, outcome }))
+  }
+}
+
+const writeId = (clientId: string, seq: number | undefined) => `${clientId}/${seq}`
