@@ -102,8 +102,12 @@ class Worker {
   readonly #options: ResolvedOptions
   readonly #report: (error: unknown) => void
   #timer: Timer | undefined
+  #due = 0
+  #resumeAt = 0
   #draining: Promise<void> | undefined
   #failures = 0
+  #appended = 0
+  #appending = 0
   #stopped = false
 
   constructor(
@@ -124,11 +128,15 @@ class Worker {
     const { maxPending, delay } = this.#options.writeBehind
     if (this.stats.pending >= maxPending) throw new WriteBehindFullError(this.#name, maxPending)
     this.stats.pending++
+    this.#appended++
+    this.#appending++
     try {
       await this.#journal.append(this.#name, entry)
     } catch (error) {
       this.stats.pending--
       throw error
+    } finally {
+      this.#appending--
     }
     this.#schedule(delay)
   }
@@ -136,7 +144,7 @@ class Worker {
   /** Takes up what an earlier life of the process has left. */
   async start(): Promise<void> {
     await this.#count()
-    this.#schedule(this.stats.pending > 0 ? 0 : LOOK_AGAIN)
+    this.#schedule(this.stats.pending > 0 ? this.#options.writeBehind.delay : LOOK_AGAIN)
   }
 
   async stop(): Promise<void> {
@@ -159,19 +167,15 @@ class Worker {
   async #drain(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    let again = LOOK_AGAIN
     try {
       while (await this.#journal.own(this.#name, OWNERSHIP)) {
         const entries = await this.#journal.read(this.#name, this.#options.writeBehind.batch)
         if (entries.length === 0) break
-        if (!(await this.#deliver(entries))) {
-          again = Math.min(this.#options.writeBehind.backoff * 2 ** (this.#failures - 1), MAX_BACKOFF)
-          break
-        }
+        if (!(await this.#deliver(entries))) break
       }
       await this.#count()
     } finally {
-      this.#schedule(again)
+      this.#schedule(this.#failures > 0 ? 0 : LOOK_AGAIN)
     }
   }
 
@@ -191,7 +195,12 @@ class Worker {
       this.#report(error)
       this.#failures++
       this.stats.retried++
-      if (this.#failures < this.#options.writeBehind.attempts) return false
+      const { attempts, backoff } = this.#options.writeBehind
+      if (this.#failures < attempts) {
+        const pause = Math.min(backoff * 2 ** (this.#failures - 1), MAX_BACKOFF)
+        this.#resumeAt = this.#options.clock.monotonic() + pause
+        return false
+      }
       await this.#oneByOne(entries)
       this.#failures = 0
       return true
@@ -213,14 +222,21 @@ class Worker {
   }
 
   async #count(): Promise<void> {
+    // Writes that are on their way while the journal counts may be in its number or not: the bound needs them.
+    const before = this.#appended - this.#appending
     const { pending, dead } = await this.#journal.size(this.#name)
-    this.stats.pending = pending
+    this.stats.pending = pending + this.#appended - before
     this.stats.dead = dead
   }
 
   #schedule(ms: number): void {
-    if (this.#timer || this.#stopped) return
-    this.#timer = this.#options.clock.after(ms, () => void this.drain())
+    const { clock } = this.#options
+    // A new write must not cut short the pause that a failing handler was given.
+    const due = Math.max(clock.monotonic() + ms, this.#resumeAt)
+    if (this.#stopped || (this.#timer && this.#due <= due)) return
+    this.#timer?.cancel()
+    this.#due = due
+    this.#timer = clock.after(ms, () => void this.drain())
   }
 }
 

@@ -44,6 +44,8 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
       fastify,
       ...[Problem, CacheEntry, CacheWrite, CacheInvalidation, CacheInvalidated, CacheWarming, CacheWarmed],
     )
+    // A form of another site can send text/plain without asking first; nothing here takes it.
+    fastify.removeContentTypeParser('text/plain')
     useStrictValidation(fastify)
     useProblems(fastify)
 

@@ -1,0 +1,68 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import t from 'tap'
+import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+import { eventually, startCache } from './fixture.ts'
+
+t.test('an acknowledged write survives kill -9 and is handed over, in order, by the next process', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    // The journal in memory lives and dies with the process, as documented.
+    if (kind === 'memory') return
+    const url = await storageUrl(t, kind)
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, new URL('./write-behind-child.ts', import.meta.url).pathname, url],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+    let acknowledged = 0
+    for await (const line of createInterface(child.stdout)) {
+      acknowledged = Number(line)
+      if (acknowledged >= 200) break
+    }
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+
+    const cache = await startCache(t, url, { writeBehind: { batch: 7 } })
+    const source = new Map<string, number>()
+    let disorder = 0
+    cache.writeBehind('default', (writes) => {
+      for (const { key, value } of writes) {
+        if ((value as number) < (source.get(key) ?? 0)) disorder++
+        source.set(key, value as number)
+      }
+    })
+    await eventually(async () => {
+      await cache.writers.flush()
+      return cache.stats().writeBehind.pending === 0 && source.size > 0
+    })
+    t.ok(Math.max(...source.values()) >= acknowledged, 'nothing acknowledged is lost')
+    t.equal(source.size, 10)
+    t.equal(disorder, 0)
+  }),
+)
+
+t.test('closing hands over what waits', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const cache = await startCache(t, await storageUrl(t, kind), { writeBehind: { delay: 60_000 } })
+    const written: unknown[] = []
+    cache.writeBehind('w', (writes) => written.push(...writes.map(({ value }) => value)))
+    await cache.setWithDelayedPersist('k', 'v', { writer: 'w' })
+    t.strictSame(written, [])
+    await cache.close()
+    t.strictSame(written, ['v'])
+  }),
+)
+
+t.test('a full journal refuses, and a name is taken once', async (t) => {
+  const cache = await startCache(t, 'memory:', { writeBehind: { delay: 60_000, maxPending: 2 } })
+  cache.writeBehind('w', () => {})
+  t.throws(() => cache.writeBehind('w', () => {}), { code: 'STATEFUL_INVALID_OPTION' })
+  await cache.setWithDelayedPersist('a', 1, { writer: 'w' })
+  await cache.setWithDelayedPersist('b', 1, { writer: 'w' })
+  await t.rejects(cache.setWithDelayedPersist('c', 1, { writer: 'w' }), { code: 'STATEFUL_WRITE_BEHIND_FULL' })
+  t.equal(await cache.get('c'), undefined, 'nothing is cached that will not be persisted')
+})
