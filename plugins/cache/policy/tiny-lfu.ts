@@ -198,22 +198,26 @@ export class TinyLfu<V> {
     this.#values[slot] = value
     this.#policy.insert(slot, hash, bytes)
     if (hash < this.#threshold) this.#tune(hash, false)
-    // Before the cache is full there is nothing to choose.
-    if (this.#slots.size <= size) this.#renewTuner()
+    if (this.#slots.size <= size) this.#wakeTuner()
   }
 
   #tune(hash: number, hit: boolean): void {
     const tuner = this.#tuner as WindowTuner
     tuner.access(hash, hit)
     if (tuner.share !== this.#policy.windowShare) this.#policy.windowShare = tuner.share
+    if (tuner.idle) this.#threshold = NO_SAMPLE
   }
 
-  /** With a byte bound the number of entries that fit may change, and the tuner's scouts with it. */
-  #renewTuner(): void {
+  /** Something had to go for a new entry: only then is there anything to tune. */
+  #wakeTuner(): void {
     const represented = this.#tuner?.entries ?? 0
-    if (this.size <= 2 * represented && 2 * this.size >= represented) return
-    this.#tuner = new WindowTuner(this.#policy, this.#random)
-    this.#threshold = this.#tuner.threshold
+    const fits = this.size <= 2 * represented && 2 * this.size >= represented
+    // With a byte bound the number of entries that fit may change; scouts that slept know nothing any more.
+    if (!fits || this.#tuner?.idle) {
+      this.#tuner = new WindowTuner(this.#policy, this.#random)
+      this.#threshold = this.#tuner.threshold
+    }
+    this.#tuner?.evicted()
   }
 
   #emptyPolicy(): EvictionPolicy {

@@ -8,10 +8,13 @@ const RECENCY_SHARE = 1
 
 /** Share of the keys that the scouts see, as long as that leaves them with enough entries to be representative. */
 const SAMPLE = 1 / 16
-const MIN_SCOUT_ENTRIES = 128
+const MIN_SCOUT_ENTRIES = 256
 /** By how many hits, per entry of a scout, one has to lead before the cache follows it. */
-const LEAD_PER_ENTRY = 0.12
-const MIN_LEAD = 8
+const LEAD_PER_ENTRY = 0.1
+const MIN_LEAD = 16
+
+/** After this many accesses of the sample, per entry of a scout, without an eviction there is nothing to choose. */
+const IDLE_AFTER = 4
 
 /**
  * Chooses between a small window (frequency decides) and a whole one (recency decides) by a duel: two scouts, small
@@ -32,6 +35,8 @@ export class WindowTuner {
   readonly #frequency: Scout
   readonly #recency: Scout
   readonly #leadNeeded: number
+  readonly #idleAfter: number
+  #quiet = 0
   /** Hits by which frequency leads; recency when negative. */
   #lead = 0
   #share: number
@@ -45,6 +50,7 @@ export class WindowTuner {
     this.#frequency = new Scout(scoutEntries, FREQUENCY_SHARE, random)
     this.#recency = new Scout(scoutEntries, RECENCY_SHARE, random)
     this.#leadNeeded = Math.max(MIN_LEAD, scoutEntries * LEAD_PER_ENTRY)
+    this.#idleAfter = scoutEntries * IDLE_AFTER
     this.#share = live.windowShare
     live.each((hash, uses, promoted) => {
       if (hash >= this.threshold) return
@@ -58,11 +64,22 @@ export class WindowTuner {
     return this.#share
   }
 
+  /** Whether the cache has had room for everything for so long that the scouts need no longer be told. */
+  get idle(): boolean {
+    return this.#quiet > this.#idleAfter
+  }
+
+  /** To be told of evictions. */
+  evicted(): void {
+    this.#quiet = 0
+  }
+
   /**
    * To be told of each access to a key of the sample.
    * @param hit whether the live cache had it
    */
   access(hash: number, hit: boolean): void {
+    this.#quiet++
     const frequent = this.#frequency.access(hash)
     const recent = this.#recency.access(hash)
     // The live cache knows best how it does, but a sample may hold more or less than its share of the popular keys.
