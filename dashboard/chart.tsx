@@ -26,6 +26,12 @@ const HEIGHT = 180
 /** Seconds that the time axis shows at least, so that a single point does not stretch over all of it. */
 const SHORTEST_TIME = 10
 
+/** Not what uPlot suggests: it shows a single point in a whole day. */
+function timeRange(times: ArrayLike<number>): [number, number] {
+  const last = times[times.length - 1] ?? Date.now() / 1000
+  return [Math.min(times[0] ?? last, last - SHORTEST_TIME), last]
+}
+
 /** Lines over time. The canvas is decoration for a screen reader; the legend beside it holds the latest values. */
 export function Chart({ title, lines, points, format, top, steps, theme }: ChartProps) {
   const box = useRef<HTMLDivElement>(null)
@@ -46,7 +52,7 @@ export function Chart({ title, lines, points, format, top, steps, theme }: Chart
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false } },
         scales: {
-          x: { range: (_plot, first, last) => [Math.min(first, last - SHORTEST_TIME), last] },
+          x: { range: ({ data: [times] }) => timeRange(times) },
           y: { range: (_plot, _low, high) => [0, top ?? Math.max(high * 1.1, 1)] },
         },
         axes: [
