@@ -450,6 +450,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sync/writes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Write as a follower of an event stream does
+         * @description The write of the WebSocket for those who cannot send on their stream. Sent again with the same client id and `seq`, it is not applied again.
+         */
+        post: operations["writeState"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sync/nodes": {
         parameters: {
             query?: never;
@@ -462,6 +482,26 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sync/nodes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End a live connection of this instance
+         * @description The client is told to reconnect (close code 1001): to keep somebody out, end the session.
+         */
+        delete: operations["disconnectSyncNode"];
         options?: never;
         head?: never;
         patch?: never;
@@ -791,6 +831,28 @@ export interface components {
         SyncNodes: {
             nodes: components["schemas"]["SyncNode"][];
         };
+        SyncWrite: {
+            /** @default app */
+            space: string;
+            /** @description Random, and kept across retries, so that a write sent twice is applied once. */
+            clientId: string;
+            /** @description The client's own number of the write, rising by one. */
+            seq: number;
+            /** @description Applied together or not at all. */
+            ops: components["schemas"]["StateOp"][];
+        };
+        SyncWritten: {
+            seq: number;
+            space: string;
+            /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
+            epoch: string;
+            /** @description The revision before. */
+            prev: number;
+            /** @description The number of a commit in its space; grows by one with each commit. */
+            revision: number;
+            /** @description What was committed. */
+            ops: components["schemas"]["StateOp"][];
+        };
         CacheStats: {
             tier: "memory" | "lmdb" | "redis";
             /** @description Whether the first level is proven current at this moment. */
@@ -984,6 +1046,8 @@ export interface components {
             acks: number;
             /** @description Writes rejected. */
             rejects: number;
+            /** @description Times that a connection was not read from for a while because it sent too fast. */
+            throttled: number;
             /** @description Full syncs sent. */
             fullSyncs: number;
             /** @description Subscriptions that were continued from their position instead. */
@@ -1311,7 +1375,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1457,7 +1521,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1508,7 +1572,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1594,7 +1658,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1662,7 +1726,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1806,13 +1870,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1877,7 +1950,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1886,7 +1959,7 @@ export interface operations {
                     "application/json": components["schemas"]["User"];
                 };
             };
-            /** @description Default Response */
+            /** @description Created. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -1999,7 +2072,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2080,7 +2153,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2759,7 +2832,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2840,7 +2913,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2958,7 +3031,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3038,7 +3111,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3122,7 +3195,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3281,7 +3354,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3371,7 +3444,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3596,6 +3669,120 @@ export interface operations {
             };
         };
     };
+    writeState: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SyncWrite"];
+            };
+        };
+        responses: {
+            /** @description The result. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SyncWritten"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The input is well-formed, but its result was refused. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listSyncNodes: {
         parameters: {
             query?: never;
@@ -3605,7 +3792,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The result. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3625,6 +3812,80 @@ export interface operations {
             };
             /** @description The session may not do this. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disconnectSyncNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is ended. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
