@@ -1,5 +1,6 @@
 /** What a client may send over `GET /sync`. One JSON text frame a message. */
 import { type Static, Type } from '@sinclair/typebox'
+import { annotated } from '../schemas/responses.ts'
 import { JsonValue, Op } from '../schemas/state.ts'
 import { closed, Position, SpaceName, topic } from './common.ts'
 
@@ -100,10 +101,11 @@ export const PresenceRequest = Type.Object(
   {
     type: Type.Literal('presence'),
     space: SpaceName,
-    data: Type.Optional({
-      ...JsonValue,
-      description: 'What others see of this node, such as a name or a cursor. At most 1 KiB as JSON by default.',
-    }),
+    data: Type.Optional(
+      annotated(JsonValue, {
+        description: 'What others see of this node, such as a name or a cursor. At most 1 KiB as JSON by default.',
+      }),
+    ),
   },
   {
     $id: 'PresenceRequest',

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { reference } from './responses.ts'
+import { annotated, reference } from './responses.ts'
 import { Epoch, Op, Revision, SpaceName } from './state.ts'
 
 const Count = (description: string) => Type.Integer({ minimum: 0, description })
@@ -32,7 +32,7 @@ export interface SyncNodes {
 
 export const SyncWrite = Type.Object(
   {
-    space: Type.Optional({ ...SpaceName, default: 'app' }),
+    space: Type.Optional(annotated(SpaceName, { default: 'app' })),
     clientId: Type.String({
       minLength: 8,
       maxLength: 128,
