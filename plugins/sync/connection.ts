@@ -122,19 +122,29 @@ export class Connection {
   #slowDown(): void {
     const { clock } = this.#hub.settings
     const now = clock.monotonic()
-    const { userId } = this.identity
-    const wait = Math.max(
-      this.#rate.take(now),
-      userId === undefined ? 0 : this.#hub.admission.userRate(userId).take(now),
-    )
+    const wait = Math.max(...this.#rates().map((rate) => rate.take(now)))
     if (wait === 0 && !this.isFull) return
     this.transport.pause()
     if (wait === 0 || this.#throttled) return
     this.#hub.counters.count('throttled')
-    this.#throttled = clock.after(wait, () => {
+    this.#throttle(wait)
+  }
+
+  #throttle(ms: number): void {
+    const { clock } = this.#hub.settings
+    this.#throttled = clock.after(ms, () => {
       this.#throttled = undefined
-      if (!this.ended && !this.isFull) this.transport.resume()
+      if (this.ended) return
+      // A few more messages had arrived with those that were counted.
+      const wait = Math.max(...this.#rates().map((rate) => rate.wait(clock.monotonic())))
+      if (wait > 0) this.#throttle(wait)
+      else if (!this.isFull) this.transport.resume()
     })
+  }
+
+  #rates(): TokenBucket[] {
+    const { userId } = this.identity
+    return userId === undefined ? [this.#rate] : [this.#rate, this.#hub.admission.userRate(userId)]
   }
 
   /** The subscription that was asked for by the URL; its failure ends the connection, which is of no use without. */

@@ -20,6 +20,12 @@ export class TokenBucket {
   take(now: number): number {
     this.#refill(now)
     this.#tokens--
+    return this.wait(now)
+  }
+
+  /** Milliseconds until what was taken on credit is paid back. */
+  wait(now: number): number {
+    this.#refill(now)
     return this.#tokens >= 0 ? 0 : Math.ceil((-this.#tokens / this.#rate) * 1_000)
   }
 

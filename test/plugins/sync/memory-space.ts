@@ -96,6 +96,11 @@ export class MemorySpace implements SyncSpace {
     return this.apply([{ op: 'set', key, value }])
   }
 
+  /** The next commit belongs to another epoch of the same history. */
+  continueIn(epoch: string): void {
+    this.#epoch = epoch
+  }
+
   /** Another history begins: what was before is lost to everybody. */
   restore(epoch: string, state: Record<string, Json>, revision = 0): void {
     this.#epoch = epoch
