@@ -31,6 +31,7 @@ export class Coherence {
   #awaited: { seq: number; sent: number } | undefined
   #timer: Timer | undefined
   #unsubscribe: (() => Promise<void>) | undefined
+  #unwatch: (() => void) | undefined
 
   constructor(tier: CacheTier, namespace: string, clock: Clock, window: number, reactions: Reactions) {
     this.#tier = tier
@@ -57,6 +58,7 @@ export class Coherence {
   /** Listens and gets the first proof; when the store is away it goes on trying. Never rejects. */
   async start(): Promise<void> {
     if (this.#timer) return
+    this.#unwatch = this.#tier.onInterrupted(() => this.#lose(undefined, 0))
     // Two beats in a window, so that one may be late.
     this.#timer = this.#clock.every(Math.max(1, this.#window / 2), () => void this.beat())
     await this.beat()
@@ -64,6 +66,7 @@ export class Coherence {
 
   async stop(): Promise<void> {
     this.#timer?.cancel()
+    this.#unwatch?.()
     this.#until = Number.NEGATIVE_INFINITY
     await this.#beating
     await this.#unsubscribe?.().catch(() => {})
@@ -112,7 +115,7 @@ export class Coherence {
     void this.beat()
   }
 
-  #lose(epoch: string, seq: number): void {
+  #lose(epoch: string | undefined, seq: number): void {
     this.#epoch = epoch
     this.#seq = seq
     this.#awaited = undefined

@@ -169,6 +169,11 @@ export class LocalTier implements CacheTier {
     }
   }
 
+  /** Never: the store ends with the process. */
+  onInterrupted(): () => void {
+    return () => {}
+  }
+
   async count(namespace: string): Promise<number> {
     let count = 0
     for (const _ of this.#shelf.keys(namespace)) count++

@@ -48,8 +48,13 @@ export class RedisTier implements CacheTier {
   #offset: number | undefined
   /** Run id of the server that the connection leads to; unknown again whenever it drops. */
   #run: string | undefined
+  /** Namespaces whose head was checked against that run: before, an entry may be one that a failover brought back. */
+  readonly #verified = new Set<string>()
+  readonly #interrupted = new Set<() => void>()
   readonly #forget = () => {
     this.#run = undefined
+    this.#verified.clear()
+    for (const listener of this.#interrupted) listener()
   }
 
   constructor(storage: RedisStorage, clock: Clock) {
@@ -63,6 +68,7 @@ export class RedisTier implements CacheTier {
   }
 
   async get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    if (!this.#verified.has(namespace)) await this.head(namespace)
     const base = this.#base(namespace)
     const { client } = this.#storage
     // Single GETs are gathered into one pipeline by the client.
@@ -121,9 +127,11 @@ export class RedisTier implements CacheTier {
   }
 
   async head(namespace: string): Promise<Head> {
-    this.#run ??= /run_id:(\w+)/.exec(await this.#storage.client.info('server'))?.[1] ?? ''
+    const run = this.#run ?? /run_id:(\w+)/.exec(await this.#storage.client.info('server'))?.[1] ?? ''
+    this.#run = run
     const sent = this.#clock.monotonic()
-    const answer = await this.#call(scripts.beat, namespace, [this.#run])
+    const answer = await this.#send(scripts.beat, namespace, [run])
+    if (this.#run === run) this.#verified.add(namespace)
     const [epoch, seq, generation, seconds, micros] = answer as [string, number, string, string, string]
     // The server's clock was read somewhere between sending and receiving.
     const middle = (sent + this.#clock.monotonic()) / 2
@@ -137,6 +145,11 @@ export class RedisTier implements CacheTier {
       // What cannot be read is as good as lost: the next number shows the gap.
       if (message) listener(message)
     })
+  }
+
+  onInterrupted(listener: () => void): () => void {
+    this.#interrupted.add(listener)
+    return () => this.#interrupted.delete(listener)
   }
 
   async count(namespace: string): Promise<number> {
@@ -172,7 +185,12 @@ export class RedisTier implements CacheTier {
     return `${this.#storage.prefix}cache:{${namespace}}:`
   }
 
-  #call(script: RedisScript, namespace: string, args: (string | Buffer | number)[]): Promise<unknown> {
+  async #call(script: RedisScript, namespace: string, args: (string | Buffer | number)[]): Promise<unknown> {
+    if (!this.#verified.has(namespace)) await this.head(namespace)
+    return this.#send(script, namespace, args)
+  }
+
+  #send(script: RedisScript, namespace: string, args: (string | Buffer | number)[]): Promise<unknown> {
     const base = this.#base(namespace)
     return script.run(this.#storage.client, [`${base}h`], [unique(), base, ...args])
   }

@@ -53,6 +53,9 @@ export interface CacheTier {
   /** Every mutation by any instance, this one included, as far as the bus delivers it. */
   subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>>
 
+  /** `listener` runs when the store may be another one from now on: a restart, a failover, a lost connection. */
+  onInterrupted(listener: () => void): () => void
+
   /** Keys of a namespace, for statistics and clean-up; the order is the store's. */
   count(namespace: string): Promise<number>
 

@@ -1,0 +1,194 @@
+import type { Shelf } from '../../../../plugins/cache/stores/local.ts'
+import type { CacheTier, Message } from '../../../../plugins/cache/stores/tier.ts'
+import type { Engine } from './engine.ts'
+import type { VirtualTime } from './virtual-time.ts'
+
+/** How badly the network between the instances and the store behaves; probabilities from 0 to 1. */
+export interface Weather {
+  drop: number
+  duplicate: number
+  /** A message or command takes up to `slowness` instead of a few milliseconds. */
+  slow: number
+  slowness: number
+  /** A command is lost on its way there or back. */
+  fail: number
+}
+
+/** As the client would: whoever waits longer gives up, though the command may still be carried out. */
+const COMMAND_TIMEOUT = 1_000
+const FAR_AWAY = 1_000_000
+
+/** Redis as the cache sees it: one place where commands are carried out one after the other, and a bus. */
+export class World {
+  readonly #engine: Engine
+  readonly #time: VirtualTime
+  readonly #random: () => number
+  readonly #listeners = new Set<(message: Message) => void>()
+  readonly #interrupted = new Set<() => void>()
+  #shelf = new ModelShelf()
+  #backup: ModelShelf
+  #weather: Weather
+  store: CacheTier
+
+  constructor(engine: Engine, time: VirtualTime, random: () => number, weather: Weather) {
+    this.#engine = engine
+    this.#time = time
+    this.#random = random
+    this.#weather = weather
+    this.#backup = this.#shelf.copy()
+    this.store = this.#start()
+  }
+
+  /** The store as one instance reaches it. */
+  connect(): CacheTier {
+    const { execute } = this
+    return {
+      kind: 'redis',
+      shared: true,
+      now: () => this.store.now(),
+      get: (...args) => execute(() => this.store.get(...args)),
+      stamps: (...args) => execute(() => this.store.stamps(...args)),
+      lease: (...args) => execute(() => this.store.lease(...args)),
+      renew: (...args) => execute(() => this.store.renew(...args)),
+      release: (...args) => execute(() => this.store.release(...args)),
+      fill: (...args) => execute(() => this.store.fill(...args)),
+      put: (...args) => execute(() => this.store.put(...args)),
+      invalidate: (...args) => execute(() => this.store.invalidate(...args)),
+      expire: (...args) => execute(() => this.store.expire(...args)),
+      head: (...args) => execute(() => this.store.head(...args)),
+      count: (...args) => execute(() => this.store.count(...args)),
+      subscribe: async (_namespace, listener) => {
+        const deliver = (message: Message) => this.#deliver(message, listener)
+        this.#listeners.add(deliver)
+        return async () => {
+          this.#listeners.delete(deliver)
+        }
+      },
+      onInterrupted: (listener) => {
+        this.#interrupted.add(listener)
+        return () => this.#interrupted.delete(listener)
+      },
+      close: async () => {},
+    }
+  }
+
+  /** One piece of metadata is gone, as an evicting server may decide. */
+  evictStamp(): void {
+    const names = [...this.#shelf.stamps.keys()].filter((name) => !name.endsWith(':'))
+    const name = names[Math.floor(this.#random() * names.length)]
+    if (name !== undefined) this.#shelf.stamps.delete(name)
+  }
+
+  /** The head is gone, entries stay; whoever comes next makes a new one. */
+  loseHead(): void {
+    for (const name of [...this.#shelf.stamps.keys()]) if (name.endsWith(':')) this.#shelf.stamps.delete(name)
+    this.store = this.#start()
+  }
+
+  flush(): void {
+    this.#shelf = new ModelShelf()
+    this.store = this.#start()
+  }
+
+  /** What a replica has at this moment. */
+  replicate(): void {
+    this.#backup = this.#shelf.copy()
+  }
+
+  /** The replica takes over: what happened since is lost. Its run id is another one, so the head is made anew. */
+  failOver(): void {
+    this.#shelf = this.#backup.copy()
+    this.loseHead()
+    for (const listener of this.#interrupted) listener()
+  }
+
+  calm(): void {
+    this.#weather = { drop: 0, duplicate: 0, slow: 0, slowness: 0, fail: 0 }
+  }
+
+  #start(): CacheTier {
+    const store = new this.#engine.LocalTier('memory', this.#shelf, this.#time.clock(0, 0))
+    void store.subscribe('default', (message) => {
+      for (const listener of this.#listeners) listener(message)
+    })
+    return store
+  }
+
+  readonly execute = async <T>(command: () => Promise<T>): Promise<T> => {
+    const lost = this.#random() < this.#weather.fail
+    const lostOnTheWayThere = lost && this.#random() < 0.5
+    const answer = this.#carryOut(
+      command,
+      lostOnTheWayThere ? FAR_AWAY : this.#latency(),
+      lost ? FAR_AWAY : this.#latency(),
+    )
+    let timer: { cancel(): void } | undefined
+    const tooLate = new Promise<never>((_, reject) => {
+      timer = this.#time.at(this.#time.now + COMMAND_TIMEOUT, () => reject(new Error('Command timed out')))
+    })
+    try {
+      return await Promise.race([answer, tooLate])
+    } finally {
+      timer?.cancel()
+    }
+  }
+
+  async #carryOut<T>(command: () => Promise<T>, there: number, back: number): Promise<T> {
+    await this.#time.after(there)
+    const result = await command()
+    await this.#time.after(back)
+    return result
+  }
+
+  #deliver(message: Message, listener: (message: Message) => void): void {
+    if (this.#random() < this.#weather.drop) return
+    this.#time.at(this.#time.now + this.#latency(), () => listener(message))
+    if (this.#random() < this.#weather.duplicate) {
+      this.#time.at(this.#time.now + this.#latency(), () => listener(message))
+    }
+  }
+
+  #latency(): number {
+    return this.#random() < this.#weather.slow ? this.#random() * this.#weather.slowness : this.#random() * 4
+  }
+}
+
+class ModelShelf implements Shelf {
+  readonly entries = new Map<string, { data: Uint8Array; deadAt: number }>()
+  readonly stamps = new Map<string, string>()
+
+  copy(): ModelShelf {
+    const copy = new ModelShelf()
+    for (const [key, entry] of this.entries) copy.entries.set(key, entry)
+    for (const [name, value] of this.stamps) copy.stamps.set(name, value)
+    return copy
+  }
+
+  get(namespace: string, key: string) {
+    return this.entries.get(`${namespace}:${key}`)
+  }
+
+  put(namespace: string, key: string, data: Uint8Array, deadAt: number) {
+    this.entries.set(`${namespace}:${key}`, { data, deadAt })
+  }
+
+  remove(namespace: string, key: string) {
+    return this.entries.delete(`${namespace}:${key}`)
+  }
+
+  keys(namespace: string) {
+    return [...this.entries.keys()].map((key) => key.slice(namespace.length + 1))
+  }
+
+  stamp(namespace: string, name: string) {
+    return this.stamps.get(`${namespace}:${name}`)
+  }
+
+  setStamp(namespace: string, name: string, value: string) {
+    this.stamps.set(`${namespace}:${name}`, value)
+  }
+
+  async settled() {}
+
+  async close() {}
+}
