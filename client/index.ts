@@ -1,11 +1,17 @@
 import createFetchClient, { type Client } from 'openapi-fetch'
 import type { paths } from './api.d.ts'
 import { Link, systemTiming, type Timing, type WebSocketConstructor } from './link.ts'
+import type { Presence } from './presence.ts'
+import type { QueueStorage } from './queue.ts'
 import type { Replica, Topic } from './replica.ts'
 
+export type { PresenceMember } from '../openapi/messages/server.ts'
 export type { Json, Op, Position } from '../openapi/schemas/state.ts'
+export { type ExternalStoreHook, type ReplicaHooks, replicaEvents, replicaHooks } from './adapters.ts'
 export type { paths } from './api.d.ts'
 export type { Timing, WebSocketConstructor, WebSocketLike } from './link.ts'
+export type { Presence } from './presence.ts'
+export type { QueueStorage } from './queue.ts'
 export { type Replica, type ReplicaStatus, type Topic, WriteError } from './replica.ts'
 
 export interface ClientOptions {
@@ -18,10 +24,15 @@ export interface ClientOptions {
   /** Default `'include'`, so that the session cookie is sent. */
   credentials?: RequestCredentials
   /**
-   * Names this client across reloads, so that a write that was under way is never applied twice. Default: a new
-   * random one. Keep it secret and use it in one page or process at a time.
+   * Names this client in what it writes. Default: a new random one, or the one in `storage`. Keep it secret and use
+   * it in one page or process at a time.
    */
   clientId?: string
+  /**
+   * Keeps writes that are not confirmed across a reload of the page, and sends them again without ever applying one
+   * twice. Pass `sessionStorage`, which each tab has for itself. Default: they are kept in memory only.
+   */
+  storage?: QueueStorage
   /** For tests. */
   timing?: Timing
 }
@@ -31,6 +42,8 @@ export interface StatefulClient {
   readonly api: Client<paths>
   /** A live copy of a space, or of one key or prefix of it; the same one until it is closed. */
   replica(space?: string, topic?: Topic): Replica
+  /** Who follows a space, on all instances. Call its `update(data)` to be seen with a name or a cursor. */
+  presence(space?: string): Presence
   /** Connects at once instead of at the end of the back-off: after a login, or on the browser's `online` event. */
   reconnect(): void
   close(): void
@@ -45,12 +58,13 @@ export function createClient(options: ClientOptions): StatefulClient {
     const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket
     if (!WebSocket) throw new TypeError("This platform has no WebSocket: pass one as the option 'WebSocket'.")
     const url = `${baseUrl.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
-    link ??= new Link(url, WebSocket, timing, options.clientId ?? crypto.randomUUID())
+    link ??= new Link({ url, WebSocket, timing, clientId: options.clientId, storage: options.storage })
     return link
   }
   return {
     api,
     replica: (space = 'app', topic = {}) => connected().replica(space, topic),
+    presence: (space = 'app') => connected().presence(space),
     reconnect: () => link?.reconnect(),
     close: () => link?.close(),
   }

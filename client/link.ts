@@ -1,5 +1,7 @@
 import type { Ack, ServerMessage } from '../openapi/messages/server.ts'
-import { Replica, type ReplicaLink, type ReplicaStatus, type Topic } from './replica.ts'
+import { Presence } from './presence.ts'
+import { Queue, type QueueStorage } from './queue.ts'
+import { Replica, type ReplicaLink, type ReplicaStatus, replicaId, type Topic } from './replica.ts'
 
 /** The part of a WebSocket that is used: that of browsers, of `ws`, and of Node ≥ 22. */
 export interface WebSocketLike {
@@ -37,17 +39,25 @@ const FIRST_BACKOFF = 250
 const LONGEST_BACKOFF = 30_000
 const HEARTBEAT_BEFORE_HELLO = 25_000
 
+export interface LinkOptions {
+  url: string
+  WebSocket: WebSocketConstructor
+  timing: Timing
+  clientId?: string | undefined
+  storage?: QueueStorage | undefined
+}
+
 /** One WebSocket for all replicas of a client: reconnects, resumes, and sends again what was not confirmed. */
 export class Link implements ReplicaLink {
   readonly #url: string
   readonly #WebSocket: WebSocketConstructor
   readonly #timing: Timing
-  /** Random, and secret: whoever knows it and has the same user can use up its numbers. */
-  readonly #clientId: string
+  readonly #queue: Queue
   readonly #replicas = new Map<string, Replica>()
+  readonly #presences = new Map<string, Presence>()
   #socket: WebSocketLike | undefined
-  #seq = 0
   #attempts = 0
+  #retryAfter: number | undefined
   #cancelReconnect: (() => void) | undefined
   #cancelHeartbeat: (() => void) | undefined
   #heartbeat = HEARTBEAT_BEFORE_HELLO
@@ -55,15 +65,28 @@ export class Link implements ReplicaLink {
   #heard = false
   publicId: string | undefined
 
-  constructor(url: string, WebSocket: WebSocketConstructor, timing: Timing, clientId: string) {
+  constructor({ url, WebSocket, timing, clientId, storage }: LinkOptions) {
     this.#url = url
     this.#WebSocket = WebSocket
     this.#timing = timing
-    this.#clientId = clientId
+    this.#queue = new Queue(url, clientId, storage)
   }
 
   nextSeq(): number {
-    return ++this.#seq
+    return this.#queue.nextSeq()
+  }
+
+  queued(): void {
+    this.#queue.save(this.#replicas.values())
+  }
+
+  later(attempt: number, run: () => void): void {
+    this.#timing.after(this.#jitter(attempt), run)
+  }
+
+  /** Full jitter: after a restart of the server its clients come back spread over the whole span. */
+  #jitter(attempt: number): number {
+    return this.#timing.random() * Math.min(FIRST_BACKOFF * 2 ** attempt, LONGEST_BACKOFF)
   }
 
   /** The replica of this topic: one for all who ask, until it is closed. */
@@ -73,15 +96,40 @@ export class Link implements ReplicaLink {
     if (known) return known
     const replica = new Replica(this, space, topic)
     this.#replicas.set(id, replica)
-    if (!this.#socket && !this.#cancelReconnect) this.#connect()
-    else for (const message of replica.resumption()) this.send(message)
+    const left = this.#queue.takeLeft(id)
+    if (this.#socket) this.send(replica.subscription())
+    else if (!this.#cancelReconnect) this.#connect()
+    replica.adopt(left)
     return replica
   }
 
+  /** Who follows a space: one for all who ask, until it is closed. */
+  presence(space: string): Presence {
+    const known = this.#presences.get(space)
+    if (known) return known
+    const presence = new Presence(
+      space,
+      (message) => this.send(message),
+      () => this.#release(space),
+    )
+    this.#presences.set(space, presence)
+    if (!this.#socket && !this.#cancelReconnect) this.#connect()
+    return presence
+  }
+
+  #release(space: string): void {
+    this.#presences.delete(space)
+    if (this.#isIdle) this.#disconnect()
+  }
+
+  get #isIdle(): boolean {
+    return this.#replicas.size === 0 && this.#presences.size === 0
+  }
+
   release(replica: Replica): void {
-    this.#replicas.delete(replicaId(replica.space, replica.topic))
+    this.#replicas.delete(replica.id)
     this.send({ type: 'unsubscribe', space: replica.space, ...replica.topic })
-    if (this.#replicas.size === 0) this.#disconnect()
+    if (this.#isIdle) this.#disconnect()
   }
 
   /** Sent when there is a connection; otherwise the resumption says it when there is one again. */
@@ -91,7 +139,7 @@ export class Link implements ReplicaLink {
 
   /** Tries again at once: after a login, or when the browser says that it is online. */
   reconnect(): void {
-    if (this.#replicas.size === 0) return
+    if (this.#isIdle) return
     this.#cancelReconnect?.()
     this.#attempts = 0
     if (!this.#socket) this.#connect()
@@ -99,6 +147,7 @@ export class Link implements ReplicaLink {
 
   close(): void {
     for (const replica of [...this.#replicas.values()]) replica.close()
+    for (const presence of [...this.#presences.values()]) presence.close()
     this.#disconnect()
   }
 
@@ -109,10 +158,11 @@ export class Link implements ReplicaLink {
     this.#heard = true
     this.#scheduleHeartbeat()
     socket.onopen = () => {
-      this.send({ type: 'hello', protocols: [PROTOCOL], clientId: this.#clientId })
+      this.send({ type: 'hello', protocols: [PROTOCOL], clientId: this.#queue.clientId })
       for (const replica of this.#replicas.values()) {
         for (const message of replica.resumption()) this.send(message)
       }
+      for (const presence of this.#presences.values()) presence.announce()
     }
     socket.onmessage = ({ data }: { data: unknown }) => {
       this.#heard = true
@@ -151,6 +201,12 @@ export class Link implements ReplicaLink {
       case 'revoked':
         for (const replica of this.#replicas.values()) replica.forget()
         return
+      case 'presence':
+        this.#presences.get(message.space)?.receive(message)
+        return
+      case 'closing':
+        this.#retryAfter = message.retryAfter
+        return
       case 'error':
       case 'heartbeat':
         return
@@ -169,10 +225,12 @@ export class Link implements ReplicaLink {
     this.#cancelHeartbeat?.()
     const final = code === 4401 || code === 4406
     this.#changeStatus(final ? 'unauthenticated' : 'offline')
-    if (final || this.#replicas.size === 0) return
-    // Full jitter: after a restart of the server its clients come back spread over the whole span.
-    const longest = Math.min(FIRST_BACKOFF * 2 ** this.#attempts++, LONGEST_BACKOFF)
-    this.#cancelReconnect = this.#timing.after(this.#timing.random() * longest, () => this.#connect())
+    for (const presence of this.#presences.values()) presence.receive({ members: [] })
+    if (final || this.#isIdle) return
+    // A server that closed has given each client a time of its own.
+    const wait = this.#retryAfter ?? this.#jitter(this.#attempts++)
+    this.#retryAfter = undefined
+    this.#cancelReconnect = this.#timing.after(wait, () => this.#connect())
   }
 
   #scheduleHeartbeat(): void {
@@ -206,8 +264,4 @@ export class Link implements ReplicaLink {
   #changeStatus(status: ReplicaStatus): void {
     for (const replica of this.#replicas.values()) replica.changeStatus(status)
   }
-}
-
-function replicaId(space: string, { key, prefix }: Topic): string {
-  return JSON.stringify([space, key, prefix])
 }

@@ -1,6 +1,6 @@
 import type { Ack, Change, FullSync, Reject, StateChange } from '../openapi/messages/server.ts'
 import type { Json, Op, Position } from '../openapi/schemas/state.ts'
-import { applyOp } from '../plugins/state/reducer.ts'
+import { applyOp, sameJson } from '../plugins/state/reducer.ts'
 
 /** Which part of a space a replica holds. Neither: all of it. */
 export interface Topic {
@@ -31,13 +31,24 @@ export interface ReplicaLink {
   readonly publicId: string | undefined
   send(message: object): void
   release(replica: Replica): void
+  /** Calls `run` once, after a while that grows with each attempt. */
+  later(attempt: number, run: () => void): void
+  /** The writes under way have changed. */
+  queued(): void
 }
+
+/** Writes that wait in one replica; more are refused at once, so that a page that stays offline does not grow. */
+const MAX_PENDING = 1_000
+/** How often a write whose outcome is unknown is sent again (which is safe) before the application is told. */
+const MAX_ATTEMPTS = 6
 
 interface Pending {
   readonly seq: number
   readonly ops: Op[]
   /** The revision that it became; known once it is acknowledged. */
   revision?: number
+  /** Times that its outcome was unknown. */
+  attempts: number
   resolve(written: { revision: number }): void
   reject(error: WriteError): void
 }
@@ -50,6 +61,8 @@ export type ReplicaStatus = 'connecting' | 'live' | 'offline' | 'unauthenticated
  * always the base with the writes that are still under way applied on top of it.
  */
 export class Replica {
+  /** Names the space and the part of it. */
+  readonly id: string
   readonly space: string
   readonly topic: Topic
   readonly #link: ReplicaLink
@@ -62,9 +75,12 @@ export class Replica {
   #status: ReplicaStatus = 'connecting'
   #snapshot: { readonly [key: string]: Json } | undefined
   #synced: (() => void)[] = []
+  /** The parts so far of a full sync that comes in several. */
+  #parts: { [key: string]: Json } = {}
 
   constructor(link: ReplicaLink, space: string, topic: Topic) {
     this.#link = link
+    this.id = replicaId(space, topic)
     this.space = space
     this.topic = topic
   }
@@ -159,12 +175,31 @@ export class Replica {
     if (this.#status === 'closed') {
       return Promise.reject(new WriteError('STATEFUL_CLOSED', 'The replica is closed.', 'refused'))
     }
+    if (this.#pending.length >= MAX_PENDING) {
+      return Promise.reject(new WriteError('STATEFUL_QUEUE_FULL', 'Too many writes wait.', 'refused'))
+    }
+    return this.#begin(this.#link.nextSeq(), ops)
+  }
+
+  #begin(seq: number, ops: Op[]): Promise<{ revision: number }> {
     return new Promise((resolve, reject) => {
-      const write: Pending = { seq: this.#link.nextSeq(), ops, resolve, reject }
+      const write: Pending = { seq, ops, attempts: 0, resolve, reject }
       this.#pending.push(write)
+      this.#link.queued()
       this.#link.send(this.#message(write))
       this.#show(ops.map(({ key }) => key))
     })
+  }
+
+  /** Writes of an earlier page that may or may not have arrived: sent again under their numbers. */
+  adopt(writes: { seq: number; ops: Op[] }[]): void {
+    // Nobody waits for them any more; what becomes of them shows in the state.
+    for (const { seq, ops } of writes) this.#begin(seq, ops).catch(() => {})
+  }
+
+  /** The writes that are not confirmed yet. */
+  get unconfirmed(): { seq: number; ops: Op[] }[] {
+    return this.#pending.map(({ seq, ops }) => ({ seq, ops }))
   }
 
   close(): void {
@@ -184,14 +219,14 @@ export class Replica {
   /** What to send on a new connection: go on from here, then what is not confirmed, in order. */
   resumption(): object[] {
     return [
-      {
-        type: 'subscribe',
-        space: this.space,
-        ...this.topic,
-        ...(this.#position ? { since: this.#position } : {}),
-      },
+      this.subscription(),
       ...this.#pending.filter(({ revision }) => revision === undefined).map((write) => this.#message(write)),
     ]
+  }
+
+  subscription(): object {
+    const since = this.#position ? { since: this.#position } : {}
+    return { type: 'subscribe', space: this.space, ...this.topic, ...since }
   }
 
   #message({ seq, ops }: Pending): object {
@@ -204,10 +239,17 @@ export class Replica {
     this.#notify()
   }
 
-  fullSync({ epoch, revision, state }: FullSync): void {
+  fullSync({ epoch, revision, state: part, part: index, more }: FullSync): void {
+    const state = index ? Object.assign(this.#parts, part) : part
+    this.#parts = more ? state : {}
+    if (more) return
     const keys = new Set([...this.#base.keys(), ...Object.keys(state)])
-    this.#base.clear()
-    for (const [key, value] of Object.entries(state)) this.#base.set(key, value)
+    for (const key of keys) {
+      const value = Object.hasOwn(state, key) ? state[key] : undefined
+      // What is the same stays the same object, so that nobody renders it again.
+      if (value === undefined) this.#base.delete(key)
+      else if (!sameJson(this.#base.get(key), value)) this.#base.set(key, value)
+    }
     this.#moveTo({ epoch, revision }, keys)
   }
 
@@ -261,11 +303,24 @@ export class Replica {
   }
 
   reject({ seq, code, message, outcome }: Reject): void {
-    const index = this.#pending.findIndex((one) => one.seq === seq)
-    const [write] = index < 0 ? [] : this.#pending.splice(index, 1)
+    const write = this.#pending.find((one) => one.seq === seq)
     if (!write) return
-    this.#show(write.ops.map(({ key }) => key))
+    if (outcome === 'unknown' && ++write.attempts < MAX_ATTEMPTS) {
+      this.#link.later(write.attempts, () => {
+        if (this.#pending.includes(write)) this.#link.send(this.#message(write))
+      })
+      return
+    }
+    this.#remove(write)
     write.reject(new WriteError(code, message, outcome))
+  }
+
+  #remove(write: Pending): void {
+    const index = this.#pending.indexOf(write)
+    if (index < 0) return
+    this.#pending.splice(index, 1)
+    this.#link.queued()
+    this.#show(write.ops.map(({ key }) => key))
   }
 
   /** The session ended: nothing of it may stay on this device. */
@@ -278,6 +333,7 @@ export class Replica {
         new WriteError('STATEFUL_UNAUTHENTICATED', 'The session ended before the write was confirmed.', 'unknown'),
       )
     }
+    this.#link.queued()
     this.#show(keys)
   }
 
@@ -320,10 +376,8 @@ export class Replica {
   }
 
   #settle(write: Pending): void {
-    const index = this.#pending.indexOf(write)
-    if (index >= 0) this.#pending.splice(index, 1)
+    this.#remove(write)
     write.resolve({ revision: write.revision ?? 0 })
-    this.#show(write.ops.map(({ key }) => key))
   }
 
   /** Brings the view of these keys up to date and tells who wants to know. */
@@ -351,6 +405,10 @@ export class Replica {
   #notify(): void {
     for (const listener of this.#listeners) listener()
   }
+}
+
+export function replicaId(space: string, { key, prefix }: Topic): string {
+  return JSON.stringify([space, key, prefix])
 }
 
 /** What the server will refuse is not shown: the base stays visible until its answer comes. */

@@ -1,12 +1,12 @@
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { createClient } from '../../client/index.ts'
+import { type ClientOptions, createClient, replicaEvents, replicaHooks } from '../../client/index.ts'
 import type { Replica } from '../../client/replica.ts'
 import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
 import { startServer, type TestServer } from '../routes/sync/server.ts'
 
-function clientOf(t: Test, { url }: TestServer) {
-  const client = createClient({ baseUrl: url, WebSocket, timing: { random: () => 0, after: soon } })
+function clientOf(t: Test, { url }: TestServer, options: Partial<ClientOptions> = {}) {
+  const client = createClient({ baseUrl: url, WebSocket, timing: { random: () => 0, after: soon }, ...options })
   t.teardown(() => client.close())
   return client
 }
@@ -142,4 +142,104 @@ t.test('a closed replica keeps nothing open', async (t) => {
   replica.close()
   await t.rejects(replica.set('a', 1), { code: 'STATEFUL_CLOSED' })
   t.not(client.replica(), replica)
+})
+
+t.test('a large state arrives in parts and is shown whole', async (t) => {
+  const server = await startServer(t, 'memory:', { chunkSize: 200 })
+  for (let index = 0; index < 50; index++) await server.app.state.set(`key${index}`, 'x'.repeat(50))
+  const replica = clientOf(t, server).replica()
+  let shown = 0
+  replica.subscribe(() => shown++)
+  await replica.ready()
+  t.equal(replica.keys().length, 50)
+  t.equal(shown, 2, 'the state, and that it is live')
+  await replica.set('key0', 1)
+  t.strictSame(server.app.state.get('key0'), 1)
+})
+
+t.test('presence: who is there, with what they show', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const [ada, bob] = [clientOf(t, server).presence(), clientOf(t, server).presence()]
+  ada.update({ name: 'Ada' })
+  const names = () => ada.members().map(({ data }) => (data as { name?: string } | undefined)?.name)
+  const until = (predicate: () => boolean) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (!predicate()) return
+        end()
+        resolve()
+      }
+      const end = ada.subscribe(look)
+      look()
+    })
+  await until(() => names().length === 2)
+  bob.update({ name: 'Bob' })
+  await until(() => names().includes('Bob'))
+  t.strictSame(names().sort(), ['Ada', 'Bob'])
+  bob.close()
+  await until(() => names().length === 1)
+})
+
+t.test('unconfirmed writes survive a reload of the page and are applied once', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const kept = new Map<string, string>()
+  const storage = {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, text: string) => kept.set(key, text),
+  }
+  const first = clientOf(t, server, { storage })
+  const replica = first.replica()
+  await replica.ready()
+  await replica.increment('n')
+  const written = replica.increment('n', 10)
+  const atTheReload = new Map(kept)
+  await written
+  first.close()
+  t.comment('the page was gone before it heard that its write had arrived')
+  for (const [key, text] of atTheReload) kept.set(key, text)
+  const second = clientOf(t, server, { storage }).replica()
+  t.equal(second.pending, 1)
+  await second.ready()
+  await second.increment('n', 100)
+  t.equal(server.app.state.get('n'), 111)
+})
+
+t.test('a write whose outcome is unknown is sent again, and told as unknown in the end', async (t) => {
+  const server = await startServer(t, 'memory:')
+  let failures = 2
+  server.app.state.use((_context, next) => {
+    if (failures-- > 0) throw new Error('the store is away')
+    return next()
+  })
+  const replica = clientOf(t, server).replica()
+  await replica.ready()
+  await replica.increment('n')
+  t.equal(server.app.state.get('n'), 1)
+  failures = Number.POSITIVE_INFINITY
+  await t.rejects(replica.increment('n'), { code: 'STATEFUL_INTERNAL', outcome: 'unknown' })
+  t.equal(replica.get('n'), 1, 'and it is not shown any more')
+})
+
+t.test('adapters: hooks of React or Preact, and plain events', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const replica = clientOf(t, server).replica()
+  await replica.ready()
+  const { useKey, useReplica, useStatus } = replicaHooks((_subscribe, snapshot) => snapshot())
+  const ending = new AbortController()
+  const seen: unknown[] = []
+  replicaEvents(replica, ending.signal).addEventListener('change', (event) => seen.push((event as CustomEvent).detail))
+  await replica.set('a', 1)
+  t.equal(useKey(replica, 'a'), 1)
+  t.equal(useReplica(replica), replica.snapshot())
+  t.equal(useStatus(replica), 'live')
+  ending.abort()
+  await replica.set('a', 2)
+  t.strictSame(seen, [{ a: 1 }])
+})
+
+t.test('without a WebSocket it says so', async (t) => {
+  const original = Object.getOwnPropertyDescriptor(globalThis, 'WebSocket')
+  t.teardown(() => original && Object.defineProperty(globalThis, 'WebSocket', original))
+  Reflect.deleteProperty(globalThis, 'WebSocket')
+  t.throws(() => createClient({ baseUrl: 'http://localhost' }).replica(), /WebSocket/)
 })
