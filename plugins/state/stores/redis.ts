@@ -97,11 +97,15 @@ export class RedisStateLog implements StateLog {
     return { ...head, records: this.#toRecords(reply[4]) }
   }
 
-  watch(hint: (head: Position) => void): Promise<() => Promise<void>> {
-    return this.#storage.channels.subscribe(this.#channel, (message) => {
-      const [epoch = '', revision] = message.split(' ')
-      hint({ epoch, revision: Number(revision) })
-    })
+  async watch(hint: (head: Position) => void): Promise<() => Promise<void>> {
+    try {
+      return await this.#storage.channels.subscribe(this.#channel, (message) => {
+        const [epoch = '', revision] = message.split(' ')
+        hint({ epoch, revision: Number(revision) })
+      })
+    } catch (cause) {
+      throw new StorageUnavailableError((cause as Error).message, { cause })
+    }
   }
 
   async close(): Promise<void> {

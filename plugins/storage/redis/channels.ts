@@ -33,6 +33,7 @@ export class RedisChannels {
     subscriber.on('close', () => {
       for (const listener of this.#lost) listener()
     })
+    subscriber.on('ready', () => this.#resubscribe())
     // It only listens, so nothing else would ever find out that the other side is gone (see `socketTimeout`).
     this.#heartbeat = clock.every(HEARTBEAT_INTERVAL, () => {
       if (subscriber.status === 'ready') subscriber.ping().catch(() => {})
@@ -78,6 +79,16 @@ export class RedisChannels {
   onLost(listener: () => void): () => void {
     this.#lost.add(listener)
     return () => this.#lost.delete(listener)
+  }
+
+  /**
+   * ioredis would do it by itself (`autoResubscribe`), but nobody handles its promise: a server that freezes in
+   * this very moment would end the process with an unhandled rejection. A connection that cannot subscribe is
+   * given up for the next one.
+   */
+  #resubscribe(): void {
+    const channels = [...this.#listeners.keys()]
+    if (channels.length > 0) this.#subscriber.subscribe(...channels).catch(() => this.#subscriber.disconnect(true))
   }
 
   /** Best effort: a message that comes nevertheless finds no listener and asks again. */

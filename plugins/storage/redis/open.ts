@@ -18,7 +18,7 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
   const client = await connect(new Redis(options.url, hardened(options.redis)))
   let subscriber: Redis
   try {
-    subscriber = await connect(client.duplicate({ enableAutoPipelining: false }))
+    subscriber = await connect(client.duplicate({ enableAutoPipelining: false, autoResubscribe: false }))
   } catch (error) {
     await disconnect(client)
     throw error

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { readdir, rename } from 'node:fs/promises'
+import { type AddressInfo, createServer, connect as dial } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { inspect } from 'node:util'
@@ -80,6 +82,42 @@ t.test('a connection that fell silent is given up, and the next one works', asyn
   t.ok(proxy.stats().accepted >= before + 2, 'both connections were tried anew, without waiting for TCP to notice')
   t.ok(lost > 0, 'who listens was told')
   proxy.heal()
+  while (heard.length === 0 && performance.now() < deadline) {
+    await storage.channels.publish('news', 'back').catch(() => {})
+    await wait(20)
+  }
+  t.equal(heard[0], 'back')
+})
+
+t.test('a server that freezes while subscriptions are set up again ends no process', async (t) => {
+  const redis = await startRedis(t)
+  let frozen = false
+  let ignored = 0
+  const relay = createServer((client) => {
+    const upstream = dial(redis.port, '127.0.0.1')
+    for (const socket of [client, upstream]) {
+      socket.on('error', () => {})
+      socket.on('close', () => [client, upstream].map((end) => end.destroy()))
+    }
+    upstream.pipe(client)
+    client.on('data', (chunk) => {
+      if (frozen && /subscribe/i.test(chunk.toString())) ignored++
+      else upstream.write(chunk)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  t.teardown(() => relay.close())
+  const url = `redis://127.0.0.1:${(relay.address() as AddressInfo).port}`
+  const storage = (await openStorage({ url, redis: { commandTimeout: 100 } })) as RedisStorage
+  t.teardown(() => storage.close())
+  const heard: string[] = []
+  await storage.channels.subscribe('news', (message) => heard.push(message))
+  frozen = true
+  await storage.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  const deadline = performance.now() + 5_000
+  while (ignored < 2 && performance.now() < deadline) await wait(20)
+  t.ok(ignored >= 2, 'it is tried again on another connection')
+  frozen = false
   while (heard.length === 0 && performance.now() < deadline) {
     await storage.channels.publish('news', 'back').catch(() => {})
     await wait(20)
