@@ -4,6 +4,7 @@ import { InvalidOptionError } from '../support/errors.ts'
 import { checkedLimits, type StateLimits } from './limits.ts'
 import { StateManager } from './state-manager.ts'
 import { openStateLog } from './stores/open.ts'
+import type { RedisAck } from './stores/redis.ts'
 
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 export type { ClearEvent, RestoreEvent, StateChange, StateEventMap } from './events.ts'
@@ -15,6 +16,7 @@ export { Space } from './space.ts'
 export type { CommitOptions, ResetReason, SpaceStats, StateKeyTypes, ValueOf } from './space-types.ts'
 export type { Guard } from './staging.ts'
 export { StateManager } from './state-manager.ts'
+export type { RedisAck } from './stores/redis.ts'
 export type { Transaction } from './transaction.ts'
 export type { WatchEvent, WatchOptions } from './watch.ts'
 export type { Committed } from './write.ts'
@@ -33,6 +35,14 @@ export interface StateOptions {
   writeTimeout?: Duration
   /** On Redis: how often the log is asked for what no message told of, at most `'1s'`. Default 1 s. */
   pollInterval?: Duration
+  /**
+   * On Redis: who must have a write before it is acknowledged. `'primary'`: its memory; `{ replicas: n }`: n replicas
+   * too (WAIT); `'fsync'`: its append-only file (WAITAOF, Redis 7.2). See docs/state.md for what each may lose.
+   * Default `'primary'`.
+   */
+  ack?: RedisAck
+  /** How long replicas or the disk may take, less than Redis' `commandTimeout`. Default 500 ms. */
+  ackTimeout?: Duration
   /** Commits of a space that are retained for those who come back. Default 10,000. */
   history?: number
 }
@@ -57,8 +67,15 @@ export const state = defineService<StateOptions>(
     if (!Number.isSafeInteger(historyLimit) || historyLimit < 1) {
       throw new InvalidOptionError('state.history', 'must be a positive integer.')
     }
+    const redis = {
+      ack: options.ack ?? ('primary' as const),
+      ackTimeout: milliseconds(options.ackTimeout ?? 500, 'state.ackTimeout'),
+    }
+    if (typeof redis.ack === 'object' && !(Number.isSafeInteger(redis.ack.replicas) && redis.ack.replicas > 0)) {
+      throw new InvalidOptionError('state.ack', 'must name a positive number of replicas.')
+    }
     const manager = new StateManager({
-      openLog: (space) => openStateLog(fastify.storage, space, { commits: historyLimit }),
+      openLog: (space) => openStateLog(fastify.storage, space, { commits: historyLimit }, redis),
       limits,
       writeTimeout,
       pollInterval,

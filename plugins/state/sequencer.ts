@@ -89,6 +89,8 @@ export class Sequencer {
   #wake: (() => void) | undefined
   #deadlines: Timer | undefined
   #failures = 0
+  /** Writes that go one by one, because together they did not fit into the store. */
+  #apart = 0
   #transactions = 0
   /** Counts looks at the log; a look that succeeded proves that the replica was at its head when it began. */
   #round = 0
@@ -181,7 +183,8 @@ export class Sequencer {
     const batch: Staged[] = []
     const clients = new Set<string>()
     let bytes = 0
-    while (batch.length < BATCH_COMMITS && bytes < BATCH_BYTES) {
+    const most = this.#apart > 0 ? 1 : BATCH_COMMITS
+    while (batch.length < most && bytes < BATCH_BYTES) {
       const write = this.#queue[0]
       if (!write) break
       if (write.settled) {
@@ -271,8 +274,10 @@ export class Sequencer {
   async #commit(batch: Staged[], staging: Staging): Promise<void> {
     const { log, replica, onApplied } = this.#options
     const round = ++this.#round
+    if (this.#apart > 0) this.#apart--
     for (const { write } of batch) write.sent = true
     const records = batch.map(({ record }) => record)
+    let unconfirmed: unknown
     try {
       const outcome = await log.commit(replica.position, { records, writes: staging.writes })
       this.#failures = 0
@@ -283,8 +288,9 @@ export class Sequencer {
         return
       }
     } catch (error) {
-      await this.#failed(batch, error)
-      return
+      if (codeOf(error) !== 'STATEFUL_STATE_NOT_REPLICATED') return this.#failed(batch, error)
+      // It is in the log and everybody sees it; only the promise about its copies is not kept.
+      unconfirmed = error
     }
     this.#provenRound = round
     this.counts.batches++
@@ -293,12 +299,18 @@ export class Sequencer {
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
       this.counts.commits++
       onApplied(record, changes, write.request.context)
-      this.#finish(write, undefined, record.commit)
+      this.#finish(write, unconfirmed, record.commit)
     }
   }
 
   async #failed(batch: Staged[], error: unknown): Promise<void> {
     this.counts.storeErrors++
+    if (surelyNotWritten(error) && batch.length > 1) {
+      // Some of them may fit, or make room: each gets its own answer.
+      this.#queue.unshift(...batch.map(({ write }) => write))
+      this.#apart = batch.length
+      return
+    }
     if (surelyNotWritten(error)) {
       for (const { write } of batch) this.#finish(write, error)
       // What waits may have been computed on top of what has just failed.

@@ -234,3 +234,15 @@ export const IncompleteAccountError = createError(
   'There is no user of that id; to create one, name a username and a password.',
   422,
 )
+/** Boot only. */
+export const StateEvictingStoreError = createError(
+  'STATEFUL_STATE_EVICTING_STORE',
+  "Redis may evict state: its maxmemory-policy is '%s'. Set it to 'noeviction', or to a 'volatile-' one: state has no expiry in Redis.",
+  500,
+)
+/** The write is in the log and visible, but fewer copies confirmed it than the ack level asks for. */
+export const StateNotReplicatedError = createError(
+  'STATEFUL_STATE_NOT_REPLICATED',
+  'The write was made, but only %s of %s copies confirmed it in time; a failover may lose it.',
+  503,
+)

@@ -1,12 +1,20 @@
+import { readFileSync } from 'node:fs'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
-import { StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
+import {
+  InvalidOptionError,
+  StateEvictingStoreError,
+  StateNotReplicatedError,
+  StorageFullError,
+  StorageUnavailableError,
+} from '../../support/errors.ts'
 import { decodeEntry, decodeRecord, encodeEntry, encodeRecord } from '../codec.ts'
 import {
   type Batch,
   type CommitOutcome,
   continues,
+  type Durability,
   type Entry,
   type EpochStart,
   type LogHead,
@@ -19,9 +27,23 @@ import {
 } from '../log.ts'
 import { incarnation } from './memory.ts'
 
-const commitScript = RedisScript.fromFile(new URL('./commit.lua', import.meta.url), 6)
-const replaceScript = RedisScript.fromFile(new URL('./replace.lua', import.meta.url), 6)
-const readScript = RedisScript.fromFile(new URL('./read.lua', import.meta.url), 4)
+/** Redis 7 runs such a script also when its memory is full: whoever reads or deletes must not need room for it. */
+const evenWhenFull = (source: string) => `#!lua flags=allow-oom\n${source}`
+const sourceOf = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8')
+
+const commitScript = new RedisScript(sourceOf('./commit.lua'), 6)
+const deleteScript = new RedisScript(evenWhenFull(sourceOf('./commit.lua')), 6)
+const replaceScript = new RedisScript(sourceOf('./replace.lua'), 6)
+const readScript = new RedisScript(evenWhenFull(sourceOf('./read.lua')), 4)
+
+/** Who must have a write before it is acknowledged: the primary, that many replicas too, or the primary's disk. */
+export type RedisAck = 'primary' | 'fsync' | { replicas: number }
+
+export interface RedisLogOptions {
+  ack: RedisAck
+  /** Milliseconds that replicas or disk may take. */
+  ackTimeout: number
+}
 
 type ReadReply = [
   epoch: string,
@@ -37,7 +59,7 @@ type ReadReply = [
  * the log; the published head is only a hint.
  */
 export class RedisStateLog implements StateLog {
-  readonly durability = 'primary'
+  readonly durability: Durability
   readonly shared = true
   readonly #storage: RedisStorage
   readonly #space: string
@@ -45,7 +67,15 @@ export class RedisStateLog implements StateLog {
   readonly #keys: string[]
   readonly #channel: string
 
-  constructor(storage: RedisStorage, space: string, retention: Retention) {
+  readonly #ack: RedisAck
+  readonly #ackTimeout: number
+  #checked = false
+
+  constructor(storage: RedisStorage, space: string, retention: Retention, options: RedisLogOptions) {
+    const { ack } = options
+    this.durability = typeof ack === 'string' ? ack : `replicas(${ack.replicas})`
+    this.#ack = ack
+    this.#ackTimeout = options.ackTimeout
     this.#storage = storage
     this.#space = space
     this.#retention = retention
@@ -55,6 +85,7 @@ export class RedisStateLog implements StateLog {
   }
 
   async load(): Promise<LogState> {
+    await this.#checkServer()
     const reply = await this.#readFrom(-1)
     const [, , , , log, values] = reply
     const entries = new Map<string, Entry>()
@@ -79,7 +110,9 @@ export class RedisStateLog implements StateLog {
     }
     args.push(writes.size)
     for (const [key, entry] of writes) args.push(key, entry ? encodeEntry(entry) : '')
-    const [outcome] = (await this.#run(commitScript, this.#keys, args)) as [string]
+    const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
+    const [outcome] = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as [string]
+    if (outcome === 'committed') await this.#confirm()
     // A duplicate is a commit that this replica has not seen yet; it finds it when it catches up.
     return outcome === 'committed' ? 'committed' : 'conflict'
   }
@@ -112,13 +145,48 @@ export class RedisStateLog implements StateLog {
     // The storage owns the connections; it closes them.
   }
 
+  /** Replicas, or the disks of the server and its replicas, as the ack level asks for. */
+  async #confirm(): Promise<void> {
+    if (this.#ack === 'primary') return
+    const { client } = this.#storage
+    if (this.#ack === 'fsync') {
+      const [local] = (await this.#call(() => client.call('WAITAOF', 1, 0, this.#ackTimeout))) as [number, number]
+      if (local < 1) throw new StateNotReplicatedError(local, 1)
+      return
+    }
+    const { replicas } = this.#ack
+    const copies = (await this.#call(() => client.call('WAIT', replicas, this.#ackTimeout))) as number
+    if (copies < replicas) throw new StateNotReplicatedError(copies, replicas)
+  }
+
+  /**
+   * Asked once: state that Redis throws away when memory runs out would vanish without a commit, and a server
+   * that cannot confirm what the ack level promises must not be found out by the first write.
+   */
+  async #checkServer(): Promise<void> {
+    if (this.#checked) return
+    const { client } = this.#storage
+    const info = await this.#call(() => client.info('memory'))
+    const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1] ?? 'noeviction'
+    if (policy.startsWith('allkeys-')) throw new StateEvictingStoreError(policy)
+    if (this.#ack === 'fsync') {
+      const [known] = (await this.#call(() => client.call('COMMAND', 'INFO', 'WAITAOF'))) as unknown[]
+      if (!known) throw new InvalidOptionError('state.ack', "'fsync' needs Redis 7.2 (WAITAOF).")
+    }
+    this.#checked = true
+  }
+
   async #readFrom(revision: number): Promise<ReadReply> {
     return (await this.#run(readScript, this.#keys.slice(0, 4), [incarnation(), revision])) as ReadReply
   }
 
-  async #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
+  #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
+    return this.#call(() => script.run(this.#storage.client, keys, args))
+  }
+
+  async #call<Reply>(send: () => Promise<Reply>): Promise<Reply> {
     try {
-      return await script.run(this.#storage.client, keys, args)
+      return await send()
     } catch (cause) {
       const { message } = cause as Error
       // Redis refuses the script before it starts: nothing was written.

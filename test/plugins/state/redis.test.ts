@@ -1,0 +1,157 @@
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { startRedis } from '../../fixtures/redis-server.ts'
+import { testState, until } from '../../fixtures/state.ts'
+
+t.test('a Redis that comes back without the end of the log is another history: no silent fork', async (t) => {
+  const redis = await startRedis(t)
+  const admin = new Redis(redis.port, { lazyConnect: true, retryStrategy: () => 10, maxRetriesPerRequest: null })
+  t.teardown(() => admin.disconnect())
+  const { state: one } = await testState(t, { url: redis.url, pollInterval: 50 })
+  const { state: two } = await testState(t, { url: redis.url, pollInterval: 50 })
+  await one.set('k', 1)
+  await one.set('k', 2)
+  await admin.save()
+  await one.set('k', 'lost')
+  await until(two, () => two.get('k') === 'lost')
+  const lost = { epoch: one.epoch, revision: one.revision }
+  const kept = { epoch: one.epoch, revision: 2 }
+  const resets: string[] = []
+  one.onReset((reason) => resets.push(`one ${reason}`))
+  two.onReset((reason) => resets.push(`two ${reason}`))
+
+  await redis.restart()
+  await until(one, () => one.get('k') === 2)
+  await until(two, () => two.get('k') === 2)
+  t.same(resets.sort(), ['one epoch', 'two epoch'])
+  t.not(one.epoch, lost.epoch)
+  t.equal(one.revision, 2)
+
+  await two.set('k', 'after')
+  await one.freshen()
+  t.equal(two.revision, lost.revision, 'the revision is used again, in another epoch')
+  t.equal(await one.history(lost), undefined, 'who holds the lost revision gets everything anew')
+  t.equal((await one.history(kept))?.length, 1, 'who holds only what was kept goes on')
+  t.same(one.snapshot(), two.snapshot())
+  t.ok(one.stats().epochChanges >= 1, 'and it shows in the statistics')
+  t.equal(one.describe().lastEpochCause, 'incarnation')
+})
+
+t.test('an empty Redis in the place of a full one is noticed as well', async (t) => {
+  const redis = await startRedis(t)
+  const { state } = await testState(t, { url: redis.url, pollInterval: 50 })
+  await state.set('k', 1)
+  const before = { epoch: state.epoch, revision: state.revision }
+  await redis.restart()
+  await until(state, () => !state.has('k'))
+  t.not(state.epoch, before.epoch)
+  await state.set('k', 2)
+  t.equal(state.revision, before.revision)
+  t.equal(await state.history(before), undefined)
+})
+
+t.test('FLUSHALL on a living server begins another history too', async (t) => {
+  const redis = await startRedis(t)
+  const admin = new Redis(redis.port)
+  t.teardown(() => admin.disconnect())
+  const { state } = await testState(t, { url: redis.url, pollInterval: 50 })
+  await state.set('k', 1)
+  const before = { epoch: state.epoch, revision: state.revision }
+  await admin.flushall()
+  await state.set('k', 2)
+  t.not(state.epoch, before.epoch)
+  t.equal(await state.history(before), undefined)
+})
+
+t.test('a lost end with a clean failover in between: a promoted replica that has everything continues', async (t) => {
+  const primary = await startRedis(t)
+  const replica = await startRedis(t)
+  const admin = new Redis(replica.port)
+  t.teardown(() => admin.disconnect())
+  await admin.replicaof('127.0.0.1', primary.port)
+  const before = await testState(t, { url: primary.url })
+  await before.state.set('k', 1)
+  const position = { epoch: before.state.epoch, revision: before.state.revision }
+  await before.state.set('k', 2)
+  const source = new Redis(primary.port)
+  t.teardown(() => source.disconnect())
+  // Waits until the replica has what was written.
+  await source.set('end', 1)
+  while (!(await admin.get('end'))) await new Promise(setImmediate)
+  await before.close()
+  await admin.replicaof('NO', 'ONE')
+  const { state } = await testState(t, { url: replica.url })
+  t.not(state.epoch, position.epoch)
+  t.equal(state.get('k'), 2)
+  t.equal((await state.history(position))?.length, 1)
+})
+
+t.test('a message that never came is made up for within the poll interval', async (t) => {
+  const redis = await startRedis(t)
+  const admin = new Redis(redis.port)
+  t.teardown(() => admin.disconnect())
+  const { state: one } = await testState(t, { url: redis.url })
+  const { state: two } = await testState(t, { url: redis.url, pollInterval: 50 })
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await one.set('k', 1)
+  await until(two, () => two.get('k') === 1)
+  t.equal(two.get('k'), 1)
+})
+
+t.test('SCRIPT FLUSH is no trouble', async (t) => {
+  const redis = await startRedis(t)
+  const admin = new Redis(redis.port)
+  t.teardown(() => admin.disconnect())
+  const { state } = await testState(t, { url: redis.url })
+  await state.set('k', 1)
+  await admin.script('FLUSH')
+  await state.set('k', 2)
+  t.equal(await state.read('k'), 2)
+})
+
+t.test('a full Redis refuses writes with 507 and still deletes', async (t) => {
+  const redis = await startRedis(t)
+  const admin = new Redis(redis.port)
+  t.teardown(() => admin.disconnect())
+  const { state } = await testState(t, { url: redis.url })
+  await state.set('big', 'x'.repeat(100_000))
+  await admin.config('SET', 'maxmemory', '1mb')
+  await t.rejects(state.set('more', 'x'), { code: 'STATEFUL_STORAGE_FULL', statusCode: 507 })
+  t.equal(state.has('more'), false)
+  t.equal(state.get('big') !== undefined, true, 'reading goes on')
+  t.equal(await state.delete('big'), true)
+  await admin.config('SET', 'maxmemory', '0')
+  await state.set('more', 'x')
+  t.equal(state.get('more'), 'x')
+})
+
+t.test('a Redis that evicts keys is refused at boot', async (t) => {
+  const redis = await startRedis(t, ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'])
+  await t.rejects(testState(t, { url: redis.url }), { code: 'STATEFUL_STATE_EVICTING_STORE', message: /allkeys-lru/ })
+})
+
+t.test('acknowledged by replicas, or not acknowledged', async (t) => {
+  const primary = await startRedis(t)
+  const replica = await startRedis(t)
+  const admin = new Redis(replica.port)
+  t.teardown(() => admin.disconnect())
+  await admin.replicaof('127.0.0.1', primary.port)
+  while (!/master_link_status:up/.test(await admin.info('replication'))) await new Promise(setImmediate)
+  const { state } = await testState(t, { url: primary.url, ack: { replicas: 1 } })
+  t.equal(state.describe().durability, 'replicas(1)')
+  await state.set('k', 1)
+  t.equal(await admin.hget('fs:{state:app}:values', 'k'), '1 - 1', 'the replica has it')
+  await admin.replicaof('NO', 'ONE')
+  await t.rejects(state.set('k', 2), { code: 'STATEFUL_STATE_NOT_REPLICATED' })
+  t.equal(state.get('k'), 2, 'it is made nevertheless, and seen')
+})
+
+t.test('an ack level that the server cannot keep is refused at boot', async (t) => {
+  const redis = await startRedis(t)
+  const admin = new Redis(redis.port)
+  t.teardown(() => admin.disconnect())
+  const [known] = (await admin.call('COMMAND', 'INFO', 'WAITAOF')) as unknown[]
+  const opening = testState(t, { url: redis.url, ack: 'fsync' })
+  if (known) t.equal((await opening).state.describe().durability, 'fsync')
+  else await t.rejects(opening, { code: 'STATEFUL_INVALID_OPTION', message: /7\.2/ })
+})
