@@ -13,7 +13,7 @@ const TAGS: Record<string, string[]> = { 'user:1': ['x', 'y'], 'user:2': ['x'], 
 
 type Kind =
   | ('get' | 'load' | 'staleLoad' | 'lateTagLoad' | 'set' | 'delete' | 'expire' | 'tag' | 'pattern' | 'prefix')
-  | ('clear' | 'evictStamp' | 'loseHead' | 'flush' | 'replicate' | 'failOver')
+  | ('clear' | 'evictStamp' | 'loseHead' | 'flush' | 'replicate' | 'failOver' | 'cutOff' | 'rejoin')
 
 interface Step {
   gap: number
@@ -53,8 +53,20 @@ export const plans: fc.Arbitrary<Plan> = fc.record({
           arbitrary: fc.constantFrom<Kind>('set', 'delete', 'expire', 'tag', 'tag', 'pattern', 'prefix', 'clear'),
         },
         {
-          weight: 1,
-          arbitrary: fc.constantFrom<Kind>('evictStamp', 'evictStamp', 'loseHead', 'flush', 'replicate', 'failOver'),
+          weight: 2,
+          arbitrary: fc.constantFrom<Kind>(
+            ...([
+              'evictStamp',
+              'loseHead',
+              'flush',
+              'replicate',
+              'replicate',
+              'failOver',
+              'failOver',
+              'cutOff',
+              'rejoin',
+            ] as const),
+          ),
         },
       ),
       instance: fc.nat(2),
@@ -73,7 +85,7 @@ export async function play(engine: Engine, plan: Plan): Promise<string[]> {
   const caches: Cache[] = []
   for (let i = 0; i < plan.instances; i++) {
     const clock = time.clock((random() * 2 - 1) * HOUR, random() * HOUR)
-    const parts = { tier: world.connect(), journal: new engine.MemoryJournal() }
+    const parts = { tier: world.connect(i), journal: new engine.MemoryJournal() }
     caches.push(new engine.Cache(parts, { clock, random, coherence: WINDOW, prefixes: ['user:'] }))
   }
   const player = new Player(caches, time)
@@ -118,6 +130,8 @@ function perform({ kind, instance, key: index, loading }: Step, player: Player, 
     flush: () => world.flush(),
     replicate: () => world.replicate(),
     failOver: () => world.failOver(),
+    cutOff: () => world.cutOff(at),
+    rejoin: () => world.rejoin(),
   }
   actions[kind]()
 }

@@ -25,6 +25,7 @@ export class World {
   readonly #random: () => number
   readonly #listeners = new Set<(message: Message) => void>()
   readonly #interrupted = new Set<() => void>()
+  readonly #cutOff = new Set<number>()
   #shelf = new ModelShelf()
   #backup: ModelShelf
   #weather: Weather
@@ -40,8 +41,8 @@ export class World {
   }
 
   /** The store as one instance reaches it. */
-  connect(): CacheTier {
-    const { execute } = this
+  connect(instance: number): CacheTier {
+    const execute = <T>(command: () => Promise<T>): Promise<T> => this.#execute(command, instance)
     return {
       kind: 'redis',
       shared: true,
@@ -58,7 +59,7 @@ export class World {
       head: (...args) => execute(() => this.store.head(...args)),
       count: (...args) => execute(() => this.store.count(...args)),
       subscribe: async (_namespace, listener) => {
-        const deliver = (message: Message) => this.#deliver(message, listener)
+        const deliver = (message: Message) => this.#deliver(message, listener, instance)
         this.#listeners.add(deliver)
         return async () => {
           this.#listeners.delete(deliver)
@@ -102,7 +103,17 @@ export class World {
     for (const listener of this.#interrupted) listener()
   }
 
+  /** Nothing gets through between one instance and the store, and nobody tells it so. */
+  cutOff(instance: number): void {
+    this.#cutOff.add(instance)
+  }
+
+  rejoin(): void {
+    this.#cutOff.clear()
+  }
+
   calm(): void {
+    this.rejoin()
     this.#weather = { drop: 0, duplicate: 0, slow: 0, slowness: 0, fail: 0 }
   }
 
@@ -114,8 +125,8 @@ export class World {
     return store
   }
 
-  readonly execute = async <T>(command: () => Promise<T>): Promise<T> => {
-    const lost = this.#random() < this.#weather.fail
+  async #execute<T>(command: () => Promise<T>, instance: number): Promise<T> {
+    const lost = this.#cutOff.has(instance) || this.#random() < this.#weather.fail
     const lostOnTheWayThere = lost && this.#random() < 0.5
     const answer = this.#carryOut(
       command,
@@ -140,8 +151,8 @@ export class World {
     return result
   }
 
-  #deliver(message: Message, listener: (message: Message) => void): void {
-    if (this.#random() < this.#weather.drop) return
+  #deliver(message: Message, listener: (message: Message) => void, instance: number): void {
+    if (this.#cutOff.has(instance) || this.#random() < this.#weather.drop) return
     this.#time.at(this.#time.now + this.#latency(), () => listener(message))
     if (this.#random() < this.#weather.duplicate) {
       this.#time.at(this.#time.now + this.#latency(), () => listener(message))

@@ -1,0 +1,66 @@
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Test } from 'tap'
+import ts from 'typescript'
+import type { Engine } from './engine.ts'
+
+const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
+/** What the engine is made of; scripts lie beside the stores. */
+const FOLDERS = ['plugins/cache', 'plugins/storage', 'plugins/support']
+
+/** One guard taken out: `from` stands exactly once in the file. */
+export interface Mutation {
+  file: string
+  from: string
+  to: string
+}
+
+/** A copy of the engine with the mutations, compiled into a folder that is gone after the test. */
+export async function mutant(t: Test, name: string, mutations: Mutation[]): Promise<Engine> {
+  // Below the root, so that packages are found; `.tap` is the test runner's own, unversioned folder.
+  const target = join(ROOT, '.tap', `mutant-${process.pid}-${name}`)
+  t.teardown(() => rm(target, { recursive: true, force: true }))
+  const open = new Set(mutations)
+  for (const folder of FOLDERS) {
+    for (const file of await readdir(join(ROOT, folder), { recursive: true, withFileTypes: true })) {
+      if (!file.isFile()) continue
+      const from = join(file.parentPath, file.name)
+      const relative = from.slice(ROOT.length)
+      const to = join(target, relative)
+      await mkdir(dirname(to), { recursive: true })
+      if (!file.name.endsWith('.ts')) {
+        await cp(from, to)
+        continue
+      }
+      let source = await readFile(from, 'utf8')
+      for (const mutation of mutations) {
+        if (mutation.file !== relative) continue
+        if (source.split(mutation.from).length !== 2) throw new Error(`${relative} has not one '${mutation.from}'`)
+        source = source.replace(mutation.from, () => mutation.to)
+        open.delete(mutation)
+      }
+      await writeFile(to.replace(/\.ts$/, '.js'), compile(source))
+    }
+  }
+  if (open.size > 0) throw new Error(`no file ${[...open][0]?.file}`)
+  await writeFile(join(target, 'package.json'), '{"type":"module"}')
+  const load = (file: string) => import(pathToFileURL(join(target, file)).href)
+  const [{ Cache }, { LocalTier }, { MemoryJournal }] = await Promise.all([
+    load('plugins/cache/cache.js'),
+    load('plugins/cache/stores/local.js'),
+    load('plugins/cache/stores/memory-journal.js'),
+  ])
+  return { Cache, LocalTier, MemoryJournal }
+}
+
+function compile(source: string): string {
+  return ts.transpileModule(source, {
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2023,
+      module: ts.ModuleKind.ESNext,
+      verbatimModuleSyntax: true,
+      rewriteRelativeImportExtensions: true,
+    },
+  }).outputText
+}

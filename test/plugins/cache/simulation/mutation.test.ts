@@ -1,0 +1,101 @@
+import fc from 'fast-check'
+import t from 'tap'
+import type { Engine } from './engine.ts'
+import { type Mutation, mutant } from './mutants.ts'
+import { plans, play } from './play.ts'
+
+t.setTimeout(600_000)
+
+const HISTORIES = 10_000
+
+const guards: Record<string, Mutation[]> = {
+  'the lease check': [
+    {
+      file: 'plugins/cache/stores/local.ts',
+      from: 'if (this.#lease(namespace, key)?.token !== token || !this.#stand(namespace, stamps)) return undefined',
+      to: 'if (!this.#stand(namespace, stamps)) return undefined',
+    },
+  ],
+  'the stamps of a fill and of a read': [
+    {
+      file: 'plugins/cache/levels.ts',
+      from: 'for (const { cell, value } of guards) if (cell.value !== value) return false',
+      to: '',
+    },
+    {
+      file: 'plugins/cache/stores/local.ts',
+      from: 'return stamps.every(([name, value]) => this.#shelf.stamp(namespace, name) === value)',
+      to: 'return true',
+    },
+  ],
+  'the uniqueness of stamps (counters from 0 instead)': [
+    {
+      file: 'plugins/cache/stores/local.ts',
+      from: 'const made = ',
+      to: "const made = '0:start' || ",
+    },
+  ],
+  'the fence between a read and what was heard meanwhile': [
+    {
+      file: 'plugins/cache/levels.ts',
+      from: 'if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return',
+      to: '',
+    },
+  ],
+  'the detection of gaps': [
+    { file: 'plugins/cache/coherence.ts', from: 'if (message.seq === this.#seq + 1) {', to: 'if (true) {' },
+    {
+      file: 'plugins/cache/coherence.ts',
+      from: 'const missed = this.#awaited !== undefined && this.#awaited.seq > this.#seq',
+      to: 'const missed = false\n    this.#seq = Math.max(this.#seq, head.seq)',
+    },
+  ],
+  'the age of the proof': [
+    {
+      file: 'plugins/cache/levels.ts',
+      from: 'if (now >= held.freshUntil || now >= this.coherence.until) return undefined',
+      to: 'if (now >= held.freshUntil) return undefined',
+    },
+  ],
+  'the age of tags that only the loader knew': [
+    {
+      file: 'plugins/cache/loads.ts',
+      from: 'if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined',
+      to: '',
+    },
+  ],
+  'that nobody joins a load from before': [
+    { file: 'plugins/cache/loads.ts', from: 'levels.watch((message) => this.#overtake(message))', to: '' },
+  ],
+  'that a failover forgets': [
+    {
+      file: 'plugins/cache/coherence.ts',
+      from: 'this.#tier.onInterrupted(() => this.#lose(undefined, 0))',
+      to: 'this.#tier.onInterrupted(() => {})',
+    },
+  ],
+}
+
+async function counterexample(engine: Engine): Promise<number | undefined> {
+  const details = await fc.check(
+    fc.asyncProperty(plans, async (plan) => (await play(engine, plan)).length === 0),
+    { numRuns: HISTORIES, endOnFailure: true },
+  )
+  return details.failed ? details.numRuns : undefined
+}
+
+t.test('without a mutation the copy is as good as the original', async (t) => {
+  const engine = await mutant(t, 'none', [])
+  const details = await fc.check(
+    fc.asyncProperty(plans, async (plan) => (await play(engine, plan)).length === 0),
+    { numRuns: 100 },
+  )
+  t.notOk(details.failed)
+})
+
+for (const [index, [guard, mutations]] of Object.entries(guards).entries()) {
+  t.test(`the histories miss ${guard}`, async (t) => {
+    const found = await counterexample(await mutant(t, `${index}`, mutations))
+    t.ok(found, `found in history ${found}`)
+  })
+}
