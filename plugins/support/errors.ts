@@ -31,6 +31,12 @@ export const StorageUnavailableError = createError(
   'The storage did not answer (%s). Check that it runs and is reachable, then try again.',
   503,
 )
+/** Found while reading: what is there is not what was written. */
+export const StorageCorruptError = createError(
+  'STATEFUL_STORAGE_CORRUPT',
+  'The storage is damaged (%s). Restart: the boot sets the damaged file aside and takes the newest backup.',
+  500,
+)
 /** Nothing was written. Reading and deleting still work. */
 export const StorageFullError = createError(
   'STATEFUL_STORAGE_FULL',

@@ -1,7 +1,7 @@
 import type { Database } from 'lmdb'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
-import { StorageUnavailableError } from '../../support/errors.ts'
+import { StorageCorruptError, StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
 import { decodeEntry, decodeRecord, encodeEntry, encodeRecord } from '../codec.ts'
 import {
   type Batch,
@@ -9,7 +9,6 @@ import {
   continues,
   type Entry,
   type EpochStart,
-  type LogHead,
   type LogRecord,
   type LogState,
   type LogTail,
@@ -19,21 +18,25 @@ import {
   type StateLog,
   withEpoch,
 } from '../log.ts'
+import {
+  after,
+  DIGITS,
+  headKey,
+  recordKey,
+  STATE_DATABASE,
+  type StoredHead,
+  seal,
+  unseal,
+  valueKey,
+} from './lmdb-records.ts'
 import { incarnation } from './memory.ts'
 
-interface Head {
-  epoch: string
-  revision: number
-  floor: number
-  epochs: EpochStart[]
-}
-
-/** Digits of a revision in a key, so that keys sort as numbers do. */
-const DIGITS = 16
+/** System errors of a write that found no room: file too large, no space, quota; and LMDB's own full map. */
+const FULL = new Set<unknown>([27, 28, 69, 122, -30792])
 
 /**
  * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<revision>`. A space's name holds no slash.
- * Head, records and values change in one transaction, and a commit is done when that is on disk: a power cut
+ * Every text carries a checksum, and the head counts. Head, records and values change in one transaction, and a commit is done when that is on disk: a power cut
  * takes nothing that was acknowledged, and nobody has seen what it takes.
  */
 export class LmdbStateLog implements StateLog {
@@ -42,23 +45,24 @@ export class LmdbStateLog implements StateLog {
   readonly #space: string
   readonly #database: Database<string, string>
   readonly #retention: Retention
-  #head: Head | undefined
+  #head: StoredHead | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(storage: LmdbStorage, space: string, retention: Retention) {
     this.#space = space
     this.#retention = retention
-    this.#database = storage.root.openDB<string, string>({ name: 'state', encoding: 'string' })
+    this.#database = storage.root.openDB<string, string>({ name: STATE_DATABASE, encoding: 'string' })
   }
 
   async load(): Promise<LogState> {
     const head = await this.#open()
     const entries = new Map<string, Entry>()
-    const start = this.#key('key', '')
+    const start = valueKey(this.#space, '')
     for (const { key, value } of this.#database.getRange({ start, end: after(start) })) {
       const name = key.slice(start.length)
-      entries.set(name, decodeEntry(name, value))
+      entries.set(name, decodeEntry(name, this.#unsealed(key, value)))
     }
+    if (entries.size !== head.size) throw this.#corrupt(`${entries.size} of ${head.size} keys are there`)
     return { ...head, entries, records: this.#records(head.floor, head.revision) }
   }
 
@@ -89,15 +93,19 @@ export class LmdbStateLog implements StateLog {
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + records.length
     const floor = Math.max(head.floor, revision - this.#retention.commits + 1)
-    const next = { ...head, revision, floor }
+    let { size } = head
+    for (const [key, entry] of writes) {
+      size += (entry ? 1 : 0) - (this.#database.doesExist(valueKey(this.#space, key)) ? 1 : 0)
+    }
+    const next = { ...head, revision, floor, size }
     await this.#write(() => {
-      for (const record of records) this.#database.put(this.#revisionKey(record.commit.revision), encodeRecord(record))
-      for (let old = head.floor; old < floor; old++) this.#database.remove(this.#revisionKey(old))
+      for (const record of records) this.#put(recordKey(this.#space, record.commit.revision), encodeRecord(record))
+      for (let old = head.floor; old < floor; old++) this.#database.remove(recordKey(this.#space, old))
       for (const [key, entry] of writes) {
-        if (entry) this.#database.put(this.#key('key', key), encodeEntry(entry))
-        else this.#database.remove(this.#key('key', key))
+        if (entry) this.#put(valueKey(this.#space, key), encodeEntry(entry))
+        else this.#database.remove(valueKey(this.#space, key))
       }
-      this.#putHead(next)
+      return this.#put(headKey(this.#space), JSON.stringify(next))
     })
     this.#head = next
     return 'committed'
@@ -108,34 +116,31 @@ export class LmdbStateLog implements StateLog {
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + 1
     const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
-    const next = {
-      epoch,
-      revision,
-      floor: revision + 1,
-      epochs: withEpoch(head.epochs, { epoch, first: revision, cause, tx }),
-    }
+    const epochs = withEpoch(head.epochs, { epoch, first: revision, cause, tx })
+    const next = { epoch, revision, floor: revision + 1, epochs, size: entries.size }
     await this.#write(() => {
-      for (const part of ['key', 'log']) {
-        const start = this.#key(part, '')
+      for (const start of [valueKey(this.#space, ''), `${this.#space}/log/`]) {
         for (const key of this.#database.getKeys({ start, end: after(start) })) this.#database.remove(key)
       }
-      for (const [key, entry] of entries) this.#database.put(this.#key('key', key), encodeEntry(entry))
-      this.#putHead(next)
+      for (const [key, entry] of entries) this.#put(valueKey(this.#space, key), encodeEntry(entry))
+      return this.#put(headKey(this.#space), JSON.stringify(next))
     })
     this.#head = next
     return 'committed'
   }
 
   /** A process that starts cannot know whether the folder is the one it left, so it begins a new epoch. */
-  async #open(): Promise<Head> {
+  async #open(): Promise<StoredHead> {
     if (this.#head) return this.#head
-    const stored = this.#database.get(this.#key('head', ''))
-    const head = stored === undefined ? undefined : (JSON.parse(stored) as Head)
+    const key = headKey(this.#space)
+    const stored = this.#database.get(key)
+    const head = stored === undefined ? undefined : (JSON.parse(this.#unsealed(key, stored)) as StoredHead)
     const epoch = `${head ? nextCounter(head.epoch) : 1}:${incarnation()}`
     const revision = head?.revision ?? 0
     const start: EpochStart = { epoch, first: revision + 1, cause: head ? 'boot' : 'created' }
-    const opened = { epoch, revision, floor: head?.floor ?? 1, epochs: withEpoch(head?.epochs ?? [], start) }
-    await this.#write(() => this.#putHead(opened))
+    const epochs = withEpoch(head?.epochs ?? [], start)
+    const opened = { epoch, revision, floor: head?.floor ?? 1, epochs, size: head?.size ?? 0 }
+    await this.#write(() => this.#put(key, JSON.stringify(opened)))
     this.#head = opened
     return opened
   }
@@ -148,40 +153,53 @@ export class LmdbStateLog implements StateLog {
   }
 
   /** One transaction, on disk when it resolves. */
-  async #write(puts: () => void): Promise<void> {
+  async #write(puts: () => Promise<unknown>): Promise<void> {
     try {
-      await this.#database.batch(puts)
+      let last: Promise<unknown> | undefined
+      await this.#database.batch(() => {
+        last = puts()
+        // It fails together with the batch, which is awaited.
+        last.catch(() => {})
+      })
       await this.#database.flushed
-    } catch (cause) {
-      throw new StorageUnavailableError(`LMDB: ${(cause as Error).message}`, { cause })
+    } catch (error) {
+      throw await reasonOf(error as CommitError)
     }
+  }
+
+  #put(key: string, text: string): Promise<unknown> {
+    return this.#database.put(key, seal(key, text))
   }
 
   #records(from: number, to: number): LogRecord[] {
     const records: LogRecord[] = []
-    for (const { key, value } of this.#database.getRange({
-      start: this.#revisionKey(from),
-      end: this.#revisionKey(to + 1),
-    })) {
-      records.push(decodeRecord(this.#space, Number(key.slice(-DIGITS)), value))
+    const range = { start: recordKey(this.#space, from), end: recordKey(this.#space, to + 1) }
+    for (const { key, value } of this.#database.getRange(range)) {
+      records.push(decodeRecord(this.#space, Number(key.slice(-DIGITS)), this.#unsealed(key, value)))
     }
+    const expected = Math.max(to - from + 1, 0)
+    if (records.length !== expected) throw this.#corrupt(`${records.length} of ${expected} log records are there`)
     return records
   }
 
-  #putHead(head: LogHead): void {
-    this.#database.put(this.#key('head', ''), JSON.stringify(head))
+  #unsealed(key: string, sealed: string): string {
+    const text = unseal(key, sealed)
+    if (text === undefined) throw this.#corrupt(`the checksum of '${key}' is wrong`)
+    return text
   }
 
-  #key(part: string, name: string): string {
-    return `${this.#space}/${part}/${name}`
-  }
-
-  #revisionKey(revision: number): string {
-    return this.#key('log', `${revision}`.padStart(DIGITS, '0'))
+  #corrupt(what: string) {
+    return new StorageCorruptError(`space '${this.#space}': ${what}`)
   }
 }
 
-/** The first string after all that start so: the prefix ends in a slash, and `0` follows it. */
-function after(prefix: string): string {
-  return `${prefix.slice(0, -1)}0`
+/** lmdb puts the cause into a promise of its own, whose rejection nobody would handle. */
+interface CommitError extends Error {
+  commitError?: Promise<never>
+}
+
+async function reasonOf(error: CommitError): Promise<Error> {
+  const cause: Error & { code?: unknown } = (await error.commitError?.catch((cause) => cause)) ?? error
+  if (FULL.has(cause.code)) return new StorageFullError(cause.message, { cause })
+  return new StorageUnavailableError(`LMDB: ${cause.message}`, { cause })
 }
