@@ -198,7 +198,9 @@ export class Levels {
    */
   hold(key: string, { record, guards }: Pick<Found, 'record' | 'guards'>, asOf: number, era: number): void {
     if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return
-    const left = record.freshUntil - this.tier.now()
+    // Where an early refresh is possible the second level is asked a random while before the end, see Loads.
+    const early = record.deadAt > record.freshUntil ? -record.cost * Math.log(1 - this.#options.random()) : 0
+    const left = record.freshUntil - early - this.tier.now()
     if (left <= 0) return
     if (this.#options.values === 'freeze') deepFreeze(record.value)
     // The generation needs no guard of its own: when it changes the whole level is emptied.

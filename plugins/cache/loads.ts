@@ -26,6 +26,8 @@ interface Plan {
   stale: number
   softTimeout: number
   hardTimeout: number
+  early: number
+  negative: number
   tags: readonly string[]
 }
 
@@ -33,6 +35,7 @@ interface Plan {
 const LEASE = 3_000
 /** How long a waiter trusts the bus to tell it of a fill before it looks for itself. */
 const LOOK_AGAIN = 100
+const MAX_FAILURES = 10_000
 
 /**
  * Loads of one namespace: one for a key in this process, one for a key among all instances by leases in the store.
@@ -45,6 +48,7 @@ export class Loads {
   readonly #counters: Counters
   readonly #pending = new Map<string, Load>()
   readonly #waiting = new Map<string, Set<() => void>>()
+  readonly #failures = new Map<string, { error: unknown; until: number }>()
   #renewals = 0
 
   constructor(levels: Levels, options: ResolvedOptions, counters: Counters) {
@@ -64,11 +68,18 @@ export class Loads {
     // Who takes only fresh values cannot wait with those who may be given a stale one.
     if (running && this.#joinable(running) && (!running.allowsStale || options.stale !== undefined)) {
       if (running.stale) {
-        this.#counters.stale++
-        return Promise.resolve(running.stale.record.value)
+        return Promise.resolve(this.#serve(running.stale))
       }
       this.#counters.joined++
       return running.promise
+    }
+    const failure = this.#failures.get(key)
+    if (failure) {
+      if (failure.until > this.#options.clock.monotonic()) {
+        this.#counters.joined++
+        return Promise.reject(failure.error)
+      }
+      this.#failures.delete(key)
     }
     const plan = this.#plan(options)
     const load: Load = {
@@ -97,6 +108,8 @@ export class Loads {
       stale: options.stale === undefined ? 0 : duration(options.stale, 'stale'),
       softTimeout: options.softTimeout === undefined ? 0 : duration(options.softTimeout, 'softTimeout'),
       hardTimeout: options.timeout === undefined ? loadTimeout : duration(options.timeout, 'timeout'),
+      early: options.early ?? (options.stale === undefined ? 0 : 1),
+      negative: options.negative === undefined ? 0 : duration(options.negative, 'negative'),
       tags,
     }
   }
@@ -111,11 +124,16 @@ export class Loads {
   }
 
   #overtake(message: Message | undefined): void {
+    // A failure is no value, but an invalidation means: ask the source again.
+    if (!message || message.names || message.pattern !== undefined) this.#failures.clear()
     if (!message) {
       this.#pending.clear()
       return
     }
-    for (const key of message.keys ?? []) this.#pending.delete(key)
+    for (const key of message.keys ?? []) {
+      this.#pending.delete(key)
+      this.#failures.delete(key)
+    }
     if (message.names) {
       this.#renewals++
       if (message.names.some(([name]) => name === GENERATION)) this.#pending.clear()
@@ -162,20 +180,18 @@ export class Loads {
     try {
       for (;;) {
         const { data, found } = await this.#levels.look(key)
-        if (found?.fresh) {
+        if (found?.fresh && !this.#early(found, plan)) {
           if (waited) this.#counters.joined++
           else this.#counters.l2Hits++
           return { state: 'found', value: found.record.value }
         }
-        const stale = plan.stale > 0 ? found : undefined
+        // A value that is still fresh may be served by whoever does not get to refresh it.
+        const stale = plan.stale > 0 || found?.fresh ? found : undefined
         const seen = data ? versionOf(data) : ''
         const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen)
         if (answer.state === 'granted') return { state: 'load', found: stale, lease: { ...answer, token, key } }
         if (answer.state === 'changed') continue
-        if (stale) {
-          this.#counters.stale++
-          return { state: 'found', value: stale.record.value }
-        }
+        if (stale) return { state: 'found', value: this.#serve(stale) }
         waited = true
         const left = deadline - clock.monotonic()
         if (left <= 0) throw new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
@@ -186,6 +202,23 @@ export class Loads {
       this.#counters.storeFailures++
       return { state: 'load', found: undefined, lease: undefined }
     }
+  }
+
+  /** What is there, to somebody who does not wait for the refresh; before its end it is as good as any. */
+  #serve({ record, fresh }: Found): unknown {
+    if (fresh) this.#counters.l2Hits++
+    else this.#counters.stale++
+    return record.value
+  }
+
+  /**
+   * XFetch (Vattani, Chierichetti, Lowenstein, "Optimal probabilistic cache stampede prevention"): the chance to refresh
+   * early grows towards the end, the more so the longer a load takes, so that one caller comes before the crowd.
+   */
+  #early({ record }: Found, { early }: Plan): boolean {
+    if (early === 0 || record.cost === 0) return false
+    const lead = -early * record.cost * Math.log(1 - this.#options.random())
+    return this.#levels.tier.now() + lead >= record.freshUntil
   }
 
   /** Resolves when the bus tells of the key, when a load of this process ends, or after `ms`. */
@@ -219,8 +252,7 @@ export class Loads {
       this.#counters.misses++
       return value
     }
-    this.#counters.stale++
-    return found.record.value
+    return this.#serve(found)
   }
 
   async #execute(
@@ -248,6 +280,7 @@ export class Loads {
         value = await this.#withTimeout(loader, context, plan)
       } catch (error) {
         this.#counters.loadFailures++
+        if (plan.negative > 0) this.#remember(key, error, plan.negative)
         throw error
       } finally {
         this.#counters.loadTime += clock.monotonic() - started
@@ -260,6 +293,11 @@ export class Loads {
       if (lease && !filled) await tier.release(namespace, key, lease.token).catch(() => {})
       for (const wake of [...(this.#waiting.get(key) ?? [])]) wake()
     }
+  }
+
+  #remember(key: string, error: unknown, ms: number): void {
+    if (this.#failures.size >= MAX_FAILURES) this.#failures.delete(this.#failures.keys().next().value as string)
+    this.#failures.set(key, { error, until: this.#options.clock.monotonic() + ms })
   }
 
   async #withTimeout(loader: Loader, context: Context, plan: Plan): Promise<unknown> {
@@ -289,8 +327,9 @@ export class Loads {
   ): Promise<boolean> {
     const { tier, namespace } = this.#levels
     const now = tier.now()
-    const freshUntil = now + context.ttl
-    const ttl = context.ttl + context.stale
+    const fresh = context.ttl * (1 - this.#options.jitter * this.#options.random())
+    const freshUntil = now + fresh
+    const ttl = fresh + context.stale
     try {
       const stamps = captured && (await this.#withLateTags(lease, captured, context))
       if (!stamps) {

@@ -8,7 +8,7 @@ import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts
 import { duration, type ResolvedOptions } from './options.ts'
 import { checkValue, encode } from './record.ts'
 import type { CacheTier, Invalidation, Mutation } from './stores/tier.ts'
-import type { Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+import type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
 import type { Writers } from './write-behind.ts'
 
 /** What all namespaces of a cache share. */
@@ -136,6 +136,39 @@ export class CacheNamespace {
       return this.#give(held) as Promise<T>
     }
     return this.#load(key, loader, options) as Promise<T>
+  }
+
+  /**
+   * Like `getOrSet` for many keys, with one round trip to read them; the loader gets each key that is missing in turn.
+   * Rejects with the first failure of a loader, after all of them have ended.
+   */
+  async getOrSetMany<T>(
+    keys: readonly string[],
+    loader: (key: string, context: LoadContext) => T | Promise<T>,
+    options: LoadOptions = {},
+  ): Promise<Map<string, T>> {
+    const wanted = [...new Set(keys)]
+    for (const key of wanted) checkKey(key)
+    const missing = wanted.filter((key) => this.#levels.fresh(key) === undefined)
+    // What is found moves to the first level, where getOrSet sees it and counts; the rest is its to load.
+    const found = missing.length > 0 ? await this.#levels.read(missing).catch(() => this.#failed([])) : []
+    const fromStore = new Map<string, T>()
+    missing.forEach((key, i) => {
+      const one = found[i]
+      if (one?.fresh) fromStore.set(key, one.record.value as T)
+    })
+    this.#counters.l2Hits += fromStore.size
+    const outcomes = await Promise.allSettled(
+      wanted.map((key) =>
+        fromStore.has(key) ? (fromStore.get(key) as T) : this.getOrSet(key, (context) => loader(key, context), options),
+      ),
+    )
+    const values = new Map<string, T>()
+    outcomes.forEach((outcome, i) => {
+      if (outcome.status === 'rejected') throw outcome.reason
+      values.set(wanted[i] as string, outcome.value)
+    })
+    return values
   }
 
   /** Removes one or more. Resolves to how many were there. @throws STATEFUL_CACHE_STORE_UNAVAILABLE */

@@ -26,6 +26,11 @@ export interface CacheOptions {
    * used only while its proof of being current is younger. On Redis only. Default 500 ms.
    */
   coherence?: Duration
+  /**
+   * Spreads the ends of entries: each `ttl` of a load is shortened by up to this share, so that what was loaded together
+   * does not end together. Default 0.
+   */
+  jitter?: number
   /** Longest time that a loader may take. Default `'30s'`. */
   loadTimeout?: Duration
   /**
@@ -62,6 +67,7 @@ export interface ResolvedOptions {
   l2: { ttl: number; maxEntries: number; maxBytes: number }
   coherence: number
   loadTimeout: number
+  jitter: number
   values: 'share' | 'freeze' | 'clone'
   prefixes: string[]
   maxNamespaces: number
@@ -76,6 +82,10 @@ export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
   const values = options.values ?? 'share'
   if (!['share', 'freeze', 'clone'].includes(values)) {
     throw new InvalidOptionError('cache.values', `is ${JSON.stringify(values)}: use 'share', 'freeze' or 'clone'.`)
+  }
+  const jitter = options.jitter ?? 0
+  if (!(jitter >= 0 && jitter < 1)) {
+    throw new InvalidOptionError('cache.jitter', `is ${jitter}: use a share from 0 to below 1.`)
   }
   const prefixes = options.prefixes ?? []
   if (prefixes.some((prefix) => typeof prefix !== 'string' || prefix === '' || /[*?]/.test(prefix))) {
@@ -94,6 +104,7 @@ export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
     },
     coherence: duration(options.coherence ?? 500, 'cache.coherence'),
     loadTimeout: duration(options.loadTimeout ?? '30s', 'cache.loadTimeout'),
+    jitter,
     values,
     prefixes: [...prefixes],
     maxNamespaces: count(options.maxNamespaces ?? 100, 'cache.maxNamespaces'),

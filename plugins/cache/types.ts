@@ -19,6 +19,13 @@ export interface LoadOptions extends SetOptions {
   softTimeout?: Duration
   /** Longest time that the loader may take. Default: `loadTimeout`. */
   timeout?: Duration
+  /**
+   * How eagerly an entry is refreshed before its `ttl` is over, as a multiple of what its load took (XFetch, see
+   * Loads). Default 1 with `stale`, else 0: whoever refreshes early needs a value to serve meanwhile.
+   */
+  early?: number
+  /** How long a failed load is remembered and its error given to whoever asks, in this process. Default: not at all. */
+  negative?: Duration
 }
 
 /** What a loader is told and may say. */

@@ -6,7 +6,9 @@ import { plans, play } from './play.ts'
 
 t.setTimeout(600_000)
 
-const HISTORIES = 10_000
+const HISTORIES = 20_000
+/** A guard that only rare histories need would else be missed now and then. */
+const SEED = 2_026
 
 const guards: Record<string, Mutation[]> = {
   'the lease check': [
@@ -79,7 +81,7 @@ const guards: Record<string, Mutation[]> = {
 async function counterexample(engine: Engine): Promise<number | undefined> {
   const details = await fc.check(
     fc.asyncProperty(plans, async (plan) => (await play(engine, plan)).length === 0),
-    { numRuns: HISTORIES, endOnFailure: true },
+    { numRuns: HISTORIES, endOnFailure: true, seed: SEED },
   )
   return details.failed ? details.numRuns : undefined
 }
