@@ -46,6 +46,15 @@ export const storage = defineService<StorageOptions>('storage', async (fastify, 
   const opened = await openStorage(options.storage)
   fastify.decorate<Storage>('storage', opened)
   fastify.addHook('onClose', () => opened.close())
+  if (opened.kind === 'lmdb' && opened.recovery) {
+    const { restored } = opened.recovery
+    log.error(
+      opened.recovery,
+      restored
+        ? 'the database was damaged; a backup took its place'
+        : 'the database was damaged and there is no good backup: the storage begins empty',
+    )
+  }
   if (opened.kind === 'redis') {
     opened.client.on('error', (error) => log.warn({ err: error }, 'Redis connection failed; reconnecting'))
     opened.client.on('ready', () => log.info('Redis connection is back'))

@@ -1,4 +1,5 @@
 import type { RootDatabase } from 'lmdb'
+import type { Recovery } from './lmdb/probe.ts'
 import type { RedisChannels } from './redis/channels.ts'
 import type { RedisConnection } from './redis/connection.ts'
 
@@ -22,6 +23,8 @@ export interface LmdbStorage extends StorageBase {
   readonly directory: string
   /** Open a named database with `root.openDB({ name })`. `await put()` means committed, `flushed` means on disk. */
   readonly root: RootDatabase
+  /** The database was damaged; this is what the boot did about it. */
+  readonly recovery?: Recovery
 }
 
 /** Shared by several instances. Redis 7.0 or newer, or Valkey. */

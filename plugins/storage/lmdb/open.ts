@@ -4,6 +4,8 @@ import { open } from 'lmdb'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import type { LmdbStorage } from '../storage.ts'
 import { ownFolder } from './owner.ts'
+import { recoverFolder } from './probe.ts'
+import { DATABASE_FILE, MAX_DATABASES } from './verify.ts'
 
 /**
  * @throws STATEFUL_STORAGE_OWNED when another process has the folder
@@ -15,11 +17,15 @@ export async function openLmdb(folder: string, instanceId: string): Promise<Lmdb
     throw new StorageUnavailableError(`the folder '${directory}' cannot be made: ${cause.message}`, { cause })
   })
   const owner = await ownFolder(directory)
+  const recovery = await recoverFolder(directory, new Date()).catch(async (cause) => {
+    await owner.release()
+    throw new StorageUnavailableError(`LMDB in '${directory}': ${cause.message}`, { cause })
+  })
   let root: LmdbStorage['root']
   try {
     root = open({
-      path: resolve(directory, 'stateful.mdb'),
-      maxDbs: 64,
+      path: resolve(directory, DATABASE_FILE),
+      maxDbs: MAX_DATABASES,
       // `put` resolves at commit (safe against the death of this process) while the disk is still flushing;
       // whoever promises more waits for `flushed`.
       overlappingSync: true,
@@ -34,6 +40,7 @@ export async function openLmdb(folder: string, instanceId: string): Promise<Lmdb
     instanceId,
     directory,
     root,
+    ...(recovery ? { recovery } : {}),
     async ping() {
       root.getStats()
     },
