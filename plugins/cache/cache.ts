@@ -4,6 +4,7 @@ import { type CacheStats, numbers } from './counters.ts'
 import { checkNamespace } from './names.ts'
 import { CacheNamespace, type Shared } from './namespace.ts'
 import { type CacheOptions, resolveOptions } from './options.ts'
+import { Breaker } from './stores/breaker.ts'
 import type { Journal } from './stores/journal.ts'
 import { openJournal, openTier } from './stores/open.ts'
 import type { CacheTier } from './stores/tier.ts'
@@ -20,9 +21,25 @@ export interface CacheParts {
 export const DEFAULT_NAMESPACE = 'default'
 
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-export function cacheParts(storage: Storage, options: CacheOptions = {}): CacheParts {
-  const { clock, l2 } = resolveOptions(options)
-  return { tier: openTier(storage, clock, l2), journal: openJournal(storage) }
+export function cacheParts(
+  storage: Storage,
+  options: CacheOptions = {},
+  onOutage: (away: boolean) => void = () => {},
+): CacheParts {
+  const { clock, l2, outage } = resolveOptions(options)
+  const tier = openTier(storage, clock, l2)
+  const journal = openJournal(storage)
+  // Memory and LMDB are never away.
+  if (!tier.shared) return { tier, journal }
+  const breaker = new Breaker(tier, {
+    clock,
+    deadline: l2.timeout,
+    failures: outage.failures,
+    pause: outage.retry,
+    journal: outage.invalidations === 'journal',
+    onChange: onOutage,
+  })
+  return { tier: breaker, journal }
 }
 
 /**

@@ -20,7 +20,10 @@ export const cache = defineService<CacheOptions>(
   'cache',
   async (fastify, options) => {
     const log = fastify.log.child({ plugin: 'cache' })
-    const parts = cacheParts(fastify.storage, options)
+    const parts = cacheParts(fastify.storage, options, (away) => {
+      if (away) log.warn('the store of the cache is out of reach; answering without it')
+      else log.info('the store of the cache is back')
+    })
     const made = new Cache({ ...parts, onError: (err, what) => log.warn({ err, what }, 'cache work failed') }, options)
     fastify.decorate('cache', made)
     fastify.addHook('onReady', () => made.start())

@@ -95,8 +95,14 @@ export class Levels {
     const held = this.#l1.get(key)
     if (held === undefined) return undefined
     const now = this.#options.clock.monotonic()
-    if (now >= held.freshUntil || now >= this.coherence.until) return undefined
+    if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return undefined
     return held.guards === undefined || stand(held.guards) ? held : undefined
+  }
+
+  /** While the store is away nobody can invalidate through it: without proof L1 is still the best there is. */
+  #excused(now: number): boolean {
+    const { awaySince } = this.tier
+    return awaySince !== undefined && now - awaySince < this.#options.outage.serveL1
   }
 
   /** Whether this instance has heard everything up to a moment ago. */
@@ -228,8 +234,9 @@ export class Levels {
     }
   }
 
-  /** Forgets what this instance holds under the keys; for mutations whose outcome is not known. */
+  /** Forgets what this instance holds or is reading under the keys; for mutations that have no number (yet). */
   drop(keys: Iterable<string>): void {
+    this.#era++
     for (const key of keys) this.#l1.delete(key)
   }
 

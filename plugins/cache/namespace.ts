@@ -7,7 +7,7 @@ import { Loads } from './loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import { duration, type ResolvedOptions } from './options.ts'
 import { checkValue, encode } from './record.ts'
-import type { CacheTier, Invalidation, Mutation } from './stores/tier.ts'
+import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './stores/tier.ts'
 import type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
 import type { Writers } from './write-behind.ts'
 
@@ -420,7 +420,8 @@ export class CacheNamespace {
   async #mutate(keys: readonly string[], what: string, change: () => Promise<Mutation>): Promise<Mutation> {
     try {
       const mutation = await change()
-      this.#levels.touch(keys, mutation.seq)
+      if (mutation.epoch === DEFERRED) this.#levels.drop(keys)
+      else this.#levels.touch(keys, mutation.seq)
       this.#levels.tell({ epoch: mutation.epoch, seq: mutation.seq, from: '', keys: [...keys] })
       return mutation
     } catch (cause) {

@@ -20,6 +20,26 @@ export interface CacheOptions {
     maxEntries?: number
     /** Bound on memory, all namespaces together. Default 128 MiB. */
     maxBytes?: number
+    /** Longest time for one step of Redis; a read then counts as a miss. Default 250 ms. */
+    timeout?: Duration
+  }
+  /** What happens while Redis is away. */
+  outage?: {
+    /** So many failures in a row, and nobody waits for Redis any more until it is back. Default 5. */
+    failures?: number
+    /** How long to wait before it is tried again. Default `'1s'`. */
+    retry?: Duration
+    /**
+     * For how long, from the beginning of an outage, the first level is served without proof of being current: an
+     * instance that is cut off cannot hear of invalidations by others. Default `'1m'`; 0 for not at all.
+     */
+    serveL1?: Duration
+    /**
+     * `'reject'`: an invalidation that Redis has not confirmed rejects. `'journal'`: it is kept in this process, and
+     * carried out before anything is read from Redis again; other instances that reach Redis learn of it only then,
+     * and never if this process dies first. Default `'reject'`.
+     */
+    invalidations?: 'reject' | 'journal'
   }
   /**
    * How long after an invalidation another instance may still serve the old value from its first level: that level is
@@ -64,7 +84,8 @@ export interface WriteBehindOptions {
 
 export interface ResolvedOptions {
   l1: { maxEntries: number; maxBytes: number; ttl: number }
-  l2: { ttl: number; maxEntries: number; maxBytes: number }
+  l2: { ttl: number; maxEntries: number; maxBytes: number; timeout: number }
+  outage: { failures: number; retry: number; serveL1: number; invalidations: 'reject' | 'journal' }
   coherence: number
   loadTimeout: number
   jitter: number
@@ -78,7 +99,11 @@ export interface ResolvedOptions {
 
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
 export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
-  const { l1 = {}, l2 = {}, writeBehind = {} } = options
+  const { l1 = {}, l2 = {}, outage = {}, writeBehind = {} } = options
+  const invalidations = outage.invalidations ?? 'reject'
+  if (invalidations !== 'reject' && invalidations !== 'journal') {
+    throw new InvalidOptionError('cache.outage.invalidations', "is unknown: use 'reject' or 'journal'.")
+  }
   const values = options.values ?? 'share'
   if (!['share', 'freeze', 'clone'].includes(values)) {
     throw new InvalidOptionError('cache.values', `is ${JSON.stringify(values)}: use 'share', 'freeze' or 'clone'.`)
@@ -101,6 +126,13 @@ export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
       ttl: duration(l2.ttl ?? '1h', 'cache.l2.ttl'),
       maxEntries: count(l2.maxEntries ?? 100_000, 'cache.l2.maxEntries'),
       maxBytes: count(l2.maxBytes ?? 128 * 2 ** 20, 'cache.l2.maxBytes'),
+      timeout: duration(l2.timeout ?? 250, 'cache.l2.timeout'),
+    },
+    outage: {
+      failures: count(outage.failures ?? 5, 'cache.outage.failures'),
+      retry: duration(outage.retry ?? '1s', 'cache.outage.retry'),
+      serveL1: milliseconds(outage.serveL1 ?? '1m', 'cache.outage.serveL1'),
+      invalidations,
     },
     coherence: duration(options.coherence ?? 500, 'cache.coherence'),
     loadTimeout: duration(options.loadTimeout ?? '30s', 'cache.loadTimeout'),

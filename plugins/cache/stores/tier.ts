@@ -14,6 +14,8 @@ export interface CacheTier {
   readonly kind: 'memory' | 'lmdb' | 'redis'
   /** Whether other processes change the same entries: only then is L1 in need of proof that it is current. */
   readonly shared: boolean
+  /** On the monotonic clock: since when it is known to be out of reach. */
+  readonly awaySince?: number | undefined
   /** Milliseconds on the store's own clock; times in records are on it, so that hosts need not agree on theirs. */
   now(): number
 
@@ -106,6 +108,9 @@ export interface Invalidation {
   /** Removes every key that matches, in time proportional to the number of entries in the store. */
   pattern?: string
 }
+
+/** Epoch of a mutation that will be carried out later: it has no number yet. */
+export const DEFERRED = ''
 
 export interface Mutation {
   epoch: string

@@ -108,3 +108,53 @@ t.test('without Redis reading is a miss, loading goes on, and an invalidation ne
   await t.rejects(a.set('k', 2), { code: 'STATEFUL_CACHE_STORE_UNAVAILABLE' })
   t.ok(a.stats().storeFailures >= 4)
 })
+
+t.test('an outage costs no request its timeout again and again, and is over by itself', async (t) => {
+  const server = await startRedis(t)
+  const a = await startCache(t, server.url, {
+    coherence: 100,
+    l2: { timeout: 100 },
+    outage: { failures: 3, retry: 50 },
+  })
+  await a.getOrSet('hot', () => 'hot')
+  await eventually(() => a.peek('hot') === 'hot')
+  server.process().kill('SIGSTOP')
+  t.teardown(() => server.process().kill('SIGCONT'))
+  await eventually(() => !a.coherent)
+  for (let i = 0; i < 4; i++) await a.get(`none${i}`)
+  const started = performance.now()
+  for (let i = 0; i < 100; i++) t.equal(await a.getOrSet(`k${i}`, () => i), i)
+  t.ok(performance.now() - started < 90, 'not even one deadline for a hundred loads')
+  t.equal(await a.get('hot'), 'hot', 'the first level is served')
+  await t.rejects(a.delete('hot'), { code: 'STATEFUL_CACHE_STORE_UNAVAILABLE' })
+  server.process().kill('SIGCONT')
+  await eventually(() => a.coherent)
+  t.equal(await a.delete('hot'), 1)
+})
+
+t.test('journalled invalidations are carried out before anything is read again', async (t) => {
+  const server = await startRedis(t)
+  const options: CacheOptions = {
+    coherence: 100,
+    l2: { timeout: 100 },
+    outage: { retry: 50, invalidations: 'journal' },
+  }
+  const a = await startCache(t, server.url, options)
+  const b = await startCache(t, server.url, options)
+  await a.set('user:1', 'old', { tags: ['x'] })
+  await a.set('user:2', 'old')
+  await a.set('post:1', 'old')
+  server.process().kill('SIGSTOP')
+  t.teardown(() => server.process().kill('SIGCONT'))
+  await a.delete('post:1')
+  await a.invalidateTags('x')
+  await a.deleteMatching('user:*')
+  t.equal(await a.get('post:1'), undefined)
+  await eventually(() => !a.coherent && !b.coherent)
+  server.process().kill('SIGCONT')
+  await eventually(() => a.coherent && b.coherent)
+  for (const key of ['user:1', 'user:2', 'post:1']) {
+    t.equal(await a.get(key), undefined)
+    t.equal(await b.get(key), undefined)
+  }
+})

@@ -55,8 +55,8 @@ const guards: Record<string, Mutation[]> = {
   'the age of the proof': [
     {
       file: 'plugins/cache/levels.ts',
-      from: 'if (now >= held.freshUntil || now >= this.coherence.until) return undefined',
-      to: 'if (now >= held.freshUntil) return undefined',
+      from: '(now >= this.coherence.until && !this.#excused(now))',
+      to: 'false',
     },
   ],
   'the age of tags that only the loader knew': [
