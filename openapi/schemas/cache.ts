@@ -74,6 +74,44 @@ export const CacheWarmed = Type.Object(
 )
 export type CacheWarmed = Static<typeof CacheWarmed>
 
+export const WriterParams = Type.Object(
+  { writer: Type.String({ pattern: '^[\\w.-]{1,64}$', description: 'Name of a write-behind handler.' }) },
+  { additionalProperties: false },
+)
+
+export const DeadLetters = Type.Object(
+  {
+    letters: Type.Array(
+      Type.Object(
+        {
+          id: Type.String(),
+          namespace: Type.String(),
+          key: CacheKey,
+          value: Type.Unknown(),
+          reason: Type.String({ description: 'What the handler said when it refused the write for good.' }),
+          at: Type.Integer({ description: 'When, in milliseconds since 1970.' }),
+        },
+        { additionalProperties: false },
+      ),
+      { description: 'The oldest first, at most 100.' },
+    ),
+  },
+  { $id: 'DeadLetters', additionalProperties: false },
+)
+export type DeadLetters = Static<typeof DeadLetters>
+
+export const DeadLetterRetry = Type.Object(
+  { ids: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 1_000, description: 'Default: all.' })) },
+  { $id: 'DeadLetterRetry', additionalProperties: false },
+)
+export type DeadLetterRetry = Static<typeof DeadLetterRetry>
+
+export const DeadLettersRetried = Type.Object(
+  { retried: Type.Integer({ minimum: 0 }) },
+  { $id: 'DeadLettersRetried', additionalProperties: false },
+)
+export type DeadLettersRetried = Static<typeof DeadLettersRetried>
+
 const Count = (description: string) => Type.Integer({ minimum: 0, description })
 const Share = (description: string) => Type.Number({ minimum: 0, maximum: 1, description })
 

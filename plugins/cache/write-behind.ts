@@ -32,6 +32,7 @@ const MAX_BACKOFF = 30_000
 const OWNERSHIP = 10_000
 /** How often another instance looks whether the journal has lost its reader. */
 const LOOK_AGAIN = 5_000
+const MAX_LETTERS = 1_000
 
 /** The registered handlers, each with its worker. */
 export class Writers {
@@ -83,6 +84,26 @@ export class Writers {
     if (!this.#workers.has(name)) throw new UnknownWriterError(name)
     const letters = await this.#journal.dead(name, limit)
     return letters.map(({ data, ...letter }) => ({ ...letter, value: decodeValue(data) }))
+  }
+
+  /**
+   * Puts dead letters back into the journal, behind everything that waits: a write that is older than one that was
+   * persisted since comes after it, which a handler sees by `id`s it has had. Resolves to how many there were.
+   * @param ids default: all
+   * @throws STATEFUL_UNKNOWN_WRITER
+   */
+  async retryDeadLetters(name: string, ids?: readonly string[]): Promise<number> {
+    const worker = this.#workers.get(name)
+    if (!worker) throw new UnknownWriterError(name)
+    const letters = await this.#journal.dead(name, MAX_LETTERS)
+    const chosen = ids === undefined ? letters : letters.filter(({ id }) => ids.includes(id))
+    for (const { id, namespace, key, data } of chosen) {
+      // Written before it is forgotten: dying in between makes two of it, not none.
+      await worker.append({ namespace, key, data })
+      await this.#journal.discard(name, [id])
+    }
+    await worker.count()
+    return chosen.length
   }
 
   stats(): WriteBehindStats {
@@ -143,7 +164,7 @@ class Worker {
 
   /** Takes up what an earlier life of the process has left. */
   async start(): Promise<void> {
-    await this.#count()
+    await this.count()
     this.#schedule(this.stats.pending > 0 ? this.#options.writeBehind.delay : LOOK_AGAIN)
   }
 
@@ -173,7 +194,7 @@ class Worker {
         if (entries.length === 0) break
         if (!(await this.#deliver(entries))) break
       }
-      await this.#count()
+      await this.count()
     } finally {
       this.#schedule(this.#failures > 0 ? 0 : LOOK_AGAIN)
     }
@@ -221,7 +242,8 @@ class Worker {
     }
   }
 
-  async #count(): Promise<void> {
+  /** Asks the journal how much there is. */
+  async count(): Promise<void> {
     // Writes that are on their way while the journal counts may be in its number or not: the bound needs them.
     const before = this.#appended - this.#appending
     const { pending, dead } = await this.#journal.size(this.#name)

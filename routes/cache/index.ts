@@ -9,6 +9,10 @@ import {
   CacheWarmed,
   CacheWarming,
   CacheWrite,
+  DeadLetterRetry,
+  DeadLetters,
+  DeadLettersRetried,
+  WriterParams,
 } from '../../openapi/schemas/cache.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
@@ -42,6 +46,7 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
   async (fastify, options) => {
     useSchemas(
       fastify,
+      ...[DeadLetters, DeadLetterRetry, DeadLettersRetried],
       ...[Problem, CacheEntry, CacheWrite, CacheInvalidation, CacheInvalidated, CacheWarming, CacheWarmed],
     )
     // A form of another site can send text/plain without asking first; nothing here takes it.
@@ -162,6 +167,49 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
         preValidation: allow('cache:write'),
       },
       ({ query, body: { keys } }) => namespaceOf(query).warm(keys),
+    )
+
+    const known = async <T>(answer: Promise<T>): Promise<T> => {
+      try {
+        return await answer
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'STATEFUL_UNKNOWN_WRITER') throw error
+        throw new NotFoundError('write-behind handler with this name')
+      }
+    }
+
+    fastify.get(
+      '/cache/writers/:writer/dead-letters',
+      {
+        schema: {
+          operationId: 'listDeadLetters',
+          tags,
+          summary: 'List the writes that a write-behind handler refused for good',
+          params: WriterParams,
+          response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404) },
+        },
+        preValidation: allow('cache:write'),
+      },
+      async ({ params: { writer } }) => ({ letters: await known(fastify.cache.writers.deadLetters(writer)) }),
+    )
+
+    fastify.post(
+      '/cache/writers/:writer/dead-letters/retry',
+      {
+        schema: {
+          operationId: 'retryDeadLetters',
+          tags,
+          summary: 'Hand refused writes to their handler again',
+          description: 'They come behind everything that waits, also behind later writes of the same key.',
+          params: WriterParams,
+          body: reference(DeadLetterRetry),
+          response: { 200: reference(DeadLettersRetried), ...problems(400, 401, 403, 404, 413, 415) },
+        },
+        preValidation: allow('cache:write'),
+      },
+      async ({ params: { writer }, body: { ids } }) => ({
+        retried: await known(fastify.cache.writers.retryDeadLetters(writer, ids)),
+      }),
     )
 
     fastify.post(

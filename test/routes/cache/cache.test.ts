@@ -116,6 +116,8 @@ t.test('who may not is told so before the input is looked at', async (t) => {
     ['POST', '/api/cache/invalidate'],
     ['POST', '/api/cache/warm'],
     ['POST', '/api/cache/clear'],
+    ['GET', '/api/cache/writers/w/dead-letters'],
+    ['POST', '/api/cache/writers/w/dead-letters/retry'],
   ] as const
   const anonymous = await build(t)
   const asked: unknown[] = []
@@ -137,5 +139,35 @@ t.test('who may not is told so before the input is looked at', async (t) => {
     ['cache:write', { space: 'n' }],
     ['cache:write', { space: 'n' }],
     ['cache:write', { space: 'n' }],
+    ['cache:write', { space: 'n' }],
+    ['cache:write', { space: 'n' }],
   ])
+})
+
+t.test('dead letters are seen and handed over again', async (t) => {
+  const app = await build(t, anyone)
+  let refuse = true
+  const written: string[] = []
+  app.cache.writeBehind('orders', (writes) => {
+    if (refuse) throw new Error('no such customer')
+    written.push(...writes.map(({ key }) => key))
+  })
+  await app.cache.setWithDelayedPersist('order:1', { sum: 5 }, { writer: 'orders' })
+  await app.cache.setWithDelayedPersist('order:2', null, { writer: 'orders' })
+  const url = '/api/cache/writers/orders/dead-letters'
+  while (app.cache.stats().writeBehind.dead < 2) await app.cache.writers.flush()
+  const { letters } = (await app.inject(url)).json()
+  t.match(letters, [
+    { key: 'order:1', namespace: 'default', value: { sum: 5 }, reason: 'no such customer', at: Number, id: String },
+    { key: 'order:2', value: null },
+  ])
+  refuse = false
+  const retry = (payload: object) => app.inject({ method: 'POST', url: `${url}/retry`, payload })
+  t.strictSame((await retry({ ids: [letters[1].id, 'none'] })).json(), { retried: 1 })
+  t.strictSame((await retry({})).json(), { retried: 1 })
+  await app.cache.writers.flush()
+  t.strictSame(written, ['order:2', 'order:1'])
+  t.strictSame((await app.inject(url)).json(), { letters: [] })
+  t.match(await app.inject('/api/cache/writers/none/dead-letters'), { statusCode: 404 })
+  t.match(await retry({ all: true }), { statusCode: 400 })
 })
