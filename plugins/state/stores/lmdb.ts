@@ -31,8 +31,15 @@ import {
 } from './lmdb-records.ts'
 import { incarnation } from './memory.ts'
 
-/** System errors of a write that found no room: file too large, no space, quota; and LMDB's own full map. */
-const FULL = new Set<unknown>([27, 28, 69, 122, -30792])
+/**
+ * What a commit that found no room fails with: a write that was cut short (LMDB calls that EIO), file too large,
+ * no space, quota on macOS and Linux, and LMDB's own full map.
+ */
+const FULL: ReadonlySet<unknown> = new Set<unknown>([5, 27, 28, 69, 122, -30792])
+
+/** Milliseconds that one transaction may take; a slow disk takes tens. */
+const DEADLINE = 3_000
+const REASON_DEADLINE = 200
 
 /**
  * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<revision>`. A space's name holds no slash.
@@ -100,12 +107,12 @@ export class LmdbStateLog implements StateLog {
     const next = { ...head, revision, floor, size }
     await this.#write(() => {
       for (const record of records) this.#put(recordKey(this.#space, record.commit.revision), encodeRecord(record))
-      for (let old = head.floor; old < floor; old++) this.#database.remove(recordKey(this.#space, old))
+      for (let old = head.floor; old < floor; old++) this.#remove(recordKey(this.#space, old))
       for (const [key, entry] of writes) {
         if (entry) this.#put(valueKey(this.#space, key), encodeEntry(entry))
-        else this.#database.remove(valueKey(this.#space, key))
+        else this.#remove(valueKey(this.#space, key))
       }
-      return this.#put(headKey(this.#space), JSON.stringify(next))
+      this.#put(headKey(this.#space), JSON.stringify(next))
     })
     this.#head = next
     return 'committed'
@@ -120,10 +127,10 @@ export class LmdbStateLog implements StateLog {
     const next = { epoch, revision, floor: revision + 1, epochs, size: entries.size }
     await this.#write(() => {
       for (const start of [valueKey(this.#space, ''), `${this.#space}/log/`]) {
-        for (const key of this.#database.getKeys({ start, end: after(start) })) this.#database.remove(key)
+        for (const key of this.#database.getKeys({ start, end: after(start) })) this.#remove(key)
       }
       for (const [key, entry] of entries) this.#put(valueKey(this.#space, key), encodeEntry(entry))
-      return this.#put(headKey(this.#space), JSON.stringify(next))
+      this.#put(headKey(this.#space), JSON.stringify(next))
     })
     this.#head = next
     return 'committed'
@@ -153,22 +160,22 @@ export class LmdbStateLog implements StateLog {
   }
 
   /** One transaction, on disk when it resolves. */
-  async #write(puts: () => Promise<unknown>): Promise<void> {
+  async #write(puts: () => void): Promise<void> {
     try {
-      let last: Promise<unknown> | undefined
-      await this.#database.batch(() => {
-        last = puts()
-        // It fails together with the batch, which is awaited.
-        last.catch(() => {})
-      })
-      await this.#database.flushed
+      await within(DEADLINE, this.#database.batch(puts))
+      await within(DEADLINE, this.#database.flushed)
     } catch (error) {
       throw await reasonOf(error as CommitError)
     }
   }
 
-  #put(key: string, text: string): Promise<unknown> {
-    return this.#database.put(key, seal(key, text))
+  /** Inside a batch, which is what is awaited; the promises of its parts fail together with it. */
+  #put(key: string, text: string): void {
+    this.#database.put(key, seal(key, text)).catch(ignore)
+  }
+
+  #remove(key: string): void {
+    this.#database.remove(key).catch(ignore)
   }
 
   #records(from: number, to: number): LogRecord[] {
@@ -198,8 +205,26 @@ interface CommitError extends Error {
   commitError?: Promise<never>
 }
 
+const ignore = () => {}
+
 async function reasonOf(error: CommitError): Promise<Error> {
-  const cause: Error & { code?: unknown } = (await error.commitError?.catch((cause) => cause)) ?? error
+  const { commitError } = error
+  const cause: Error & { code?: unknown } = commitError
+    ? await within(REASON_DEADLINE, commitError).catch((cause) => cause)
+    : error
   if (FULL.has(cause.code)) return new StorageFullError(cause.message, { cause })
   return new StorageUnavailableError(`LMDB: ${cause.message}`, { cause })
+}
+
+/** After a failed write lmdb leaves some of its promises open for ever. */
+async function within<Result>(ms: number, promise: Promise<Result>): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the disk did not answer within ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([promise, deadline])
+  } finally {
+    clearTimeout(timer)
+  }
 }

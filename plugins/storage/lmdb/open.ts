@@ -29,6 +29,9 @@ export async function openLmdb(folder: string, instanceId: string): Promise<Lmdb
       // `put` resolves at commit (safe against the death of this process) while the disk is still flushing;
       // whoever promises more waits for `flushed`.
       overlappingSync: true,
+      // Its own batches around those of an event turn have promises that nobody gets: when the disk is full, one of
+      // them would end the process with an unhandled rejection.
+      eventTurnBatching: false,
       noMemInit: false,
     })
   } catch (cause) {
