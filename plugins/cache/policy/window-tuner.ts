@@ -12,6 +12,10 @@ const MIN_SCOUT_ENTRIES = 256
 /** By how many hits, per entry of a scout, one has to lead before the cache follows it. */
 const LEAD_PER_ENTRY = 0.1
 const MIN_LEAD = 16
+/** A change sooner than this after the last, in accesses of the sample per entry of a scout, was rash. */
+const RASH = 16
+/** The most that it can take, per entry of a scout. */
+const MAX_LEAD_PER_ENTRY = 0.6
 
 /** After this many accesses of the sample, per entry of a scout, without an eviction there is nothing to choose. */
 const IDLE_AFTER = 4
@@ -34,8 +38,12 @@ export class WindowTuner {
   readonly #sampled: boolean
   readonly #frequency: Scout
   readonly #recency: Scout
-  readonly #leadNeeded: number
-  readonly #idleAfter: number
+  readonly #scoutEntries: number
+  readonly #leadForRecency: number
+  readonly #maxLeadForFrequency: number
+  #leadForFrequency: number
+  /** Accesses of the sample since the share last changed. */
+  #settled = Number.POSITIVE_INFINITY
   #quiet = 0
   /** Hits by which frequency leads; recency when negative. */
   #lead = 0
@@ -49,8 +57,10 @@ export class WindowTuner {
     this.#sampled = scoutEntries < live.entries
     this.#frequency = new Scout(scoutEntries, FREQUENCY_SHARE, random)
     this.#recency = new Scout(scoutEntries, RECENCY_SHARE, random)
-    this.#leadNeeded = Math.max(MIN_LEAD, scoutEntries * LEAD_PER_ENTRY)
-    this.#idleAfter = scoutEntries * IDLE_AFTER
+    this.#scoutEntries = scoutEntries
+    this.#leadForRecency = Math.max(MIN_LEAD, scoutEntries * LEAD_PER_ENTRY)
+    this.#leadForFrequency = this.#leadForRecency
+    this.#maxLeadForFrequency = Math.max(this.#leadForRecency, scoutEntries * MAX_LEAD_PER_ENTRY)
     this.#share = live.windowShare
     live.each((hash, uses, promoted) => {
       if (hash >= this.threshold) return
@@ -66,7 +76,7 @@ export class WindowTuner {
 
   /** Whether the cache has had room for everything for so long that the scouts need no longer be told. */
   get idle(): boolean {
-    return this.#quiet > this.#idleAfter
+    return this.#quiet > IDLE_AFTER * this.#scoutEntries
   }
 
   /** To be told of evictions. */
@@ -85,12 +95,29 @@ export class WindowTuner {
     // The live cache knows best how it does, but a sample may hold more or less than its share of the popular keys.
     const guarding = !this.#sampled && this.#share === FREQUENCY_SHARE
     this.#lead += Number(guarding ? hit : frequent) - Number(recent)
-    if (this.#lead >= this.#leadNeeded) {
-      this.#lead = this.#leadNeeded
-      this.#share = FREQUENCY_SHARE
-    } else if (this.#lead <= -this.#leadNeeded) {
-      this.#lead = -this.#leadNeeded
-      this.#share = RECENCY_SHARE
+    this.#settled++
+    if (this.#lead >= this.#leadForFrequency) {
+      this.#follow(FREQUENCY_SHARE)
+      this.#lead = this.#leadForRecency
+    } else if (this.#lead <= -this.#leadForRecency) {
+      this.#follow(RECENCY_SHARE)
+      this.#lead = Math.max(this.#lead, -this.#leadForFrequency)
+    }
+  }
+
+  /**
+   * Each change costs what the other side would have kept. Where the scouts lead by turns (a scan to and fro), it must
+   * become harder to leave recency, never harder to fall back to it: that bounds the loss against LRU.
+   */
+  #follow(share: number): void {
+    const rash = this.#settled < RASH * this.#scoutEntries
+    if (share !== this.#share) {
+      this.#share = share
+      this.#settled = 0
+      if (rash) this.#leadForFrequency = Math.min(this.#maxLeadForFrequency, this.#leadForFrequency * 2)
+    } else if (!rash && this.#leadForFrequency > this.#leadForRecency) {
+      this.#leadForFrequency = Math.max(this.#leadForRecency, this.#leadForFrequency / 2)
+      this.#settled = 0
     }
   }
 }
