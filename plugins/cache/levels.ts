@@ -1,3 +1,4 @@
+import { coarse } from './coarse-clock.ts'
 import { Coherence } from './coherence.ts'
 import type { Counters } from './counters.ts'
 import { matchesGlob } from './glob.ts'
@@ -50,6 +51,7 @@ export class Levels {
   readonly #options: ResolvedOptions
   readonly #counters: Counters
   readonly #l1: TinyLfu<Held>
+  readonly #now: () => number
   readonly #heard = new Float64Array(STRIPES)
   /** Raised whenever everything that was learnt before has become uncertain. */
   #era = 0
@@ -60,6 +62,7 @@ export class Levels {
     this.namespace = namespace
     this.#options = options
     this.#counters = counters
+    this.#now = coarse(options.clock)
     this.stamps = new StampMirror(tier, namespace)
     this.#l1 = new TinyLfu({
       maxEntries: options.l1.maxEntries,
@@ -94,7 +97,7 @@ export class Levels {
   fresh(key: string): Held | undefined {
     const held = this.#l1.get(key)
     if (held === undefined) return undefined
-    const now = this.#options.clock.monotonic()
+    const now = this.#now()
     if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return undefined
     return held.guards === undefined || stand(held.guards) ? held : undefined
   }
@@ -148,16 +151,20 @@ export class Levels {
     const answers = await this.tier.get(this.namespace, keys)
     inspect?.(answers)
     const records = answers.map((data) => (data ? decode(data) : undefined))
-    const names = new Set(records.flatMap((record) => record?.stamps.map(([name]) => name) ?? []))
-    if (names.size === 0) return records.map(() => undefined)
-    const list = [...names]
-    const cells = await this.stamps.cells(list)
-    const cellOf = new Map(list.map((name, i) => [name, cells[i] as Cell]))
+    const unknown: string[] = []
+    for (const record of records) {
+      for (const [name] of record?.stamps ?? []) if (!this.stamps.known(name)) unknown.push(name)
+    }
+    if (unknown.length > 0) await this.stamps.cells([...new Set(unknown)])
     const now = this.tier.now()
     return records.map((record, i) => {
       if (!record || record.deadAt <= now) return undefined
-      const guards = record.stamps.map(([name, value]) => ({ cell: cellOf.get(name) as Cell, value }))
-      if (!stand(guards)) return undefined
+      const guards: Guard[] = []
+      for (const [name, value] of record.stamps) {
+        const cell = this.stamps.known(name)
+        if (!cell || cell.value !== value) return undefined
+        guards.push({ cell, value })
+      }
       const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
       if (found.fresh) this.hold(keys[i] as string, found, seq, era)
       return found

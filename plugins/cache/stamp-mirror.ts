@@ -24,6 +24,12 @@ export class StampMirror {
     this.#namespace = namespace
   }
 
+  /** The cell of a name whose stamp is known here. */
+  known(name: string): Cell | undefined {
+    const cell = this.#cells.get(name)
+    return cell?.value === undefined ? undefined : cell
+  }
+
   /** The cells of the names, in their order; one round trip for all that are unknown, none if all are known. */
   async cells(names: readonly string[]): Promise<Cell[]> {
     const cells = names.map((name) => this.#cell(name))

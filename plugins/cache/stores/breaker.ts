@@ -1,4 +1,4 @@
-import type { Clock } from '../../support/clock.ts'
+import type { Clock, Timer } from '../../support/clock.ts'
 import { GENERATION } from '../names.ts'
 import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './tier.ts'
 
@@ -21,6 +21,11 @@ interface Deferred {
   what: (Invalidation & { expire?: boolean }) | undefined
 }
 
+interface Running {
+  until: number
+  reject(error: Error): void
+}
+
 const MAX_DEFERRED = 10_000
 
 /**
@@ -37,6 +42,9 @@ export class Breaker implements CacheTier {
   #openedAt: number | undefined
   #probing = false
   #deferred: Deferred[] = []
+  /** In the order of their deadlines. */
+  readonly #running = new Set<Running>()
+  #timer: Timer | undefined
 
   constructor(tier: CacheTier, options: BreakerOptions) {
     this.kind = tier.kind
@@ -96,6 +104,7 @@ export class Breaker implements CacheTier {
   }
 
   close(): Promise<void> {
+    this.#timer?.cancel()
     return this.#tier.close()
   }
 
@@ -160,15 +169,39 @@ export class Breaker implements CacheTier {
     this.#options.onChange(false)
   }
 
-  async #within<T>(step: Promise<T>): Promise<T> {
-    let timer: { cancel(): void } | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = this.#options.clock.after(this.#options.deadline, () => reject(new Error('the store took too long')))
+  /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
+  #within<T>(step: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const running: Running = { until: this.#options.clock.monotonic() + this.#options.deadline, reject }
+      this.#running.add(running)
+      this.#arm()
+      step.then(
+        (value) => {
+          this.#running.delete(running)
+          resolve(value)
+        },
+        (error: unknown) => {
+          this.#running.delete(running)
+          reject(error)
+        },
+      )
     })
-    try {
-      return await Promise.race([step, late])
-    } finally {
-      timer?.cancel()
-    }
+  }
+
+  #arm(): void {
+    if (this.#timer) return
+    const [oldest] = this.#running
+    if (!oldest) return
+    const left = Math.max(1, oldest.until - this.#options.clock.monotonic())
+    this.#timer = this.#options.clock.after(left, () => {
+      this.#timer = undefined
+      const now = this.#options.clock.monotonic()
+      for (const running of this.#running) {
+        if (running.until > now) break
+        this.#running.delete(running)
+        running.reject(new Error('the store took too long'))
+      }
+      this.#arm()
+    })
   }
 }
