@@ -1,0 +1,275 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import { open } from 'lmdb'
+import { createStore } from 'tinybase'
+import { checkedLimits } from '../../plugins/state/limits.ts'
+import { StateManager } from '../../plugins/state/state-manager.ts'
+import { openStateLog } from '../../plugins/state/stores/open.ts'
+import { openStorage } from '../../plugins/storage/index.ts'
+import { RedisScript } from '../../plugins/storage/redis/script.ts'
+import { freePort } from '../../test/fixtures/redis-server.ts'
+import type { Context, Suite } from '../harness.ts'
+import { asyncCallsPerSecond, callsPerSecond } from '../tools/timing.ts'
+
+const KEYS = 1_000
+const value = { text: 'x'.repeat(180) }
+
+async function openState({ teardown }: Pick<Context, 'teardown'>, url: string): Promise<StateManager> {
+  const storage = await openStorage(url)
+  const state = new StateManager({
+    openLog: (space) => openStateLog(storage, space, { commits: 1_000 }),
+    limits: checkedLimits({ keys: 200_000 }),
+    writeTimeout: 10_000,
+    pollInterval: 1_000,
+    historyLimit: 1_000,
+    onError: (error) => process.stderr.write(`${error}\n`),
+  })
+  teardown(async () => {
+    await state.close()
+    await storage.close()
+  })
+  await state.ready
+  return state
+}
+
+async function folder({ teardown }: Context): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'stateful-bench-'))
+  teardown(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+async function redisServer({ teardown }: Context): Promise<number> {
+  const port = await freePort()
+  const child = spawn('redis-server', ['--port', `${port}`, '--save', '', '--bind', '127.0.0.1'], { stdio: 'ignore' })
+  teardown(async () => {
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+  })
+  const client = new Redis(port, { retryStrategy: () => 20, maxRetriesPerRequest: null })
+  client.on('error', () => {})
+  await client.ping()
+  client.disconnect()
+  return port
+}
+
+function redisClient({ teardown }: Context, port: number): Redis {
+  const client = new Redis(port, { enableAutoPipelining: true })
+  teardown(() => client.disconnect())
+  return client
+}
+
+/** The writes of a commit of one key, without any of the checks. */
+const bareCommit = new RedisScript(
+  `local revision = redis.call('HINCRBY', KEYS[1], 'revision', 1)
+   redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+   redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, revision .. '-0', 'r', ARGV[2])
+   redis.call('PUBLISH', KEYS[1], revision)
+   return revision`,
+  3,
+)
+const bareIncrement = new RedisScript(`return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)`, 1)
+
+const suite: Suite = {
+  name: 'state',
+  description:
+    'State is read in memory, written durably and shared by several instances: what does that cost beside the bare parts? Writes are acknowledged when they are on disk (LMDB) or committed (Redis).',
+  rounds: 5,
+  cases: [
+    {
+      name: 'local get',
+      unit: 'reads/s',
+      better: 'higher',
+      contenders: [
+        {
+          name: 'Map.get',
+          role: 'limit',
+          setup({ quick }) {
+            const map = new Map(Array.from({ length: KEYS }, (_, n) => [`key${n}`, value]))
+            const names = [...map.keys()]
+            return () => ({ value: callsPerSecond((i) => map.get(names[i % KEYS] as string), quick ? 30 : 500) })
+          },
+        },
+        {
+          name: 'fastify-stateful',
+          role: 'ours',
+          async setup(context) {
+            const state = await openState(context, 'memory:')
+            const names = Array.from({ length: KEYS }, (_, n) => `key${n}`)
+            await Promise.all(names.map((name) => state.set(name, value)))
+            return () => ({
+              value: callsPerSecond((i) => state.get(names[i % KEYS] as string), context.quick ? 30 : 500),
+            })
+          },
+        },
+        {
+          name: 'tinybase',
+          role: 'peer',
+          packages: ['tinybase'],
+          setup({ quick }) {
+            const store = createStore()
+            const names = Array.from({ length: KEYS }, (_, n) => `key${n}`)
+            for (const name of names) store.setValue(name, JSON.stringify(value))
+            return () => ({ value: callsPerSecond((i) => store.getValue(names[i % KEYS] as string), quick ? 30 : 500) })
+          },
+        },
+      ],
+    },
+    {
+      name: 'LMDB, flushed writes, 1,000 at the same time',
+      unit: 'writes/s',
+      better: 'higher',
+      contenders: [
+        {
+          name: 'lmdb put + flushed',
+          role: 'limit',
+          packages: ['lmdb'],
+          async setup(context) {
+            const root = open({ path: join(await folder(context), 'raw.mdb') })
+            context.teardown(() => root.close())
+            // The same bytes: the value, and a record of the log.
+            const text = JSON.stringify(value)
+            const write = async (i: number) => {
+              root.put(`log${i}`, text)
+              await root.put(`key${i % KEYS}`, text)
+              await root.flushed
+            }
+            return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 1_000) })
+          },
+        },
+        {
+          name: 'fastify-stateful',
+          role: 'ours',
+          async setup(context) {
+            const state = await openState(context, `lmdb:${await folder(context)}`)
+            return async () => {
+              let acknowledged = 0
+              const before = state.revision
+              const write = async (i: number) => {
+                await state.set(`key${i % KEYS}`, value)
+                acknowledged++
+              }
+              const speed = await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 1_000)
+              return { value: speed, faults: { lost: acknowledged - (state.revision - before) } }
+            }
+          },
+        },
+      ],
+    },
+    {
+      name: 'Redis, commits, 100 at the same time',
+      unit: 'commits/s',
+      better: 'higher',
+      contenders: [
+        {
+          name: 'bare EVALSHA with the same writes',
+          role: 'limit',
+          packages: ['ioredis'],
+          async setup(context) {
+            const client = redisClient(context, await redisServer(context))
+            const text = JSON.stringify(value)
+            const write = (i: number) =>
+              bareCommit.run(client, ['{b}meta', '{b}values', '{b}log'], [`key${i % KEYS}`, text])
+            return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100) })
+          },
+        },
+        {
+          name: 'fastify-stateful',
+          role: 'ours',
+          async setup(context) {
+            const state = await openState(context, `redis://127.0.0.1:${await redisServer(context)}`)
+            return async () => {
+              let acknowledged = 0
+              const before = state.revision
+              const write = async (i: number) => {
+                await state.set(`key${i % KEYS}`, value)
+                acknowledged++
+              }
+              const speed = await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100)
+              return { value: speed, faults: { lost: acknowledged - (state.revision - before) } }
+            }
+          },
+        },
+      ],
+    },
+    {
+      name: 'Redis, one counter, two instances with 50 increments each at the same time',
+      unit: 'increments/s',
+      better: 'higher',
+      contenders: [
+        {
+          name: 'HINCRBY through one script',
+          role: 'limit',
+          packages: ['ioredis'],
+          async setup(context) {
+            const port = await redisServer(context)
+            const clients = [redisClient(context, port), redisClient(context, port)]
+            const add = (i: number) => bareIncrement.run(clients[i % 2] as Redis, ['counters'], ['n'])
+            return async () => ({ value: await asyncCallsPerSecond(add, context.quick ? 100 : 1_500, 100) })
+          },
+        },
+        {
+          name: 'fastify-stateful',
+          role: 'ours',
+          async setup(context) {
+            const url = `redis://127.0.0.1:${await redisServer(context)}`
+            const instances = [await openState(context, url), await openState(context, url)]
+            return async () => {
+              const [first] = instances as [StateManager]
+              await first.freshen()
+              const before = (first.get('n') as number | undefined) ?? 0
+              let counted = 0
+              const add = async (i: number) => {
+                await (instances[i % 2] as StateManager).increment('n')
+                counted++
+              }
+              const speed = await asyncCallsPerSecond(add, context.quick ? 100 : 1_500, 100)
+              await first.freshen()
+              return { value: speed, faults: { lost: Math.abs((first.get('n') as number) - before - counted) } }
+            }
+          },
+        },
+      ],
+    },
+    {
+      name: 'boot with 100,000 keys on LMDB',
+      unit: 'ms',
+      better: 'lower',
+      rounds: 3,
+      contenders: [
+        {
+          name: 'fastify-stateful',
+          role: 'ours',
+          async setup(context) {
+            const keys = context.quick ? 1_000 : 100_000
+            const path = await folder(context)
+            const closes: (() => unknown)[] = []
+            const filling = { teardown: (run: () => unknown) => closes.push(run) }
+            const state = await openState(filling, `lmdb:${path}`)
+            await state.restore({
+              state: Object.fromEntries(Array.from({ length: keys }, (_, n) => [`key${n}`, { n }])),
+            })
+            for (const close of closes) await close()
+            return async () => {
+              const closing: (() => unknown)[] = []
+              const started = performance.now()
+              const state = await openState({ teardown: (run) => closing.push(run) }, `lmdb:${path}`)
+              const ms = performance.now() - started
+              const missing = keys - state.size
+              for (const close of closing) await close()
+              await delay(0)
+              return { value: ms, faults: { missing } }
+            }
+          },
+        },
+      ],
+    },
+  ],
+}
+
+export default suite
