@@ -8,6 +8,7 @@ import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
 import { clearSessionCookie, type SessionCookieOptions, sessionCookie, tidyCookieHeader } from './cookie.ts'
+import { aesSealer } from './seal.ts'
 import type { SessionUser } from './session-data.ts'
 import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
@@ -22,9 +23,10 @@ export type { SessionCookieOptions } from './cookie.ts'
 export type { SessionEvent, SessionEventName } from './events.ts'
 export type { Device, SessionValues } from './record.ts'
 export type * from './session-store.ts'
-export { type SessionInfo, type SessionStats, Sessions, type UserSession } from './sessions.ts'
+export { Sessions } from './sessions.ts'
 export type { LoginOptions } from './shell.ts'
 export { MemorySessionStore } from './stores/memory.ts'
+export type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,7 +50,7 @@ declare module 'fastify' {
 }
 
 /** @fastify/session's options beside ours; what differs from it is in docs/sessions.md. */
-export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | 'store' | 'cookie' | 'idGenerator'> {
+export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | 'store' | 'cookie'> {
   /**
    * Signs the cookie: one or more of at least 32 characters, or a signer. The first signs, all verify. The array
    * may be changed while the server runs.
@@ -78,6 +80,21 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
   saveUninitialized?: boolean
   /** Default `false`: the cookie is sent when it is new or a use is recorded, not with each response. */
   rolling?: boolean
+  /**
+   * Encrypts what the store keeps of a session (AES-256-GCM), the user's id included: one or more secrets of at
+   * least 32 characters, of which the first encrypts and all decrypt. Sessions from before it was set, or of a
+   * secret that is gone, are no sessions any more. Default: not encrypted.
+   */
+  encryption?: string | string[]
+  /** How long a `store` of yours may take to answer; the built-in ones keep a deadline. Default `'1s'`. */
+  deadline?: Duration
+  /** What a logout lets the browser clear (`Clear-Site-Data`). Default `['cache', 'storage']`; `[]` sends nothing. */
+  clearSiteData?: ('cache' | 'cookies' | 'storage')[]
+  /**
+   * What a Redis that may evict sessions under memory pressure (`maxmemory-policy` other than `noeviction`) does to
+   * the boot. Default `refuse`.
+   */
+  onEviction?: 'refuse' | 'warn'
   clock?: Clock
 }
 
@@ -96,14 +113,26 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   const sweep = milliseconds(options.sweep ?? '1m', 'sweep')
   const signer = signerOf(options)
 
+  const clearSiteData = (options.clearSiteData ?? ['cache', 'storage']).map((what) => `"${what}"`).join(', ')
+  if (!options.store) await checkEviction(fastify, options.onEviction ?? 'refuse', (message) => log.warn(message))
+
   const sessions = new Sessions({
     ...policyOf(options),
+    ...(options.encryption ? { sealer: aesSealer(checkedSecrets('encryption', options.encryption)) } : {}),
+    deadline: options.store ? milliseconds(options.deadline ?? '1s', 'deadline') : 0,
     store: options.store ?? storeOf(fastify),
     ...(options.clock ? { clock: options.clock } : {}),
     ...busOf(options.store ? undefined : fastify.storage),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
-  const shell = new Shell({ sessions, cookieName: cookie.name, cookiePrefix, saveUninitialized, rolling })
+  const shell = new Shell({
+    sessions,
+    cookieName: cookie.name,
+    cookiePrefix,
+    saveUninitialized,
+    rolling,
+    ...(options.idGenerator ? { idGenerator: options.idGenerator } : {}),
+  })
 
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
   fastify.addHook('onSend', (request, _reply, _payload, done) =>
@@ -124,7 +153,10 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.addHook('onRequest', async (request) => shell.arrive(request))
   fastify.addHook('onError', async (request) => shell.fail(request))
   fastify.addHook('onSend', async (request, reply) => {
-    if (shell.hasEnded(request)) clearSessionCookie(reply, cookie)
+    if (shell.hasEnded(request)) {
+      clearSessionCookie(reply, cookie)
+      if (clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
+    }
     tidyCookieHeader(fastify, reply, cookie)
   })
 
@@ -147,11 +179,29 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
 
 function signerOf({ secret, algorithm }: SessionOptions): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret
-  const secrets = typeof secret === 'string' ? [secret] : secret
-  if (!secrets?.length || secrets.some((one) => typeof one !== 'string' || one.length < MIN_SECRET_LENGTH)) {
-    throw new InvalidOptionError('secret', `must be one or more texts of at least ${MIN_SECRET_LENGTH} characters.`)
-  }
+  checkedSecrets('secret', secret)
   return liveSigner(secret, algorithm)
+}
+
+function checkedSecrets(option: string, given: string | string[]): string[] {
+  const secrets = typeof given === 'string' ? [given] : given
+  if (!secrets?.length || secrets.some((one) => typeof one !== 'string' || one.length < MIN_SECRET_LENGTH)) {
+    throw new InvalidOptionError(option, `must be one or more texts of at least ${MIN_SECRET_LENGTH} characters.`)
+  }
+  return secrets
+}
+
+/** A Redis that evicts may end any session, or forget that one was ended. */
+async function checkEviction(fastify: FastifyInstance, action: 'refuse' | 'warn', warn: (message: string) => void) {
+  const { storage } = fastify as Partial<FastifyInstance>
+  if (storage?.kind !== 'redis') return
+  // Not every hosted Redis lets its users ask; who may not ask is not kept from booting.
+  const memory = await storage.client.info('memory').catch(() => '')
+  const policy = /maxmemory_policy:(\S+)/.exec(memory)?.[1] ?? 'noeviction'
+  if (policy === 'noeviction') return
+  const message = `Redis has maxmemory-policy '${policy}' and may evict sessions; set it to 'noeviction'`
+  if (action === 'refuse') throw new InvalidOptionError('storage', `cannot keep sessions: ${message}.`)
+  warn(message)
 }
 
 function policyOf(options: SessionOptions) {

@@ -1,4 +1,5 @@
-import type { StoredSession } from './session-store.ts'
+import type { Sealer } from './seal.ts'
+import type { SessionChange, StoredSession } from './session-store.ts'
 import { ownerOf } from './token.ts'
 
 /** What a session holds, by top-level key; each value is JSON. */
@@ -12,6 +13,7 @@ export interface Device {
 
 /** A session that was loaded or created, with the texts that its next save is compared to. */
 export interface OpenSession {
+  /** Key of the record, and the session's public handle. */
   readonly id: string
   readonly userId?: string
   readonly owner?: string
@@ -26,6 +28,8 @@ export interface OpenSession {
   version: number
   /** JSON of each value as the store has it. */
   texts: Record<string, string>
+  /** It was sealed under a former key: the next write seals all of it anew. */
+  stale: boolean
 }
 
 interface Meta extends Device {
@@ -37,52 +41,92 @@ const USER = 'u'
 const META = 'm'
 const VALUE = 'd.'
 
-export function valueField(key: string): string {
-  return VALUE + key
+const plain: Sealer = { seal: (_place, text) => text, open: (_place, text) => text, isStale: () => false }
+
+/** Between sessions as the engine has them and records as stores keep them. */
+export class RecordCodec {
+  readonly #sealer: Sealer
+
+  constructor(sealer: Sealer = plain) {
+    this.#sealer = sealer
+  }
+
+  /** `undefined` when the record was sealed under a key that is not known any more, or was tampered with. */
+  toOpen(stored: StoredSession): OpenSession | undefined {
+    const { fields, owner } = stored
+    const texts: Record<string, string> = {}
+    let userId: string | undefined
+    let meta: Meta = {}
+    let stale = false
+    for (const name in fields) {
+      const sealed = fields[name] as string
+      const text = this.#sealer.open(place(stored.id, name), sealed)
+      if (text === undefined) return undefined
+      stale ||= this.#sealer.isStale(sealed)
+      if (name.startsWith(VALUE)) texts[name.slice(VALUE.length)] = text
+      else if (name === USER) userId = text
+      else meta = JSON.parse(text) as Meta
+    }
+    const { authenticated, ...device } = meta
+    return {
+      id: stored.id,
+      created: stored.created,
+      seen: stored.seen,
+      expires: stored.expires,
+      ends: stored.ends,
+      version: stored.version,
+      logins: stored.logins,
+      device,
+      texts,
+      stale,
+      ...(owner === undefined ? {} : { owner }),
+      ...(userId === undefined ? {} : { userId }),
+      ...(authenticated === undefined ? {} : { authenticated }),
+    }
+  }
+
+  toStored(open: OpenSession): StoredSession {
+    return {
+      id: open.id,
+      created: open.created,
+      seen: open.seen,
+      expires: open.expires,
+      ends: open.ends,
+      version: open.version,
+      logins: open.logins,
+      fields: this.#fields(open, open.texts),
+      ...(open.userId === undefined ? {} : { owner: ownerOf(open.userId) }),
+    }
+  }
+
+  /** What of the record must change so that it holds `texts`. */
+  change(open: OpenSession, texts: Record<string, string>): Pick<SessionChange, 'set' | 'remove'> {
+    const { set, remove } = difference(open.texts, texts)
+    const removed = remove.map((key) => VALUE + key)
+    if (open.stale) return { set: this.#fields(open, texts), remove: removed }
+    const sealed: Record<string, string> = {}
+    for (const key in set) this.#put(sealed, open.id, VALUE + key, set[key] as string)
+    return { set: sealed, remove: removed }
+  }
+
+  #fields(open: OpenSession, texts: Record<string, string>): Record<string, string> {
+    const { id, userId, device, authenticated } = open
+    const meta: Meta = { ...device, ...(authenticated === undefined ? {} : { authenticated }) }
+    const fields: Record<string, string> = {}
+    this.#put(fields, id, META, JSON.stringify(meta))
+    if (userId !== undefined) this.#put(fields, id, USER, userId)
+    for (const key in texts) this.#put(fields, id, VALUE + key, texts[key] as string)
+    return fields
+  }
+
+  #put(fields: Record<string, string>, id: string, name: string, text: string): void {
+    fields[name] = this.#sealer.seal(place(id, name), text)
+  }
 }
 
-export function toOpen(stored: StoredSession): OpenSession {
-  const { fields, owner, ...head } = stored
-  const { authenticated, ...device } = JSON.parse(fields[META] ?? '{}') as Meta
-  const texts: Record<string, string> = {}
-  for (const name in fields) {
-    if (name.startsWith(VALUE)) texts[name.slice(VALUE.length)] = fields[name] as string
-  }
-  return {
-    id: head.id,
-    created: head.created,
-    seen: head.seen,
-    expires: head.expires,
-    ends: head.ends,
-    version: head.version,
-    logins: head.logins,
-    device,
-    texts,
-    ...(owner === undefined ? {} : { owner }),
-    ...(fields[USER] === undefined ? {} : { userId: fields[USER] }),
-    ...(authenticated === undefined ? {} : { authenticated }),
-  }
-}
-
-export function toStored(open: OpenSession): StoredSession {
-  const meta: Meta = {
-    ...open.device,
-    ...(open.authenticated === undefined ? {} : { authenticated: open.authenticated }),
-  }
-  const fields: Record<string, string> = { [META]: JSON.stringify(meta) }
-  if (open.userId !== undefined) fields[USER] = open.userId
-  for (const [key, text] of Object.entries(open.texts)) fields[valueField(key)] = text
-  return {
-    id: open.id,
-    created: open.created,
-    seen: open.seen,
-    expires: open.expires,
-    ends: open.ends,
-    version: open.version,
-    logins: open.logins,
-    fields,
-    ...(open.userId === undefined ? {} : { owner: ownerOf(open.userId) }),
-  }
+/** What a sealed text is bound to. */
+function place(id: string, name: string): string {
+  return `${id} ${name}`
 }
 
 /** The values out of their texts; each call makes fresh ones. */

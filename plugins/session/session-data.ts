@@ -30,5 +30,14 @@ declare module 'fastify' {
     readonly loginTime?: Date
     /** When the session was used before this request, to the precision of the option `touch`. */
     readonly lastActivity?: Date
+    /**
+     * Changes one value by what it is in the store now: `change` is called again when another request was faster.
+     * Saved when it resolves, with the new value. Without a stored session the value is changed in this request.
+     * @throws STATEFUL_SESSION_REVOKED, STATEFUL_SESSION_CONFLICT
+     */
+    update<K extends keyof Session>(
+      key: K,
+      change: (value: Session[K]) => Session[K] | Promise<Session[K]>,
+    ): Promise<Session[K]>
   }
 }

@@ -1,79 +1,31 @@
+import type { SessionStats } from '../../openapi/schemas/session.ts'
 import { type Clock, systemClock, type Timer } from '../support/clock.ts'
-import {
-  SessionConflictError,
-  SessionRevokedError,
-  StorageUnavailableError,
-  TooManySessionsError,
-} from '../support/errors.ts'
+import { SessionConflictError, SessionRevokedError, TooManySessionsError } from '../support/errors.ts'
 import { type RevocationBus, type SessionEvent, type SessionEventName, SessionEvents } from './events.ts'
+import { StoreGuard } from './guard.ts'
 import {
   type Device,
-  difference,
   type OpenSession,
   parseValues,
+  RecordCodec,
   type SessionValues,
   stringifyValues,
-  toOpen,
-  toStored,
-  valueField,
 } from './record.ts'
+import type { Sealer } from './seal.ts'
 import type { Admission, CreateOutcome, SessionStore } from './session-store.ts'
-import { bucketOf, idOf, isWellFormed, newToken, ownerOf } from './token.ts'
-
-/** All times in milliseconds. */
-export interface SessionPolicy {
-  /** A session ends when it was not used for so long. */
-  idle: number
-  /** A session ends after so long, however much it is used. */
-  absolute: number
-  /** A use is recorded when the last recorded one is at least so long ago. */
-  touch: number
-  /** Sessions that one user may have at a time, and what a login beyond does. */
-  limit?: { sessions: number; action: 'evict' | 'refuse' }
-}
+import { bucketOf, idOf, isId, isToken, newToken, ownerOf } from './token.ts'
+import type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 
 export interface SessionsOptions extends SessionPolicy {
   store: SessionStore
   clock?: Clock
   bus?: RevocationBus
+  /** Seals what the store keeps. Default: nothing does. */
+  sealer?: Sealer
+  /** Milliseconds that the store may take for an answer. Default 0: it keeps a deadline by itself. */
+  deadline?: number
   /** Told of errors that belong to no caller: of listeners, of the sweep, of the bus. */
   onError?: (error: unknown, doing: string) => void
-}
-
-/** What the owner of a session may see of it. The handle names it and opens nothing. */
-export interface SessionInfo extends Device {
-  handle: string
-  createdAt: Date
-  lastActivity: Date
-}
-
-/** A session as `create`, `get` and `update` answer it. */
-export interface UserSession extends SessionInfo {
-  /** The handle again, under the name that a store of sessions uses. */
-  id: string
-  userId?: string
-  expiresAt: Date
-  loginCount: number
-  data: SessionValues
-}
-
-export interface SessionStats {
-  /** Live sessions, anonymous ones included. */
-  total: number
-  activeUsers: number
-  /** Sessions by user; 0 without users. */
-  averagePerUser: number
-  /** Since this instance started, as are all below. */
-  created: number
-  rotated: number
-  revoked: number
-  expired: number
-  saves: number
-  /** Saves that found their session ended. */
-  refusedSaves: number
-  touches: number
-  /** Reads that were no reason to write, because a recent use was on record. */
-  touchesSkipped: number
 }
 
 /** How often `update` tries again when others changed the session meanwhile. */
@@ -87,10 +39,12 @@ const SWEEP_BATCH = 1_000
  *
  * A method that talks to the store rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails.
  */
-export class Sessions {
+export class Sessions<Values extends object = SessionValues> {
   readonly policy: Readonly<SessionPolicy>
   readonly clock: Clock
   readonly #store: SessionStore
+  readonly #guard: StoreGuard
+  readonly #codec: RecordCodec
   readonly #bus: RevocationBus | undefined
   readonly #events: SessionEvents
   readonly #onError: (error: unknown, doing: string) => void
@@ -108,10 +62,12 @@ export class Sessions {
     touchesSkipped: 0,
   }
 
-  constructor({ store, clock, bus, onError, ...policy }: SessionsOptions) {
+  constructor({ store, clock, bus, sealer, deadline, onError, ...policy }: SessionsOptions) {
     this.policy = policy
     this.clock = clock ?? systemClock
     this.#store = store
+    this.#guard = new StoreGuard(this.clock, deadline ?? 0)
+    this.#codec = new RecordCodec(sealer)
     this.#bus = bus
     this.#onError = onError ?? (() => {})
     this.#events = new SessionEvents((error) => this.#onError(error, 'event listener'))
@@ -153,18 +109,18 @@ export class Sessions {
    */
   async create(
     userId: string,
-    data: SessionValues = {},
+    data: Partial<Values> = {},
     device: Device = {},
-  ): Promise<UserSession & { token: string }> {
+  ): Promise<UserSession<Values> & { token: string }> {
     const token = newToken(bucketOf(ownerOf(userId)))
     const open = await this.begin(token, { user: { id: userId }, ...data }, { userId, device, login: true })
-    return { ...describe(open), token }
+    return { ...this.#describe(open), token }
   }
 
   /** @param id the session's handle */
-  async get(id: string): Promise<UserSession | undefined> {
-    const open = await this.#load(id)
-    return typeof open === 'object' ? describe(open) : undefined
+  async get(id: string): Promise<UserSession<Values> | undefined> {
+    const open = isId(id) ? await this.#load(id) : undefined
+    return typeof open === 'object' ? this.#describe(open) : undefined
   }
 
   /**
@@ -175,17 +131,17 @@ export class Sessions {
    */
   async update(
     id: string,
-    patch: SessionValues | ((data: SessionValues) => SessionValues | Promise<SessionValues>),
-  ): Promise<UserSession | undefined> {
+    patch: Partial<Values> | ((data: Values) => Partial<Values> | Promise<Partial<Values>>),
+  ): Promise<UserSession<Values> | undefined> {
     for (let attempt = 0; attempt < MAX_UPDATES; attempt++) {
-      const open = await this.#load(id)
+      const open = isId(id) ? await this.#load(id) : undefined
       if (typeof open !== 'object') return undefined
       const values = parseValues(open.texts)
-      const change = typeof patch === 'function' ? await patch(values) : patch
+      const change = typeof patch === 'function' ? await patch(values as Values) : patch
       const after = stringifyValues({ ...values, ...change })
-      const outcome = await this.#save(open, after, typeof patch === 'function' ? open.version : undefined)
+      const outcome = await this.#save(open, after, typeof patch === 'function' ? { version: open.version } : {})
       if (outcome === 'gone') return undefined
-      if (outcome === 'saved') return describe(open)
+      if (outcome === 'saved') return this.#describe(open)
     }
     throw new SessionConflictError()
   }
@@ -197,14 +153,16 @@ export class Sessions {
 
   async list(userId: string): Promise<SessionInfo[]> {
     const stored = await this.#ask(() => this.#store.list(ownerOf(userId), this.clock.now()))
-    return stored.map((session) => info(toOpen(session)))
+    return stored.flatMap((session) => {
+      const open = this.#codec.toOpen(session)
+      return open ? info(open) : []
+    })
   }
 
   /** Ends the session with that handle. `false` when it was not live. */
   async revoke(handle: string, reason = 'revoked'): Promise<boolean> {
-    const open = await this.#load(handle)
-    if (typeof open !== 'object') return false
-    return this.end(open, reason)
+    const open = isId(handle) ? await this.#load(handle) : undefined
+    return typeof open === 'object' && this.end(open, reason)
   }
 
   /** The handle of the session that a request came with or got; `undefined` when it has none. */
@@ -227,7 +185,7 @@ export class Sessions {
   /** Ends all sessions of the user, one handle perhaps excepted. @returns how many there were */
   async revokeUser(userId: string, { except, reason = 'revoked' }: { except?: string; reason?: string } = {}) {
     const ids = await this.#ask(() => this.#store.revokeOwner(ownerOf(userId), this.clock.now(), except))
-    for (const handle of ids) this.#announceEnd({ handle, userId, reason })
+    for (const id of ids) this.#announceEnd({ handle: id, userId, reason })
     return ids.length
   }
 
@@ -256,12 +214,13 @@ export class Sessions {
 
   /** The session of a token; `ended` when it was revoked or replaced a moment ago. */
   async open(token: string): Promise<OpenSession | 'ended' | undefined> {
-    return this.#load(idOf(token))
+    return isToken(token) ? this.#load(idOf(token)) : undefined
   }
 
   /**
-   * Begins a session under a fresh token; with `former`, in its place.
-   * @throws STATEFUL_TOO_MANY_SESSIONS, STATEFUL_SESSION_REVOKED (the former must be live, and is not)
+   * Begins a session under a fresh token; with `former`, in its place. Only a login may replace one that has ended
+   * meanwhile.
+   * @throws STATEFUL_TOO_MANY_SESSIONS, STATEFUL_SESSION_REVOKED
    */
   async begin(
     token: string,
@@ -271,53 +230,43 @@ export class Sessions {
       device?: Device
       login?: boolean
       former?: OpenSession
-      requireLive?: boolean
+      /** Instead of the policy's. */
+      idle?: number
     } = {},
   ): Promise<OpenSession> {
     const { userId, former, login = false } = options
     const now = this.clock.now()
-    const authenticated = login ? now : former?.authenticated
+    const id = idOf(token)
+    // What is known of the user stays with the user.
+    const kept = former && former.userId === userId ? former : undefined
+    const authenticated = login ? now : kept?.authenticated
     // Only a login begins a new absolute lifetime: otherwise rotating would keep a session alive for ever.
-    const ends = login || !former ? now + this.policy.absolute : former.ends
+    const begun = login ? undefined : former
+    const ends = begun?.ends ?? now + this.policy.absolute
     const open: OpenSession = {
-      id: idOf(token),
-      created: login || !former ? now : former.created,
+      id,
+      created: begun?.created ?? now,
       seen: now,
-      expires: Math.min(ends, now + this.policy.idle),
+      expires: Math.min(ends, now + (options.idle ?? this.policy.idle)),
       ends,
       version: 1,
-      logins: former?.logins ?? 0,
-      device: options.device ?? former?.device ?? {},
+      logins: kept?.logins ?? 0,
+      device: options.device ?? kept?.device ?? {},
       texts: stringifyValues(values),
+      stale: false,
       ...(userId === undefined ? {} : { userId, owner: ownerOf(userId) }),
       ...(authenticated === undefined ? {} : { authenticated }),
     }
     const admission: Admission = { now, login, ...(this.policy.limit ? { limit: this.policy.limit } : {}) }
+    const stored = this.#codec.toStored(open)
     const outcome = await this.#ask<CreateOutcome>(() =>
       former
-        ? this.#store.rotate(former, toStored(open), { ...admission, requireLive: options.requireLive ?? !login })
-        : this.#store.create(toStored(open), admission),
+        ? this.#store.rotate(former, stored, { ...admission, requireLive: !login })
+        : this.#store.create(stored, admission),
     )
     if (outcome.outcome === 'full') throw new TooManySessionsError()
     if (outcome.outcome === 'gone') throw new SessionRevokedError()
-    for (const handle of outcome.evicted) {
-      this.#announceEnd({ handle, reason: 'evicted', ...(userId === undefined ? {} : { userId }) })
-    }
-    const event = { handle: open.id, ...(userId === undefined ? {} : { userId }) }
-    if (former) {
-      this.#stats.rotated += 1
-      this.#events.emit('rotated', event)
-      const reason = login ? 'login' : 'rotation'
-      this.#announceEnd({
-        handle: former.id,
-        reason,
-        ...(former.userId === undefined ? {} : { userId: former.userId }),
-      })
-    }
-    if (!former || login) {
-      this.#stats.created += 1
-      this.#events.emit('created', event)
-    }
+    this.#announceBegin(open, former, login, outcome.evicted)
     return { ...open, logins: outcome.logins }
   }
 
@@ -328,7 +277,7 @@ export class Sessions {
 
   /** Whether a use now should be recorded. */
   isTouchDue(open: OpenSession): boolean {
-    const due = this.clock.now() - open.seen >= this.policy.touch
+    const due = this.clock.now() - open.seen >= Math.min(this.policy.touch, (open.expires - open.seen) / 10)
     if (!due) this.#stats.touchesSkipped += 1
     return due
   }
@@ -338,36 +287,32 @@ export class Sessions {
    * @returns `false` when there was no change and the session has ended
    * @throws STATEFUL_SESSION_REVOKED when there was a change and the session has ended
    */
-  async save(open: OpenSession, texts: Record<string, string>): Promise<boolean> {
+  async save(open: OpenSession, texts: Record<string, string>, idle = this.policy.idle): Promise<boolean> {
     const changed = texts !== open.texts
-    if ((await this.#save(open, texts)) !== 'gone') return true
+    if ((await this.#save(open, texts, { idle })) !== 'gone') return true
     if (changed) throw new SessionRevokedError()
     return false
   }
 
   /** Ends an open session. `false` when it was not live any more. */
-  async end(open: Pick<OpenSession, 'id' | 'userId'>, reason: string): Promise<boolean> {
+  async end(open: OpenSession, reason: string): Promise<boolean> {
     const ended = await this.#ask(() => this.#store.revoke(open.id, this.clock.now()))
-    if (ended)
-      this.#announceEnd({ handle: open.id, reason, ...(open.userId === undefined ? {} : { userId: open.userId }) })
+    if (ended) this.#announceEnd({ ...eventOf(open), reason })
     return ended
   }
 
   async #load(id: string): Promise<OpenSession | 'ended' | undefined> {
-    if (!isWellFormed(id)) return undefined
     const stored = await this.#ask(() => this.#store.load(id, this.clock.now()))
-    return typeof stored === 'object' ? toOpen(stored) : stored
+    return typeof stored === 'object' ? this.#codec.toOpen(stored) : stored
   }
 
-  async #save(open: OpenSession, texts: Record<string, string>, version?: number) {
-    const { set, remove } = difference(open.texts, texts)
+  async #save(open: OpenSession, texts: Record<string, string>, options: { version?: number; idle?: number }) {
     const now = this.clock.now()
     const change = {
-      set: Object.fromEntries(Object.entries(set).map(([key, text]) => [valueField(key), text])),
-      remove: remove.map(valueField),
+      ...this.#codec.change(open, texts),
       seen: now,
-      expires: Math.min(open.ends, now + this.policy.idle),
-      ...(version === undefined ? {} : { version }),
+      expires: Math.min(open.ends, now + (options.idle ?? this.policy.idle)),
+      ...(options.version === undefined ? {} : { version: options.version }),
     }
     const outcome = await this.#ask(() => this.#store.save(open.id, open.owner, change, now))
     if (outcome === 'gone') this.#stats.refusedSaves += 1
@@ -375,6 +320,7 @@ export class Sessions {
     if (texts === open.texts) this.#stats.touches += 1
     else this.#stats.saves += 1
     open.texts = texts
+    open.stale = false
     open.seen = now
     open.expires = change.expires
     return outcome
@@ -385,12 +331,28 @@ export class Sessions {
     for (;;) {
       const expired = await this.#ask(() => this.#store.sweep(this.clock.now(), SWEEP_BATCH))
       for (const session of expired) {
-        const { userId } = toOpen(session)
+        const open = this.#codec.toOpen(session)
         this.#stats.expired += 1
-        this.#events.emit('expired', { handle: session.id, ...(userId === undefined ? {} : { userId }) })
+        this.#events.emit('expired', open ? eventOf(open) : { handle: session.id })
       }
       removed += expired.length
       if (expired.length < SWEEP_BATCH) return removed
+    }
+  }
+
+  #announceBegin(open: OpenSession, former: OpenSession | undefined, login: boolean, evicted: string[]): void {
+    const event = eventOf(open)
+    for (const id of evicted) {
+      this.#announceEnd({ ...event, handle: id, reason: 'evicted' })
+    }
+    if (former) {
+      this.#stats.rotated += 1
+      this.#events.emit('rotated', event)
+      this.#announceEnd({ ...eventOf(former), reason: login ? 'login' : 'rotation' })
+    }
+    if (!former || login) {
+      this.#stats.created += 1
+      this.#events.emit('created', event)
     }
   }
 
@@ -400,14 +362,24 @@ export class Sessions {
     this.#bus?.publish(event).catch((error) => this.#onError(error, 'publishing a revocation'))
   }
 
-  async #ask<T>(question: () => Promise<T>): Promise<T> {
-    try {
-      return await question()
-    } catch (cause) {
-      if ((cause as { code?: unknown }).code === 'STATEFUL_STORAGE_UNAVAILABLE') throw cause
-      throw new StorageUnavailableError(`sessions: ${(cause as Error).message}`, { cause })
+  #ask<T>(question: () => Promise<T>): Promise<T> {
+    return this.#guard.ask(question)
+  }
+
+  #describe(open: OpenSession): UserSession<Values> {
+    return {
+      ...info(open),
+      id: open.id,
+      ...(open.userId === undefined ? {} : { userId: open.userId }),
+      expiresAt: new Date(open.expires),
+      loginCount: open.logins,
+      data: parseValues(open.texts) as Values,
     }
   }
+}
+
+function eventOf({ id, userId }: OpenSession): SessionEvent {
+  return { handle: id, ...(userId === undefined ? {} : { userId }) }
 }
 
 function info(open: OpenSession): SessionInfo {
@@ -416,16 +388,5 @@ function info(open: OpenSession): SessionInfo {
     createdAt: new Date(open.created),
     lastActivity: new Date(open.seen),
     ...open.device,
-  }
-}
-
-function describe(open: OpenSession): UserSession {
-  return {
-    ...info(open),
-    id: open.id,
-    ...(open.userId === undefined ? {} : { userId: open.userId }),
-    expiresAt: new Date(open.expires),
-    loginCount: open.logins,
-    data: parseValues(open.texts),
   }
 }

@@ -47,6 +47,8 @@ class Visit {
 interface Rotation {
   visit: Visit
   login?: { user: SessionUser; device: Device }
+  /** The user is taken out of the session. */
+  anonymous?: boolean
 }
 
 export interface LoginOptions {
@@ -63,6 +65,7 @@ export interface ShellOptions {
   cookiePrefix: string
   saveUninitialized: boolean
   rolling: boolean
+  idGenerator?: FastifySessionOptions['idGenerator']
 }
 
 /** Carries the opened session through the shell's constructor, which copies enumerable properties. */
@@ -102,11 +105,12 @@ export class Shell {
   }
 
   /** Tokens of the shell's new sessions lie in the bucket of their user. */
-  readonly idGenerator: NonNullable<FastifySessionOptions['idGenerator']> = () => {
+  readonly idGenerator: NonNullable<FastifySessionOptions['idGenerator']> = (request) => {
+    const secret = this.#options.idGenerator?.(request)
     const rotation = this.#rotation.getStore()
-    if (rotation?.login) return newToken(bucketOf(ownerOf(rotation.login.user.id)))
-    const former = rotation?.visit.open
-    return newToken(former ? bucketOf(former.id) : undefined)
+    if (rotation?.login) return newToken(bucketOf(ownerOf(rotation.login.user.id)), secret)
+    const former = rotation?.anonymous ? undefined : rotation?.visit.open
+    return newToken(former ? bucketOf(former.id) : undefined, secret)
   }
 
   // --- hooks --------------------------------------------------------------------------------------
@@ -146,14 +150,33 @@ export class Shell {
     } else if (visit.failed) {
       detach(session)
       done()
-    } else if (this.#needsSave(session, visit)) {
-      session.save((error) => {
-        visit.failed = error !== undefined && error !== null
-        done(error)
-      })
     } else {
-      done()
+      const failed = (error: unknown) => {
+        visit.failed = true
+        done(error)
+      }
+      const bound = visit.discard || !this.#isRebound(session, visit) ? undefined : this.#rebind(request, visit)
+      if (bound) bound.then(() => this.#save(request.session, visit, done, failed), failed)
+      else this.#save(session, visit, done, failed)
     }
+  }
+
+  #save(session: ShellSession, visit: Visit, done: Callback, failed: (error: unknown) => void): void {
+    if (!this.#needsSave(session, visit)) done()
+    else session.save((error) => (error ? failed(error) : done()))
+  }
+
+  /** Whether a handler put another user into the session, or took the user out, without login() and logout(). */
+  #isRebound(session: ShellSession, visit: Visit): boolean {
+    const id = session.user?.id
+    return (typeof id === 'string' ? id : undefined) !== visit.open?.userId
+  }
+
+  /** Whoever becomes someone else gets a fresh id, however it was done: an id known from before is worth nothing. */
+  #rebind(request: FastifyRequest, visit: Visit): Promise<void> {
+    const { user } = request.session
+    if (typeof user?.id === 'string') return this.login(request, user, { keep: true })
+    return this.#rotate(request, { visit, anonymous: true }, Object.keys(valuesOf(request.session)))
   }
 
   // --- what a request can do ----------------------------------------------------------------------
@@ -165,7 +188,7 @@ export class Shell {
     const keep = options.keep ?? (visit.open?.userId === undefined || visit.open.userId === user.id)
     const present = Object.keys(valuesOf(request.session))
     const keys = Array.isArray(keep) ? present.filter((key) => keep.includes(key)) : keep ? present : []
-    await this.#rotate(request, visit, keys, { user, device })
+    await this.#rotate(request, { visit, login: { user, device } }, keys)
   }
 
   async logout(request: FastifyRequest): Promise<void> {
@@ -228,7 +251,7 @@ export class Shell {
           const visit = visitOf(this)
           const done = typeof keys === 'function' ? keys : callback
           const kept = Array.isArray(keys) ? keys : []
-          const rotated = visit ? shell.#rotate(visit.request, visit, kept) : base.regenerate.call(this, kept)
+          const rotated = visit ? shell.#rotate(visit.request, { visit }, kept) : base.regenerate.call(this, kept)
           if (!done) return rotated
           rotated.then(() => done(), done)
         },
@@ -245,10 +268,32 @@ export class Shell {
           reloaded.then(() => callback(), callback)
         },
       },
+      update: {
+        value(this: ShellSession, key: string, change: (value: unknown) => unknown) {
+          return shell.#update(this, key, change)
+        },
+      },
       loginCount: computed('loginCount', (session) => visitOf(session)?.open?.logins ?? 0),
       loginTime: computed('loginTime', (session) => date(visitOf(session)?.open?.authenticated)),
       lastActivity: computed('lastActivity', (session) => date(visitOf(session)?.open?.seen)),
     }) as object
+  }
+
+  async #update(session: ShellSession, key: string, change: (value: unknown) => unknown): Promise<unknown> {
+    const values = session as unknown as SessionValues
+    const open = this.#visits.get(session)?.open
+    if (!open) {
+      values[key] = await change(values[key])
+      return values[key]
+    }
+    const updated = await this.#sessions.update(open.id, async (stored) => ({ [key]: await change(stored[key]) }))
+    if (!updated) throw new SessionRevokedError()
+    const value = updated.data[key]
+    values[key] = value
+    // Saved already: what the end of the request compares with has it, too.
+    const { [key]: _former, ...others } = open.texts
+    open.texts = value === undefined ? others : { ...others, [key]: JSON.stringify(value) }
+    return value
   }
 
   #isModified(session: ShellSession, visit: Visit): boolean {
@@ -263,11 +308,11 @@ export class Shell {
     return visit.touchDue || visit.cookieDue || this.#options.rolling || this.#isModified(session, visit)
   }
 
-  async #rotate(request: FastifyRequest, visit: Visit, keys: string[], login?: Rotation['login']): Promise<void> {
+  async #rotate(request: FastifyRequest, rotation: Rotation, keys: string[]): Promise<void> {
     const former = request.session
     const base = Object.getPrototypeOf(this.#prototype) as ShellSession
     try {
-      await this.#rotation.run({ visit, ...(login ? { login } : {}) }, () => base.regenerate.call(former, keys))
+      await this.#rotation.run(rotation, () => base.regenerate.call(former, keys))
     } catch (error) {
       // The shell swaps the session even when it could not be stored.
       request.session = former
@@ -294,11 +339,11 @@ export class Shell {
     detach(session)
   }
 
-  async #replace(token: string, session: ShellSession, { visit, login }: Rotation): Promise<void> {
+  async #replace(token: string, session: ShellSession, { visit, login, anonymous }: Rotation): Promise<void> {
     if (login) session.user = login.user
     const values = valuesOf(session)
     const former = visit.open
-    const userId = login?.user.id ?? former?.userId
+    const userId = anonymous ? undefined : (login?.user.id ?? former?.userId)
     if (former || login || this.#options.saveUninitialized || Object.keys(values).length > 0) {
       const open = await this.#sessions.begin(token, values, {
         ...(userId === undefined ? {} : { userId }),

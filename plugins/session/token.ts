@@ -29,9 +29,12 @@ function randomText(): string {
   return text
 }
 
-/** @param bucket default: a random one */
-export function newToken(bucket: string = randomBytes(1).toString('hex')): string {
-  return bucket + randomText()
+/**
+ * @param bucket default: a random one
+ * @param secret default: 256 random bits
+ */
+export function newToken(bucket: string = randomBytes(1).toString('hex'), secret: string = randomText()): string {
+  return bucket + secret
 }
 
 /** The id under which a token's session is stored. */
@@ -43,10 +46,16 @@ export function bucketOf(tokenOrId: string): string {
   return tokenOrId.slice(0, BUCKET_LENGTH)
 }
 
+const TOKEN = /^[0-9a-f]{2}./
 const ID = new RegExp(`^[0-9a-f]{${BUCKET_LENGTH}}[A-Za-z0-9_-]{${HASH_LENGTH}}$`)
 
-/** Whether a text from outside can be an id or a token at all. */
-export function isWellFormed(text: string): boolean {
+/** Whether a text from outside can be a token at all. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text)
+}
+
+/** Whether a text from outside can be an id at all. */
+export function isId(text: string): boolean {
   return ID.test(text)
 }
 

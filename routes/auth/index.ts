@@ -74,7 +74,6 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
       },
       async (request, reply) => {
         await request.logout()
-        reply.header('clear-site-data', '"cache", "storage"')
         return reply.code(204).send(null)
       },
     )

@@ -1,0 +1,59 @@
+import type { Clock } from '../support/clock.ts'
+import { StorageUnavailableError } from '../support/errors.ts'
+
+/** A failure that took so long, in milliseconds, is a store that hangs rather than one that refuses. */
+const SLOW_FAILURE = 150
+/** So many slow failures in a row, and the store is not asked for a while. */
+const FAILURES_TO_OPEN = 5
+/** For how long, in milliseconds; then one question finds out. It is what `Retry-After` says, too. */
+const OPEN_FOR = 1_000
+
+/**
+ * Between the engine and its store: a deadline for each answer, one kind of error for each failure, and, while the
+ * store hangs, an answer at once instead of one more request that waits for the deadline.
+ */
+export class StoreGuard {
+  readonly #clock: Clock
+  readonly #deadline: number
+  #slowFailures = 0
+  #openUntil = Number.NEGATIVE_INFINITY
+
+  /** @param deadline in milliseconds; 0: the store keeps one by itself */
+  constructor(clock: Clock, deadline: number) {
+    this.#clock = clock
+    this.#deadline = deadline
+  }
+
+  /** @throws STATEFUL_STORAGE_UNAVAILABLE with the store's error as `cause` */
+  async ask<T>(question: () => Promise<T>): Promise<T> {
+    const asked = this.#clock.monotonic()
+    if (asked < this.#openUntil) throw new StorageUnavailableError('sessions: the store hangs')
+    // Whoever comes next while this question is open does not wait for it as well.
+    if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = asked + OPEN_FOR
+    try {
+      const answer = await (this.#deadline > 0 ? this.#within(question()) : question())
+      if (this.#slowFailures > 0) {
+        this.#slowFailures = 0
+        this.#openUntil = Number.NEGATIVE_INFINITY
+      }
+      return answer
+    } catch (cause) {
+      const failed = this.#clock.monotonic()
+      if (failed - asked >= SLOW_FAILURE) {
+        this.#slowFailures += 1
+        if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
+      }
+      if ((cause as { code?: unknown } | null)?.code === 'STATEFUL_STORAGE_UNAVAILABLE') throw cause
+      throw new StorageUnavailableError(`sessions: ${(cause as Error | null)?.message}`, { cause })
+    }
+  }
+
+  #within<T>(answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(this.#deadline, () =>
+        reject(new StorageUnavailableError(`sessions: no answer within ${this.#deadline} ms`)),
+      )
+      answer.then(resolve, reject).finally(() => timer.cancel())
+    })
+  }
+}
