@@ -52,7 +52,8 @@ export class Write {
   sent = false
   settled = false
   #layers: Promise<void>[] = []
-  #attempt = deferred<Committed | undefined>()
+  /** What the layers of the present attempt wait for; most writes pass none. */
+  #attempt: Deferred<Committed | undefined> | undefined
   #resolve!: (committed: Committed | undefined) => void
   #reject!: (error: unknown) => void
 
@@ -91,7 +92,8 @@ export class Write {
       return
     }
     const passed: Op[] = []
-    const attempt = this.#attempt
+    const attempt = deferred<Committed | undefined>()
+    this.#attempt = attempt
     const step = (index: number): void | Promise<void> => {
       for (let i = index; i < given.length; i++) {
         const op = given[i] as Op
@@ -129,8 +131,8 @@ export class Write {
 
   /** Makes it be prepared again; the layers that wait on this attempt learn `reason`. */
   restart(reason: Error): void {
-    this.#attempt.reject(reason)
-    this.#attempt = deferred()
+    this.#attempt?.reject(reason)
+    this.#attempt = undefined
     this.#layers = []
     this.ops = undefined
     this.pending = undefined
@@ -139,7 +141,7 @@ export class Write {
   resolve(committed: Committed | undefined): void {
     if (this.settled) return
     this.settled = true
-    this.#attempt.resolve(committed)
+    this.#attempt?.resolve(committed)
     if (this.#layers.length === 0) this.#resolve(committed)
     else Promise.all(this.#layers).then(() => this.#resolve(committed), this.#reject)
   }
@@ -147,7 +149,7 @@ export class Write {
   reject(error: unknown): void {
     if (this.settled) return
     this.settled = true
-    this.#attempt.reject(error)
+    this.#attempt?.reject(error)
     this.#reject(error)
   }
 }

@@ -24,7 +24,8 @@ export function unseal(key: string, sealed: string): string | undefined {
   return sealed.slice(0, space) === checksum(key, text) ? text : undefined
 }
 
-const checksum = (key: string, text: string) => crc32(text, crc32(key)).toString(36)
+// Neither holds a control character unescaped, so that no other pair gives the same line.
+const checksum = (key: string, text: string) => crc32(`${key}\n${text}`).toString(36)
 
 export const headKey = (space: string): string => `${space}/head/`
 export const valueKey = (space: string, key: string): string => `${space}/key/${key}`
