@@ -252,3 +252,15 @@ export const StateNotReplicatedError = createError(
   'The write was made, but only %s of %s copies confirmed it in time; a failover may lose it.',
   503,
 )
+
+// --- requests from other sites ----------------------------------------------------------------
+export const CrossSiteRequestError = createError(
+  'STATEFUL_CROSS_SITE_REQUEST',
+  'A page of another site sent this. Send it from an origin that is allowed.',
+  403,
+)
+export const InvalidCsrfTokenError = createError(
+  'STATEFUL_INVALID_CSRF_TOKEN',
+  "The header 'x-csrf-token' is missing or belongs to another session. Ask for a token and send it.",
+  403,
+)
