@@ -75,11 +75,11 @@ export default [
     guards: 'schemas are checked on the result',
   },
   {
-    file: 'plugins/state/json.ts',
-    from: 'return Object.freeze(copy)',
-    to: 'return copy',
+    file: 'plugins/state/space.ts',
+    from: 'return { ...op, value: frozenJson(op.value, op.key) }',
+    to: 'return op',
     suite: 'test/plugins/state/space.test.ts',
-    guards: 'nobody can change a value in the replica',
+    guards: 'what is stored is checked, and a copy',
   },
   {
     file: 'plugins/state/stores/lmdb.ts',
@@ -92,7 +92,7 @@ export default [
     file: 'plugins/state/stores/lmdb-records.ts',
     from: 'return sealed.slice(0, space) === checksum(key, text) ? text : undefined',
     to: 'return text',
-    suite: 'test/plugins/state/lmdb.test.ts',
+    suite: 'test/plugins/state/flushed.test.ts',
     guards: 'a flipped bit is noticed',
     timeout: 120_000,
   },
@@ -102,5 +102,12 @@ export default [
     to: `if (policy === '') throw new StateEvictingStoreError(policy)`,
     suite: 'test/plugins/state/redis.test.ts',
     guards: 'a Redis that evicts is refused',
+  },
+  {
+    file: 'plugins/state/stores/lmdb.ts',
+    from: 'if (entries.size !== head.size) throw',
+    to: 'if (entries.size > head.size) throw',
+    suite: 'test/plugins/state/flushed.test.ts',
+    guards: 'keys that a damaged page hides are missed',
   },
 ] satisfies Mutant[]

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { LmdbStateLog } from '../../../plugins/state/stores/lmdb.ts'
-import { STATE_DATABASE } from '../../../plugins/state/stores/lmdb-records.ts'
+import { STATE_DATABASE, verifyStateDatabase } from '../../../plugins/state/stores/lmdb-records.ts'
 import type { LmdbStorage } from '../../../plugins/storage/storage.ts'
 import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 import { batchOf } from '../../suites/state-log.ts'
@@ -42,4 +42,26 @@ t.test('a commit is done when it is on disk, not when it is only written', async
   flush()
   await commit
   t.equal(done, true)
+})
+
+t.test('what is not what was written is not handed out, and what is missing is missed', async (t) => {
+  const storage = (await openTestStorage(t, await storageUrl(t, 'lmdb'))) as LmdbStorage
+  const fill = async (space: string) => {
+    const log = new LmdbStateLog(storage, space, { commits: 10 })
+    const state = await log.load()
+    await log.commit(state, batchOf(state, space, { a: 'value' }))
+    return log
+  }
+  const database = storage.root.openDB<string, string>({ name: STATE_DATABASE, encoding: 'string' })
+  const flipped = await fill('flipped')
+  const text = database.get('flipped/key/a') as string
+  await database.put('flipped/key/a', text.replace('value', 'valve'))
+  await t.rejects(flipped.load(), { code: 'STATEFUL_STORAGE_CORRUPT', message: /checksum/ })
+  const hidden = await fill('hidden')
+  await database.remove('hidden/key/a')
+  await t.rejects(hidden.load(), { code: 'STATEFUL_STORAGE_CORRUPT', message: /0 of 1 keys/ })
+  const gap = await fill('gap')
+  await database.remove('gap/log/0000000000000001')
+  await t.rejects(gap.load(), { code: 'STATEFUL_STORAGE_CORRUPT', message: /0 of 1 log records/ })
+  t.equal(verifyStateDatabase(database).problems.length, 3)
 })
