@@ -4,6 +4,7 @@ import type { CacheOptions } from './options.ts'
 
 export { Cache, type CacheParts, cacheParts } from './cache.ts'
 export type { CacheNumbers, CacheStats } from './counters.ts'
+export { KeyvStore } from './keyv-store.ts'
 export type { CacheNamespace, DelayedPersistOptions } from './namespace.ts'
 export type { CacheOptions, WriteBehindOptions } from './options.ts'
 export type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../support/clock.ts'
+import { coarse } from '../coarse-clock.ts'
 import { GENERATION } from '../names.ts'
 import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './tier.ts'
 
@@ -23,7 +24,8 @@ interface Deferred {
 
 interface Running {
   until: number
-  reject(error: Error): void
+  late: boolean
+  refuse(error: Error): void
 }
 
 const MAX_DEFERRED = 10_000
@@ -45,11 +47,13 @@ export class Breaker implements CacheTier {
   /** In the order of their deadlines. */
   readonly #running = new Set<Running>()
   #timer: Timer | undefined
+  readonly #now: () => number
 
   constructor(tier: CacheTier, options: BreakerOptions) {
     this.kind = tier.kind
     this.#tier = tier
     this.#options = options
+    this.#now = coarse(options.clock)
   }
 
   /** On the monotonic clock: since when the store is away. */
@@ -108,16 +112,13 @@ export class Breaker implements CacheTier {
     return this.#tier.close()
   }
 
-  async #through<T>(step: () => Promise<T>, timed = true): Promise<T> {
-    if (this.#openedAt !== undefined) throw new Error('the circuit is open')
-    try {
-      const result = await (timed ? this.#within(step()) : step())
-      this.#failures = 0
-      return result
-    } catch (error) {
+  /** Written without `async`: every read of the second level goes through here, and each layer of promises costs. */
+  #through<T>(step: () => Promise<T>, timed = true): Promise<T> {
+    if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
+    const failed = () => {
       if (++this.#failures >= this.#options.failures) this.#open()
-      throw error
     }
+    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed)
   }
 
   async #orLater(
@@ -170,19 +171,26 @@ export class Breaker implements CacheTier {
   }
 
   /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
-  #within<T>(step: Promise<T>): Promise<T> {
+  #within<T>(step: Promise<T>, ms = this.#options.deadline, failed: () => void = () => {}): Promise<T> {
     return new Promise((resolve, reject) => {
-      const running: Running = { until: this.#options.clock.monotonic() + this.#options.deadline, reject }
-      this.#running.add(running)
-      this.#arm()
+      const refuse = (error: unknown) => {
+        this.#running.delete(running)
+        failed()
+        reject(error)
+      }
+      const running: Running = { until: this.#now() + ms, late: false, refuse }
+      if (ms < Number.POSITIVE_INFINITY) {
+        this.#running.add(running)
+        this.#arm()
+      }
       step.then(
         (value) => {
           this.#running.delete(running)
+          if (!running.late) this.#failures = 0
           resolve(value)
         },
         (error: unknown) => {
-          this.#running.delete(running)
-          reject(error)
+          if (!running.late) refuse(error)
         },
       )
     })
@@ -198,8 +206,8 @@ export class Breaker implements CacheTier {
       const now = this.#options.clock.monotonic()
       for (const running of this.#running) {
         if (running.until > now) break
-        this.#running.delete(running)
-        running.reject(new Error('the store took too long'))
+        running.late = true
+        running.refuse(new Error('the store took too long'))
       }
       this.#arm()
     })

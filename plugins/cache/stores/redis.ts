@@ -67,15 +67,17 @@ export class RedisTier implements CacheTier {
     return this.#clock.monotonic() + (this.#offset ?? this.#clock.now() - this.#clock.monotonic())
   }
 
-  async get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    if (!this.#verified.has(namespace)) await this.head(namespace)
+  /** Written without `async`: each layer of promises costs, and this is the way of every hit. */
+  get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    if (!this.#verified.has(namespace)) return this.head(namespace).then(() => this.get(namespace, keys))
     const base = this.#base(namespace)
     const { client } = this.#storage
     // Single GETs are gathered into one pipeline by the client.
-    if (keys.length === 1) return [(await client.getBuffer(`${base}v:${keys[0]}`)) ?? undefined]
-    if (keys.length === 0) return []
-    const found = await client.mgetBuffer(keys.map((key) => `${base}v:${key}`))
-    return found.map((data) => data ?? undefined)
+    if (keys.length === 1) return client.getBuffer(`${base}v:${keys[0]}`).then((data) => [data ?? undefined])
+    if (keys.length === 0) return Promise.resolve([])
+    return client
+      .mgetBuffer(keys.map((key) => `${base}v:${key}`))
+      .then((found) => found.map((data) => data ?? undefined))
   }
 
   async stamps(namespace: string, names: readonly string[]): Promise<Stamps> {
