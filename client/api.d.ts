@@ -1018,6 +1018,19 @@ export interface components {
                 /** @description Writes that their handler refused for good. */
                 dead: number;
             };
+            /** @description Hot keys, see `POST /cache/warm` for others. */
+            warming: {
+                /** @description Hot keys that are written down. */
+                remembered: number;
+                /** @description Warmings that are running now. */
+                running: number;
+                /** @description Hot keys brought back into the first level. */
+                warmed: number;
+                /** @description Hot keys that were in neither level and have no loader. */
+                missing: number;
+                /** @description Hot keys whose loader failed. */
+                failed: number;
+            };
         };
         SessionStats: {
             /** @description Live sessions, anonymous ones included. */

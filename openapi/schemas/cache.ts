@@ -159,6 +159,16 @@ export const CacheStats = Type.Object(
       },
       { additionalProperties: false },
     ),
+    warming: Type.Object(
+      {
+        remembered: Count('Hot keys that are written down.'),
+        running: Count('Warmings that are running now.'),
+        warmed: Count('Hot keys brought back into the first level.'),
+        missing: Count('Hot keys that were in neither level and have no loader.'),
+        failed: Count('Hot keys whose loader failed.'),
+      },
+      { additionalProperties: false, description: 'Hot keys, see `POST /cache/warm` for others.' },
+    ),
   },
   { $id: 'CacheStats', additionalProperties: false },
 )

@@ -8,6 +8,7 @@ import { Breaker } from './stores/breaker.ts'
 import type { Journal } from './stores/journal.ts'
 import { openJournal, openTier } from './stores/open.ts'
 import type { CacheTier } from './stores/tier.ts'
+import { Warming } from './warming.ts'
 import { type WriteHandler, Writers } from './write-behind.ts'
 
 /** What a cache stands on; {@link cacheParts} makes it from a storage. */
@@ -16,9 +17,13 @@ export interface CacheParts {
   journal: Journal
   /** Told of failures that no caller waits for. */
   onError?: (error: unknown, what: string) => void
+  /** Told when hot keys have been warmed. */
+  onWarmed?: (message: string, details: object) => void
 }
 
 export const DEFAULT_NAMESPACE = 'default'
+/** Where the lists of hot keys are kept. */
+const HOT_KEYS = 'hot-keys'
 
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
 export function cacheParts(
@@ -50,6 +55,7 @@ export class Cache extends CacheNamespace {
   readonly #parts: CacheParts
   readonly #namespaces: Map<string, CacheNamespace>
   readonly #writers: Writers
+  readonly #warming: Warming
   readonly #running: { value: boolean }
 
   /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
@@ -59,10 +65,17 @@ export class Cache extends CacheNamespace {
     const running = { value: false }
     const report = parts.onError ?? (() => {})
     const writers = new Writers(parts.journal, resolved, (error, writer) => report(error, `write-behind '${writer}'`))
+    const warming: Warming = new Warming(
+      resolved.warming,
+      resolved.clock,
+      () => shared.namespace(HOT_KEYS),
+      parts.onWarmed ?? (() => {}),
+    )
     const shared: Shared = {
       tier: parts.tier,
       options: resolved,
       writers,
+      warming,
       namespace(name) {
         const known = namespaces.get(name)
         if (known) return known
@@ -70,7 +83,7 @@ export class Cache extends CacheNamespace {
         if (namespaces.size >= resolved.maxNamespaces) throw new TooManyNamespacesError(resolved.maxNamespaces)
         const made = new CacheNamespace(name, shared)
         namespaces.set(name, made)
-        if (running.value) void made.startCoherence()
+        if (running.value) void made.startCoherence().then(() => warming.warm(made))
         return made
       },
     }
@@ -79,12 +92,13 @@ export class Cache extends CacheNamespace {
     this.#parts = parts
     this.#namespaces = namespaces
     this.#writers = writers
+    this.#warming = warming
     this.#running = running
   }
 
   /** Names of the namespaces that were used. */
   get namespaces(): string[] {
-    return [...this.#namespaces.keys()]
+    return [...this.#namespaces.keys()].filter((name) => name !== HOT_KEYS)
   }
 
   /**
@@ -103,13 +117,17 @@ export class Cache extends CacheNamespace {
 
   /** The numbers of all namespaces. */
   stats(): CacheStats {
-    const parts = [...this.#namespaces].map(([name, namespace]) => ({ name, sums: namespace.sums() }))
+    // The cache's own housekeeping is not what anybody asks about.
+    const parts = [...this.#namespaces]
+      .filter(([name]) => name !== HOT_KEYS)
+      .map(([name, namespace]) => ({ name, sums: namespace.sums() }))
     return {
       tier: this.#parts.tier.kind,
       coherent: [...this.#namespaces.values()].every(({ coherent }) => coherent),
       ...numbers(parts.map(({ sums }) => sums)),
       namespaces: Object.fromEntries(parts.map(({ name, sums }) => [name, numbers([sums])])),
       writeBehind: this.#writers.stats(),
+      warming: this.#warming.stats(),
     }
   }
 
@@ -122,11 +140,15 @@ export class Cache extends CacheNamespace {
     this.#running.value = true
     await Promise.all([...this.#namespaces.values()].map((namespace) => namespace.startCoherence()))
     await this.#writers.start()
+    this.#warming.start(() => this.#namespaces.values())
+    // Not awaited: the server need not wait for its cache to be warm.
+    for (const namespace of [...this.#namespaces.values()]) void this.#warming.warm(namespace)
   }
 
   /** Flushes write-behind and ends everything that `start` began; the storage stays open. */
   async close(): Promise<void> {
     this.#running.value = false
+    await this.#warming.stop([...this.#namespaces.values()])
     await this.#writers.stop()
     await Promise.all([...this.#namespaces.values()].map((namespace) => namespace.stopCoherence()))
     await this.#parts.tier.close()

@@ -25,7 +25,14 @@ export const cache = defineService<CacheOptions>(
       if (away) log.warn('the store of the cache is out of reach; answering without it')
       else log.info('the store of the cache is back')
     })
-    const made = new Cache({ ...parts, onError: (err, what) => log.warn({ err, what }, 'cache work failed') }, options)
+    const made = new Cache(
+      {
+        ...parts,
+        onError: (err, what) => log.warn({ err, what }, 'cache work failed'),
+        onWarmed: (message, details) => log.info(details, message),
+      },
+      options,
+    )
     fastify.decorate('cache', made)
     fastify.addHook('onReady', () => made.start())
     fastify.addHook('onClose', () => made.close())

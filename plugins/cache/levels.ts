@@ -93,6 +93,11 @@ export class Levels {
     return this.#l1.bytes
   }
 
+  /** The keys of the first level that were used most. */
+  hottest(n: number): string[] {
+    return n === 0 ? [] : this.#l1.hottest(n)
+  }
+
   /** The value that may be served without asking anybody. */
   fresh(key: string): Held | undefined {
     const held = this.#l1.get(key)

@@ -9,6 +9,7 @@ import { duration, type ResolvedOptions } from './options.ts'
 import { checkValue, encode } from './record.ts'
 import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './stores/tier.ts'
 import type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+import type { Warming } from './warming.ts'
 import type { Writers } from './write-behind.ts'
 
 /** What all namespaces of a cache share. */
@@ -16,6 +17,7 @@ export interface Shared {
   tier: CacheTier
   options: ResolvedOptions
   writers: Writers
+  warming: Warming
   /** Finds or makes a namespace. @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_TOO_MANY_NAMESPACES */
   namespace(name: string): CacheNamespace
 }
@@ -48,6 +50,9 @@ export class CacheNamespace {
     this.#shared = shared
     this.#levels = new Levels(shared.tier, name, shared.options, this.#counters)
     this.#loads = new Loads(this.#levels, shared.options, this.#counters)
+    this.#levels.watch((message) => {
+      if (!message) shared.warming.lost(this)
+    })
     this.#clones = shared.options.values === 'clone'
   }
 
@@ -279,6 +284,20 @@ export class CacheNamespace {
     }
     await Promise.all(Array.from({ length: WARM_PARALLEL }, work))
     return result
+  }
+
+  /**
+   * Registers where hot keys that match the pattern come from when they are warmed and the second level does not have
+   * them. `options` are those of `getOrSet`.
+   */
+  warmFrom(pattern: string, loader: Loader, options: LoadOptions = {}): void {
+    checkKey(pattern, 'pattern')
+    this.#shared.warming.register(this.name, { pattern, loader, options })
+  }
+
+  /** The keys of the first level that were used most, the hottest first. */
+  hottest(n: number): string[] {
+    return this.#levels.hottest(n)
   }
 
   /** Another namespace of the same cache. */

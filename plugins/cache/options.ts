@@ -63,6 +63,13 @@ export interface CacheOptions {
   /** Default 100. */
   maxNamespaces?: number
   writeBehind?: WriteBehindOptions
+  /** Hot keys are written down and brought back into the first level at boot and after it had to be emptied. */
+  warming?: {
+    /** Most keys of a namespace; 0 for none. Default 500. */
+    keys?: number
+    /** How often they are written down. Default `'1m'`. */
+    interval?: Duration
+  }
   /** Default: the system's. */
   clock?: Clock
   /** From 0 inclusive to 1 exclusive. Default `Math.random`. */
@@ -93,6 +100,7 @@ export interface ResolvedOptions {
   prefixes: string[]
   maxNamespaces: number
   writeBehind: { delay: number; batch: number; attempts: number; backoff: number; maxPending: number }
+  warming: { keys: number; interval: number }
   clock: Clock
   random: () => number
 }
@@ -146,6 +154,10 @@ export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
       attempts: count(writeBehind.attempts ?? 5, 'cache.writeBehind.attempts'),
       backoff: milliseconds(writeBehind.backoff ?? 200, 'cache.writeBehind.backoff'),
       maxPending: count(writeBehind.maxPending ?? 100_000, 'cache.writeBehind.maxPending'),
+    },
+    warming: {
+      keys: options.warming?.keys === 0 ? 0 : count(options.warming?.keys ?? 500, 'cache.warming.keys'),
+      interval: duration(options.warming?.interval ?? '1m', 'cache.warming.interval'),
     },
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,

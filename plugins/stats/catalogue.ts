@@ -15,7 +15,7 @@ export interface Behaviour {
 
 export const behaviours: Readonly<Record<Section, Behaviour>> = {
   cache: {
-    gauges: ['entries', 'bytes', 'pending', 'dead'],
+    gauges: ['entries', 'bytes', 'pending', 'dead', 'remembered', 'running'],
     largest: [],
     weighted: {
       l1HitRate: 'lookups',

@@ -1,0 +1,47 @@
+import t from 'tap'
+import { startRedis } from '../../fixtures/redis-server.ts'
+import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
+import { eventually, startCache } from './fixture.ts'
+
+t.test('hot keys are in the first level again after a restart, from the second or their loader', async (t) => {
+  for (const kind of ['lmdb', 'redis'] as const) {
+    const storage = await openTestStorage(t, await storageUrl(t, kind))
+    const first = await startCache(t, storage, { warming: { keys: 2 } })
+    const users = first.namespace('users')
+    for (const key of ['a', 'b', 'c', 'd']) await users.set(key, key)
+    await eventually(async () => {
+      for (let i = 0; i < 3; i++) await Promise.all([users.get('b'), users.get('d')])
+      return users.peek('b') && users.peek('d')
+    })
+    await users.getOrSet('short', () => 1, { ttl: 50 })
+    t.strictSame(users.hottest(2).sort(), ['b', 'd'])
+    await first.close()
+
+    const second = await startCache(t, storage, { warming: { keys: 2 } })
+    second.namespace('users').warmFrom('*', ({ key }) => `loaded ${key}`)
+    await eventually(() => second.namespace('users').peek('b') === 'b' && second.namespace('users').peek('d') === 'd')
+    t.equal(second.namespace('users').peek('a'), undefined)
+    t.match(second.stats().warming, { warmed: 2, running: 0 })
+  }
+})
+
+t.test('after Redis was away and has lost everything, hot keys come from their loader', async (t) => {
+  const server = await startRedis(t)
+  const cache = await startCache(t, server.url, { coherence: 100, outage: { retry: 50 }, warming: { interval: 20 } })
+  let loads = 0
+  cache.warmFrom('user:*', ({ key }) => `${key} loaded ${++loads}`, { ttl: '1m' })
+  await cache.set('user:1', 'set')
+  await eventually(async () => (await cache.get('user:1')) && cache.stats().warming.remembered > 0)
+  await server.restart()
+  await eventually(() => loads > 0)
+  await eventually(() => /loaded/.test(cache.peek<string>('user:1') ?? ''))
+  t.pass()
+})
+
+t.test('warming can be switched off', async (t) => {
+  const cache = await startCache(t, 'memory:', { warming: { keys: 0 } })
+  await cache.getOrSet('k', () => 1)
+  await cache.close()
+  t.match(cache.stats().warming, { remembered: 0, warmed: 0 })
+  t.notOk(cache.namespaces.includes('hot-keys'))
+})
