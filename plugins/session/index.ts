@@ -14,9 +14,7 @@ import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
 import { type LoginOptions, Shell } from './shell.ts'
 import { liveSigner, type SessionSigner } from './signer.ts'
-import { LmdbSessionStore } from './stores/lmdb.ts'
-import { MemorySessionStore } from './stores/memory.ts'
-import { RedisSessionStore } from './stores/redis.ts'
+import { sessionStoreOn } from './stores/on-storage.ts'
 import { RedisRevocationBus } from './stores/redis-bus.ts'
 
 export type { SessionCookieOptions } from './cookie.ts'
@@ -221,8 +219,7 @@ function policyOf(options: SessionOptions) {
 function storeOf(fastify: FastifyInstance): SessionStore {
   const { storage } = fastify as Partial<FastifyInstance>
   if (!storage) throw new InvalidOptionError('store', "is missing; register the plugin 'storage' before, or pass one.")
-  if (storage.kind === 'redis') return new RedisSessionStore(storage)
-  return storage.kind === 'lmdb' ? new LmdbSessionStore(storage.root) : new MemorySessionStore()
+  return sessionStoreOn(storage)
 }
 
 function busOf(storage: Storage | undefined) {

@@ -84,6 +84,8 @@ export interface SessionStore {
   revokeOwner(owner: string, now: number, except?: string): Promise<string[]>
   /** Live ones, the newest first. */
   list(owner: string, now: number): Promise<StoredSession[]>
+  /** Every live session: O(n), for administration and for the contract of express-session. */
+  all(now: number): Promise<StoredSession[]>
   count(now: number): Promise<SessionCount>
   /** Removes up to `limit` expired sessions and answers them; each is answered to one caller only. */
   sweep(now: number, limit: number): Promise<StoredSession[]>

@@ -164,6 +164,15 @@ export async function sessionStoreSuite(t: Test, make: (t: Test) => Promise<Sess
     t.same(await ids(NOW + MINUTE), [sessions[1]?.id])
   })
 
+  t.test('all live sessions, whoever they belong to', async (t) => {
+    const store = await make(t)
+    const sessions = [sessionOf('ada'), sessionOf('grace', { expires: NOW + MINUTE }), sessionOf(undefined)]
+    for (const session of sessions) await store.create(session, plain)
+    const ids = async (now: number) => (await store.all(now)).map(({ id }) => id).sort()
+    t.same(await ids(NOW), sessions.map(({ id }) => id).sort())
+    t.same(await ids(NOW + MINUTE), [sessions[0]?.id, sessions[2]?.id].sort())
+  })
+
   t.test('all sessions of an owner end at once, but for one', async (t) => {
     const store = await make(t)
     const owner = ownerOf('ada')

@@ -119,6 +119,11 @@ export class LmdbSessionStore implements SessionStore {
     return this.#ofOwner(owner, now).sort((a, b) => b.created - a.created)
   }
 
+  async all(now: number): Promise<StoredSession[]> {
+    const keys = [...this.#index.getKeys({ start: ['expiry', now + 1, ''], end: ['expiry', Number.MAX_VALUE, ''] })]
+    return keys.flatMap(([, , id]) => this.#live(id, now) ?? [])
+  }
+
   async count(now: number): Promise<SessionCount> {
     // What has expired since the last sweep is still in the totals.
     const due = (kind: 'expiry' | 'owner-expiry') =>

@@ -81,6 +81,10 @@ export class MemorySessionStore implements SessionStore {
       .map(copy)
   }
 
+  async all(now: number): Promise<StoredSession[]> {
+    return [...this.#sessions.values()].filter(({ expires }) => expires > now).map(copy)
+  }
+
   async count(now: number): Promise<SessionCount> {
     this.#expire(now)
     return { sessions: this.#sessions.size, owners: this.#byOwner.size }

@@ -119,6 +119,17 @@ export class RedisSessionStore implements SessionStore {
     return ids.flatMap((id, index) => parse(id, records[index] ?? {}, now) ?? []).sort((a, b) => b.created - a.created)
   }
 
+  async all(now: number): Promise<StoredSession[]> {
+    const sessions: StoredSession[] = []
+    // Bucket by bucket, so that what is under way at a time is bounded.
+    for (const bucket of BUCKETS) {
+      const ids = await this.#client.zrangebyscore(this.#key('x', bucket), `(${now}`, '+inf')
+      const records = await Promise.all(ids.map((id) => this.#client.hgetall(this.#record(id))))
+      sessions.push(...ids.flatMap((id, index) => parse(id, records[index] ?? {}, now) ?? []))
+    }
+    return sessions
+  }
+
   async count(now: number): Promise<SessionCount> {
     const live = (index: string) =>
       Promise.all(BUCKETS.map((bucket) => this.#client.zcount(this.#key(index, bucket), `(${now}`, '+inf')))

@@ -1,0 +1,72 @@
+import fastifyCookie from '@fastify/cookie'
+import fastifySession from '@fastify/session'
+import Fastify from 'fastify'
+import t from 'tap'
+import { ExpressStore, sessionStoreOn } from '../../../express.ts'
+import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { SECRET } from '../../fixtures/session-app.ts'
+import { onEveryStorage, openTestStorage, storageUrl } from '../../fixtures/storages.ts'
+
+t.test('the contract of express-session, by promise and by callback', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock()
+    const storage = await openTestStorage(t, await storageUrl(t, kind))
+    const store = new ExpressStore({ store: sessionStoreOn(storage), clock })
+    const later = (ms: number) => new Date(clock.now() + ms)
+    await store.set('123', { foo: 'bar', cookie: { originalMaxAge: null } })
+    t.same(await store.get('123'), { foo: 'bar', cookie: { originalMaxAge: null } })
+    t.equal(await store.get('124'), null)
+    await store.set('123', { more: 1, cookie: {} })
+    t.same(await store.get('123'), { more: 1, cookie: {} }, 'a set replaces')
+    await store.set('456', { cookie: { expires: later(60_000) } })
+    t.equal(await store.length(), 2)
+    t.equal((await store.ids())?.length, 2)
+    t.notOk((await store.ids())?.includes('123'), 'the ids themselves are not kept')
+    t.same(Object.values((await store.all()) ?? {}).length, 2)
+    await store.touch('456', { cookie: { expires: later(90_000) } })
+    clock.advance(60_000)
+    t.match(await store.get('456'), { cookie: {} })
+    clock.advance(30_000)
+    t.equal(await store.get('456'), null)
+    await store.set('123', { cookie: { expires: later(-1) } })
+    t.equal(await store.get('123'), null, 'one that has expired is destroyed')
+    await store.set('789', { a: 1, cookie: {} })
+    await store.destroy('789')
+    await store.set('789', { a: 2, cookie: {} })
+    t.equal(await store.get('789'), null, 'a slow request does not bring it back')
+    await store.set('abc', { a: 1, cookie: {} })
+    await store.clear()
+    t.equal(await store.length(), 0)
+
+    const called = await new Promise((resolve, reject) =>
+      store.set('def', { cookie: {} }, (error) =>
+        error ? reject(error) : store.get('def', (_, found) => resolve(found)),
+      ),
+    )
+    t.same(called, { cookie: {} })
+    const failed = await new Promise((resolve) => {
+      const broken = sessionStoreOn(storage)
+      broken.load = () => Promise.reject(new Error('gone'))
+      new ExpressStore({ store: broken }).get('x', resolve)
+    })
+    t.match(failed, { message: 'gone' })
+  }),
+)
+
+t.test('plain @fastify/session keeps its sessions in it', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyCookie)
+  await app.register(fastifySession, {
+    secret: SECRET,
+    store: new ExpressStore() as NonNullable<Parameters<typeof fastifySession>[1]>['store'] & object,
+    cookie: { secure: false },
+  })
+  app.get('/', async ({ session }) => {
+    session.counter = (session.counter ?? 0) + 1
+    return { counter: session.counter }
+  })
+  const first = await app.inject('/')
+  const cookies = Object.fromEntries(first.cookies.map(({ name, value }) => [name, value]))
+  t.same((await app.inject({ url: '/', cookies })).json(), { counter: 2 })
+})
