@@ -208,6 +208,9 @@ export class Link implements ReplicaLink {
         this.#retryAfter = message.retryAfter
         return
       case 'error':
+        // Without its subscription a replica would wait for ever: begins anew after the back-off.
+        if (message.retry && message.request !== 'write') this.#abandon()
+        return
       case 'heartbeat':
         return
     }

@@ -124,6 +124,9 @@ export const ErrorMessage = Type.Object(
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
     message: Type.String(),
     request: Type.Optional(Type.String({ description: 'The `type` of the message that was refused, if it had one.' })),
+    retry: Type.Optional(
+      Type.Literal(true, { description: 'It failed for now, not for good: the same message may succeed later.' }),
+    ),
   },
   { $id: 'ErrorMessage', ...closed, description: 'A message was not understood or not allowed; nothing was done.' },
 )

@@ -170,8 +170,9 @@ export class Connection {
 
   #refuse(error: unknown, request: string | undefined): void {
     if (this.ended) return
-    const { code, message } = this.#hub.describe(error)
-    this.send(frame({ type: 'error', code, message, ...(request === undefined ? {} : { request }) }))
+    const { code, message, status } = this.#hub.describe(error)
+    const retry = status >= 500 || status === 429 ? { retry: true } : {}
+    this.send(frame({ type: 'error', code, message, ...(request === undefined ? {} : { request }), ...retry }))
     if (++this.#refusals > this.#hub.settings.maxRefusals) this.end(1008, 'too many refused messages')
   }
 

@@ -153,7 +153,8 @@ async function converged(t: Test, writers: Writer[], instances: Instance[], spac
       return
     }
     if (Date.now() > deadline) {
-      t.fail(`${what}: ${behind.length} of ${writers.length} clients did not converge`)
+      const states = behind.map(({ replica: { status, position, pending } }) => ({ status, position, pending }))
+      t.fail(`${what}: ${behind.length} of ${writers.length} clients did not converge: ${JSON.stringify(states)}`)
       return
     }
     await wait(100)
