@@ -1,19 +1,16 @@
-import type { Commit, Op } from '../../openapi/schemas/state.ts'
-import type { Clock, Timer } from '../support/clock.ts'
+import type { Commit } from '../../openapi/schemas/state.ts'
+import type { Timer } from '../support/clock.ts'
 import {
   InvalidStateOpError,
   StateClosedError,
   StateConflictError,
-  StateLimitError,
   StateOutcomeUnknownError,
   StateOverloadedError,
   StateTimeoutError,
 } from '../support/errors.ts'
-import type { Definitions } from './definitions.ts'
-import type { StateLimits } from './limits.ts'
-import type { Entry, LogRecord, LogState, LogTail, StateLog } from './log.ts'
-import type { Middleware } from './middleware.ts'
-import { type KeyChange, type Replica, type Results, reduceCommit } from './replica.ts'
+import type { Entry, LogState, LogTail } from './log.ts'
+import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
+import { type Staged, stageWrite } from './stage-write.ts'
 import { Staging } from './staging.ts'
 import { type Committed, type ReplaceRequest, Write, type WriteRequest } from './write.ts'
 
@@ -22,45 +19,6 @@ const BATCH_COMMITS = 1_000
 const BATCH_BYTES = 4 * 1024 * 1024
 const FIRST_PAUSE = 25
 const LONGEST_PAUSE = 1_000
-
-export interface SequencerOptions {
-  space: string
-  log: StateLog
-  replica: Replica
-  definitions: Definitions
-  layers: readonly Middleware[]
-  limits: StateLimits
-  clock: Clock
-  /** Milliseconds from the call of a write to its outcome. */
-  timeout: number
-  /** Names this writer in transaction ids; unique among all that ever write to the log. */
-  writerId: string
-  /** Checks and freezes an operand that a middleware has put in. */
-  admit: (op: Op) => Op
-  /** Right after the replica applied a record; `context` of the write if it was made here. */
-  onApplied: (record: LogRecord, changes: KeyChange[], context: unknown) => void
-  /** Right after the replica was replaced as a whole. */
-  onReplaced: (changes: KeyChange[], previousEpoch: string, context: unknown) => void
-  onError: (error: unknown, what: string) => void
-}
-
-export interface SequencerCounts {
-  commits: number
-  batches: number
-  conflicts: number
-  refused: number
-  timeouts: number
-  unknown: number
-  storeErrors: number
-  catchUps: number
-  resyncs: number
-}
-
-interface Staged {
-  write: Write
-  record: LogRecord
-  results: Results
-}
 
 /**
  * Everything that moves one space, one thing at a time: it takes writes in the order of their calls, computes them
@@ -202,7 +160,7 @@ export class Sequencer {
         else {
           if (!write.ops) write.prepare(space, layers, staging, this.#options.admit)
           if (!write.ops) break
-          if (write.ops.length > 0) staged = this.#stageOne(write, request, write.ops, staging)
+          if (write.ops.length > 0) staged = stageWrite(write, request, write.ops, staging, this.#options)
         }
       } catch (error) {
         verdict = { error }
@@ -226,41 +184,6 @@ export class Sequencer {
       this.#finish(write, verdict.error, verdict.commit)
     }
     return batch
-  }
-
-  #stageOne(write: Write, request: WriteRequest, ops: Op[], staging: Staging): Staged {
-    const { space, replica, definitions, limits, clock } = this.#options
-    if (request.guards) staging.check(request.guards)
-    const at = clock.now()
-    const revision = staging.revision + 1
-    const results = reduceCommit((key) => staging.entry(key), ops, revision, at)
-    for (const [key, entry] of results) {
-      if (!entry) continue
-      if (entry.json.length > limits.valueBytes || entry.bytes - Buffer.byteLength(key) > limits.valueBytes) {
-        throw new StateLimitError(`The value of '${key}' would be larger than ${limits.valueBytes} bytes.`)
-      }
-      definitions.check(key, entry.value)
-    }
-    const { bytes, size } = staging.measure(results)
-    // Whoever is above a limit, for it was lowered, may still write what makes the space smaller.
-    if (size > limits.keys && size > staging.size) {
-      throw new StateLimitError(`Space '${space}' would hold more than ${limits.keys} keys.`)
-    }
-    if (bytes > limits.bytes && bytes > staging.bytes) {
-      throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
-    }
-    const { clientId, seq, clear } = request
-    const commit: Commit = {
-      space,
-      epoch: replica.epoch,
-      prev: staging.revision,
-      revision,
-      ops,
-      ...(clientId === undefined ? {} : { clientId }),
-      ...(seq === undefined ? {} : { seq }),
-      at,
-    }
-    return { write, record: { commit, tx: write.tx, ...(clear ? { clear } : {}) }, results }
   }
 
   #acknowledged({ clientId, seq }: WriteRequest): Commit | undefined {

@@ -2,7 +2,7 @@ import type { Json } from '../../openapi/schemas/state.ts'
 import type { Clock } from '../support/clock.ts'
 import type { StateLimits } from './limits.ts'
 import type { Durability, EpochCause, StateLog } from './log.ts'
-import type { SequencerCounts } from './sequencer.ts'
+import type { SequencerCounts } from './sequencer-types.ts'
 import type { Guard } from './staging.ts'
 
 /**

@@ -68,7 +68,7 @@ export default [
     guards: 'a client write has its effect once',
   },
   {
-    file: 'plugins/state/sequencer.ts',
+    file: 'plugins/state/stage-write.ts',
     from: 'definitions.check(key, entry.value)',
     to: `definitions.check('', entry.value)`,
     suite: 'test/plugins/state/space.test.ts',

@@ -1,0 +1,40 @@
+import type { Op } from '../../openapi/schemas/state.ts'
+import type { Clock } from '../support/clock.ts'
+import type { Definitions } from './definitions.ts'
+import type { StateLimits } from './limits.ts'
+import type { LogRecord, StateLog } from './log.ts'
+import type { Middleware } from './middleware.ts'
+import type { KeyChange, Replica } from './replica.ts'
+
+export interface SequencerOptions {
+  space: string
+  log: StateLog
+  replica: Replica
+  definitions: Definitions
+  layers: readonly Middleware[]
+  limits: StateLimits
+  clock: Clock
+  /** Milliseconds from the call of a write to its outcome. */
+  timeout: number
+  /** Names this writer in transaction ids; unique among all that ever write to the log. */
+  writerId: string
+  /** Checks and freezes an operand that a middleware has put in. */
+  admit: (op: Op) => Op
+  /** Right after the replica applied a record; `context` of the write if it was made here. */
+  onApplied: (record: LogRecord, changes: KeyChange[], context: unknown) => void
+  /** Right after the replica was replaced as a whole. */
+  onReplaced: (changes: KeyChange[], previousEpoch: string, context: unknown) => void
+  onError: (error: unknown, what: string) => void
+}
+
+export interface SequencerCounts {
+  commits: number
+  batches: number
+  conflicts: number
+  refused: number
+  timeouts: number
+  unknown: number
+  storeErrors: number
+  catchUps: number
+  resyncs: number
+}

@@ -1,0 +1,58 @@
+import type { Commit, Op } from '../../openapi/schemas/state.ts'
+import { StateLimitError } from '../support/errors.ts'
+import type { LogRecord } from './log.ts'
+import { type Results, reduceCommit } from './replica.ts'
+import type { SequencerOptions } from './sequencer-types.ts'
+import type { Staging } from './staging.ts'
+import type { Write, WriteRequest } from './write.ts'
+
+/** A write with what it puts into the log and what it makes of the keys. */
+export interface Staged {
+  write: Write
+  record: LogRecord
+  results: Results
+}
+
+/**
+ * Computes a write on top of those that go into the log before it, and judges the result.
+ * @throws STATEFUL_STATE_CONFLICT, STATEFUL_STATE_TYPE_MISMATCH, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
+ */
+export function stageWrite(
+  write: Write,
+  request: WriteRequest,
+  ops: Op[],
+  staging: Staging,
+  { space, replica, definitions, limits, clock }: SequencerOptions,
+): Staged {
+  if (request.guards) staging.check(request.guards)
+  const at = clock.now()
+  const revision = staging.revision + 1
+  const results = reduceCommit((key) => staging.entry(key), ops, revision, at)
+  for (const [key, entry] of results) {
+    if (!entry) continue
+    if (entry.json.length > limits.valueBytes || entry.bytes - Buffer.byteLength(key) > limits.valueBytes) {
+      throw new StateLimitError(`The value of '${key}' would be larger than ${limits.valueBytes} bytes.`)
+    }
+    definitions.check(key, entry.value)
+  }
+  const { bytes, size } = staging.measure(results)
+  // Whoever is above a limit, for it was lowered, may still write what makes the space smaller.
+  if (size > limits.keys && size > staging.size) {
+    throw new StateLimitError(`Space '${space}' would hold more than ${limits.keys} keys.`)
+  }
+  if (bytes > limits.bytes && bytes > staging.bytes) {
+    throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
+  }
+  const { clientId, seq, clear } = request
+  const commit: Commit = {
+    space,
+    epoch: replica.epoch,
+    prev: staging.revision,
+    revision,
+    ops,
+    ...(clientId === undefined ? {} : { clientId }),
+    ...(seq === undefined ? {} : { seq }),
+    at,
+  }
+  return { write, record: { commit, tx: write.tx, ...(clear ? { clear } : {}) }, results }
+}
