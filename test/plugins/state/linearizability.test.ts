@@ -11,6 +11,8 @@ import { testState } from '../../fixtures/state.ts'
 import { perform, performOnSpace, randomKeyedOp, randomSpaceOp, recordHistory } from '../../fixtures/state-history.ts'
 import { storageUrl } from '../../fixtures/storages.ts'
 
+t.setTimeout(180_000)
+
 /** The same histories in every run; another seed gives others. */
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
 const HISTORIES = Number(process.env['HISTORIES'] ?? 200)
