@@ -193,6 +193,20 @@ export async function sessionStoreSuite(t: Test, make: (t: Test) => Promise<Sess
     t.same(await store.count(NOW), { sessions: 1, owners: 1 })
   })
 
+  t.test('no rotation in flight escapes when all sessions of an owner end', async (t) => {
+    const store = await make(t)
+    for (let round = 0; round < 20; round++) {
+      const formers = [sessionOf('ada'), sessionOf('ada'), sessionOf('ada')]
+      for (const former of formers) await store.create(former, plain)
+      const rotate = (former: StoredSession) => store.rotate(former, sessionOf('ada'), { ...plain, requireLive: true })
+      const [first, second, third] = formers as [StoredSession, StoredSession, StoredSession]
+      await Promise.all([rotate(first), store.revokeOwner(ownerOf('ada'), NOW), rotate(second), rotate(third)])
+      const left = await store.list(ownerOf('ada'), NOW)
+      if (left.length > 0) return t.fail(`round ${round} left ${left.length}`)
+    }
+    t.same(await store.count(NOW), { sessions: 0, owners: 0 })
+  })
+
   t.test('logins are counted by owner, beyond the life of the sessions', async (t) => {
     const store = await make(t)
     const login = { now: NOW, login: true }
