@@ -41,7 +41,8 @@ export default [
     file: 'plugins/state/sequencer.ts',
     from: `if (write.dependsOnView) write.restart(new StateConflictError('*', 'another', 'the expected one'))`,
     to: `if (write.pending) write.restart(new StateConflictError('*', 'another', 'the expected one'))`,
-    suite: 'test/plugins/state/space.test.ts',
+    suite: 'test/plugins/state/linearizability.test.ts',
+    timeout: 120_000,
     guards: 'what depends on the state is computed anew after a conflict',
   },
   {
