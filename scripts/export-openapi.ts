@@ -2,7 +2,7 @@
  * Writes the contract that the code already holds: openapi/openapi.json, openapi/asyncapi.json and the client's
  * types. All three are committed and checked by test/openapi; nobody edits them.
  */
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from 'openapi-typescript'
 import { build } from '../app.ts'
@@ -34,9 +34,17 @@ export async function generate(): Promise<Map<string, string>> {
 
 const json = (document: object) => `${JSON.stringify(document, null, 2)}\n`
 
+/** With `--check` nothing is written: a committed file that is not what the code says ends the process with 1. */
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const check = process.argv.includes('--check')
   for (const [path, text] of await generate()) {
     const file = new URL(path, root)
+    if (check) {
+      if ((await readFile(file, 'utf8').catch(() => '')) === text) continue
+      process.stderr.write(`${path} is not current: run \`npm run openapi\` and commit it\n`)
+      process.exitCode = 1
+      continue
+    }
     await mkdir(new URL('.', file), { recursive: true })
     await writeFile(file, text)
     process.stdout.write(`${path}\n`)

@@ -10,8 +10,8 @@ import { startRedis } from '../fixtures/redis-server.ts'
 import { startServer } from '../fixtures/server-process.ts'
 
 const SEED = Number(process.env['CHAOS_SEED'] ?? Date.now() % 1_000_000)
-const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 3)
-const WRITES = 24
+const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 1)
+const WRITES = 16
 /** Head poll (1 s) plus a resync: within it every replica must be equal again once the network is well. */
 const CONVERGENCE = 5_000
 
@@ -92,6 +92,9 @@ function canonical(value: unknown): unknown {
       .map(([key, inner]) => [key, canonical(inner)]),
   )
 }
+
+// A request that meets a dead network waits for its deadline, and there are many.
+t.setTimeout(120_000 + ROUNDS * 60_000)
 
 t.test(`whatever the network does, no acknowledged write is lost and all replicas agree (seed ${SEED})`, async (t) => {
   const random = seededRandom(SEED)
