@@ -5,6 +5,7 @@ import { documentation } from './plugins/documentation/index.ts'
 import { draining } from './plugins/draining/index.ts'
 import { problems } from './plugins/problems/index.ts'
 import type { AuthorizeOption } from './plugins/security/authorize.ts'
+import { csrf } from './plugins/security/csrf.ts'
 import { security } from './plugins/security/index.ts'
 import type { StatefulOptions } from './plugins/stateful/index.ts'
 import { stateful } from './plugins/stateful/index.ts'
@@ -24,7 +25,7 @@ export interface AppOptions extends StatefulOptions, AuthorizeOption {
   prefix?: string
   /** The first administrator's password; generated when missing. Kept if the account exists already. */
   adminPassword?: string
-  /** Origins that may open a WebSocket besides the server's own. */
+  /** Origins besides the server's own whose pages may open a WebSocket or send unsafe requests. */
   allowedOrigins?: string[]
   /** Addresses or networks of proxies whose forwarding headers are believed. Default none. */
   trustProxy?: string[]
@@ -35,7 +36,8 @@ export interface AppOptions extends StatefulOptions, AuthorizeOption {
 const BODY_LIMIT = 1_048_576
 /** A client that dribbles its request (slowloris) is cut after this. */
 const REQUEST_TIMEOUT = 30_000
-const MAX_PARAM_LENGTH = 1_024
+/** A key of 512 bytes, each of them percent-encoded, with room to say that a longer one is too long. */
+const MAX_PARAM_LENGTH = 2_048
 
 /** The reference server: every service and every route, in the order in which they need each other. */
 export async function build(options: AppOptions): Promise<FastifyInstance> {
@@ -53,6 +55,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   await app.register(problems)
   await app.register(security, { production })
   await app.register(stateful, { ...options, session: { ...options.session, production } })
+  await app.register(csrf, { allowedOrigins: options.allowedOrigins ?? [] })
   await app.register(accounts, { bootstrap: options.adminPassword ? { password: options.adminPassword } : {} })
   await app.register(draining)
 

@@ -41,7 +41,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
             'Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429.',
           security: [],
           body: reference(Credentials),
-          response: { 200: reference(LoginResult), ...problems(400, 401, 409, 413, 415, 429) },
+          response: { 200: reference(LoginResult), ...problems(400, 401, 403, 409, 413, 415, 429) },
         },
       },
       async (request, reply) => {
@@ -69,7 +69,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           summary: 'Log out',
           description: 'Ends the session on every instance and takes the cookie away. Does nothing without a session.',
           security: [],
-          response: { 204: Type.Null({ description: 'There is no session any more.' }), ...problems(413, 415) },
+          response: { 204: Type.Null({ description: 'There is no session any more.' }), ...problems(403, 413, 415) },
         },
       },
       async (request, reply) => {
@@ -108,7 +108,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           summary: "Merge preferences into the session's",
           description: `A name that is sent again gets the new value; up to ${MAX_PREFERENCES} names in all.`,
           body: reference(Preferences),
-          response: { 200: reference(PreferencesResult), ...problems(400, 401, 413, 415, 422) },
+          response: { 200: reference(PreferencesResult), ...problems(400, 401, 403, 413, 415, 422) },
         },
         preValidation: async (request) => {
           if (!request.session.user) throw new UnauthenticatedError()

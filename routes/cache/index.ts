@@ -49,8 +49,6 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
       ...[DeadLetters, DeadLetterRetry, DeadLettersRetried],
       ...[Problem, CacheEntry, CacheWrite, CacheInvalidation, CacheInvalidated, CacheWarming, CacheWarmed],
     )
-    // A form of another site can send text/plain without asking first; nothing here takes it.
-    fastify.removeContentTypeParser('text/plain')
     useStrictValidation(fastify)
     useProblems(fastify)
 

@@ -77,8 +77,6 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     )
     useStrictValidation(fastify)
     useProblems(fastify)
-    // A form of another site can send text/plain without asking first; nothing here takes it.
-    fastify.removeContentTypeParser('text/plain')
 
     /** Before validation: who may not ask is not told what is wrong with the question. */
     const may = (action: Action) => ({
