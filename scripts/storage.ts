@@ -1,8 +1,8 @@
 /**
  * Keeps the embedded storage safe; works beside a running server.
  *
- *   node --import ./scripts/typescript.mjs scripts/storage.ts verify <folder>   reads and checks everything
- *   node --import ./scripts/typescript.mjs scripts/storage.ts backup <folder>   writes <folder>/backups/<time>.mdb
+ *   npm run storage -- verify <folder>   reads and checks everything
+ *   npm run storage -- backup <folder>   writes <folder>/backups/<time>.mdb
  *
  * A boot that finds the database damaged sets it aside and takes the newest backup.
  */
