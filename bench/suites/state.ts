@@ -10,7 +10,8 @@ import { createStore } from 'tinybase'
 import { checkedLimits } from '../../plugins/state/limits.ts'
 import { StateManager } from '../../plugins/state/state-manager.ts'
 import { openStateLog } from '../../plugins/state/stores/open.ts'
-import { openStorage } from '../../plugins/storage/index.ts'
+import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
+import type { RedisConnection } from '../../plugins/storage/redis/connection.ts'
 import { RedisScript } from '../../plugins/storage/redis/script.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
 import type { Context, Suite } from '../harness.ts'
@@ -58,10 +59,11 @@ async function redisServer({ teardown }: Context): Promise<number> {
   return port
 }
 
-function redisClient({ teardown }: Context, port: number): Redis {
-  const client = new Redis(port, { enableAutoPipelining: true })
-  teardown(() => client.disconnect())
-  return client
+/** The same client library and settings as ours: what is compared is what we do beyond the script. */
+async function redisClient({ teardown }: Context, port: number): Promise<RedisConnection> {
+  const storage = await openStorage(`redis://127.0.0.1:${port}`)
+  teardown(() => storage.close())
+  return (storage as RedisStorage).client
 }
 
 /** The writes of a commit of one key, without any of the checks. */
@@ -171,7 +173,7 @@ const suite: Suite = {
           role: 'limit',
           packages: ['ioredis'],
           async setup(context) {
-            const client = redisClient(context, await redisServer(context))
+            const client = await redisClient(context, await redisServer(context))
             const text = JSON.stringify(value)
             const write = (i: number) =>
               bareCommit.run(client, ['{b}meta', '{b}values', '{b}log'], [`key${i % KEYS}`, text])
@@ -208,8 +210,8 @@ const suite: Suite = {
           packages: ['ioredis'],
           async setup(context) {
             const port = await redisServer(context)
-            const clients = [redisClient(context, port), redisClient(context, port)]
-            const add = (i: number) => bareIncrement.run(clients[i % 2] as Redis, ['counters'], ['n'])
+            const clients = [await redisClient(context, port), await redisClient(context, port)]
+            const add = (i: number) => bareIncrement.run(clients[i % 2] as RedisConnection, ['counters'], ['n'])
             return async () => ({ value: await asyncCallsPerSecond(add, context.quick ? 100 : 1_500, 100) })
           },
         },
