@@ -88,7 +88,6 @@ export const CacheLoadTimeoutError = createError(
   "The loader of a cache entry in namespace '%s' took longer than %s ms.",
   504,
 )
-export const CacheClosedError = createError('STATEFUL_CACHE_CLOSED', 'The cache is closed.', 503)
 export const UnknownWriterError = createError(
   'STATEFUL_UNKNOWN_WRITER',
   "No write-behind handler is called '%s'. Register it with cache.writeBehind(name, handler) first.",
