@@ -9,7 +9,7 @@ const documentation = await readFile(join(root, 'docs/errors.md'), 'utf8')
 
 /** Code → status of each row; `–` for codes that are no HTTP answer. */
 const documented = new Map(
-  [...documentation.matchAll(/^\| `(STATEFUL_\w+)` \| (\d{3}|–) \| .+ \| .+ \|$/gm)].map(([, code, status]) => [
+  [...documentation.matchAll(/^\| `(STATEFUL_\w+)` +\| (\d{3}|–) +\| .+ \| .+ \|$/gm)].map(([, code, status]) => [
     code,
     status,
   ]),
