@@ -6,7 +6,10 @@ import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 
 const { values } = parseArgs({
-  options: { seed: { type: 'string', default: `${Date.now() % 1_000_000}` }, rounds: { type: 'string', default: '20' } },
+  options: {
+    seed: { type: 'string', default: `${Date.now() % 1_000_000}` },
+    rounds: { type: 'string', default: '20' },
+  },
 })
 
 const tap = spawn(
@@ -23,5 +26,6 @@ const tap = spawn(
   {
     stdio: 'inherit',
     env: { ...process.env, CHAOS_ROUNDS: values.rounds, CHAOS_SEED: values.seed },
+  },
 )
 tap.once('exit', (code) => process.exit(code ?? 1))
