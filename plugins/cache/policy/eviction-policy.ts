@@ -2,13 +2,12 @@ import { FrequencySketch, MAX_FREQUENCY } from './frequency-sketch.ts'
 
 /** The first slots are the heads of the circular lists, so that linking needs no special cases. */
 const WINDOW = 0
-const PROBATION = 1
-const PROTECTED = 2
-const FIRST_SLOT = 3
+const MAIN = 1
+const FIRST_SLOT = 2
 
 /**
  * A slot is four integers side by side, so that one use of an entry touches one cache line of its own: successor,
- * predecessor, hash, and state (generation of the last use in 22 bits, list in 2, uses in 8).
+ * predecessor, hash, and state (generation of the last use in 22 bits, used again in 1, list in 1, uses in 8).
  */
 const SLOT_SHIFT = 2
 const NEXT = 0
@@ -16,15 +15,21 @@ const PREVIOUS = 1
 const HASH = 2
 const STATE = 3
 const LIST_SHIFT = 8
+const IN_MAIN = 1 << LIST_SHIFT
+/** Used since it came into main, or since it was last spared. */
+const USED_AGAIN = 2 << LIST_SHIFT
 const GENERATION_SHIFT = 10
 const MAX_GENERATION = 0x3fffff
 /** A cached entry counts further than the sketch, so that the very hot can be told from the hot. */
 const MAX_USES = 255
 
-/** Share of the main space (what is not window) for entries that were used again there. */
-const PROTECTED_SHARE = 0.8
 /** Uses per entry after which all frequencies are halved. */
 const USES_PER_GENERATION = 10
+/**
+ * How often frequencies are halved when the cache is full for the first time: what was counted over the whole time of
+ * filling must not outweigh what is used now.
+ */
+const HALVINGS_WHEN_FULL = 2
 /** By how much a candidate must have been used more than its victims: less would swap equals for ever in a loop. */
 const ADMISSION_MARGIN = 2
 /** A refused candidate used this often is let in now and then: nobody can fill the cache with immovable keys. */
@@ -32,12 +37,13 @@ const WARM_CANDIDATE = 6
 const LUCKY = 1 / 128
 /** How many small entries are weighed against one large candidate before it is refused. */
 const MAX_VICTIMS = 128
+/** How many entries one eviction spares because they were used again. */
+const MAX_SPARED = 64
 
-/** Slots of each list, most recently used first. */
+/** Slots of each list, from the head to the end where entries leave. */
 export interface PolicyLists {
   window: number[]
-  probation: number[]
-  protected: number[]
+  main: number[]
 }
 
 /**
@@ -46,344 +52,353 @@ export interface PolicyLists {
  *
  * New entries come into the *window*, an LRU list. Who leaves the window is a *candidate* for the main space and gets
  * in only if it was used more often than what would have to go for it, all of it together when sizes differ (Einziger,
- * Eytan, Friedman, Manes, "Lightweight robust size aware cache management"). Main is a segmented LRU. The larger the
- * window's share, the more this is an LRU cache; with a share of 1 it is exactly that.
+ * Eytan, Friedman, Manes, "Lightweight robust size aware cache management"). The larger the window's share, the more
+ * this is an LRU cache; with a share of 1 it is exactly that.
+ *
+ * Main is a queue in which a hit only leaves a mark; a marked entry at the end gets another round (Yang et al., "FIFO
+ * can be better than LRU: the power of lazy promotion and quick demotion"). A segmented LRU has the same hit rates here
+ * but pays for each hit with two moves between lists.
+ *
+ * The fields of these classes are TypeScript's `private`, not `#`: once all instances have been collected, V8 (Node 20)
+ * reads the `#` fields of later ones through generic lookups, and a hit takes three times as long.
  */
 export class EvictionPolicy {
-  readonly #maxEntries: number
-  readonly #maxBytes: number
-  readonly #random: () => number
-  readonly #evicted: (slot: number) => void
+  private readonly _maxEntries: number
+  private readonly _maxBytes: number
+  private readonly _random: () => number
+  private readonly _evicted: (slot: number) => void
 
-  #slots = new Int32Array(FIRST_SLOT << SLOT_SHIFT)
-  #weights = new Float64Array(FIRST_SLOT)
+  private _slots = new Int32Array(FIRST_SLOT << SLOT_SHIFT)
+  private _weights = new Float64Array(FIRST_SLOT)
   /** First of the free slots, linked by NEXT; 0 when there is none. */
-  #free = 0
-  #top = FIRST_SLOT
+  private _free = 0
+  private _top = FIRST_SLOT
 
-  #entries = 0
-  #bytes = 0
-  #windowEntries = 0
-  #windowBytes = 0
-  #protectedEntries = 0
-  #protectedBytes = 0
-  #share = 0
-  #maxWindowEntries = 0
-  #maxWindowBytes = 0
-  #maxProtectedEntries = 0
-  #maxProtectedBytes = 0
+  private _entries = 0
+  private _bytes = 0
+  private _windowEntries = 0
+  private _windowBytes = 0
+  private _share = 0
+  private _maxWindowEntries = 0
+  private _maxWindowBytes = 0
 
-  readonly #sketch = new FrequencySketch()
-  #generation = 0
-  #uses = 0
-  #generationEnd = 0
+  private readonly _sketch = new FrequencySketch()
+  private _generation = 0
+  private _uses = 0
+  private _generationEnd = 0
+  private _wasFull = false
 
   /** @param evicted is told of each slot that the policy frees by itself, before the slot is used again */
   constructor(maxEntries: number, maxBytes: number, random: () => number, evicted: (slot: number) => void) {
-    this.#maxEntries = maxEntries
-    this.#maxBytes = maxBytes
-    this.#random = random
-    this.#evicted = evicted
-    for (let list = 0; list < FIRST_SLOT; list++) this.#close(list)
-    this.#startGeneration()
+    this._maxEntries = maxEntries
+    this._maxBytes = maxBytes
+    this._random = random
+    this._evicted = evicted
+    for (let list = 0; list < FIRST_SLOT; list++) this._close(list)
+    this._startGeneration(0)
   }
 
   get entries(): number {
-    return this.#entries
+    return this._entries
   }
 
   get bytes(): number {
-    return this.#bytes
+    return this._bytes
   }
 
   /** Share of the bounds that is window, from 0 to 1; takes effect as entries come. */
   get windowShare(): number {
-    return this.#share
+    return this._share
   }
 
   set windowShare(share: number) {
-    const main = PROTECTED_SHARE * (1 - share)
-    this.#share = share
-    this.#maxWindowEntries = Math.max(1, Math.round(share * this.#maxEntries))
-    this.#maxWindowBytes = part(share, this.#maxBytes)
-    this.#maxProtectedEntries = Math.floor(main * this.#maxEntries)
-    this.#maxProtectedBytes = part(main, this.#maxBytes)
+    this._share = share
+    this._maxWindowEntries = Math.max(1, Math.round(share * this._maxEntries))
+    this._maxWindowBytes = part(share, this._maxBytes)
   }
 
   hash(slot: number): number {
-    return this.#slots[(slot << SLOT_SHIFT) | HASH] as number
+    return this._slots[(slot << SLOT_SHIFT) | HASH] as number
   }
 
   /** How often the slot's entry was used lately. */
   uses(slot: number): number {
-    const state = this.#slots[(slot << SLOT_SHIFT) | STATE] as number
-    const halvings = (this.#generation - (state >>> GENERATION_SHIFT)) & MAX_GENERATION
+    const state = this._slots[(slot << SLOT_SHIFT) | STATE] as number
+    const halvings = (this._generation - (state >>> GENERATION_SHIFT)) & MAX_GENERATION
     return halvings > 8 ? 0 : (state & MAX_USES) >> halvings
   }
 
   /** A free slot, for the owner to fill and then to {@link insert}. */
   take(): number {
-    const slot = this.#free
+    const slot = this._free
     if (slot !== 0) {
-      this.#free = this.#slots[(slot << SLOT_SHIFT) | NEXT] as number
+      this._free = this._slots[(slot << SLOT_SHIFT) | NEXT] as number
       return slot
     }
-    if (this.#top === this.#weights.length) this.#grow()
-    return this.#top++
+    if (this._top === this._weights.length) this._grow()
+    return this._top++
   }
 
   /**
    * Adds the entry of a slot; evicts what exceeds the bounds then, which may be the new entry itself.
    * @param uses how often it was used, this time included; by default as often as is remembered and once more
    */
-  insert(slot: number, hash: number, bytes: number, uses = this.#remembered(hash) + 1): void {
+  insert(slot: number, hash: number, bytes: number, uses = this._remembered(hash) + 1): void {
     const base = slot << SLOT_SHIFT
-    this.#slots[base | HASH] = hash
-    this.#slots[base | STATE] = (this.#generation << GENERATION_SHIFT) | Math.min(uses, MAX_FREQUENCY)
-    this.#weights[slot] = bytes
-    this.#entries++
-    this.#bytes += bytes
-    this.#countUse()
-    if (bytes > this.#maxWindowBytes) {
+    this._slots[base | HASH] = hash
+    this._slots[base | STATE] = (this._generation << GENERATION_SHIFT) | Math.min(uses, MAX_FREQUENCY)
+    this._weights[slot] = bytes
+    this._entries++
+    this._bytes += bytes
+    this._countUse()
+    if (bytes > this._maxWindowBytes) {
       // It would flush the whole window only to leave it at once.
-      this.#link(slot, PROBATION)
-      this.#compete(slot)
+      this._link(slot, MAIN)
+      this._compete(slot)
     } else {
-      this.#link(slot, WINDOW)
+      this._link(slot, WINDOW)
     }
     this.settle()
   }
 
   /** The slot's entry was used. */
   use(slot: number): void {
-    const slots = this.#slots
+    const slots = this._slots
     const base = slot << SLOT_SHIFT
-    const state = slots[base | STATE] as number
-    const list = (state >>> LIST_SHIFT) & 3
-    if (state >>> GENERATION_SHIFT !== this.#generation) {
-      const uses = Math.min(this.uses(slot) + 1, MAX_USES)
-      slots[base | STATE] = (this.#generation << GENERATION_SHIFT) | (list << LIST_SHIFT) | uses
-    } else if ((state & MAX_USES) < MAX_USES) {
-      slots[base | STATE] = state + 1
+    const state = this._usedOnce(slot, slots[base | STATE] as number)
+    if ((state & IN_MAIN) !== 0) {
+      slots[base | STATE] = state | USED_AGAIN
+      if (this._windowEntries < this._maxWindowEntries) this._widen(slot)
+    } else {
+      slots[base | STATE] = state
+      const head = slots[WINDOW] as number
+      if (head !== slot) {
+        const after = slots[base] as number
+        const before = slots[base | PREVIOUS] as number
+        slots[before << SLOT_SHIFT] = after
+        slots[(after << SLOT_SHIFT) | PREVIOUS] = before
+        slots[base] = head
+        slots[base | PREVIOUS] = WINDOW
+        slots[(head << SLOT_SHIFT) | PREVIOUS] = slot
+        slots[WINDOW] = slot
+      }
     }
-    const head = slots[list << SLOT_SHIFT] as number
-    if (list !== WINDOW && this.#windowHasRoom(this.#weights[slot] as number)) {
-      // The window has been widened. What is in use moves in, or it would go before idle entries of the window do.
-      this.#unlink(slot)
-      this.#link(slot, WINDOW)
-    } else if (list === PROBATION) {
-      this.#promote(slot)
-    } else if (head !== slot) {
-      const after = slots[base] as number
-      const before = slots[base | PREVIOUS] as number
-      slots[before << SLOT_SHIFT] = after
-      slots[(after << SLOT_SHIFT) | PREVIOUS] = before
-      slots[base] = head
-      slots[base | PREVIOUS] = list
-      slots[(head << SLOT_SHIFT) | PREVIOUS] = slot
-      slots[list << SLOT_SHIFT] = slot
-    }
-    this.#countUse()
+    this._countUse()
+  }
+
+  private _usedOnce(slot: number, state: number): number {
+    if (state >>> GENERATION_SHIFT === this._generation) return (state & MAX_USES) < MAX_USES ? state + 1 : state
+    const uses = Math.min(this.uses(slot) + 1, MAX_USES)
+    return (this._generation << GENERATION_SHIFT) | (state & (IN_MAIN | USED_AGAIN)) | uses
+  }
+
+  /** The window has been widened. What is in use moves in, or it would go before idle entries of the window do. */
+  private _widen(slot: number): void {
+    if (this._windowBytes + (this._weights[slot] as number) > this._maxWindowBytes) return
+    this._unlink(slot)
+    this._link(slot, WINDOW)
   }
 
   /** Another size for the slot's entry; {@link settle} then restores the bounds. */
   resize(slot: number, bytes: number): void {
-    const list = this.#listOf(slot)
-    const change = bytes - (this.#weights[slot] as number)
-    this.#weights[slot] = bytes
-    this.#bytes += change
-    if (list === WINDOW) this.#windowBytes += change
-    else if (list === PROTECTED) this.#protectedBytes += change
+    const list = this._listOf(slot)
+    const change = bytes - (this._weights[slot] as number)
+    this._weights[slot] = bytes
+    this._bytes += change
+    if (list === WINDOW) this._windowBytes += change
   }
 
   /** Moves what no longer fits the window to main, and restores both bounds. */
   settle(): void {
     while (
-      (this.#windowEntries > this.#maxWindowEntries || this.#windowBytes > this.#maxWindowBytes) &&
-      this.#windowEntries > 0
+      (this._windowEntries > this._maxWindowEntries || this._windowBytes > this._maxWindowBytes) &&
+      this._windowEntries > 0
     ) {
-      const candidate = this.#tail(WINDOW)
-      this.#unlink(candidate)
-      this.#link(candidate, PROBATION)
-      this.#compete(candidate)
+      const candidate = this._tail(WINDOW)
+      this._unlink(candidate)
+      this._link(candidate, MAIN)
+      this._compete(candidate)
     }
-    while (this.#exceeded(0, 0)) this.#evict(this.#victim())
+    while (this._exceeded(0, 0)) this._evict(this._victim())
   }
 
   /** Frees the slot, remembering how often its entry was used. */
   remove(slot: number): void {
-    const uses = this.#frequency(slot)
+    const uses = this._frequency(slot)
     if (uses > 0) {
-      this.#sketch.ensure(this.#entries)
-      this.#sketch.record(this.hash(slot), uses, this.#generation)
+      this._sketch.ensure(this._entries)
+      this._sketch.record(this.hash(slot), uses, this._generation)
     }
-    this.#unlink(slot)
-    this.#entries--
-    // Fractions of bytes do not add up exactly.
-    this.#bytes = this.#entries === 0 ? 0 : this.#bytes - (this.#weights[slot] as number)
-    this.#slots[(slot << SLOT_SHIFT) | NEXT] = this.#free
-    this.#free = slot
+    this._unlink(slot)
+    this._entries--
+    this._bytes = this._entries === 0 ? 0 : this._bytes - (this._weights[slot] as number)
+    this._slots[(slot << SLOT_SHIFT) | NEXT] = this._free
+    this._free = slot
   }
 
   lists(): PolicyLists {
-    return { window: this.#walk(WINDOW), probation: this.#walk(PROBATION), protected: this.#walk(PROTECTED) }
+    return { window: this._walk(WINDOW), main: this._walk(MAIN) }
   }
 
   /** Visits all entries, those that look least worth keeping first. */
-  each(visit: (hash: number, uses: number, promoted: boolean) => void): void {
-    for (const list of [PROBATION, PROTECTED, WINDOW]) {
-      for (let slot = this.#tail(list); slot !== list; slot = this.#slots[(slot << SLOT_SHIFT) | PREVIOUS] as number) {
-        visit(this.hash(slot), this.uses(slot), list === PROTECTED)
+  each(visit: (hash: number, uses: number) => void): void {
+    for (const list of [MAIN, WINDOW]) {
+      for (let slot = this._tail(list); slot !== list; slot = this._slots[(slot << SLOT_SHIFT) | PREVIOUS] as number) {
+        visit(this.hash(slot), this.uses(slot))
       }
     }
   }
 
-  #walk(list: number): number[] {
+  private _walk(list: number): number[] {
     const found: number[] = []
-    for (let slot = this.#head(list); slot !== list; slot = this.#slots[slot << SLOT_SHIFT] as number) found.push(slot)
+    for (let slot = this._head(list); slot !== list; slot = this._slots[slot << SLOT_SHIFT] as number) found.push(slot)
     return found
   }
 
-  #promote(slot: number): void {
-    this.#unlink(slot)
-    this.#link(slot, PROTECTED)
-    while (
-      (this.#protectedEntries > this.#maxProtectedEntries || this.#protectedBytes > this.#maxProtectedBytes) &&
-      this.#protectedEntries > 0
-    ) {
-      const demoted = this.#tail(PROTECTED)
-      this.#unlink(demoted)
-      this.#link(demoted, PROBATION)
-    }
-  }
-
-  #windowHasRoom(bytes: number): boolean {
-    return this.#windowEntries < this.#maxWindowEntries && this.#windowBytes + bytes <= this.#maxWindowBytes
-  }
-
   /** One use more; at the end of a generation all frequencies age, each when it is next looked at. */
-  #countUse(): void {
-    if (++this.#uses < this.#generationEnd) return
+  private _countUse(): void {
+    if (++this._uses < this._generationEnd) return
     // The cache has grown since: while it fills, nothing needs to age.
-    if (this.#uses < USES_PER_GENERATION * this.#entries) {
-      this.#generationEnd = USES_PER_GENERATION * this.#entries
+    if (this._uses < USES_PER_GENERATION * this._entries) {
+      this._generationEnd = USES_PER_GENERATION * this._entries
       return
     }
-    this.#generation = (this.#generation + 1) & MAX_GENERATION
-    this.#startGeneration()
+    this._startGeneration(1)
   }
 
-  #startGeneration(): void {
-    this.#uses = 0
-    this.#generationEnd = USES_PER_GENERATION * Math.max(this.#entries, 16)
+  private _startGeneration(halvings: number): void {
+    this._generation = (this._generation + halvings) & MAX_GENERATION
+    this._uses = 0
+    this._generationEnd = USES_PER_GENERATION * Math.max(this._entries, 16)
   }
 
-  #remembered(hash: number): number {
-    return this.#sketch.frequency(hash, this.#generation)
+  private _remembered(hash: number): number {
+    return this._sketch.frequency(hash, this._generation)
   }
 
-  #frequency(slot: number): number {
+  private _frequency(slot: number): number {
     return Math.min(this.uses(slot), MAX_FREQUENCY)
   }
 
-  /** Whether a bound is exceeded even without `entries` and `bytes` of what is there. */
-  #exceeded(entries: number, bytes: number): boolean {
-    return this.#entries - entries > this.#maxEntries || this.#bytes - bytes > this.#maxBytes
+  /**
+   * Whether a bound is exceeded, even without `entries` and `bytes` of main. Main must leave the window its share also
+   * while that is not used up, or the next entries of the window would push entries out of main without a contest.
+   */
+  private _exceeded(entries: number, bytes: number): boolean {
+    const mainEntries = this._entries - this._windowEntries - entries
+    const mainBytes = this._bytes - this._windowBytes - bytes
+    const crowded = mainEntries > 1 && this._share < 1
+    const windowEntries = crowded ? Math.max(this._windowEntries, this._maxWindowEntries) : this._windowEntries
+    const windowBytes = crowded ? Math.max(this._windowBytes, this._maxWindowBytes) : this._windowBytes
+    return mainEntries + windowEntries > this._maxEntries || mainBytes + windowBytes > this._maxBytes
   }
 
-  /** Lets the newest entry of probation stay only if it is worth more than what must go for it. */
-  #compete(candidate: number): void {
-    if (!this.#exceeded(0, 0)) return
-    const frequency = this.#frequency(candidate)
+  /** Lets the newest entry of main stay only if it is worth more than what must go for it. */
+  private _compete(candidate: number): void {
+    if (!this._exceeded(0, 0)) return
+    if (!this._wasFull) {
+      this._wasFull = true
+      this._startGeneration(HALVINGS_WHEN_FULL)
+    }
+    this._spare(candidate)
+    const frequency = this._frequency(candidate)
     let victims = 0
     let bytes = 0
     let rivals = ADMISSION_MARGIN
-    let victim = this.#tail(PROBATION)
-    while (victim !== candidate && rivals <= frequency && victims < MAX_VICTIMS && this.#exceeded(victims, bytes)) {
-      rivals += this.#frequency(victim)
+    let victim = this._tail(MAIN)
+    while (victim !== candidate && rivals <= frequency && victims < MAX_VICTIMS && this._exceeded(victims, bytes)) {
+      rivals += this._frequency(victim)
       victims++
-      bytes += this.#weights[victim] as number
-      victim = this.#slots[(victim << SLOT_SHIFT) | PREVIOUS] as number
+      bytes += this._weights[victim] as number
+      victim = this._slots[(victim << SLOT_SHIFT) | PREVIOUS] as number
     }
-    const admitted = rivals <= frequency && !this.#exceeded(victims, bytes)
-    if (!admitted && !(frequency >= WARM_CANDIDATE && this.#random() < LUCKY)) {
-      this.#evict(candidate)
+    const admitted = rivals <= frequency && !this._exceeded(victims, bytes)
+    if (!admitted && !(frequency >= WARM_CANDIDATE && this._random() < LUCKY)) {
+      this._evict(candidate)
       return
     }
-    while (this.#exceeded(0, 0) && this.#tail(PROBATION) !== candidate) this.#evict(this.#tail(PROBATION))
+    while (this._exceeded(0, 0) && this._tail(MAIN) !== candidate) this._evict(this._tail(MAIN))
+  }
+
+  /** Gives what was used again at the tail of main another round. */
+  private _spare(candidate: number): void {
+    const slots = this._slots
+    for (let spared = 0; spared < MAX_SPARED; spared++) {
+      const tail = this._tail(MAIN)
+      const state = slots[(tail << SLOT_SHIFT) | STATE] as number
+      if (tail === candidate || tail === MAIN || (state & USED_AGAIN) === 0) return
+      this._unlink(tail)
+      this._link(tail, MAIN)
+    }
   }
 
   /** Who goes when nobody competes. There is always somebody: a single entry exceeds no bound. */
-  #victim(): number {
-    const probation = this.#tail(PROBATION)
-    if (probation !== PROBATION) return probation
-    const guarded = this.#tail(PROTECTED)
-    return guarded !== PROTECTED ? guarded : this.#tail(WINDOW)
+  private _victim(): number {
+    this._spare(MAIN)
+    const tail = this._tail(MAIN)
+    return tail !== MAIN ? tail : this._tail(WINDOW)
   }
 
-  #evict(slot: number): void {
-    this.#evicted(slot)
+  private _evict(slot: number): void {
+    this._evicted(slot)
     this.remove(slot)
   }
 
-  #listOf(slot: number): number {
-    return ((this.#slots[(slot << SLOT_SHIFT) | STATE] as number) >>> LIST_SHIFT) & 3
+  private _listOf(slot: number): number {
+    return ((this._slots[(slot << SLOT_SHIFT) | STATE] as number) >>> LIST_SHIFT) & 1
   }
 
-  #head(list: number): number {
-    return this.#slots[list << SLOT_SHIFT] as number
+  private _head(list: number): number {
+    return this._slots[list << SLOT_SHIFT] as number
   }
 
-  #tail(list: number): number {
-    return this.#slots[(list << SLOT_SHIFT) | PREVIOUS] as number
+  private _tail(list: number): number {
+    return this._slots[(list << SLOT_SHIFT) | PREVIOUS] as number
   }
 
-  #unlink(slot: number): void {
-    const after = this.#slots[(slot << SLOT_SHIFT) | NEXT] as number
-    const before = this.#slots[(slot << SLOT_SHIFT) | PREVIOUS] as number
-    this.#slots[(before << SLOT_SHIFT) | NEXT] = after
-    this.#slots[(after << SLOT_SHIFT) | PREVIOUS] = before
-    this.#weigh(slot, this.#listOf(slot), -1)
+  private _unlink(slot: number): void {
+    const after = this._slots[(slot << SLOT_SHIFT) | NEXT] as number
+    const before = this._slots[(slot << SLOT_SHIFT) | PREVIOUS] as number
+    this._slots[(before << SLOT_SHIFT) | NEXT] = after
+    this._slots[(after << SLOT_SHIFT) | PREVIOUS] = before
+    this._weigh(slot, this._listOf(slot), -1)
   }
 
-  /** Puts the slot at the head, the most recently used end, of a list. */
-  #link(slot: number, list: number): void {
-    const slots = this.#slots
+  /** Puts the slot at the head of a list, unmarked. */
+  private _link(slot: number, list: number): void {
+    const slots = this._slots
     const base = slot << SLOT_SHIFT
-    const head = this.#head(list)
+    const head = this._head(list)
     slots[base | NEXT] = head
     slots[base | PREVIOUS] = list
     slots[(head << SLOT_SHIFT) | PREVIOUS] = slot
     slots[list << SLOT_SHIFT] = slot
-    slots[base | STATE] = ((slots[base | STATE] as number) & ~(3 << LIST_SHIFT)) | (list << LIST_SHIFT)
-    this.#weigh(slot, list, 1)
+    slots[base | STATE] = ((slots[base | STATE] as number) & ~(IN_MAIN | USED_AGAIN)) | (list << LIST_SHIFT)
+    this._weigh(slot, list, 1)
   }
 
-  #weigh(slot: number, list: number, sign: 1 | -1): void {
-    const bytes = sign * (this.#weights[slot] as number)
-    if (list === WINDOW) {
-      this.#windowEntries += sign
-      this.#windowBytes = this.#windowEntries === 0 ? 0 : this.#windowBytes + bytes
-    } else if (list === PROTECTED) {
-      this.#protectedEntries += sign
-      this.#protectedBytes = this.#protectedEntries === 0 ? 0 : this.#protectedBytes + bytes
-    }
+  /** Keeps account of the window. */
+  private _weigh(slot: number, list: number, sign: 1 | -1): void {
+    if (list !== WINDOW) return
+    this._windowEntries += sign
+    // Fractions of bytes do not add up exactly.
+    this._windowBytes = this._windowEntries === 0 ? 0 : this._windowBytes + sign * (this._weights[slot] as number)
   }
 
-  #close(list: number): void {
-    this.#slots[(list << SLOT_SHIFT) | NEXT] = list
-    this.#slots[(list << SLOT_SHIFT) | PREVIOUS] = list
+  private _close(list: number): void {
+    this._slots[(list << SLOT_SHIFT) | NEXT] = list
+    this._slots[(list << SLOT_SHIFT) | PREVIOUS] = list
   }
 
-  #grow(): void {
+  private _grow(): void {
     // One entry more than the bound is there while it is decided who goes.
-    const length = Math.min(this.#top * 2, this.#maxEntries + FIRST_SLOT + 1)
+    const length = Math.min(this._top * 2, this._maxEntries + FIRST_SLOT + 1)
     const slots = new Int32Array(length << SLOT_SHIFT)
     const weights = new Float64Array(length)
-    slots.set(this.#slots)
-    weights.set(this.#weights)
-    this.#slots = slots
-    this.#weights = weights
+    slots.set(this._slots)
+    weights.set(this._weights)
+    this._slots = slots
+    this._weights = weights
   }
 }
 

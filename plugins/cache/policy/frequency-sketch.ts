@@ -17,12 +17,12 @@ export const MAX_FREQUENCY = 15
  * Ageing halves every counter at each new generation, but a block is only halved when it is next touched.
  */
 export class FrequencySketch {
-  #words = new Uint32Array(0)
-  #generations = new Uint16Array(0)
-  #mask = 0
+  private _words = new Uint32Array(0)
+  private _generations = new Uint16Array(0)
+  private _mask = 0
 
   get blocks(): number {
-    return this.#generations.length
+    return this._generations.length
   }
 
   /**
@@ -35,23 +35,23 @@ export class FrequencySketch {
     const words = new Uint32Array(wanted * BLOCK_WORDS)
     const generations = new Uint16Array(wanted)
     for (let block = 0; this.blocks > 0 && block < wanted; block += this.blocks) {
-      words.set(this.#words, block * BLOCK_WORDS)
-      generations.set(this.#generations, block)
+      words.set(this._words, block * BLOCK_WORDS)
+      generations.set(this._generations, block)
     }
-    this.#words = words
-    this.#generations = generations
-    this.#mask = wanted - 1
+    this._words = words
+    this._generations = generations
+    this._mask = wanted - 1
   }
 
   /** 0 to {@link MAX_FREQUENCY}: never less than what was recorded and has not aged since. */
   frequency(hash: number, generation: number): number {
     if (this.blocks === 0) return 0
-    const base = this.#age(hash, generation)
+    const base = this._age(hash, generation)
     const rows = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
     let least = MAX_FREQUENCY
     for (let row = 0; row < ROWS; row++) {
       const cell = (rows >>> (row * 8)) & 15
-      const counter = ((this.#words[base + row * 2 + (cell & 1)] as number) >>> ((cell >>> 1) << 2)) & 15
+      const counter = ((this._words[base + row * 2 + (cell & 1)] as number) >>> ((cell >>> 1) << 2)) & 15
       if (counter < least) least = counter
     }
     return least
@@ -60,34 +60,34 @@ export class FrequencySketch {
   /** Raises what is known of the key to `frequency`. */
   record(hash: number, frequency: number, generation: number): void {
     if (this.blocks === 0) return
-    const base = this.#age(hash, generation)
+    const base = this._age(hash, generation)
     const rows = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
     for (let row = 0; row < ROWS; row++) {
       const cell = (rows >>> (row * 8)) & 15
       const index = base + row * 2 + (cell & 1)
       const shift = (cell >>> 1) << 2
-      const word = this.#words[index] as number
-      if (((word >>> shift) & 15) < frequency) this.#words[index] = (word & ~(15 << shift)) | (frequency << shift)
+      const word = this._words[index] as number
+      if (((word >>> shift) & 15) < frequency) this._words[index] = (word & ~(15 << shift)) | (frequency << shift)
     }
   }
 
   clear(): void {
-    this.#words = new Uint32Array(0)
-    this.#generations = new Uint16Array(0)
-    this.#mask = 0
+    this._words = new Uint32Array(0)
+    this._generations = new Uint16Array(0)
+    this._mask = 0
   }
 
   /** Brings the key's block up to the generation and returns its first word. */
-  #age(hash: number, generation: number): number {
-    const block = hash & this.#mask
+  private _age(hash: number, generation: number): number {
+    const block = hash & this._mask
     const base = block * BLOCK_WORDS
-    const halvings = (generation - (this.#generations[block] as number)) & 0xffff
+    const halvings = (generation - (this._generations[block] as number)) & 0xffff
     if (halvings > 0) {
-      this.#generations[block] = generation
+      this._generations[block] = generation
       // A 4-bit counter is 0 after four halvings; the mask drops the bits that cross into the neighbour.
       const keep = halvings > 3 ? 0 : (15 >> halvings) * 0x11111111
       for (let word = base; word < base + BLOCK_WORDS; word++) {
-        this.#words[word] = ((this.#words[word] as number) >>> (halvings & 31)) & keep
+        this._words[word] = ((this._words[word] as number) >>> (halvings & 31)) & keep
       }
     }
     return base

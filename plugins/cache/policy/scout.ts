@@ -2,34 +2,28 @@ import { EvictionPolicy } from './eviction-policy.ts'
 
 /** A policy at work on hashes alone, to see how many hits it would have. */
 export class Scout {
-  readonly #slots = new Map<number, number>()
-  readonly #policy: EvictionPolicy
+  private readonly _slots = new Map<number, number>()
+  private readonly _policy: EvictionPolicy
 
   constructor(maxEntries: number, windowShare: number, random: () => number) {
-    this.#policy = new EvictionPolicy(maxEntries, Number.POSITIVE_INFINITY, random, (slot) => {
-      this.#slots.delete(this.#policy.hash(slot))
+    this._policy = new EvictionPolicy(maxEntries, Number.POSITIVE_INFINITY, random, (slot) => {
+      this._slots.delete(this._policy.hash(slot))
     })
-    this.#policy.windowShare = windowShare
-  }
-
-  /** Takes over an entry that the live cache has. */
-  adopt(hash: number, uses: number, promoted: boolean): void {
-    this.#insert(hash, uses)
-    const slot = this.#slots.get(hash)
-    if (promoted && slot !== undefined) this.#policy.use(slot)
+    this._policy.windowShare = windowShare
   }
 
   /** Whether this access was a hit. */
   access(hash: number): boolean {
-    const slot = this.#slots.get(hash)
-    if (slot === undefined) this.#insert(hash)
-    else this.#policy.use(slot)
+    const slot = this._slots.get(hash)
+    if (slot === undefined) this.insert(hash)
+    else this._policy.use(slot)
     return slot !== undefined
   }
 
-  #insert(hash: number, uses?: number): void {
-    const slot = this.#policy.take()
-    this.#slots.set(hash, slot)
-    this.#policy.insert(slot, hash, 0, uses)
+  /** @param uses how often it was used; by default as often as the policy remembers, and once more */
+  insert(hash: number, uses?: number): void {
+    const slot = this._policy.take()
+    this._slots.set(hash, slot)
+    this._policy.insert(slot, hash, 0, uses)
   }
 }

@@ -23,11 +23,11 @@ export interface TinyLfuOptions<V> {
   random?: () => number
 }
 
-/** Keys of each list, most recently used first. */
-export interface TinyLfuLists {
+export interface TinyLfuInspection {
+  /** Keys of the window, most recently used first. */
   window: string[]
-  probation: string[]
-  protected: string[]
+  /** Keys of the main space; the last is the first to leave unless it was used again. */
+  main: string[]
   /** The share of the bounds, 0 to 1, that is window now. */
   windowShare: number
 }
@@ -37,32 +37,29 @@ const MAX_ENTRIES = 2 ** 30
 const NO_SAMPLE = -(2 ** 31)
 
 /**
- * A cache bounded by entries and bytes that keeps what is likely to be used again: W-TinyLFU (Einziger, Friedman,
- * Manes, "TinyLFU: a highly efficient cache admission policy") with an adaptive window.
+ * A cache bounded by entries and bytes that keeps what is likely to be used again: {@link EvictionPolicy} decides who
+ * goes, {@link WindowTuner} how much recency counts against frequency.
  *
- * New entries come into the *window*, an LRU list. Who leaves the window is a *candidate* for the main space and gets
- * in only if it was used more often than what would have to go for it, all of it together when sizes differ ("Lightweight
- * robust size aware cache management", the same authors with Eytan). Main is a segmented LRU.
- *
- * Everything but keys and values lives in flat typed arrays that grow with the content. All operations take amortised
- * constant time, except `clear`, `hottest` and iteration.
+ * Everything but keys and values lies in flat typed arrays that grow with the content. All operations take amortised
+ * constant time, except `clear`, `hottest`, `inspect` and iteration. The hash of a key is computed once, when it is
+ * first set, and under a random seed.
  */
 export class TinyLfu<V> {
-  readonly #maxEntries: number
-  readonly #maxBytes: number
-  readonly #onEvict: ((key: string, value: V, reason: RemovalReason) => void) | undefined
-  readonly #random: () => number
-  readonly #seed0: number
-  readonly #seed1: number
+  private readonly _maxEntries: number
+  private readonly _maxBytes: number
+  private readonly _onEvict: ((key: string, value: V, reason: RemovalReason) => void) | undefined
+  private readonly _random: () => number
+  private readonly _seed0: number
+  private readonly _seed1: number
 
-  readonly #slots = new Map<string, number>()
-  #keys: (string | undefined)[] = []
-  #values: (V | undefined)[] = []
-  #policy: EvictionPolicy
-  #tuner: WindowTuner | undefined
+  private readonly _slots = new Map<string, number>()
+  private _keys: (string | undefined)[] = []
+  private _values: (V | undefined)[] = []
+  private _policy: EvictionPolicy
+  private _tuner: WindowTuner | undefined
   /** Copy of the tuner's, so that most hits need not look at it. */
-  #threshold = NO_SAMPLE
-  #removed: { key: string; value: V; reason: RemovalReason }[] = []
+  private _threshold = NO_SAMPLE
+  private _removed: { key: string; value: V; reason: RemovalReason }[] = []
 
   /** @throws STATEFUL_INVALID_OPTION */
   constructor(options: TinyLfuOptions<V>) {
@@ -71,40 +68,40 @@ export class TinyLfu<V> {
       throw new InvalidOptionError('maxEntries', `is ${maxEntries}: use an integer from 1 to 2^30.`)
     }
     if (!(maxBytes > 0)) throw new InvalidOptionError('maxBytes', `is ${maxBytes}: use a number above 0.`)
-    this.#maxEntries = maxEntries
-    this.#maxBytes = maxBytes
-    this.#onEvict = options.onEvict
-    this.#random = options.random ?? Math.random
-    this.#seed0 = Math.floor(this.#random() * 2 ** 32) | 0
-    this.#seed1 = Math.floor(this.#random() * 2 ** 32) | 0
-    this.#policy = this.#emptyPolicy()
+    this._maxEntries = maxEntries
+    this._maxBytes = maxBytes
+    this._onEvict = options.onEvict
+    this._random = options.random ?? Math.random
+    this._seed0 = Math.floor(this._random() * 2 ** 32) | 0
+    this._seed1 = Math.floor(this._random() * 2 ** 32) | 0
+    this._policy = this._emptyPolicy()
   }
 
   get size(): number {
-    return this.#slots.size
+    return this._slots.size
   }
 
   /** Sum of the bytes of all entries. */
   get bytes(): number {
-    return this.#policy.bytes
+    return this._policy.bytes
   }
 
   /** The value, or `undefined` for a miss; a hit counts as a use. */
   get(key: string): V | undefined {
-    const slot = this.#slots.get(key)
+    const slot = this._slots.get(key)
     if (slot === undefined) return undefined
-    this.#use(slot)
-    return this.#values[slot]
+    this._use(slot)
+    return this._values[slot]
   }
 
   /** The value, or `undefined` for a miss; leaves no trace. */
   peek(key: string): V | undefined {
-    const slot = this.#slots.get(key)
-    return slot === undefined ? undefined : this.#values[slot]
+    const slot = this._slots.get(key)
+    return slot === undefined ? undefined : this._values[slot]
   }
 
   has(key: string): boolean {
-    return this.#slots.has(key)
+    return this._slots.has(key)
   }
 
   /**
@@ -116,139 +113,134 @@ export class TinyLfu<V> {
    */
   set(key: string, value: V, bytes: number): void {
     if (!(bytes >= 0)) throw new InvalidOptionError('bytes', `is ${bytes}: use a number of at least 0.`)
-    const slot = this.#slots.get(key)
-    if (bytes > this.#maxBytes) {
-      if (slot !== undefined) this.#remove(slot, 'oversized')
+    const slot = this._slots.get(key)
+    if (bytes > this._maxBytes) {
+      if (slot !== undefined) this._remove(slot, 'oversized')
     } else if (slot === undefined) {
-      this.#insert(key, value, bytes)
+      this._insert(key, value, bytes)
     } else {
-      this.#values[slot] = value
-      this.#policy.resize(slot, bytes)
-      this.#use(slot)
-      this.#policy.settle()
+      this._values[slot] = value
+      this._policy.resize(slot, bytes)
+      this._use(slot)
+      this._policy.settle()
     }
-    this.#tell()
+    this._tell()
   }
 
   /** Whether there was something to delete. */
   delete(key: string): boolean {
-    const slot = this.#slots.get(key)
+    const slot = this._slots.get(key)
     if (slot === undefined) return false
-    this.#remove(slot, 'deleted')
-    this.#tell()
+    this._remove(slot, 'deleted')
+    this._tell()
     return true
   }
 
   /** Removes all entries and forgets what was learnt, returning the memory. */
   clear(): void {
-    if (this.#onEvict !== undefined) {
-      for (const [key, slot] of this.#slots) {
-        this.#removed.push({ key, value: this.#values[slot] as V, reason: 'cleared' })
+    if (this._onEvict !== undefined) {
+      for (const [key, slot] of this._slots) {
+        this._removed.push({ key, value: this._values[slot] as V, reason: 'cleared' })
       }
     }
-    this.#slots.clear()
-    this.#keys = []
-    this.#values = []
-    this.#policy = this.#emptyPolicy()
-    this.#tuner = undefined
-    this.#threshold = NO_SAMPLE
-    this.#tell()
+    this._slots.clear()
+    this._keys = []
+    this._values = []
+    this._policy = this._emptyPolicy()
+    this._tuner = undefined
+    this._threshold = NO_SAMPLE
+    this._tell()
   }
 
   /** Keys in no particular order. */
   keys(): IterableIterator<string> {
-    return this.#slots.keys()
+    return this._slots.keys()
   }
 
   *[Symbol.iterator](): IterableIterator<[key: string, value: V]> {
-    for (const [key, slot] of this.#slots) yield [key, this.#values[slot] as V]
+    for (const [key, slot] of this._slots) yield [key, this._values[slot] as V]
   }
 
   /** The `n` most frequently used keys, hottest first. */
   hottest(n: number): string[] {
-    const counted = Array.from(this.#slots, ([key, slot]) => ({ key, count: this.#policy.uses(slot) }))
+    const counted = Array.from(this._slots, ([key, slot]) => ({ key, count: this._policy.uses(slot) }))
     counted.sort((a, b) => b.count - a.count)
     return counted.slice(0, n).map(({ key }) => key)
   }
 
   /** How the entries lie in the policy's lists, for diagnosis and tests. */
-  inspect(): TinyLfuLists {
-    const lists = this.#policy.lists()
-    const named = (slots: number[]) => slots.map((slot) => this.#keys[slot] as string)
-    return {
-      window: named(lists.window),
-      probation: named(lists.probation),
-      protected: named(lists.protected),
-      windowShare: this.#policy.windowShare,
-    }
+  inspect(): TinyLfuInspection {
+    const { window, main } = this._policy.lists()
+    const named = (slots: number[]) => slots.map((slot) => this._keys[slot] as string)
+    return { window: named(window), main: named(main), windowShare: this._policy.windowShare }
   }
 
-  #use(slot: number): void {
-    this.#policy.use(slot)
-    const hash = this.#policy.hash(slot)
-    if (hash < this.#threshold) this.#tune(hash, true)
+  private _use(slot: number): void {
+    this._policy.use(slot)
+    const hash = this._policy.hash(slot)
+    if (hash < this._threshold) this._tune(hash, true)
   }
 
-  #insert(key: string, value: V, bytes: number): void {
-    const hash = keyHash(key, this.#seed0, this.#seed1)
-    const slot = this.#policy.take()
-    const size = this.#slots.size
-    this.#slots.set(key, slot)
-    this.#keys[slot] = key
-    this.#values[slot] = value
-    this.#policy.insert(slot, hash, bytes)
-    if (hash < this.#threshold) this.#tune(hash, false)
-    if (this.#slots.size <= size) this.#wakeTuner()
+  private _insert(key: string, value: V, bytes: number): void {
+    const hash = keyHash(key, this._seed0, this._seed1)
+    const slot = this._policy.take()
+    const size = this._slots.size
+    this._slots.set(key, slot)
+    this._keys[slot] = key
+    this._values[slot] = value
+    this._policy.insert(slot, hash, bytes)
+    if (hash < this._threshold) this._tune(hash, false)
+    if (this._slots.size <= size) this._wakeTuner()
   }
 
-  #tune(hash: number, hit: boolean): void {
-    const tuner = this.#tuner as WindowTuner
+  private _tune(hash: number, hit: boolean): void {
+    const tuner = this._tuner as WindowTuner
     tuner.access(hash, hit)
-    if (tuner.share !== this.#policy.windowShare) this.#policy.windowShare = tuner.share
-    if (tuner.idle) this.#threshold = NO_SAMPLE
+    if (tuner.share !== this._policy.windowShare) this._policy.windowShare = tuner.share
+    if (tuner.idle) this._threshold = NO_SAMPLE
   }
 
   /** Something had to go for a new entry: only then is there anything to tune. */
-  #wakeTuner(): void {
-    const represented = this.#tuner?.entries ?? 0
+  private _wakeTuner(): void {
+    const represented = this._tuner?.entries ?? 0
     const fits = this.size <= 2 * represented && 2 * this.size >= represented
     // With a byte bound the number of entries that fit may change; scouts that slept know nothing any more.
-    if (!fits || this.#tuner?.idle) {
-      this.#tuner = new WindowTuner(this.#policy, this.#random)
-      this.#threshold = this.#tuner.threshold
+    if (!fits || this._tuner?.idle) {
+      this._tuner = new WindowTuner(this._policy, this._random)
+      this._threshold = this._tuner.threshold
     }
-    this.#tuner?.evicted()
+    this._tuner?.evicted()
   }
 
-  #emptyPolicy(): EvictionPolicy {
-    const policy = new EvictionPolicy(this.#maxEntries, this.#maxBytes, this.#random, (slot) => {
-      this.#forget(slot, 'evicted')
+  private _emptyPolicy(): EvictionPolicy {
+    const policy = new EvictionPolicy(this._maxEntries, this._maxBytes, this._random, (slot) => {
+      this._forget(slot, 'evicted')
     })
     policy.windowShare = FREQUENCY_SHARE
     return policy
   }
 
-  #remove(slot: number, reason: RemovalReason): void {
-    this.#forget(slot, reason)
-    this.#policy.remove(slot)
+  private _remove(slot: number, reason: RemovalReason): void {
+    this._forget(slot, reason)
+    this._policy.remove(slot)
   }
 
-  #forget(slot: number, reason: RemovalReason): void {
-    const key = this.#keys[slot] as string
-    this.#slots.delete(key)
-    if (this.#onEvict !== undefined) this.#removed.push({ key, value: this.#values[slot] as V, reason })
-    this.#keys[slot] = undefined
-    this.#values[slot] = undefined
+  private _forget(slot: number, reason: RemovalReason): void {
+    const key = this._keys[slot] as string
+    this._slots.delete(key)
+    if (this._onEvict !== undefined) this._removed.push({ key, value: this._values[slot] as V, reason })
+    this._keys[slot] = undefined
+    this._values[slot] = undefined
   }
 
-  #tell(): void {
-    if (this.#removed.length === 0) return
-    const removed = this.#removed
-    this.#removed = []
+  private _tell(): void {
+    if (this._removed.length === 0) return
+    const removed = this._removed
+    this._removed = []
     const failures: unknown[] = []
     for (const { key, value, reason } of removed) {
       try {
-        this.#onEvict?.(key, value, reason)
+        this._onEvict?.(key, value, reason)
       } catch (error) {
         failures.push(error)
       }

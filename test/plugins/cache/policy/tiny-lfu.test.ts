@@ -215,8 +215,8 @@ function check(
   equal(cache.size, model.size)
   equal(cache.bytes, bytes)
   if (cache.size > maxEntries || cache.bytes > maxBytes) throw new Error('a bound is exceeded')
-  const { window, probation, protected: guarded } = cache.inspect()
-  const listed = [...window, ...probation, ...guarded]
+  const { window, main } = cache.inspect()
+  const listed = [...window, ...main]
   equal(listed.length, model.size)
   for (const key of listed) if (!model.has(key)) throw new Error(`${key} is listed but not there`)
   equal(new Set(listed).size, listed.length)
