@@ -20,6 +20,7 @@ export class RedisChannels {
   readonly #listeners = new Map<string, Set<Subscription>>()
   readonly #heartbeat: Timer
   readonly #lost = new Set<() => void>()
+  #closed = false
 
   constructor(subscriber: Redis, publisher: Redis, clock: Clock = systemClock) {
     this.#subscriber = subscriber
@@ -42,6 +43,7 @@ export class RedisChannels {
 
   /** Ends the heartbeat; the connections belong to whoever opened them. */
   close(): void {
+    this.#closed = true
     this.#heartbeat.cancel()
   }
 
@@ -88,7 +90,10 @@ export class RedisChannels {
    */
   #resubscribe(): void {
     const channels = [...this.#listeners.keys()]
-    if (channels.length > 0) this.#subscriber.subscribe(...channels).catch(() => this.#subscriber.disconnect(true))
+    if (channels.length === 0 || this.#closed) return
+    this.#subscriber.subscribe(...channels).catch(() => {
+      if (!this.#closed) this.#subscriber.disconnect(true)
+    })
   }
 
   /** Best effort: a message that comes nevertheless finds no listener and asks again. */
