@@ -135,6 +135,26 @@ t.test('halfOpen hides that the other side is gone', async (t) => {
   t.match(await connection.ended, { code: 'ECONNRESET' })
 })
 
+t.test('a client that left during halfOpen takes its connection to the target along at heal', async (t) => {
+  const left = new Promise<void>((resolve) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('close', () => resolve())
+    })
+    t.teardown(() => server.close())
+    server.listen(0, '127.0.0.1', async () => {
+      const proxy = await startFaultProxy(t, { target: { port: (server.address() as { port: number }).port } })
+      const socket = connect(proxy.port, '127.0.0.1')
+      await once(socket, 'connect')
+      proxy.halfOpen()
+      socket.resetAndDestroy()
+      await wait(30)
+      proxy.heal()
+    })
+  })
+  t.equal(await Promise.race([left.then(() => 'gone'), wait(2_000, 'still there')]), 'gone')
+})
+
 t.test('delay keeps the order and ends', async (t) => {
   const { client, proxy } = await pair(t)
   proxy.delay(40)
