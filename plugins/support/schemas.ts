@@ -18,18 +18,32 @@ export function useSchemas(fastify: FastifyInstance, ...schemas: TSchema[]): voi
 export function useStrictValidation(fastify: FastifyInstance): void {
   // Fastify reads text/plain into a string, for which the schemas would answer 400; the truth is 415.
   if (fastify.hasContentTypeParser('text/plain')) fastify.removeContentTypeParser('text/plain')
-  let compilers: { body: Ajv; text: Ajv } | undefined
   const build = (coerceTypes: boolean) => {
-    // TypeBox adds keywords of its own (examples, x-…) that Ajv's strict mode would refuse.
-    const ajv = new Ajv({ coerceTypes, useDefaults: true, removeAdditional: false, allErrors: false, strict: false })
+    const ajv = new Ajv({
+      coerceTypes,
+      useDefaults: true,
+      removeAdditional: false,
+      allErrors: false,
+      // TypeBox adds keywords of its own (examples, x-…) that Ajv's strict mode would refuse.
+      strict: false,
+      // The compiler has checked these schemas; to check them again by the meta-schema takes half of a boot.
+      meta: false,
+      validateSchema: false,
+    })
     addFormats.default(ajv)
     for (const schema of Object.values(fastify.getSchemas())) ajv.addSchema(schema as TSchema)
     return ajv
   }
+  // Built at the first route that compiles: by then every schema of the scope has been added.
+  let body: Ajv | undefined
+  let text: Ajv | undefined
   const compile: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }): ValidateFunction => {
-    // Built at the first route that compiles: by then every schema of the scope has been added.
-    compilers ??= { body: build(false), text: build(true) }
-    return (httpPart === 'body' ? compilers.body : compilers.text).compile(schema)
+    if (httpPart === 'body') {
+      body ??= build(false)
+      return body.compile(schema)
+    }
+    text ??= build(true)
+    return text.compile(schema)
   }
   fastify.setValidatorCompiler(compile)
 }
