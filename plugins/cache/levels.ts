@@ -156,6 +156,8 @@ export class Levels {
     const answers = await this.tier.get(this.namespace, keys)
     inspect?.(answers)
     const records = answers.map((data) => (data ? decode(data) : undefined))
+    // Without a fresh proof a renewal may have gone unheard: what is known of these stamps is no better than a guess.
+    if (!this.coherent()) for (const record of records) this.stamps.forget(record?.stamps.map(([name]) => name) ?? [])
     const unknown: string[] = []
     for (const record of records) {
       for (const [name] of record?.stamps ?? []) if (!this.stamps.known(name)) unknown.push(name)

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { realEngine } from './engine.ts'
-import { plans, play } from './play.ts'
+import { type Plan, plans, play } from './play.ts'
 
 t.setTimeout(600_000)
 
@@ -18,4 +18,17 @@ t.test(`${HISTORIES} random histories serve nothing that was invalidated`, async
     { numRuns: HISTORIES, seed: SEED },
   )
   t.pass()
+})
+
+t.test('a stamp renewed while an instance was cut off is not believed without a fresh proof', async (t) => {
+  const at = (gap: number, kind: Plan['steps'][number]['kind'], instance: number) => ({
+    ...{ gap, kind, instance },
+    ...{ key: 0, loading: 0 },
+  })
+  const steps = [
+    ...[at(0, 'load', 1), at(17, 'clear', 0), at(0, 'cutOff', 1), at(492, 'rejoin', 0), at(7, 'load', 0)],
+    ...[at(3, 'load', 1), at(0, 'set', 0), at(0, 'set', 0), at(0, 'load', 0), at(1, 'set', 0)],
+  ]
+  const weather = { drop: 0, duplicate: 0, slow: 0, slowness: 50, fail: 0 }
+  t.same(await play(realEngine, { seed: 0, instances: 2, weather, steps }), [])
 })
