@@ -2,7 +2,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { annotated } from '../schemas/responses.ts'
 import { JsonValue, Op } from '../schemas/state.ts'
-import { closed, Position, SpaceName, topic } from './common.ts'
+import { closed, Position, SpaceName, topic } from './position.ts'
 
 const Ops = Type.Array(Op, {
   minItems: 1,

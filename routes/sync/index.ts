@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { SpaceName, topic } from '../../openapi/messages/common.ts'
+import { SpaceName, topic } from '../../openapi/messages/position.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
