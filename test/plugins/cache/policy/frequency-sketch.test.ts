@@ -1,7 +1,7 @@
 import t from 'tap'
 import { FrequencySketch } from '../../../../plugins/cache/policy/frequency-sketch.ts'
 import { keyHash } from '../../../../plugins/cache/policy/key-hash.ts'
-import { seededRandom } from '../../../fixtures/seeded-random.ts'
+import { seededRandom } from '../../../fixtures/random.ts'
 
 const hash = (key: string) => keyHash(key, 1, 2)
 
@@ -14,7 +14,7 @@ t.test('an empty sketch knows nothing and takes no record', async (t) => {
 t.test('what was recorded is never underestimated, and hardly ever overestimated', async (t) => {
   const sketch = new FrequencySketch()
   sketch.ensure(1_000)
-  const random = seededRandom(1)
+  const random = seededRandom(1).next
   const known = Array.from({ length: 1_000 }, (_, index) => ({
     hash: hash(`k${index}`),
     frequency: 1 + Math.floor(random() * 15),

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { TinyLfu } from '../../../../plugins/cache/policy/tiny-lfu.ts'
-import { seededRandom } from '../../../fixtures/seeded-random.ts'
+import { seededRandom } from '../../../fixtures/random.ts'
 import {
   bursts,
   loop,
@@ -80,7 +80,7 @@ for (const { name, workload, gain } of workloads) {
         const lru = hitRate(new Lru({ maxEntries: entries }), keys)
         const bounds = [{ maxEntries: entries }, { maxEntries: 1_000_000, maxBytes: entries }]
         for (const bound of bounds) {
-          const ours = hitRate(new TinyLfu<true>({ ...bound, random: seededRandom(1) }), keys)
+          const ours = hitRate(new TinyLfu<true>({ ...bound, random: seededRandom(1).next }), keys)
           t.ok(ours >= lru + gain, `${entries}: ${ours.toFixed(2)} %, LRU ${lru.toFixed(2)} %`)
         }
       }
@@ -99,14 +99,18 @@ t.test('with entries of mixed sizes and a bound of bytes, too, it beats LRU wher
     const size = (key: string) => 2 ** Math.floor((Number.parseInt(key.slice(1), 10) * 0.618) % 7)
     const maxBytes = entries * 18
     const lru = hitRate(new Lru({ maxBytes }), keys, size)
-    const ours = hitRate(new TinyLfu<true>({ maxEntries: 1_000_000, maxBytes, random: seededRandom(1) }), keys, size)
+    const ours = hitRate(
+      new TinyLfu<true>({ maxEntries: 1_000_000, maxBytes, random: seededRandom(1).next }),
+      keys,
+      size,
+    )
     t.ok(ours >= lru + gain, `${ours.toFixed(2)} %, LRU ${lru.toFixed(2)} %`)
   }
 })
 
 t.test('the window goes to the end that the workload asks for, and back', async (t) => {
   const entries = 256
-  const cache = new TinyLfu<true>({ maxEntries: entries, random: seededRandom(1) })
+  const cache = new TinyLfu<true>({ maxEntries: entries, random: seededRandom(1).next })
   const frequent = zipf(0.9)(entries, 1)
   const recent = wanderingNeighbourhood(entries, 2)
   const run = (next: () => string) => {
@@ -120,7 +124,7 @@ t.test('the window goes to the end that the workload asks for, and back', async 
 })
 
 t.test('tuning rests while nothing is evicted and wakes when something is', async (t) => {
-  const cache = new TinyLfu<true>({ maxEntries: 64, random: seededRandom(1) })
+  const cache = new TinyLfu<true>({ maxEntries: 64, random: seededRandom(1).next })
   const recent = wanderingNeighbourhood(64, 2)
   hitRate(cache, Array.from({ length: 64 * 60 }, recent))
   t.equal(cache.inspect().windowShare, 1)
@@ -131,7 +135,7 @@ t.test('tuning rests while nothing is evicted and wakes when something is', asyn
 })
 
 t.test('an attacker who repeats keys cannot keep the cache for ever', async (t) => {
-  const cache = new TinyLfu<true>({ maxEntries: 100, random: seededRandom(1) })
+  const cache = new TinyLfu<true>({ maxEntries: 100, random: seededRandom(1).next })
   const attack = Array.from({ length: 100 }, (_, index) => `attack${index}`)
   for (let round = 0; round < 50; round++) hitRate(cache, attack)
   const users = Array.from({ length: 100 * 100 }, zipf(0.9)(100, 1))

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { type RemovalReason, TinyLfu, type TinyLfuOptions } from '../../../../plugins/cache/policy/tiny-lfu.ts'
-import { seededRandom } from '../../../fixtures/seeded-random.ts'
+import { seededRandom } from '../../../fixtures/random.ts'
 
 type Removal = [key: string, value: unknown, reason: RemovalReason]
 
@@ -9,7 +9,7 @@ function observed(options: Partial<TinyLfuOptions<unknown>> = {}) {
   const removals: Removal[] = []
   const cache = new TinyLfu<unknown>({
     maxEntries: 4,
-    random: seededRandom(1),
+    random: seededRandom(1).next,
     onEvict: (...removal) => removals.push(removal),
     ...options,
   })
@@ -101,7 +101,7 @@ t.test('an onEvict may use the cache', async (t) => {
   let left = 0
   const cache: TinyLfu<number> = new TinyLfu<number>({
     maxEntries: 3,
-    random: seededRandom(1),
+    random: seededRandom(1).next,
     onEvict(key) {
       if (left++ < 20) cache.set(`again-${left}-${key}`, 1, 1)
     },
@@ -172,7 +172,7 @@ t.test('any history: bounds hold, content is the latest, each removal is told on
           if (known?.value !== value) throw new Error(`${key}=${value} left (${reason}) but was not there`)
           model.delete(key)
         }
-        const cache = new TinyLfu<number>({ maxEntries, maxBytes, random: seededRandom(seed), onEvict: removed })
+        const cache = new TinyLfu<number>({ maxEntries, maxBytes, random: seededRandom(seed).next, onEvict: removed })
         operations.forEach((operation, step) => {
           switch (operation.kind) {
             case 'get':
