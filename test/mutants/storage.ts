@@ -7,8 +7,8 @@ export default [
   {
     guards: 'a dead owner does not keep the folder',
     file: 'plugins/storage/lmdb/owner.ts',
-    from: '    await removeDead(path)\n',
-    to: '',
+    from: 'const number = last + 1',
+    to: 'const number = 1',
     suite,
   },
   {
@@ -19,10 +19,17 @@ export default [
     suite,
   },
   {
-    guards: 'an owner whose name was moved aside still owns',
+    guards: 'a living owner keeps the folder',
     file: 'plugins/storage/lmdb/owner.ts',
-    from: 'if (await ownerAside(path, ino)) {',
-    to: 'if (path === folder) {',
+    from: 'if (last > 0 && (await answers(',
+    to: 'if (last < 0 && (await answers(',
+    suite: trouble,
+  },
+  {
+    guards: 'a number from the past owns nothing',
+    file: 'plugins/storage/lmdb/owner.ts',
+    from: 'if (Math.max(...(await numbers(path))) === number) return number',
+    to: 'if (number > 0) return number',
     suite: trouble,
   },
   {
@@ -58,13 +65,6 @@ export default [
     file: 'plugins/storage/redis/channels.ts',
     from: '      forget()\n      throw error',
     to: '      throw error',
-    suite: trouble,
-  },
-  {
-    guards: 'a subscription that ended while the connection was away does not stay',
-    file: 'plugins/storage/redis/channels.ts',
-    from: 'if (!subscriptions) this.#unsubscribe(channel)',
-    to: '',
     suite: trouble,
   },
 ] satisfies Mutant[]

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { link, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
+import { link, readdir, realpath, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -7,7 +7,6 @@ import { StorageOwnedError } from '../../support/errors.ts'
 
 /** Unix socket paths end at 104 bytes on macOS and 108 on Linux. */
 const MAX_SOCKET_PATH = 100
-const ASIDE = '.dead.'
 
 /**
  * Makes this process the folder's only owner until `release()` or its death.
@@ -17,109 +16,80 @@ const ASIDE = '.dead.'
  * a reused id. A listening Unix socket can: it answers exactly as long as its process exists (also while
  * that is suspended), and `kill -9` leaves only a name that answers nobody.
  *
+ * Owners are numbered: `owner.1`, `owner.2`, …; the highest number is the one that counts. Who finds it dead links
+ * its own socket under the next one, and link() lets exactly one succeed. No number is used twice, because the
+ * highest name is never removed, not even by its owner: moving or removing a name that "was dead a moment ago" is
+ * how two successors overlook each other.
+ *
  * @throws STATEFUL_STORAGE_OWNED
  */
 export async function ownFolder(directory: string): Promise<{ release(): Promise<void> }> {
   const folder = await realpath(directory)
   const path = socketPath(folder)
-  const candidate = `${path}.${process.pid}.${process.hrtime.bigint().toString(36)}`
+  const candidate = `${path}.new.${process.pid}.${process.hrtime.bigint().toString(36)}`
   const server = await listen(candidate)
-  const { ino } = await stat(candidate)
   try {
-    await claim({ candidate, path, folder, ino })
+    const number = await claim(candidate, path)
+    if (number === undefined) throw new StorageOwnedError(folder)
+    await removeDead(path, number)
   } catch (error) {
     await close(server)
     throw error
+  } finally {
+    await unlink(candidate).catch(() => {})
   }
-  return {
-    async release() {
-      for (const name of [path, ...(await namesAside(path))]) {
-        // Under another number the name is somebody else's by now.
-        if ((await inode(name)) === ino) await unlink(name).catch(() => {})
-      }
-      await close(server)
-    },
-  }
+  return { release: () => close(server) }
 }
 
 function socketPath(folder: string): string {
   const inside = join(folder, 'owner')
   // Room for the candidate's suffix.
-  if (Buffer.byteLength(inside) <= MAX_SOCKET_PATH - 30) return inside
+  if (Buffer.byteLength(inside) <= MAX_SOCKET_PATH - 34) return inside
   const digest = createHash('sha256').update(folder).digest('hex').slice(0, 24)
   return join(tmpdir(), `stateful-${digest}`)
 }
 
-interface Claimant {
-  /** The name under which it listens already. */
-  candidate: string
-  /** The name that it wants. */
-  path: string
-  folder: string
-  ino: number
-}
-
-/** link() is atomic and refuses an existing name, so of several claimants exactly one wins. */
-async function claim(claimant: Claimant, attempts = 3): Promise<void> {
-  const { candidate, path, folder, ino } = claimant
-  try {
-    await link(candidate, path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    if (attempts === 0 || (await answers(path))) throw new StorageOwnedError(folder)
-    await removeDead(path)
-    return claim(claimant, attempts - 1)
-  }
-  await unlink(candidate)
-  // The name was free, perhaps only because somebody is just finding out that it was a living owner's (removeDead).
-  if (await ownerAside(path, ino)) {
-    await unlink(path).catch(() => {})
-    throw new StorageOwnedError(folder)
-  }
-}
-
-/**
- * Moves the dead socket aside first: unlinking by name could hit a socket that has just been claimed. One that
- * turns out to be alive goes back; where that fails, or this process dies before, it goes on owning the folder under
- * its name aside, where every claimant looks for it.
- */
-async function removeDead(path: string): Promise<void> {
-  const aside = `${path}${ASIDE}${process.pid}.${process.hrtime.bigint().toString(36)}`
-  try {
-    await rename(path, aside)
-  } catch {
-    return // somebody else removed it
-  }
-  if (await answers(aside)) {
+/** @returns the number under which `candidate` owns the folder; undefined: somebody else does */
+async function claim(candidate: string, path: string): Promise<number | undefined> {
+  for (;;) {
+    const last = Math.max(0, ...(await numbers(path)))
+    if (last > 0 && (await answers(`${path}.${last}`))) return undefined
+    const number = last + 1
     try {
-      await link(aside, path)
-    } catch {
-      return
+      await link(candidate, `${path}.${number}`)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      continue
+    }
+    // The number was free, perhaps only because later owners have come and cleared it away since we looked.
+    if (Math.max(...(await numbers(path))) === number) return number
+    await unlink(`${path}.${number}`)
+  }
+}
+
+/** Removes what dead owners and claimants left; never a number above `own`. */
+async function removeDead(path: string, own: number): Promise<void> {
+  for (const number of await numbers(path)) {
+    if (number < own) await unlink(`${path}.${number}`).catch(() => {})
+  }
+  for (const suffix of await suffixes(path)) {
+    if (suffix.startsWith('new.') && !(await answers(`${path}.${suffix}`))) {
+      await unlink(`${path}.${suffix}`).catch(() => {})
     }
   }
-  await unlink(aside).catch(() => {})
 }
 
-/** @param own the claimant's inode: its own name may have been moved aside meanwhile, which is no reason to yield */
-async function ownerAside(path: string, own: number): Promise<boolean> {
-  for (const name of await namesAside(path)) {
-    if ((await inode(name)) === own) continue
-    if (await answers(name)) return true
-    // Dead for good: no other process can come to listen behind an existing name.
-    await unlink(name).catch(() => {})
-  }
-  return false
+async function numbers(path: string): Promise<number[]> {
+  return (await suffixes(path)).filter((suffix) => /^[1-9]\d*$/.test(suffix)).map(Number)
 }
 
-async function inode(path: string): Promise<number | undefined> {
-  return (await stat(path).catch(() => undefined))?.ino
-}
-
-async function namesAside(path: string): Promise<string[]> {
+async function suffixes(path: string): Promise<string[]> {
+  const prefix = `${basename(path)}.`
   const names = await readdir(dirname(path))
-  return names.filter((name) => name.startsWith(`${basename(path)}${ASIDE}`)).map((name) => join(dirname(path), name))
+  return names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
 }
 
+/** Only a refusal says that nobody listens: a suspended owner whose queue is full gives other errors. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path)
@@ -127,7 +97,9 @@ function answers(path: string): Promise<boolean> {
       socket.destroy()
       resolve(true)
     })
-    socket.once('error', () => resolve(false))
+    socket.once('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
+    )
   })
 }
 

@@ -26,10 +26,7 @@ export class RedisChannels {
     this.#subscriber = subscriber
     this.#publisher = publisher
     subscriber.on('message', (channel: string, message: string) => {
-      const subscriptions = this.#listeners.get(channel)
-      // Ended while the connection was away, and set up again by the reconnection.
-      if (!subscriptions) this.#unsubscribe(channel)
-      for (const { listener } of subscriptions ?? []) listener(message)
+      for (const { listener } of this.#listeners.get(channel) ?? []) listener(message)
     })
     subscriber.on('close', () => {
       for (const listener of this.#lost) listener()
@@ -96,7 +93,7 @@ export class RedisChannels {
     })
   }
 
-  /** Best effort: a message that comes nevertheless finds no listener and asks again. */
+  /** Best effort: a message that comes nevertheless finds no listener, and a new connection does not ask for it. */
   async #unsubscribe(channel: string): Promise<void> {
     if (this.#subscriber.status === 'ready') await this.#subscriber.unsubscribe(channel).catch(() => {})
   }
