@@ -10,7 +10,7 @@ import type { Guard } from './staging.ts'
  *
  * ```ts
  * declare module 'fastify-stateful' {
- *   interface StateKeys { visitors: number }
+ *   interface StateKeyTypes { visitors: number }
  * }
  * ```
  */
@@ -52,6 +52,8 @@ export interface SpaceOptions {
   log: StateLog
   limits: StateLimits
   clock: Clock
+  /** From 0 inclusive to 1 exclusive. */
+  random: () => number
   writerId: string
   /** Milliseconds. */
   writeTimeout: number

@@ -2,19 +2,20 @@ import type { TSchema } from '@sinclair/typebox'
 import type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError, StateNotReadyError } from '../support/errors.ts'
+import { checkOp } from './check-op.ts'
 import { Definitions } from './definitions.ts'
-import { type StateChange, type StateEventMap, StateEvents, type StateListener } from './events.ts'
 import { Expiry } from './expiry.ts'
-import { checkKey, frozenJson } from './json.ts'
+import { Followable } from './followable.ts'
+import { checkKey } from './json.ts'
 import { continues, type Entry } from './log.ts'
 import type { Middleware } from './middleware.ts'
 import { setField } from './reducer.ts'
 import { type KeyChange, Replica } from './replica.ts'
 import { restorable } from './restorable.ts'
 import { Sequencer } from './sequencer.ts'
-import type { CommitOptions, ResetReason, SpaceOptions, SpaceStats, ValueOf } from './space-types.ts'
+import type { CommitOptions, SpaceOptions, SpaceStats, ValueOf } from './space-types.ts'
 import type { View } from './staging.ts'
-import { type Transaction, TransactionView } from './transaction.ts'
+import { type Transacted, type Transaction, transact } from './transaction.ts'
 import { type WatchEvent, type WatchOptions, watchCommits } from './watch.ts'
 import type { Committed } from './write.ts'
 
@@ -24,7 +25,7 @@ import type { Committed } from './write.ts'
  *
  * Values are frozen and shared: read them, pass them on, but make new ones instead of changing them.
  */
-export class Space {
+export class Space extends Followable {
   readonly name: string
   /** Resolves when the replica is loaded; reads before that throw STATEFUL_STATE_NOT_READY, writes wait. */
   readonly ready: Promise<void>
@@ -32,11 +33,8 @@ export class Space {
   readonly #replica: Replica
   readonly #definitions = new Definitions()
   readonly #layers: Middleware[] = []
-  readonly #events: StateEvents
   readonly #sequencer: Sequencer
   readonly #expiry: Expiry
-  readonly #commitListeners = new Set<(commit: Commit) => void>()
-  readonly #resetListeners = new Set<(reason: ResetReason) => void>()
   #loaded = false
   #closing: Promise<void> | undefined
   #epochChanges = 0
@@ -44,10 +42,10 @@ export class Space {
   #unwatch: (() => Promise<void>) | undefined
 
   constructor(options: SpaceOptions) {
+    super((error) => options.onError(error, 'a state listener failed'))
     this.#options = options
     this.name = options.name
     this.#replica = new Replica(options.historyLimit)
-    this.#events = new StateEvents((error) => options.onError(error, 'a state listener failed'))
     this.#sequencer = new Sequencer({
       space: options.name,
       log: options.log,
@@ -58,14 +56,17 @@ export class Space {
       clock: options.clock,
       timeout: options.writeTimeout,
       writerId: options.writerId,
-      admit: (op) => this.#admit(op),
+      admit: checkOp,
       onApplied: (record, changes, context) => this.#applied(record.commit, changes, record.clear === true, context),
       onReplaced: (changes, previousEpoch, context) => this.#replaced(changes, previousEpoch, context),
       onError: options.onError,
     })
-    this.#expiry = new Expiry(options.clock, options.log.shared ? options.pollInterval : 0, (key, revision) =>
-      this.#expire(key, revision),
-    )
+    this.#expiry = new Expiry({
+      clock: options.clock,
+      random: options.random,
+      spread: options.log.shared ? options.pollInterval : 0,
+      onDue: (key, revision) => this.#expire(key, revision),
+    })
     this.ready = this.#open()
     // Whoever uses the space awaits it or gets the error from the first operation.
     this.ready.catch(() => {})
@@ -249,7 +250,7 @@ export class Space {
 
   /** One operation; resolves to its commit and what the key holds right after it. */
   async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
-    return (await this.#submit({ ...options, ops: [this.#admit(op)] })) as Committed
+    return (await this.#submit({ ...options, ops: [checkOp(op)] })) as Committed
   }
 
   /**
@@ -265,7 +266,7 @@ export class Space {
     if ((options.clientId === undefined) !== (options.seq === undefined)) {
       throw new InvalidStateOpError('clientId and seq belong together')
     }
-    const committed = await this.#submit({ ...options, ops: ops.map((op) => this.#admit(op)) })
+    const committed = await this.#submit({ ...options, ops: ops.map(checkOp) })
     return (committed as Committed).commit
   }
 
@@ -290,34 +291,6 @@ export class Space {
   }
 
   // --- following --------------------------------------------------------------------------------
-
-  on<Name extends keyof StateEventMap>(name: Name, listener: StateListener<StateEventMap[Name]>): () => void
-  on(name: `change:${string}` | `delete:${string}`, listener: StateListener<StateChange>): () => void
-  /** @returns a function that ends it */
-  on(name: string, listener: (event: never) => void): () => void {
-    return this.#events.on(name, listener)
-  }
-
-  /**
-   * Every change of a key, of all keys with a prefix (`'user:*'`) or of all (`'*'`), deletion included (`value` is
-   * `undefined` then), whoever made it.
-   * @returns a function that ends it
-   */
-  subscribe(pattern: string, listener: StateListener<StateChange>): () => void {
-    return this.#events.subscribe(pattern, listener)
-  }
-
-  /** Called in the order of revisions, in the tick in which the replica applied the commit. */
-  onCommit(listener: (commit: Commit) => void): () => void {
-    this.#commitListeners.add(listener)
-    return () => this.#commitListeners.delete(listener)
-  }
-
-  /** The replica was replaced as a whole: what was derived from it must be derived anew. */
-  onReset(listener: (reason: ResetReason) => void): () => void {
-    this.#resetListeners.add(listener)
-    return () => this.#resetListeners.delete(listener)
-  }
 
   /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
   async history(since: Position): Promise<Commit[] | undefined> {
@@ -356,11 +329,6 @@ export class Space {
     }
   }
 
-  /** Whether somebody listens to it. */
-  get observed(): boolean {
-    return this.#commitListeners.size > 0 || this.#events.size > 0
-  }
-
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -388,9 +356,7 @@ export class Space {
     this.#poll?.cancel()
     await this.#sequencer.close()
     await this.#unwatch?.().catch((error) => this.#options.onError(error, 'a subscription could not be ended'))
-    this.#events.removeAll()
-    this.#commitListeners.clear()
-    this.#resetListeners.clear()
+    this.removeListeners()
     await this.#options.log.close()
   }
 
@@ -411,82 +377,27 @@ export class Space {
     return this.#sequencer.submit(request)
   }
 
-  async #transact<Result>(
-    fn: (tx: Transaction) => Result | Promise<Result>,
-    context: unknown,
-  ): Promise<{ result: Result; committed: Committed | undefined }> {
+  #transact<Result>(fn: (tx: Transaction) => Result | Promise<Result>, context: unknown): Promise<Transacted<Result>> {
     const { clock, writeTimeout, limits } = this.#options
-    const deadline = clock.monotonic() + writeTimeout
-    for (;;) {
-      let view: TransactionView | undefined
-      let outcome: Result | Promise<Result> | undefined
-      const committed = await this.#submit({
-        ops: (state) => {
-          view = new TransactionView(state, (op) => this.#admit(op), limits.opsPerCommit)
-          outcome = fn(view)
-          if (!(outcome instanceof Promise)) return view.close()
-          // What an async function writes is not known yet; it is committed below under guards.
-          outcome.catch(() => {})
-          return []
-        },
-        context,
-      })
-      if (!(outcome instanceof Promise)) return { result: outcome as Result, committed }
-      const tx = view as unknown as TransactionView
-      try {
-        const result = await outcome
-        const ops = tx.close()
-        if (ops.length === 0) return { result, committed: undefined }
-        return { result, committed: await this.#submit({ ops, guards: tx.guards(), context }) }
-      } catch (error) {
-        // Reads of an async function may come from different revisions: what it makes of those does not count.
-        const torn = tx.guards().some(({ key, revision }) => (this.#replica.get(key)?.revision ?? 0) !== revision)
-        if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
-      }
-    }
-  }
-
-  #admit(op: Op): Op {
-    checkKey(op.key)
-    if (op.ttl !== undefined && (!Number.isSafeInteger(op.ttl) || op.ttl < 1)) {
-      throw new InvalidStateOpError(`the ttl of '${op.key}' is no positive number of milliseconds`)
-    }
-    if (op.op === 'delete' || (op.op === 'increment' && op.value === undefined)) return op
-    return { ...op, value: frozenJson(op.value, op.key) }
+    return transact(fn, {
+      submit: (request) => this.#submit({ ...request, context }),
+      revisionOf: (key) => this.#replica.get(key)?.revision ?? 0,
+      opsPerCommit: limits.opsPerCommit,
+      clock,
+      timeout: writeTimeout,
+    })
   }
 
   #applied(commit: Commit, changes: KeyChange[], clear: boolean, context: unknown): void {
-    const { epoch, revision } = commit
-    for (const listener of [...this.#commitListeners]) this.#call(() => listener(commit))
-    const origin = { epoch, revision, ...(context === undefined ? {} : { context }) }
-    for (const change of changes) {
-      this.#expiry.note(change.key, this.#replica.get(change.key))
-      this.#events.changed({ ...change, ...origin })
-    }
-    if (clear) this.#events.emit('clear', origin)
+    for (const { key } of changes) this.#expiry.note(key, this.#replica.get(key))
+    this.tellCommit(commit, changes, clear, context)
   }
 
   #replaced(changes: KeyChange[], previousEpoch: string, context: unknown): void {
-    const { epoch, revision, epochs } = this.#replica
-    const cause = epochs.at(-1)?.cause
-    const replaced = epoch !== previousEpoch && (cause === 'restore' || cause === 'clear')
-    if (cause === 'incarnation' && epoch !== previousEpoch) this.#epochChanges++
+    const { epoch, epochs } = this.#replica
+    if (epoch !== previousEpoch && epochs.at(-1)?.cause === 'incarnation') this.#epochChanges++
     this.#expiry.reset(this.#replica.entries())
-    const reason = replaced ? 'restore' : epoch === previousEpoch ? 'resync' : 'epoch'
-    for (const listener of [...this.#resetListeners]) this.#call(() => listener(reason))
-    const origin = { epoch, revision, ...(context === undefined ? {} : { context }) }
-    for (const change of changes) this.#events.changed({ ...change, ...origin })
-    if (!replaced) return
-    if (cause === 'clear') this.#events.emit('clear', origin)
-    else this.#events.emit('restore', { ...origin, state: this.snapshot().state })
-  }
-
-  #call(run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#options.onError(error, 'a state listener failed')
-    }
+    this.tellReplacement(this.#replica, changes, previousEpoch, context, () => this.snapshot().state)
   }
 
   #expire(key: string, revision: number): void {

@@ -20,16 +20,18 @@ export interface StateManagerOptions {
   /** Commits that are kept in memory for those who come back. */
   historyLimit: number
   clock?: Clock
+  /** From 0 inclusive to 1 exclusive. Default: `Math.random`. */
+  random?: () => number
   onError: (error: unknown, what: string) => void
 }
 
 /** The default space, which knows the others. */
 export class StateManager extends Space {
-  readonly #options: StateManagerOptions & { clock: Clock }
+  readonly #options: CompleteOptions
   readonly #spaces = new Map<string, Space>()
 
   constructor(options: StateManagerOptions) {
-    const complete = { ...options, clock: options.clock ?? systemClock }
+    const complete = { ...options, clock: options.clock ?? systemClock, random: options.random ?? Math.random }
     super(spaceOptions(DEFAULT_SPACE, complete))
     this.#options = complete
     this.#spaces.set(DEFAULT_SPACE, this)
@@ -92,13 +94,16 @@ export class StateManager extends Space {
   }
 }
 
-function spaceOptions(name: string, options: StateManagerOptions & { clock: Clock }) {
-  const { openLog, limits, writeTimeout, pollInterval, historyLimit, clock, onError } = options
+type CompleteOptions = StateManagerOptions & Required<Pick<StateManagerOptions, 'clock' | 'random'>>
+
+function spaceOptions(name: string, options: CompleteOptions) {
+  const { openLog, limits, writeTimeout, pollInterval, historyLimit, clock, random, onError } = options
   return {
     name,
     log: openLog(name),
     limits,
     clock,
+    random,
     writerId: randomUUID(),
     writeTimeout,
     pollInterval,

@@ -1,7 +1,10 @@
 import type { Json, Op } from '../../openapi/schemas/state.ts'
-import { InvalidStateOpError, StateLimitError } from '../support/errors.ts'
+import type { Clock } from '../support/clock.ts'
+import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
+import { checkOp } from './check-op.ts'
 import { applyOp } from './reducer.ts'
 import type { Guard, View } from './staging.ts'
+import type { Committed, WriteRequest } from './write.ts'
 
 /** What a transaction function reads and writes. */
 export interface Transaction {
@@ -17,18 +20,16 @@ export interface Transaction {
 }
 
 /** Remembers at which revision each key was read, and collects the writes. */
-export class TransactionView implements Transaction {
+class TransactionView implements Transaction {
   readonly #view: View
-  readonly #admit: (op: Op) => Op
   readonly #limit: number
   readonly #read = new Map<string, { revision: number; value: Json | undefined }>()
   readonly #written = new Map<string, Json | undefined>()
   readonly #ops: Op[] = []
   #closed = false
 
-  constructor(view: View, admit: (op: Op) => Op, limit: number) {
+  constructor(view: View, limit: number) {
     this.#view = view
-    this.#admit = admit
     this.#limit = limit
   }
 
@@ -88,9 +89,62 @@ export class TransactionView implements Transaction {
     if (this.#ops.length >= this.#limit) {
       throw new StateLimitError(`A transaction holds at most ${this.#limit} operations.`)
     }
-    const op = this.#admit(given)
+    const op = checkOp(given)
     // Evaluated at once, so that the function sees its own writes and learns of a mismatch where it happens.
     this.#written.set(op.key, applyOp(op.op === 'set' || op.op === 'delete' ? undefined : this.get(op.key), op))
     this.#ops.push(op)
+  }
+}
+
+export interface Transacted<Result> {
+  result: Result
+  /** `undefined` when the function wrote nothing. */
+  committed: Committed | undefined
+}
+
+export interface TransactOptions {
+  submit: (request: WriteRequest) => Promise<Committed | undefined>
+  /** At which revision the replica has a key now; 0 when it is not there. */
+  revisionOf: (key: string) => number
+  opsPerCommit: number
+  clock: Clock
+  /** Milliseconds in which an async function may be started again. */
+  timeout: number
+}
+
+/**
+ * Runs a function against the state and commits what it wrote, if what it read still holds; else runs it again.
+ * @throws what the function throws
+ */
+export async function transact<Result>(
+  fn: (tx: Transaction) => Result | Promise<Result>,
+  { submit, revisionOf, opsPerCommit, clock, timeout }: TransactOptions,
+): Promise<Transacted<Result>> {
+  const deadline = clock.monotonic() + timeout
+  for (;;) {
+    let view: TransactionView | undefined
+    let outcome: Result | Promise<Result> | undefined
+    const committed = await submit({
+      ops: (state) => {
+        view = new TransactionView(state, opsPerCommit)
+        outcome = fn(view)
+        if (!(outcome instanceof Promise)) return view.close()
+        // What an async function writes is not known yet; it is committed below under guards.
+        outcome.catch(() => {})
+        return []
+      },
+    })
+    if (!(outcome instanceof Promise)) return { result: outcome as Result, committed }
+    const tx = view as unknown as TransactionView
+    try {
+      const result = await outcome
+      const ops = tx.close()
+      if (ops.length === 0) return { result, committed: undefined }
+      return { result, committed: await submit({ ops, guards: tx.guards() }) }
+    } catch (error) {
+      // Reads of an async function may come from different revisions: what it makes of those does not count.
+      const torn = tx.guards().some(({ key, revision }) => revisionOf(key) !== revision)
+      if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+    }
   }
 }

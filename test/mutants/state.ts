@@ -76,7 +76,7 @@ export default [
     guards: 'schemas are checked on the result',
   },
   {
-    file: 'plugins/state/space.ts',
+    file: 'plugins/state/check-op.ts',
     from: 'return { ...op, value: frozenJson(op.value, op.key) }',
     to: 'return op',
     suite: 'test/plugins/state/space.test.ts',
