@@ -304,9 +304,14 @@ export class Space extends Followable {
     return tail.records.map(({ commit }) => commit).filter(({ revision }) => revision <= position.revision)
   }
 
-  /** The commits that touch keys with this prefix, first those since a position and then as they are made. */
+  /**
+   * The commits that touch keys with this prefix, first those since a position and then as they are made: in order,
+   * whole, none twice and none left out. A `reset` says that what was missed is not retained any more.
+   */
   watch(prefix: string, options: WatchOptions = {}): AsyncIterableIterator<WatchEvent> {
-    return watchCommits(this, prefix, options)
+    // From this call on, although nothing runs before the first `next()`.
+    const since = options.since ?? (this.#loaded ? this.#replica.position : undefined)
+    return watchCommits(this, prefix, this.#options.clock, since === undefined ? options : { ...options, since })
   }
 
   // --- life -------------------------------------------------------------------------------------
