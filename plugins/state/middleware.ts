@@ -18,8 +18,8 @@ export interface WriteContext {
 
 /**
  * A layer around every write of a space. What stands before `next()` may rewrite `ctx.value`; not calling `next()`
- * refuses the write, as does an error. `await next()` returns when the write is durable and visible here; an error
- * thrown after that reaches the caller but cannot undo the write.
+ * refuses the write, as does an error. `await next()` returns when the write is durable and visible here, and throws
+ * what the write failed with; an error thrown after that reaches the caller but cannot undo the write.
  *
  * It runs again with the newer value when `update` must start over because another instance was faster.
  */
@@ -51,15 +51,16 @@ export function pass(layers: readonly Middleware[], ctx: WriteContext, committed
       await committed
       return
     }
-    let called = false
+    const inner: { rest?: Promise<void> } = {}
     await layer(ctx, () => {
-      if (called) throw new TypeError('a middleware called next() twice')
-      called = true
-      const rest = dispatch(index + 1)
+      if (inner.rest) throw new TypeError('a middleware called next() twice')
+      inner.rest = dispatch(index + 1)
       // A layer need not await it; the outcome reaches the caller by itself.
-      rest.catch(() => {})
-      return rest
+      inner.rest.catch(() => {})
+      return inner.rest
     })
+    // Whether this layer awaited it or not: those around it rely on it.
+    await inner.rest
   }
 
   const left = dispatch(0)
