@@ -55,6 +55,8 @@ export class Levels {
   readonly #heard = new Float64Array(STRIPES)
   /** Raised whenever everything that was learnt before has become uncertain. */
   #era = 0
+  /** Entries that were made under the same stamps share them, see {@link decode}. */
+  readonly #guardsOf = new WeakMap<readonly Stamp[], Guard[]>()
   readonly #watchers = new Set<(message: Message | undefined) => void>()
 
   constructor(tier: CacheTier, namespace: string, options: ResolvedOptions, counters: Counters) {
@@ -155,27 +157,42 @@ export class Levels {
     const era = this.#era
     const answers = await this.tier.get(this.namespace, keys)
     inspect?.(answers)
-    const records = answers.map((data) => (data ? decode(data) : undefined))
     // Without a fresh proof a renewal may have gone unheard: what is known of these stamps is no better than a guess.
-    if (!this.coherent()) for (const record of records) this.stamps.forget(record?.stamps.map(([name]) => name) ?? [])
-    const unknown: string[] = []
-    for (const record of records) {
-      for (const [name] of record?.stamps ?? []) if (!this.stamps.known(name)) unknown.push(name)
+    const coherent = this.coherent()
+    const records: (CacheRecord | undefined)[] = []
+    const unknown = new Set<string>()
+    for (const data of answers) {
+      const record = data && decode(data)
+      records.push(record)
+      if (record === undefined) continue
+      if (!coherent) this.stamps.forget(record.stamps.map(([name]) => name))
+      if (this.#guards(record.stamps) !== undefined) continue
+      for (const [name] of record.stamps) if (!this.stamps.known(name)) unknown.add(name)
     }
-    if (unknown.length > 0) await this.stamps.cells([...new Set(unknown)])
+    if (unknown.size > 0) await this.stamps.cells([...unknown])
     const now = this.tier.now()
     return records.map((record, i) => {
-      if (!record || record.deadAt <= now) return undefined
-      const guards: Guard[] = []
-      for (const [name, value] of record.stamps) {
-        const cell = this.stamps.known(name)
-        if (!cell || cell.value !== value) return undefined
-        guards.push({ cell, value })
-      }
+      if (record === undefined || record.deadAt <= now) return undefined
+      const guards = this.#guards(record.stamps)
+      if (guards === undefined) return undefined
       const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
       if (found.fresh) this.hold(keys[i] as string, found, seq, era)
       return found
     })
+  }
+
+  /** `undefined` unless all of the stamps are known and stand. */
+  #guards(stamps: readonly Stamp[]): Guard[] | undefined {
+    const before = this.#guardsOf.get(stamps)
+    if (before !== undefined && stand(before)) return before
+    const guards: Guard[] = []
+    for (const [name, value] of stamps) {
+      const cell = this.stamps.known(name)
+      if (cell?.value !== value) return undefined
+      guards.push({ cell, value })
+    }
+    this.#guardsOf.set(stamps, guards)
+    return guards
   }
 
   /** Like `read` of one key, with the data as it lies in the store. */
@@ -190,7 +207,7 @@ export class Levels {
   /** Takes what this instance has just stored into the first level. */
   async adopt(
     mutation: Mutation,
-    entries: { key: string; record: Omit<CacheRecord, 'version' | 'expired' | 'bytes'>; data: Uint8Array }[],
+    entries: { key: string; record: Omit<CacheRecord, 'expired' | 'bytes'>; data: Uint8Array }[],
     era: number,
   ): Promise<void> {
     const keys = entries.map(({ key }) => key)
@@ -205,7 +222,7 @@ export class Levels {
         const cell = cells[names.indexOf(name)]
         return cell ? [{ cell, value }] : []
       })
-      const whole = { ...record, version: '', expired: false, bytes: data.length }
+      const whole = { ...record, expired: false, bytes: data.length }
       if (guards.length === record.stamps.length && stand(guards)) {
         this.hold(key, { record: whole, guards }, mutation.seq, era)
       }
