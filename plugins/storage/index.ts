@@ -17,7 +17,10 @@ declare module 'fastify' {
 }
 
 export interface StorageOptions {
-  /** `'memory:'`, `'lmdb:<folder>'`, `'redis://…'`, `'rediss://…'`, or Redis with options. Default `'lmdb:./data'`. */
+  /**
+   * `'memory:'`, `'lmdb:<folder>'`, `'redis://…'`, `'redis+cluster://…'`, `'redis+sentinel://…'` (with TLS `rediss`),
+   * or Redis with options. Default `'lmdb:./data'`.
+   */
   storage?: string | RedisStorageOptions
 }
 
@@ -32,7 +35,7 @@ export async function openStorage(target: string | RedisStorageOptions = 'lmdb:.
   if (options.url.startsWith('lmdb:') && options.url.length > 'lmdb:'.length) {
     return openLmdb(options.url.slice('lmdb:'.length), instanceId)
   }
-  if (/^rediss?:\/\//.test(options.url)) return openRedis(options, instanceId)
+  if (/^rediss?(\+(cluster|sentinel))?:\/\//.test(options.url)) return openRedis(options, instanceId)
   // What stands before the colon is enough to see the mistake; the rest may hold a password.
   throw new UnknownStorageError(options.url.split(':')[0])
 }

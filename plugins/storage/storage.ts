@@ -2,6 +2,7 @@ import type { RootDatabase } from 'lmdb'
 import type { Recovery } from './lmdb/probe.ts'
 import type { RedisChannels } from './redis/channels.ts'
 import type { RedisConnection } from './redis/connection.ts'
+import type { RedisServers } from './redis/servers.ts'
 
 /** What every kind of storage answers. Stores narrow by `kind`; nobody else looks inside. */
 interface StorageBase {
@@ -27,13 +28,15 @@ export interface LmdbStorage extends StorageBase {
   readonly recovery?: Recovery
 }
 
-/** Shared by several instances. Redis 7.0 or newer, or Valkey. */
+/** Shared by several instances. Redis 7.0 or newer, or Valkey; one server, behind Sentinels, or a Cluster. */
 export interface RedisStorage extends StorageBase {
   readonly kind: 'redis'
   /** Commands: hardened with a deadline, no offline queue, no blind resend (see connection.ts). */
   readonly client: RedisConnection
   /** The one connection that listens to pub/sub, shared by all services. */
   readonly channels: RedisChannels
+  /** For the few questions that are of a server, not of a key. */
+  readonly servers: Pick<RedisServers, 'all' | 'of' | 'onChange'>
   /** Stands before every key and channel of this application, `fs:` by default. */
   readonly prefix: string
 }

@@ -46,13 +46,14 @@ export class RedisTier implements CacheTier {
   readonly #id = unique()
   /** Server time minus local monotonic time; known after the first head. */
   #offset: number | undefined
-  /** Run id of the server that the connection leads to; unknown again whenever it drops. */
-  #run: string | undefined
+  /** Run id of the server that has the namespace; unknown again whenever another may answer. */
+  readonly #runs = new Map<string, string>()
   /** Namespaces whose head was checked against that run: before, an entry may be one that a failover brought back. */
   readonly #verified = new Set<string>()
   readonly #interrupted = new Set<() => void>()
+  readonly #unwatch: () => void
   readonly #forget = () => {
-    this.#run = undefined
+    this.#runs.clear()
     this.#verified.clear()
     for (const listener of this.#interrupted) listener()
   }
@@ -60,7 +61,7 @@ export class RedisTier implements CacheTier {
   constructor(storage: RedisStorage, clock: Clock) {
     this.#storage = storage
     this.#clock = clock
-    storage.client.on('close', this.#forget)
+    this.#unwatch = storage.servers.onChange(this.#forget)
   }
 
   now(): number {
@@ -129,11 +130,11 @@ export class RedisTier implements CacheTier {
   }
 
   async head(namespace: string): Promise<Head> {
-    const run = this.#run ?? /run_id:(\w+)/.exec(await this.#storage.client.info('server'))?.[1] ?? ''
-    this.#run = run
+    const run = this.#runs.get(namespace) ?? (await this.#runOf(namespace))
+    this.#runs.set(namespace, run)
     const sent = this.#clock.monotonic()
     const answer = await this.#send(scripts.beat, namespace, [run])
-    if (this.#run === run) this.#verified.add(namespace)
+    if (this.#runs.get(namespace) === run) this.#verified.add(namespace)
     const [epoch, seq, generation, seconds, micros] = answer as [string, number, string, string, string]
     // The server's clock was read somewhere between sending and receiving.
     const middle = (sent + this.#clock.monotonic()) / 2
@@ -161,7 +162,7 @@ export class RedisTier implements CacheTier {
   }
 
   async close(): Promise<void> {
-    this.#storage.client.off('close', this.#forget)
+    this.#unwatch()
   }
 
   async #unlinkMatching(namespace: string, kind: 'v:' | 'l:', pattern: string): Promise<number> {
@@ -173,14 +174,20 @@ export class RedisTier implements CacheTier {
   }
 
   async *#scan(namespace: string, kind: 'v:' | 'l:', pattern: string): AsyncGenerator<string[]> {
+    const server = await this.#storage.servers.of(this.#base(namespace))
     // In a pattern of Redis `[` and `\` mean something, in ours they do not.
     const match = literal(`${this.#base(namespace)}${kind}`).replace(/[*?]/g, '\\$&') + literal(pattern)
     let cursor = '0'
     do {
-      const [next, keys] = await this.#storage.client.scan(cursor, 'MATCH', match, 'COUNT', SCAN_COUNT)
+      const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', SCAN_COUNT)
       cursor = next
       yield keys
     } while (cursor !== '0')
+  }
+
+  async #runOf(namespace: string): Promise<string> {
+    const server = await this.#storage.servers.of(this.#base(namespace))
+    return /run_id:(\w+)/.exec(await server.info('server'))?.[1] ?? ''
   }
 
   #base(namespace: string): string {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Redis } from 'ioredis'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
@@ -148,7 +149,7 @@ export class RedisStateLog implements StateLog {
   /** Replicas, or the disks of the server and its replicas, as the ack level asks for. */
   async #confirm(): Promise<void> {
     if (this.#ack === 'primary') return
-    const { client } = this.#storage
+    const client = await this.#server()
     if (this.#ack === 'fsync') {
       const [local] = (await this.#call(() => client.call('WAITAOF', 1, 0, this.#ackTimeout))) as [number, number]
       if (local < 1) throw new StateNotReplicatedError(local, 1)
@@ -165,7 +166,7 @@ export class RedisStateLog implements StateLog {
    */
   async #checkServer(): Promise<void> {
     if (this.#checked) return
-    const { client } = this.#storage
+    const client = await this.#server()
     const info = await this.#call(() => client.info('memory'))
     const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1] ?? 'noeviction'
     if (policy.startsWith('allkeys-')) throw new StateEvictingStoreError(policy)
@@ -174,6 +175,11 @@ export class RedisStateLog implements StateLog {
       if (!known) throw new InvalidOptionError('state.ack', "'fsync' needs Redis 7.2 (WAITAOF).")
     }
     this.#checked = true
+  }
+
+  /** The one that has the space: what confirms a write is the connection that made it. */
+  #server(): Promise<Redis> {
+    return this.#call(() => this.#storage.servers.of(this.#keys[0] as string))
   }
 
   async #readFrom(revision: number): Promise<ReadReply> {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { type Clock, systemClock, type Timer } from '../../support/clock.ts'
-import { HEARTBEAT_INTERVAL } from './connection.ts'
+import { HEARTBEAT_INTERVAL, type RedisConnection } from './connection.ts'
 
 type Listener = (message: string) => void
 
@@ -16,13 +16,13 @@ interface Subscription {
  */
 export class RedisChannels {
   readonly #subscriber: Redis
-  readonly #publisher: Redis
+  readonly #publisher: RedisConnection
   readonly #listeners = new Map<string, Set<Subscription>>()
   readonly #heartbeat: Timer
   readonly #lost = new Set<() => void>()
   #closed = false
 
-  constructor(subscriber: Redis, publisher: Redis, clock: Clock = systemClock) {
+  constructor(subscriber: Redis, publisher: RedisConnection, clock: Clock = systemClock) {
     this.#subscriber = subscriber
     this.#publisher = publisher
     subscriber.on('message', (channel: string, message: string) => {
@@ -69,7 +69,7 @@ export class RedisChannels {
     }
   }
 
-  /** Resolves to the number of connections that Redis delivered to. */
+  /** Resolves to the number of connections that the server delivered to; the other nodes of a Cluster do not tell. */
   publish(channel: string, message: string): Promise<number> {
     return this.#publisher.publish(channel, message)
   }

@@ -1,7 +1,8 @@
-import type { Redis, RedisOptions } from 'ioredis'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { StorageUnavailableError } from '../../support/errors.ts'
 
-export type RedisConnection = Redis
+/** Both take the same commands; on a Cluster all keys of one command lie in one slot. */
+export type RedisConnection = Redis | Cluster
 
 /** How long a command may take before it fails, in milliseconds. */
 export const DEFAULT_COMMAND_TIMEOUT = 1_000
@@ -31,13 +32,18 @@ export function hardened(options: RedisOptions = {}): RedisOptions & { replyMapp
     enableOfflineQueue: false,
     enableAutoPipelining: true,
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
-    retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 2_000),
+    retryStrategy: backoff,
     keepAlive: 5_000,
     ...options,
     // Scripts and HGETALL are read as flat arrays, whatever RESP version was negotiated.
     replyMapping: 'legacy',
     lazyConnect: true,
   }
+}
+
+/** Milliseconds until the next attempt. */
+export function backoff(attempt: number): number {
+  return Math.min(50 * 2 ** attempt, 2_000)
 }
 
 /**
@@ -54,16 +60,18 @@ export async function connect(client: Redis): Promise<Redis> {
   client.on('error', remember)
   try {
     // One refused attempt is an answer: the boot says so at once rather than retrying behind the user's back.
-    const { retryStrategy } = client.options
+    const { retryStrategy, sentinelRetryStrategy } = client.options
     delete client.options.retryStrategy
+    delete client.options.sentinelRetryStrategy
     await client.connect()
     if (retryStrategy) client.options.retryStrategy = retryStrategy
+    if (sentinelRetryStrategy) client.options.sentinelRetryStrategy = sentinelRetryStrategy
     return client
   } catch (cause) {
     client.disconnect()
     withoutArguments(cause)
-    const { host, port, path } = client.options
-    const where = path ?? `${host}:${port}`
+    const { host, port, path, sentinels, name } = client.options
+    const where = sentinels ? `the primary '${name}' of its Sentinels` : (path ?? `${host}:${port}`)
     throw new StorageUnavailableError(`Redis at ${where}: ${(reason ?? (cause as Error)).message}`, {
       cause: reason ?? cause,
     })

@@ -1,28 +1,32 @@
-import { Redis, type RedisOptions } from 'ioredis'
+import type { ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import type { RedisStorage } from '../storage.ts'
+import { redisAddress } from './address.ts'
 import { RedisChannels } from './channels.ts'
-import { connect, disconnect, hardened } from './connection.ts'
+import { connectCluster, connectServer } from './servers.ts'
 
 export interface RedisStorageOptions {
-  /** `redis://[user:password@]host:port[/db]` or `rediss://…` */
+  /**
+   * `redis://[user:password@]host:port[/db]`, `redis+cluster://[user:password@]host:port,host:port…` or
+   * `redis+sentinel://[user:password@]host:port,host:port…/<name of the primary>[/db]`; with TLS `rediss…`.
+   */
   url: string
   /** Stands before every key and channel. Default `fs:` */
   prefix?: string
-  /** Further ioredis options (TLS, sentinels, …); ours are the defaults, see connection.ts. */
+  /** Further ioredis options (TLS, `sentinelPassword`, …), of each node on a Cluster; ours are the defaults. */
   redis?: RedisOptions
+  /** Further options of ioredis' Cluster (`natMap`, `dnsLookup`, …). */
+  cluster?: ClusterOptions
 }
 
 /** @throws STATEFUL_STORAGE_UNAVAILABLE when Redis does not answer within the connect deadline */
 export async function openRedis(options: RedisStorageOptions, instanceId: string): Promise<RedisStorage> {
-  const client = await connect(new Redis(options.url, hardened(options.redis)))
-  let subscriber: Redis
-  try {
-    subscriber = await connect(client.duplicate({ enableAutoPipelining: false, autoResubscribe: false }))
-  } catch (error) {
-    await disconnect(client)
-    throw error
-  }
+  const address = redisAddress(options.url)
+  const servers =
+    address.kind === 'cluster'
+      ? await connectCluster(address, options.redis, options.cluster)
+      : await connectServer(address, options.redis)
+  const { client, subscriber } = servers
   // Without a listener ioredis prints to stderr; the storage plugin adds its own, which logs.
   client.on('error', () => {})
   subscriber.on('error', () => {})
@@ -32,17 +36,18 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
     instanceId,
     client,
     channels,
+    servers,
     prefix: options.prefix ?? 'fs:',
     async ping() {
       try {
-        await client.ping()
+        await Promise.all(servers.all().map((server: Redis) => server.ping()))
       } catch (cause) {
         throw new StorageUnavailableError((cause as Error).message, { cause })
       }
     },
     async close() {
       channels.close()
-      await Promise.all([disconnect(client), disconnect(subscriber)])
+      await servers.close()
     },
   }
 }

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Redis } from 'ioredis'
-import { withoutArguments } from './connection.ts'
+import { type RedisConnection, withoutArguments } from './connection.ts'
 
 /**
  * A Lua script that runs by its digest and is sent whole only when the server does not know it
- * (a fresh server, SCRIPT FLUSH, a failover). Scripts do not roll back: they check first, then write.
+ * (a fresh server, another node of a Cluster, SCRIPT FLUSH, a failover). Scripts do not roll back: they check first, then write.
  */
 export class RedisScript {
   readonly #source: string
@@ -23,7 +22,7 @@ export class RedisScript {
     return new RedisScript(readFileSync(file, 'utf8'), numberOfKeys)
   }
 
-  async run(client: Redis, keys: string[], args: (string | Buffer | number)[] = []): Promise<unknown> {
+  async run(client: RedisConnection, keys: string[], args: (string | Buffer | number)[] = []): Promise<unknown> {
     if (keys.length !== this.#numberOfKeys) throw new TypeError(`the script takes ${this.#numberOfKeys} keys`)
     try {
       return await client.evalsha(this.#digest, this.#numberOfKeys, ...keys, ...args)
