@@ -2,8 +2,9 @@ import { CacheLoadTimeoutError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
 import { matchesGlob } from './glob.ts'
 import type { Found, Levels } from './levels.ts'
+import { Context, type Plan, planOf } from './load-context.ts'
 import { checkTags, GENERATION, tagName } from './names.ts'
-import { duration, type ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from './options.ts'
 import { encode, unique, versionOf } from './record.ts'
 import type { LeaseAnswer, Message, Stamp } from './stores/tier.ts'
 import type { Loader, LoadOptions } from './types.ts'
@@ -19,16 +20,6 @@ interface Load {
   allowsStale: boolean
   /** Given to them while the load runs. */
   stale: Found | undefined
-}
-
-interface Plan {
-  ttl: number
-  stale: number
-  softTimeout: number
-  hardTimeout: number
-  early: number
-  negative: number
-  tags: readonly string[]
 }
 
 /** A lease lasts this long and is renewed while its loader runs: a process that died holds others up no longer. */
@@ -81,7 +72,7 @@ export class Loads {
       }
       this.#failures.delete(key)
     }
-    const plan = this.#plan(options)
+    const plan = planOf(options, this.#options)
     const load: Load = {
       promise: Promise.resolve(),
       startedAt: this.#options.clock.monotonic(),
@@ -97,21 +88,6 @@ export class Loads {
   /** Waits for all loads, whatever comes of them. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#pending.values()].map(({ promise }) => promise))
-  }
-
-  #plan(options: LoadOptions): Plan {
-    const { l2, loadTimeout } = this.#options
-    const tags = options.tags ?? []
-    checkTags(tags)
-    return {
-      ttl: options.ttl === undefined ? l2.ttl : duration(options.ttl, 'ttl'),
-      stale: options.stale === undefined ? 0 : duration(options.stale, 'stale'),
-      softTimeout: options.softTimeout === undefined ? 0 : duration(options.softTimeout, 'softTimeout'),
-      hardTimeout: options.timeout === undefined ? loadTimeout : duration(options.timeout, 'timeout'),
-      early: options.early ?? (options.stale === undefined ? 0 : 1),
-      negative: options.negative === undefined ? 0 : duration(options.negative, 'negative'),
-      tags,
-    }
   }
 
   /**
@@ -362,40 +338,5 @@ export class Loads {
     const { epoch, values, since } = await this.#levels.tier.stamps(this.#levels.namespace, late)
     if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined
     return [...captured, ...late.map((name, i): Stamp => [name, values[i] as string])]
-  }
-}
-
-/** What a loader is told and may say, see {@link Loader}. */
-class Context {
-  readonly key: string
-  readonly stale: number
-  readonly staleValue: unknown
-  readonly tags: string[]
-  ttl: number
-  skipped = false
-  readonly #abort = new AbortController()
-
-  constructor(key: string, plan: Plan, found: Found | undefined) {
-    this.key = key
-    this.ttl = plan.ttl
-    this.stale = plan.stale
-    this.tags = [...plan.tags]
-    this.staleValue = found?.record.value
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal
-  }
-
-  setTtl(ttl: number | string): void {
-    this.ttl = duration(ttl, 'ttl')
-  }
-
-  skip(): void {
-    this.skipped = true
-  }
-
-  abort(reason: Error): void {
-    this.#abort.abort(reason)
   }
 }

@@ -1,13 +1,13 @@
-import { CacheStoreError } from '../support/errors.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
 import { type Held, Levels } from './levels.ts'
 import { Loads } from './loads.ts'
+import { Mutations } from './mutations.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import { duration, type ResolvedOptions } from './options.ts'
-import { checkValue, encode } from './record.ts'
-import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './stores/tier.ts'
+import { checkValue } from './record.ts'
+import type { CacheTier } from './stores/tier.ts'
 import type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
 import type { Warming } from './warming.ts'
 import type { Writers } from './write-behind.ts'
@@ -27,8 +27,6 @@ export interface DelayedPersistOptions extends SetOptions {
   writer?: string
 }
 
-/** How often a `put` is tried again because a stamp was renewed between reading it and storing. */
-const PUT_ATTEMPTS = 5
 const WARM_PARALLEL = 8
 
 /**
@@ -43,6 +41,7 @@ export class CacheNamespace {
   readonly #counters = new Counters()
   readonly #levels: Levels
   readonly #loads: Loads
+  readonly #mutations: Mutations
   readonly #clones: boolean
 
   constructor(name: string, shared: Shared) {
@@ -50,6 +49,7 @@ export class CacheNamespace {
     this.#shared = shared
     this.#levels = new Levels(shared.tier, name, shared.options, this.#counters)
     this.#loads = new Loads(this.#levels, shared.options, this.#counters)
+    this.#mutations = new Mutations(this.#levels, shared.options, this.#counters)
     this.#levels.watch((message) => {
       if (!message) shared.warming.lost(this)
     })
@@ -123,9 +123,7 @@ export class CacheNamespace {
     }
     const fresh = ttl === undefined ? this.#shared.options.l2.ttl : duration(ttl, 'ttl')
     const grace = stale === undefined ? 0 : duration(stale, 'stale')
-    const keys = [...last.keys()]
-    await this.#mutate(keys, 'write', () => this.#put(last, fresh, grace, tags))
-    this.#counters.sets += last.size
+    await this.#mutations.put(last, { ttl: fresh, stale: grace, tags })
   }
 
   /**
@@ -180,7 +178,7 @@ export class CacheNamespace {
   async delete(keys: string | readonly string[]): Promise<number> {
     const list = distinct(keys)
     for (const key of list) checkKey(key)
-    const removed = await this.#invalidate({ keys: list })
+    const removed = await this.#mutations.invalidate({ keys: list })
     this.#counters.deletes += removed
     return removed
   }
@@ -189,17 +187,14 @@ export class CacheNamespace {
   async expire(keys: string | readonly string[]): Promise<number> {
     const list = distinct(keys)
     for (const key of list) checkKey(key)
-    const { tier } = this.#shared
-    const { removed } = await this.#mutate(list, 'invalidation', () => tier.expire(this.name, list))
-    this.#counters.invalidations++
-    return removed
+    return this.#mutations.expire(list)
   }
 
   /** Everything that carries one of the tags is gone, in constant time. */
   async invalidateTags(tags: string | readonly string[]): Promise<void> {
     const list = distinct(tags)
     checkTags(list)
-    await this.#invalidate({ names: list.map(tagName) })
+    await this.#mutations.invalidate({ names: list.map(tagName) })
   }
 
   /**
@@ -213,14 +208,15 @@ export class CacheNamespace {
     const prefix = literalPrefix(pattern)
     if (pattern === `${prefix}*`) {
       if (prefix === '') return this.clear().then(() => 0)
-      if (this.#shared.options.prefixes.includes(prefix)) return this.#invalidate({ names: [prefixName(prefix)] })
+      if (this.#shared.options.prefixes.includes(prefix))
+        return this.#mutations.invalidate({ names: [prefixName(prefix)] })
     }
-    return this.#invalidate({ pattern })
+    return this.#mutations.invalidate({ pattern })
   }
 
   /** Everything of this namespace, and nothing else, is gone, in constant time. */
   async clear(): Promise<void> {
-    await this.#invalidate({ names: [GENERATION] })
+    await this.#mutations.invalidate({ names: [GENERATION] })
   }
 
   /**
@@ -384,72 +380,6 @@ export class CacheNamespace {
   #failed<T>(instead: T): T {
     this.#counters.storeFailures++
     return instead
-  }
-
-  async #put(
-    entries: ReadonlyMap<string, unknown>,
-    fresh: number,
-    grace: number,
-    tags: readonly string[],
-  ): Promise<Mutation> {
-    const { tier } = this.#shared
-    const names = new Map([...entries.keys()].map((key) => [key, this.#levels.namesFor(key, tags)]))
-    const all = [...new Set([...names.values()].flat())]
-    for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
-      const { era } = this.#levels
-      const current = await this.#levels.currentStamps(all)
-      if (!current) continue
-      const stampOf = new Map(current.stamps)
-      const now = tier.now()
-      const items = [...entries].map(([key, value]) => {
-        const stamps = (names.get(key) as string[]).map((name) => [name, stampOf.get(name) as string] as const)
-        const own = this.#clones ? structuredClone(value) : value
-        const record = { freshUntil: now + fresh, deadAt: now + fresh + grace, cost: 0, stamps, value: own }
-        return { key, record, data: encode(record), ttl: fresh + grace }
-      })
-      const mutation = await tier.put(this.name, items, current.stamps)
-      if (mutation) {
-        await this.#levels.adopt(mutation, items, era)
-        return mutation
-      }
-      // A stamp was renewed and the bus has not told yet.
-      this.#levels.stamps.forget(all)
-    }
-    throw new Error('the stamps changed faster than the entry could be stored')
-  }
-
-  async #invalidate(what: Invalidation): Promise<number> {
-    const { keys = [], names = [], pattern } = what
-    const mutation = await this.#mutate(keys, 'invalidation', () => this.#shared.tier.invalidate(this.name, what))
-    this.#levels.stamps.forget(names)
-    if (names.includes(GENERATION)) this.#levels.clearL1()
-    if (pattern !== undefined) this.#levels.dropMatching(pattern)
-    this.#levels.tell({
-      epoch: mutation.epoch,
-      seq: mutation.seq,
-      from: '',
-      ...(names.length > 0 ? { names: names.map((name): [string, string] => [name, '']) } : {}),
-      ...(pattern === undefined ? {} : { pattern }),
-    })
-    this.#counters.invalidations++
-    return mutation.removed
-  }
-
-  /** Runs a change of the store and does here at once what the bus will tell the others. */
-  async #mutate(keys: readonly string[], what: string, change: () => Promise<Mutation>): Promise<Mutation> {
-    try {
-      const mutation = await change()
-      if (mutation.epoch === DEFERRED) this.#levels.drop(keys)
-      else this.#levels.touch(keys, mutation.seq)
-      this.#levels.tell({ epoch: mutation.epoch, seq: mutation.seq, from: '', keys: [...keys] })
-      return mutation
-    } catch (cause) {
-      // It may or may not have happened; if it does later, the bus tells.
-      this.#levels.drop(keys)
-      if ((cause as { code?: string }).code === 'STATEFUL_INVALID_CACHE_VALUE') throw cause
-      this.#counters.storeFailures++
-      throw new CacheStoreError(what, { cause })
-    }
   }
 }
 

@@ -1,0 +1,65 @@
+import type { Found } from './levels.ts'
+import { checkTags } from './names.ts'
+import { duration, type ResolvedOptions } from './options.ts'
+import type { LoadContext, LoadOptions } from './types.ts'
+
+/** The options of a load, resolved; times in ms. */
+export interface Plan {
+  ttl: number
+  stale: number
+  softTimeout: number
+  hardTimeout: number
+  early: number
+  negative: number
+  tags: readonly string[]
+}
+
+/** @throws STATEFUL_INVALID_DURATION, STATEFUL_INVALID_CACHE_KEY */
+export function planOf(options: LoadOptions, { l2, loadTimeout }: ResolvedOptions): Plan {
+  const tags = options.tags ?? []
+  checkTags(tags)
+  return {
+    ttl: options.ttl === undefined ? l2.ttl : duration(options.ttl, 'ttl'),
+    stale: options.stale === undefined ? 0 : duration(options.stale, 'stale'),
+    softTimeout: options.softTimeout === undefined ? 0 : duration(options.softTimeout, 'softTimeout'),
+    hardTimeout: options.timeout === undefined ? loadTimeout : duration(options.timeout, 'timeout'),
+    early: options.early ?? (options.stale === undefined ? 0 : 1),
+    negative: options.negative === undefined ? 0 : duration(options.negative, 'negative'),
+    tags,
+  }
+}
+
+/** What a loader is told and may say, see {@link LoadContext}. */
+export class Context implements LoadContext {
+  readonly key: string
+  readonly stale: number
+  readonly staleValue: unknown
+  readonly tags: string[]
+  ttl: number
+  skipped = false
+  readonly #abort = new AbortController()
+
+  constructor(key: string, plan: Plan, found: Found | undefined) {
+    this.key = key
+    this.ttl = plan.ttl
+    this.stale = plan.stale
+    this.tags = [...plan.tags]
+    this.staleValue = found?.record.value
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  setTtl(ttl: number | string): void {
+    this.ttl = duration(ttl, 'ttl')
+  }
+
+  skip(): void {
+    this.skipped = true
+  }
+
+  abort(reason: Error): void {
+    this.#abort.abort(reason)
+  }
+}
