@@ -7,8 +7,8 @@ import { LRUCache } from 'lru-cache'
 import { Cache, cacheParts } from '../../plugins/cache/index.ts'
 import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
 import type { Contender, Context, Suite } from '../harness.ts'
+import { startRedis } from '../tools/redis-server.ts'
 import { callsPerSecond } from '../tools/timing.ts'
-import { startRedis } from './cache/redis.ts'
 
 const KEYS = Array.from({ length: 1_000 }, (_, i) => `user:${i}`)
 const keyAt = (index: number): string => KEYS[index % KEYS.length] as string

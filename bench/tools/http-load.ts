@@ -8,6 +8,8 @@ export interface HttpLoad {
   method?: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
   headers?: Record<string, string>
   body?: string
+  /** Instead of one request: these in turn, on each connection. */
+  requests?: { method: 'GET'; path: string; headers: Record<string, string> }[]
   /** Connections kept open. Default 50. */
   connections?: number
   /** Requests in flight on each connection. Default 1; more keeps a fast server busier than the load generator. */

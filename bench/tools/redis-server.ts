@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import type { Context } from '../../harness.ts'
+import type { Context } from '../harness.ts'
 
 /** A Redis of this benchmark's own, on a Unix socket in a folder that is gone afterwards. */
 export async function startRedis(context: Context): Promise<string> {

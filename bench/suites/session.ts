@@ -1,0 +1,73 @@
+import type { Contender, Context, Suite } from '../harness.ts'
+import { httpLoad } from '../tools/http-load.ts'
+import { startRedis } from '../tools/redis-server.ts'
+import { startServer } from '../tools/server-process.ts'
+import { profileOf } from './session/profile.ts'
+
+const servers = new URL('./session/server.ts', import.meta.url)
+const USERS = Array.from({ length: 200 }, (_, i) => `user-${i}`)
+
+type Storage = 'redis' | 'memory'
+
+function contender(name: string, role: Contender['role'], packages: string[], storage: Storage): Contender {
+  return {
+    name: role === 'limit' ? (storage === 'redis' ? 'Fastify + one HGETALL' : 'Fastify + cookie parsing') : name,
+    role,
+    packages,
+    async setup(context: Context) {
+      const socket = storage === 'redis' ? [await startRedis(context)] : []
+      const server = await startServer(context, servers, [role === 'limit' ? 'limit' : name, storage, ...socket])
+      const cookies = await Promise.all(USERS.map((user) => login(server.url, user)))
+      const refused = await fetch(`${server.url}/profile`)
+      if (refused.status !== 401) throw new Error(`${name} let somebody in without a session`)
+      for (const [i, cookie] of cookies.entries()) await expectProfile(server.url, cookie, USERS[i] as string)
+      const requests = cookies.map((cookie) => ({ method: 'GET' as const, path: '/profile', headers: { cookie } }))
+      return () => httpLoad({ server, path: '/profile', requests, duration: context.quick ? 2 : 5 })
+    },
+  }
+}
+
+async function login(url: string, user: string): Promise<string> {
+  const response = await fetch(`${url}/login?user=${user}`, { method: 'POST' })
+  const [cookie] = response.headers.getSetCookie()
+  if (response.status !== 200 || !cookie) throw new Error(`the login of ${user} answered ${response.status}`)
+  return cookie.split(';', 1)[0] as string
+}
+
+/** Whoever answers something else than asked would win easily. */
+async function expectProfile(url: string, cookie: string, user: string): Promise<void> {
+  const response = await fetch(`${url}/profile`, { headers: { cookie } })
+  const answer = await response.text()
+  if (answer !== JSON.stringify(profileOf(user))) throw new Error(`${url} answered ${response.status}: ${answer}`)
+}
+
+const contenders = (storage: Storage, redis: string[]): Contender[] => [
+  contender('limit', 'limit', ['fastify', '@fastify/cookie', ...redis], storage),
+  contender('fastify-stateful', 'ours', ['fastify', '@fastify/session'], storage),
+  contender(
+    '@fastify/session',
+    'peer',
+    ['@fastify/session', ...(redis.length > 0 ? ['connect-redis', 'redis'] : [])],
+    storage,
+  ),
+  contender('express-session', 'peer', ['express', 'express-session'], storage),
+]
+
+const suite: Suite = {
+  name: 'session',
+  description:
+    'An authenticated `GET /profile` over HTTP, 50 connections, 200 sessions in turn. The peers keep their sessions by ' +
+    'connect-redis, or in their own memory stores, and do not save what was only read. Answers per second of CPU time ' +
+    'of the server.',
+  cases: [
+    {
+      name: 'GET /profile on Redis',
+      unit: 'answers/CPU s',
+      better: 'higher',
+      contenders: contenders('redis', ['ioredis']),
+    },
+    { name: 'GET /profile in memory', unit: 'answers/CPU s', better: 'higher', contenders: contenders('memory', []) },
+  ],
+}
+
+export default suite
