@@ -4,7 +4,7 @@ import { InvalidOptionError } from '../support/errors.ts'
 import { checkedLimits, type StateLimits } from './limits.ts'
 import { StateManager } from './state-manager.ts'
 import { openStateLog } from './stores/open.ts'
-import type { RedisAck } from './stores/redis.ts'
+import type { RedisAck } from './stores/redis-ack.ts'
 
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 export type { ClearEvent, RestoreEvent, StateChange, StateEventMap } from './events.ts'
@@ -16,7 +16,7 @@ export { Space } from './space.ts'
 export type { CommitOptions, ResetReason, SpaceStats, StateKeyTypes, ValueOf } from './space-types.ts'
 export type { Guard } from './staging.ts'
 export { StateManager } from './state-manager.ts'
-export type { RedisAck } from './stores/redis.ts'
+export type { RedisAck } from './stores/redis-ack.ts'
 export type { Transaction } from './transaction.ts'
 export type { WatchEvent, WatchOptions } from './watch.ts'
 export type { Committed } from './write.ts'
@@ -41,7 +41,7 @@ export interface StateOptions {
    * Default `'primary'`.
    */
   ack?: RedisAck
-  /** How long replicas or the disk may take, less than Redis' `commandTimeout`. Default 500 ms. */
+  /** How long replicas or the disk may take; less than `writeTimeout`. Default 500 ms. */
   ackTimeout?: Duration
   /** Commits of a space that are retained for those who come back. Default 10,000. */
   history?: number

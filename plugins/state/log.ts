@@ -99,6 +99,12 @@ export interface StateLog {
   commit(base: Position, batch: Batch): Promise<CommitOutcome>
   /** Replaces the content and starts a new epoch at `base.revision + 1`, with an empty history. */
   replace(base: Position, replacement: Replacement): Promise<CommitOutcome>
+  /**
+   * Resolves when everything up to a position is as durable as an acknowledgement promises: for writes whose own
+   * answer was lost, and that are found in the log instead. Absent where what can be read is durable already.
+   * @throws STATEFUL_STATE_NOT_REPLICATED
+   */
+  confirm?(position: Position): Promise<void>
   /** The records after a position; `undefined` when it is not in the retained history. */
   since(position: Position): Promise<LogTail | undefined>
   /**

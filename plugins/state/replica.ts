@@ -63,6 +63,9 @@ export function reduceCommit(
   return results
 }
 
+/** Before the log has been read. */
+const NOTHING: LogHead = { epoch: '0:none', revision: 0, floor: 1, epochs: [] }
+
 /**
  * One instance's copy of a space: the values at one revision and the newest part of the log. It applies a record
  * only when that continues exactly what it has, so it can be behind but never beside the log.
@@ -71,7 +74,8 @@ export class Replica {
   readonly #historyLimit: number
   #entries = new Map<string, Entry>()
   #bytes = 0
-  #head: LogHead = { epoch: '0:none', revision: 0, floor: 1, epochs: [] }
+  #head: LogHead = NOTHING
+  #epochChanges = 0
   #records: LogRecord[] = []
   /** clientId → seq → revision, of the records in `#records`. */
   #acknowledged = new Map<string, Map<number, number>>()
@@ -144,8 +148,16 @@ export class Replica {
     return changes
   }
 
+  /** How often the log turned out to be another history, or one that may have lost its end. */
+  get epochChanges(): number {
+    return this.#epochChanges
+  }
+
   /** Adopts epochs and floor of a head at the revision where this replica stands. */
   follow(head: LogHead): void {
+    const cause = head.epochs.at(-1)?.cause
+    const onPurpose = cause === 'restore' || cause === 'clear'
+    if (head.epoch !== this.#head.epoch && this.#head !== NOTHING && !onPurpose) this.#epochChanges++
     this.#head = { epoch: head.epoch, revision: head.revision, floor: head.floor, epochs: head.epochs }
   }
 

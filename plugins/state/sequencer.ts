@@ -8,7 +8,7 @@ import {
   StateOverloadedError,
   StateTimeoutError,
 } from '../support/errors.ts'
-import type { Entry, LogState, LogTail } from './log.ts'
+import type { LogState, LogTail } from './log.ts'
 import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
 import { type Staged, stageWrite } from './stage-write.ts'
 import { Staging } from './staging.ts'
@@ -40,6 +40,8 @@ export class Sequencer {
   readonly #options: SequencerOptions
   #queue: Write[] = []
   readonly #open = new Set<Write>()
+  /** Own writes that were found in the log and have not been confirmed yet. */
+  #found: { write: Write; committed: Committed | undefined }[] = []
   #fresh: { resolve(): void; reject(error: unknown): void }[] = []
   #running: Promise<void> | undefined
   #stale = false
@@ -283,13 +285,14 @@ export class Sequencer {
       if (tail) this.#follow(tail)
       else this.#load(await log.load())
       this.#provenRound = round
+      for (const { resolve } of waiters.splice(0)) resolve()
+      await this.#acknowledge()
       this.#failures = 0
-      for (const { resolve } of waiters) resolve()
     } catch (error) {
       this.counts.storeErrors++
       for (const { reject } of waiters) reject(error)
       this.#options.onError(error, 'the log could not be read')
-      if (this.#queue.length === 0) return
+      if (this.#queue.length === 0 && this.#found.length === 0) return
       this.#stale = true
       await this.#pause()
     }
@@ -303,28 +306,46 @@ export class Sequencer {
       const own = this.#take(record.tx)
       if (!own) this.#invalidate()
       onApplied(record, changes, own?.request.context)
-      if (own) this.#finish(own, undefined, record.commit)
+      if (own) this.#found.push({ write: own, committed: this.#committed(record.commit) })
     }
     replica.follow({ ...tail, revision: replica.revision })
   }
 
   #load(state: LogState): void {
-    const { replica, onReplaced } = this.#options
+    const { replica, onReplaced, space, timeout } = this.#options
     const previousEpoch = replica.epoch
     this.counts.resyncs++
     const changes = replica.load(state)
-    const finished: [Write, Commit | undefined][] = []
+    // What was found in the history before, and not confirmed there, may not be in this one.
+    for (const { write } of this.#found.splice(0)) this.#settle(write, new StateOutcomeUnknownError(space, timeout))
     for (const { tx, commit } of state.records) {
       const own = this.#take(tx)
-      if (own) finished.push([own, commit])
+      if (own) this.#found.push({ write: own, committed: this.#committed(commit) })
     }
     for (const { tx } of state.epochs) {
       const own = tx === undefined ? undefined : this.#take(tx)
-      if (own) finished.push([own, undefined])
+      if (own) this.#found.push({ write: own, committed: undefined })
     }
     this.#invalidate()
-    onReplaced(changes, previousEpoch, finished.at(-1)?.[0].request.context)
-    for (const [write, commit] of finished) this.#finish(write, undefined, commit)
+    onReplaced(changes, previousEpoch, this.#found.at(-1)?.write.request.context)
+  }
+
+  /**
+   * Those own writes that were found in the log, once they are as durable there as was promised.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE: catching up once more shows whether the log still has them
+   */
+  async #acknowledge(): Promise<void> {
+    if (this.#found.length === 0) return
+    const { log, replica } = this.#options
+    let unconfirmed: unknown
+    try {
+      await log.confirm?.(replica.position)
+    } catch (error) {
+      this.#found = this.#found.filter(({ write }) => !write.settled)
+      if (isUnavailable(error)) throw error
+      unconfirmed = error
+    }
+    for (const { write, committed } of this.#found.splice(0)) this.#settle(write, unconfirmed, committed)
   }
 
   /** The waiting write of this transaction, which turns out to have been committed. */
@@ -343,16 +364,22 @@ export class Sequencer {
   }
 
   #finish(write: Write, error?: unknown, commit?: Commit): void {
+    this.#settle(write, error, commit && this.#committed(commit))
+  }
+
+  #settle(write: Write, error: unknown, committed?: Committed): void {
     this.#open.delete(write)
-    if (error === undefined) write.resolve(commit && { commit, entry: this.#firstEntry(commit) })
+    if (error === undefined) write.resolve(committed)
     else {
       if (!write.settled) this.counts.refused++
       write.reject(error)
     }
   }
 
-  #firstEntry({ ops }: Commit): Entry | undefined {
-    return ops[0] && this.#options.replica.get(ops[0].key)
+  /** Right after the replica has applied it. */
+  #committed(commit: Commit): Committed {
+    const [first] = commit.ops
+    return { commit, entry: first && this.#options.replica.get(first.key) }
   }
 
   #expire(): void {

@@ -37,7 +37,6 @@ export class Space extends Followable {
   readonly #expiry: Expiry
   #loaded = false
   #closing: Promise<void> | undefined
-  #epochChanges = 0
   #poll: Timer | undefined
   #unwatch: (() => Promise<void>) | undefined
 
@@ -318,7 +317,7 @@ export class Space extends Followable {
 
   describe(): SpaceStats {
     const { log } = this.#options
-    const { epoch, revision, size: keys, bytes, retained, epochs } = this.#replica
+    const { epoch, revision, size: keys, bytes, retained, epochs, epochChanges } = this.#replica
     return {
       name: this.name,
       durability: log.durability,
@@ -328,7 +327,7 @@ export class Space extends Followable {
       bytes,
       waiting: this.#sequencer.waiting,
       retained,
-      epochChanges: this.#epochChanges,
+      epochChanges,
       lastEpochCause: epochs.at(-1)?.cause,
       ...this.#sequencer.counts,
     }
@@ -399,8 +398,6 @@ export class Space extends Followable {
   }
 
   #replaced(changes: KeyChange[], previousEpoch: string, context: unknown): void {
-    const { epoch, epochs } = this.#replica
-    if (epoch !== previousEpoch && epochs.at(-1)?.cause === 'incarnation') this.#epochChanges++
     this.#expiry.reset(this.#replica.entries())
     this.tellReplacement(this.#replica, changes, previousEpoch, context, () => this.snapshot().state)
   }

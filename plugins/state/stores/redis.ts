@@ -6,7 +6,6 @@ import type { RedisStorage } from '../../storage/storage.ts'
 import {
   InvalidOptionError,
   StateEvictingStoreError,
-  StateNotReplicatedError,
   StorageFullError,
   StorageUnavailableError,
 } from '../../support/errors.ts'
@@ -27,6 +26,7 @@ import {
   type StateLog,
 } from '../log.ts'
 import { incarnation } from './memory.ts'
+import { type RedisAck, RedisConfirmation } from './redis-ack.ts'
 
 /** Redis 7 runs such a script also when its memory is full: whoever reads or deletes must not need room for it. */
 const evenWhenFull = (source: string) => `#!lua flags=allow-oom\n${source}`
@@ -36,9 +36,6 @@ const commitScript = new RedisScript(sourceOf('./commit.lua'), 6)
 const deleteScript = new RedisScript(evenWhenFull(sourceOf('./commit.lua')), 6)
 const replaceScript = new RedisScript(sourceOf('./replace.lua'), 6)
 const readScript = new RedisScript(evenWhenFull(sourceOf('./read.lua')), 4)
-
-/** Who must have a write before it is acknowledged: the primary, that many replicas too, or the primary's disk. */
-export type RedisAck = 'primary' | 'fsync' | { replicas: number }
 
 export interface RedisLogOptions {
   ack: RedisAck
@@ -67,22 +64,20 @@ export class RedisStateLog implements StateLog {
   readonly #retention: Retention
   readonly #keys: string[]
   readonly #channel: string
-
-  readonly #ack: RedisAck
-  readonly #ackTimeout: number
+  /** Absent when the primary's word is enough. */
+  readonly #confirmation: RedisConfirmation | undefined
   #checked = false
 
   constructor(storage: RedisStorage, space: string, retention: Retention, options: RedisLogOptions) {
-    const { ack } = options
+    const { ack, ackTimeout } = options
     this.durability = typeof ack === 'string' ? ack : `replicas(${ack.replicas})`
-    this.#ack = ack
-    this.#ackTimeout = options.ackTimeout
     this.#storage = storage
     this.#space = space
     this.#retention = retention
     const base = `${storage.prefix}{state:${space}}:`
     this.#keys = ['meta', 'values', 'log', 'epochs', 'clients', 'clients-by-revision'].map((part) => base + part)
     this.#channel = `${base}head`
+    if (ack !== 'primary') this.#confirmation = new RedisConfirmation(storage, `${base}meta`, ack, ackTimeout)
   }
 
   async load(): Promise<LogState> {
@@ -113,7 +108,9 @@ export class RedisStateLog implements StateLog {
     for (const [key, entry] of writes) args.push(key, entry ? encodeEntry(entry) : '')
     const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
     const [outcome] = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as [string]
-    if (outcome === 'committed') await this.#confirm()
+    if (outcome === 'committed') {
+      await this.#confirmation?.confirm({ epoch: base.epoch, revision: base.revision + records.length })
+    }
     // A duplicate is a commit that this replica has not seen yet; it finds it when it catches up.
     return outcome === 'committed' ? 'committed' : 'conflict'
   }
@@ -142,38 +139,24 @@ export class RedisStateLog implements StateLog {
     }
   }
 
+  async confirm(position: Position): Promise<void> {
+    await this.#confirmation?.confirm(position)
+  }
+
+  /** The storage owns the other connections; it closes them. */
   async close(): Promise<void> {
-    // The storage owns the connections; it closes them.
+    await this.#confirmation?.close()
   }
 
-  /** Replicas, or the disks of the server and its replicas, as the ack level asks for. */
-  async #confirm(): Promise<void> {
-    if (this.#ack === 'primary') return
-    const client = await this.#server()
-    if (this.#ack === 'fsync') {
-      const [local] = (await this.#call(() => client.call('WAITAOF', 1, 0, this.#ackTimeout))) as [number, number]
-      if (local < 1) throw new StateNotReplicatedError(local, 1)
-      return
-    }
-    const { replicas } = this.#ack
-    const copies = (await this.#call(() => client.call('WAIT', replicas, this.#ackTimeout))) as number
-    if (copies < replicas) throw new StateNotReplicatedError(copies, replicas)
-  }
-
-  /**
-   * Asked once: state that Redis throws away when memory runs out would vanish without a commit, and a server
-   * that cannot confirm what the ack level promises must not be found out by the first write.
-   */
+  /** Asked once: state that Redis throws away when memory runs out would vanish without a commit. */
   async #checkServer(): Promise<void> {
     if (this.#checked) return
     const client = await this.#server()
     const info = await this.#call(() => client.info('memory'))
     const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1] ?? 'noeviction'
     if (policy.startsWith('allkeys-')) throw new StateEvictingStoreError(policy)
-    if (this.#ack === 'fsync') {
-      const [known] = (await this.#call(() => client.call('COMMAND', 'INFO', 'WAITAOF'))) as unknown[]
-      if (!known) throw new InvalidOptionError('state.ack', "'fsync' needs Redis 7.2 (WAITAOF).")
-    }
+    const obstacle = await this.#call(async () => this.#confirmation?.obstacle())
+    if (obstacle) throw new InvalidOptionError('state.ack', obstacle)
     this.#checked = true
   }
 
