@@ -1,0 +1,161 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import { Cache } from '../../../../plugins/cache/index.ts'
+import { Breaker } from '../../../../plugins/cache/stores/breaker.ts'
+import { MemoryJournal } from '../../../../plugins/cache/stores/memory-journal.ts'
+import { RedisTier } from '../../../../plugins/cache/stores/redis.ts'
+import type { Message } from '../../../../plugins/cache/stores/tier.ts'
+import { openStorage, type RedisStorage } from '../../../../plugins/storage/index.ts'
+import { type Clock, systemClock } from '../../../../plugins/support/clock.ts'
+import { type FaultProxy, startFaultProxy } from '../../../fixtures/fault-proxy.ts'
+import type { Random } from '../../../fixtures/random.ts'
+import { type RedisServer, startRedis } from '../../../fixtures/redis-server.ts'
+import { PREFIX } from './player.ts'
+
+const HOUR = 3_600_000
+
+/** A bus that drops, doubles and delays messages, on top of what a cut connection loses. */
+class LossyTier extends RedisTier {
+  readonly #random: Random
+
+  constructor(storage: RedisStorage, clock: Clock, random: Random) {
+    super(storage, clock)
+    this.#random = random
+  }
+
+  override subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>> {
+    return super.subscribe(namespace, (message) => {
+      if (this.#random.chance(0.03)) return
+      if (this.#random.chance(0.03)) systemClock.after(this.#random.integer(1, 100), () => listener(message))
+      else listener(message)
+      if (this.#random.chance(0.03)) systemClock.after(this.#random.integer(1, 100), () => listener(message))
+    })
+  }
+}
+
+/** A real Redis server, several instances of the cache, each behind a network of its own, and their troubles. */
+export class RealWorld {
+  readonly #server: RedisServer
+  readonly #networks: FaultProxy[]
+  readonly #random: Random
+  readonly #admin: Redis
+
+  private constructor(server: RedisServer, networks: FaultProxy[], random: Random) {
+    this.#server = server
+    this.#networks = networks
+    this.#random = random
+    this.#admin = new Redis(server.url, { retryStrategy: () => 10 })
+    this.#admin.on('error', () => {})
+  }
+
+  static async start(t: Test, instances: number, random: Random): Promise<RealWorld> {
+    const server = await startRedis(t)
+    const target = { port: server.port }
+    const networks = await Promise.all(Array.from({ length: instances }, () => startFaultProxy(t, { target })))
+    const world = new RealWorld(server, networks, random)
+    t.teardown(() => world.#admin.disconnect())
+    return world
+  }
+
+  /** The engines of a fleet; clocks differ by hours. `close` ends them and their connections. */
+  async instances(window: number): Promise<{ caches: Cache[]; close(): Promise<void> }> {
+    const opened = await Promise.all(
+      this.#networks.map(async ({ port }) => {
+        const storage = (await openStorage(`redis://127.0.0.1:${port}`)) as RedisStorage
+        const clock = skewed(this.#random)
+        const tier = new Breaker(new LossyTier(storage, clock, this.#random.fork()), {
+          clock,
+          deadline: 150,
+          failures: 5,
+          pause: 30,
+          journal: false,
+          onChange: () => {},
+        })
+        const cache = new Cache(
+          { tier, journal: new MemoryJournal() },
+          {
+            clock,
+            coherence: window,
+            prefixes: [PREFIX],
+            loadTimeout: 600,
+            warming: { keys: 0 },
+            // Who is cut off does not hear of invalidations, as documented; here everybody has to.
+            outage: { serveL1: 0 },
+          },
+        )
+        await cache.start()
+        return { storage, cache }
+      }),
+    )
+    return {
+      caches: opened.map(({ cache }) => cache),
+      async close() {
+        for (const { cache, storage } of opened) {
+          await cache.close()
+          await storage.close()
+        }
+      },
+    }
+  }
+
+  /** One random trouble, over (but for what it broke) when this resolves. */
+  async trouble(): Promise<string> {
+    const network = this.#random.pick(this.#networks)
+    const ms = this.#random.integer(10, 250)
+    const troubles: Record<string, () => unknown> = {
+      killCommands: () => this.#admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'),
+      killBus: () => this.#admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'),
+      cut: () => network.cut(),
+      dropReplies: () => network.dropReplies(),
+      unplug: async () => {
+        network.halfOpen()
+        await wait(2 * ms)
+      },
+      slow: async () => {
+        network.delay(this.#random.integer(1, 60))
+        await wait(ms)
+      },
+      pause: async () => {
+        await this.#admin.call('CLIENT', 'PAUSE', ms, 'ALL')
+        await wait(ms)
+      },
+      freeze: async () => {
+        this.#server.process().kill('SIGSTOP')
+        await wait(ms)
+        this.#server.process().kill('SIGCONT')
+      },
+      flush: () => this.#admin.flushall(),
+      evict: () => this.#evict(),
+      restart: async () => {
+        // Starting takes as long as many other troubles together.
+        if (this.#random.chance(0.2)) await this.#server.restart()
+      },
+    }
+    const name = this.#random.pick(Object.keys(troubles))
+    try {
+      await troubles[name]?.()
+    } finally {
+      network.heal()
+    }
+    return name
+  }
+
+  calm(): void {
+    for (const network of this.#networks) network.heal()
+  }
+
+  /** Metadata goes: stamps, leases or heads, as an evicting server may decide. */
+  async #evict(): Promise<void> {
+    const pattern = this.#random.pick(['*}:s:*', '*}:l:*', '*}:h'])
+    const keys = await this.#admin.keys(pattern)
+    const some = this.#random.shuffle(keys).slice(0, Math.ceil(keys.length / 3))
+    if (some.length > 0) await this.#admin.del(some)
+  }
+}
+
+function skewed(random: Random): Clock {
+  const wall = random.integer(-HOUR, HOUR)
+  const start = random.integer(0, HOUR)
+  return { ...systemClock, now: () => systemClock.now() + wall, monotonic: () => systemClock.monotonic() + start }
+}
