@@ -5,8 +5,8 @@ import { milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
 
 export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
-  /** Default `'24h'`. */
-  maxAge?: Duration
+  /** Default `'24h'`, or by `expires`; `null`: until the browser closes. */
+  maxAge?: Duration | null
 }
 
 /** The session cookie: its name and attributes, and how it is taken away again. */
@@ -23,13 +23,14 @@ const DEFAULT_MAX_AGE = '24h'
  * the cookie without a word
  */
 export function sessionCookie(production: boolean, given: SessionCookieOptions = {}, name?: string): SessionCookie {
+  const { maxAge = given.expires ? null : DEFAULT_MAX_AGE, ...others } = given
   const options: CookieOptions = {
     path: '/',
     httpOnly: true,
     sameSite: 'lax',
     secure: production,
-    ...given,
-    maxAge: milliseconds(given.maxAge ?? DEFAULT_MAX_AGE, 'cookie.maxAge'),
+    ...others,
+    ...(maxAge === null ? {} : { maxAge: milliseconds(maxAge, 'cookie.maxAge') }),
   }
   const hostOnly = options.secure === true && options.path === '/' && options.domain === undefined
   const prefix = hostOnly ? '__Host-' : options.secure === true ? '__Secure-' : ''
@@ -71,6 +72,7 @@ export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, 
       })
     : last
   reply.removeHeader('set-cookie')
-  reply.header('set-cookie', [...lines.filter((other) => !other.startsWith(begin)), line])
+  const others = lines.filter((other) => !other.startsWith(begin))
+  reply.header('set-cookie', others.length === 0 ? line : [...others, line])
   if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
 }

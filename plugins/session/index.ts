@@ -1,5 +1,5 @@
 import fastifyCookie from '@fastify/cookie'
-import fastifySession, { type FastifySessionOptions } from '@fastify/session'
+import fastifySession, { type CookieOptions, type FastifySessionOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { inProduction } from '../security/exposure.ts'
 import type { Storage } from '../storage/storage.ts'
@@ -14,6 +14,8 @@ import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
 import { type LoginOptions, Shell } from './shell.ts'
 import { liveSigner, type SessionSigner } from './signer.ts'
+import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
+import { MemorySessionStore } from './stores/memory.ts'
 import { sessionStoreOn } from './stores/on-storage.ts'
 import { RedisRevocationBus } from './stores/redis-bus.ts'
 
@@ -72,8 +74,11 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
   onLimit?: 'evict' | 'refuse'
   /** How often expired sessions are removed. Default `'1m'`. */
   sweep?: Duration
-  /** Default: by `app.storage`. */
-  store?: SessionStore
+  /**
+   * Ours, or one made for express-session or @fastify/session, with the guarantees that its contract allows (see
+   * docs/sessions.md). Default: by `app.storage`; without that plugin, in the memory of this process.
+   */
+  store?: SessionStore | CallbackStore
   /** Default `false`: nothing is stored and no cookie set until a request puts something into its session. */
   saveUninitialized?: boolean
   /** Default `false`: the cookie is sent when it is new or a use is recorded, not with each response. */
@@ -118,7 +123,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     ...policyOf(options),
     ...(options.encryption ? { sealer: aesSealer(checkedSecrets('encryption', options.encryption)) } : {}),
     deadline: options.store ? milliseconds(options.deadline ?? '1s', 'deadline') : 0,
-    store: options.store ?? storeOf(fastify),
+    store: storeOf(fastify, options),
     ...(options.clock ? { clock: options.clock } : {}),
     ...busOf(options.store ? undefined : fastify.storage),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
@@ -129,6 +134,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     cookiePrefix,
     saveUninitialized,
     rolling,
+    cookie: cookie.options,
     ...(options.idGenerator ? { idGenerator: options.idGenerator } : {}),
   })
 
@@ -148,6 +154,15 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     saveUninitialized,
     rolling,
   })
+  const { decryptSession } = fastify
+  fastify.decryptSession = (sessionId: string, request: FastifyRequest, ...rest: unknown[]) => {
+    const callback = rest.pop() as (error?: Error) => void
+    const [cookieOptions = {}] = rest as [CookieOptions?]
+    decryptSession(sessionId, request, cookieOptions, (error?: Error) => {
+      if (!error) shell.adoptInto(request)
+      callback(error)
+    })
+  }
   fastify.addHook('onRequest', async (request) => shell.arrive(request))
   fastify.addHook('onError', async (request) => shell.fail(request))
   fastify.addHook('onSend', async (request, reply) => {
@@ -217,10 +232,18 @@ function policyOf(options: SessionOptions) {
   return { idle, absolute, touch, limit: { sessions: maxSessions, action: onLimit } }
 }
 
-function storeOf(fastify: FastifyInstance): SessionStore {
+function storeOf(fastify: FastifyInstance, { store, production }: SessionOptions): SessionStore {
+  if (store) return 'load' in store ? store : new CallbackSessionStore(checkedStore(store))
   const { storage } = fastify as Partial<FastifyInstance>
-  if (!storage) throw new InvalidOptionError('store', "is missing; register the plugin 'storage' before, or pass one.")
-  return sessionStoreOn(storage)
+  if (storage) return sessionStoreOn(storage)
+  if (inProduction(production)) fastify.log.warn('sessions: neither a storage nor a store; they end with this process')
+  return new MemorySessionStore()
+}
+
+function checkedStore(store: CallbackStore): CallbackStore {
+  const methods: (keyof CallbackStore)[] = ['get', 'set', 'destroy']
+  if (methods.every((method) => typeof store[method] === 'function')) return store
+  throw new InvalidOptionError('store', 'must be one of ours, or have the methods get, set and destroy.')
 }
 
 function busOf(storage: Storage | undefined) {

@@ -1,15 +1,7 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import type { FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
+import type { CookieOptions, FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
 import type { FastifyRequest, Session } from 'fastify'
 import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
-import {
-  type Device,
-  difference,
-  type OpenSession,
-  parseValues,
-  type SessionValues,
-  stringifyValues,
-} from './record.ts'
+import { type Device, type OpenSession, parseValues, type SessionValues, stringifyValues } from './record.ts'
 import type { SessionUser } from './session-data.ts'
 import type { Sessions } from './sessions.ts'
 import { bucketOf, idOf, newToken, ownerOf } from './token.ts'
@@ -43,7 +35,7 @@ class Visit {
   }
 }
 
-/** Travels with a call into the shell, which hands our store nothing but ids and objects. */
+/** What a call into the shell is about, which hands our store nothing but ids and objects. */
 interface Rotation {
   visit: Visit
   login?: { user: SessionUser; device: Device }
@@ -65,6 +57,8 @@ export interface ShellOptions {
   cookiePrefix: string
   saveUninitialized: boolean
   rolling: boolean
+  /** What a session's cookie has unless the session was given others. */
+  cookie: CookieOptions
   idGenerator?: FastifySessionOptions['idGenerator']
 }
 
@@ -77,7 +71,11 @@ export class Shell {
   readonly #options: ShellOptions
   readonly #visits = new WeakMap<object, Visit>()
   readonly #byRequest = new WeakMap<FastifyRequest, Visit>()
-  readonly #rotation = new AsyncLocalStorage<Rotation>()
+  /**
+   * Set while the shell's `regenerate` runs, which calls `idGenerator`, `destroy` and `set` before it returns. An
+   * AsyncLocalStorage would do without that knowledge, but slows down every promise of the process (Node 20).
+   */
+  #rotation: Rotation | undefined
   /** The shell's own prototype with our methods before it; made when the first session is seen. */
   #prototype: object | undefined
 
@@ -99,7 +97,7 @@ export class Shell {
     },
     destroy: (token, callback) => {
       // The second half of a rotation, `set`, replaces the former session in one step.
-      if (this.#rotation.getStore()) callback()
+      if (this.#rotation) callback()
       else this.#destroy(token).then(() => callback(), callback)
     },
   }
@@ -107,7 +105,7 @@ export class Shell {
   /** Tokens of the shell's new sessions lie in the bucket of their user. */
   readonly idGenerator: NonNullable<FastifySessionOptions['idGenerator']> = (request) => {
     const secret = this.#options.idGenerator?.(request)
-    const rotation = this.#rotation.getStore()
+    const rotation = this.#rotation
     if (rotation?.login) return newToken(bucketOf(ownerOf(rotation.login.user.id)), secret)
     const former = rotation?.anonymous ? undefined : rotation?.visit.open
     return newToken(former ? bucketOf(former.id) : undefined, secret)
@@ -123,7 +121,7 @@ export class Shell {
     this.#byRequest.set(request, visit)
     this.#adopt(session, visit)
     if (visit.open) {
-      visit.touchDue = this.#sessions.isTouchDue(visit.open)
+      visit.touchDue = this.#sessions.isTouchDue(visit.open) || this.#options.rolling
       // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
       visit.cookieDue =
         request.cookies[this.#options.cookieName] !== this.#options.cookiePrefix + session.encryptedSessionId
@@ -265,7 +263,7 @@ export class Shell {
             if (request) shell.adoptInto(request)
           })
           if (!callback) return reloaded
-          reloaded.then(() => callback(), callback)
+          reloaded.then(() => callback(null), callback)
         },
       },
       update: {
@@ -299,20 +297,20 @@ export class Shell {
   #isModified(session: ShellSession, visit: Visit): boolean {
     if (visit.discard) return false
     if (!visit.open) return Object.keys(valuesOf(session)).length > 0
-    return changedTexts(session, visit.open) !== visit.open.texts
+    return this.#changedTexts(session, visit.open) !== visit.open.texts
   }
 
   #needsSave(session: ShellSession, visit: Visit): boolean {
     if (visit.ended) return this.#isModified(session, visit)
     if (!visit.open) return !visit.discard && (this.#options.saveUninitialized || this.#isModified(session, visit))
-    return visit.touchDue || visit.cookieDue || this.#options.rolling || this.#isModified(session, visit)
+    return visit.touchDue || visit.cookieDue || this.#isModified(session, visit)
   }
 
   async #rotate(request: FastifyRequest, rotation: Rotation, keys: string[]): Promise<void> {
     const former = request.session
     const base = Object.getPrototypeOf(this.#prototype) as ShellSession
     try {
-      await this.#rotation.run(rotation, () => base.regenerate.call(former, keys))
+      await this.#within(rotation, () => base.regenerate.call(former, keys))
     } catch (error) {
       // The shell swaps the session even when it could not be stored.
       request.session = former
@@ -320,18 +318,27 @@ export class Shell {
     }
   }
 
+  #within<T>(rotation: Rotation, call: () => T): T {
+    this.#rotation = rotation
+    try {
+      return call()
+    } finally {
+      this.#rotation = undefined
+    }
+  }
+
   async #set(token: string, session: ShellSession): Promise<void> {
-    const rotation = this.#rotation.getStore()
+    const rotation = this.#rotation
     if (rotation) return this.#replace(token, session, rotation)
     const visit = this.#visits.get(session)
     if (visit?.ended) throw new SessionRevokedError()
     if (!visit?.open) {
-      const open = await this.#sessions.begin(token, valuesOf(session))
+      const open = await this.#sessions.begin(token, this.#storedValues(session))
       if (visit) this.#open(visit, open)
       return
     }
-    const texts = visit.discard ? visit.open.texts : changedTexts(session, visit.open)
-    if (texts === visit.open.texts && !visit.touchDue && !this.#options.rolling) return
+    const texts = visit.discard ? visit.open.texts : this.#changedTexts(session, visit.open)
+    if (texts === visit.open.texts && !visit.touchDue) return
     visit.touchDue = false
     if (await this.#sessions.save(visit.open, texts)) return
     // It ended while this request was at work. The browser may have the cookie of another by now.
@@ -345,7 +352,7 @@ export class Shell {
     const former = visit.open
     const userId = anonymous ? undefined : (login?.user.id ?? former?.userId)
     if (former || login || this.#options.saveUninitialized || Object.keys(values).length > 0) {
-      const open = await this.#sessions.begin(token, values, {
+      const open = await this.#sessions.begin(token, this.#storedValues(session), {
         ...(userId === undefined ? {} : { userId }),
         ...(former ? { former } : {}),
         ...(login ? { login: true, device: login.device } : {}),
@@ -360,6 +367,25 @@ export class Shell {
 
   async #destroy(token: string): Promise<void> {
     await this.#sessions.revoke(idOf(token), 'logout')
+  }
+
+  /** Beside the values: the attributes of the cookie, when the session has others than the rest. */
+  #storedValues(session: ShellSession): SessionValues {
+    const values = valuesOf(session)
+    const cookie = ownCookie(session.cookie, this.#options.cookie)
+    return cookie ? { ...values, cookie } : values
+  }
+
+  /** The very texts of `open` when nothing has changed. */
+  #changedTexts(session: ShellSession, open: OpenSession): Record<string, string> {
+    const texts = stringifyValues(this.#storedValues(session))
+    const before = open.texts
+    let keys = 0
+    for (const key in texts) {
+      if (texts[key] !== before[key]) return texts
+      keys++
+    }
+    return keys === Object.keys(before).length ? before : texts
   }
 
   #open(visit: Visit, open: OpenSession): void {
@@ -397,11 +423,20 @@ function valuesOf(session: ShellSession): SessionValues {
   return values as unknown as SessionValues
 }
 
-/** The very texts of `open` when nothing has changed. */
-function changedTexts(session: ShellSession, open: OpenSession): Record<string, string> {
-  const texts = stringifyValues(valuesOf(session))
-  const { set, remove } = difference(open.texts, texts)
-  return remove.length === 0 && Object.keys(set).length === 0 ? open.texts : texts
+/** What the shell restores a cookie from; `undefined` when it is as the options say. */
+function ownCookie(cookie: ShellSession['cookie'], options: CookieOptions): object | undefined {
+  const { originalMaxAge, path, httpOnly, domain, sameSite, secure } = cookie
+  const { partitioned } = cookie as { partitioned?: boolean }
+  const byRequest = options.secure === 'auto'
+  const usual =
+    originalMaxAge === (options.maxAge || null) &&
+    path === (options.path || '/') &&
+    httpOnly === (options.httpOnly ?? true) &&
+    (domain ?? null) === (options.domain || null) &&
+    partitioned === options.partitioned &&
+    (byRequest || (secure === (options.secure ?? null) && sameSite === (options.sameSite || null)))
+  if (usual) return undefined
+  return { originalMaxAge, path, httpOnly, domain, partitioned, ...(byRequest ? {} : { sameSite, secure }) }
 }
 
 /** The shell leaves a session without a signed id alone, and its cookie as well. */

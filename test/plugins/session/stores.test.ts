@@ -1,4 +1,5 @@
 import t from 'tap'
+import { CallbackSessionStore, type CallbackStore } from '../../../plugins/session/stores/callback.ts'
 import { LmdbSessionStore } from '../../../plugins/session/stores/lmdb.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
@@ -23,3 +24,21 @@ t.test('redis', async (t) => {
   let stores = 0
   await sessionStoreSuite(t, async () => new RedisSessionStore({ client, prefix: `test-${stores++}:` }))
 })
+
+t.test('a store of express-session', (t) =>
+  sessionStoreSuite(t, async () => {
+    const kept = new Map<string, string>()
+    const store: CallbackStore = {
+      get: (sid, callback) => setImmediate(() => callback(null, JSON.parse(kept.get(sid) ?? 'null'))),
+      set: (sid, session, callback) => {
+        kept.set(sid, JSON.stringify(session))
+        setImmediate(callback)
+      },
+      destroy: (sid, callback) => {
+        kept.delete(sid)
+        setImmediate(callback)
+      },
+    }
+    return new CallbackSessionStore(store)
+  }),
+)

@@ -1,0 +1,250 @@
+import {
+  type Admission,
+  type CreateOutcome,
+  type FormerSession,
+  LOGIN_COUNT_TTL,
+  type SaveOutcome,
+  type SessionChange,
+  type SessionCount,
+  type SessionStore,
+  type StoredSession,
+  TOMBSTONE_TTL,
+} from '../session-store.ts'
+
+/** What express-session and @fastify/session ask of a store: three methods with a callback. */
+export interface CallbackStore {
+  get(sid: string, callback: (error: unknown, session?: unknown) => void): void
+  set(sid: string, session: object, callback: (error?: unknown) => void): void
+  destroy(sid: string, callback: (error?: unknown) => void): void
+}
+
+/** Such stores read from `cookie` how long to keep what they get. */
+interface Expiry {
+  cookie: { expires: Date; originalMaxAge: number }
+}
+interface Owner {
+  ids: string[]
+  logins: number
+  forgottenAt: number
+}
+
+/**
+ * Sessions in a store of express-session (or of @fastify/session), by what its contract allows: it knows no index and
+ * nothing atomic. Steps on one user's sessions run one after the other in this process; between processes the last
+ * write wins. A session that ended in this process stays ended; counts and the sweep know the sessions of this
+ * process only.
+ */
+export class CallbackSessionStore implements SessionStore {
+  readonly #store: CallbackStore
+  readonly #queues = new Map<string, Promise<unknown>>()
+  /** Id → until when it is told apart from one that never was. */
+  readonly #ended = new Map<string, number>()
+  /** What was created or seen here. */
+  readonly #known = new Map<string, { owner?: string; expires: number }>()
+
+  constructor(store: CallbackStore) {
+    this.#store = store
+  }
+
+  async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
+    return (await this.#live(id, now)) ?? ((this.#ended.get(id) ?? 0) > now ? 'ended' : undefined)
+  }
+
+  create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
+    return this.#alone(session.owner ?? session.id, () => this.#create(session, admission))
+  }
+
+  async rotate(
+    former: FormerSession,
+    session: StoredSession,
+    admission: Admission & { requireLive: boolean },
+  ): Promise<CreateOutcome> {
+    const { now } = admission
+    if (admission.requireLive && !(await this.#live(former.id, now))) return { outcome: 'gone' }
+    return this.#alone(session.owner ?? former.id, async () => {
+      const old = await this.#live(former.id, now)
+      if (!old && admission.requireLive) return { outcome: 'gone' }
+      const outcome = await this.#create(session, admission, former.id)
+      if (outcome.outcome === 'created' && old) await this.#end(old, now)
+      return outcome
+    })
+  }
+
+  save(id: string, owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
+    return this.#alone(owner ?? id, async () => {
+      const session = await this.#live(id, now)
+      if (!session) return 'gone'
+      if (change.version !== undefined && change.version !== session.version) return 'conflict'
+      const fields = { ...session.fields, ...change.set }
+      for (const name of change.remove) delete fields[name]
+      const changed = change.remove.length > 0 || Object.keys(change.set).length > 0
+      await this.#put(
+        {
+          ...session,
+          fields,
+          version: session.version + (changed ? 1 : 0),
+          seen: Math.max(session.seen, change.seen),
+          expires: Math.min(session.ends, Math.max(session.expires, change.expires)),
+        },
+        now,
+      )
+      return 'saved'
+    })
+  }
+
+  async revoke(id: string, now: number): Promise<boolean> {
+    const session = await this.#live(id, now)
+    return this.#alone(session?.owner ?? id, async () => {
+      const live = await this.#live(id, now)
+      if (live) await this.#end(live, now)
+      return live !== undefined
+    })
+  }
+
+  revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
+    return this.#alone(owner, async () => {
+      const sessions = (await this.#ofOwner(owner, now)).filter(({ id }) => id !== except)
+      for (const session of sessions) await this.#end(session, now)
+      return sessions.map(({ id }) => id)
+    })
+  }
+
+  async list(owner: string, now: number): Promise<StoredSession[]> {
+    return (await this.#ofOwner(owner, now)).sort((a, b) => b.created - a.created)
+  }
+
+  async all(now: number): Promise<StoredSession[]> {
+    const found = await Promise.all([...this.#known.keys()].map((id) => this.#live(id, now)))
+    return found.flatMap((session) => session ?? [])
+  }
+
+  async count(now: number): Promise<SessionCount> {
+    const live = [...this.#known.values()].filter(({ expires }) => expires > now)
+    return { sessions: live.length, owners: new Set(live.flatMap(({ owner }) => owner ?? [])).size }
+  }
+
+  async sweep(now: number, limit: number): Promise<StoredSession[]> {
+    for (const [id, until] of this.#ended) if (until <= now) this.#ended.delete(id)
+    const due = [...this.#known].filter(([, { expires }]) => expires <= now).slice(0, limit)
+    // Taken out before anything is awaited: each is answered to one caller only.
+    for (const [id] of due) this.#known.delete(id)
+    const expired: StoredSession[] = []
+    for (const [id, { owner }] of due) {
+      await this.#alone(owner ?? id, async () => {
+        const session = await this.#read<StoredSession>(id)
+        // Another process may have kept it alive.
+        if (!session || session.expires > now) return
+        await this.#remove(id)
+        expired.push(session)
+      })
+    }
+    return expired
+  }
+
+  async #create(session: StoredSession, { now, login, limit }: Admission, former?: string): Promise<CreateOutcome> {
+    const { owner } = session
+    if (owner === undefined) {
+      await this.#put(session, now)
+      return { outcome: 'created', logins: session.logins, evicted: [] }
+    }
+    const others = (await this.#ofOwner(owner, now)).filter(({ id }) => id !== former)
+    const surplus = limit ? Math.max(0, others.length + 1 - limit.sessions) : 0
+    if (surplus > 0 && limit?.action === 'refuse') return { outcome: 'full' }
+    const victims = others.sort((a, b) => a.seen - b.seen).slice(0, surplus)
+    for (const victim of victims) await this.#end(victim, now)
+
+    const record = await this.#owner(owner, now)
+    const logins = login ? record.logins + 1 : session.logins
+    const stored = { ...session, logins }
+    const left = others.filter((other) => !victims.includes(other)).map(({ id }) => id)
+    // The former one is still there until it has been replaced.
+    const ids = [...left, ...(former === undefined || !record.ids.includes(former) ? [] : [former]), session.id]
+    await this.#write<Owner>(
+      keyOf(owner),
+      { ids, logins: login ? logins : record.logins, forgottenAt: login ? now + LOGIN_COUNT_TTL : record.forgottenAt },
+      now + LOGIN_COUNT_TTL,
+      now,
+    )
+    await this.#put(stored, now)
+    return { outcome: 'created', logins, evicted: victims.map(({ id }) => id) }
+  }
+
+  async #put(session: StoredSession, now: number): Promise<void> {
+    this.#know(session)
+    await this.#write(session.id, session, session.expires, now)
+  }
+
+  #know({ id, owner, expires }: StoredSession): void {
+    this.#known.set(id, { expires, ...(owner === undefined ? {} : { owner }) })
+  }
+
+  async #live(id: string, now: number): Promise<StoredSession | undefined> {
+    if ((this.#ended.get(id) ?? 0) > now) return undefined
+    const session = await this.#read<StoredSession>(id)
+    if (!session || session.expires <= now) return undefined
+    this.#know(session)
+    return session
+  }
+
+  async #ofOwner(owner: string, now: number): Promise<StoredSession[]> {
+    const { ids } = await this.#owner(owner, now)
+    const sessions = await Promise.all(ids.map((id) => this.#live(id, now)))
+    return sessions.flatMap((session) => session ?? [])
+  }
+
+  async #owner(owner: string, now: number): Promise<Owner> {
+    const record = await this.#read<Owner>(keyOf(owner))
+    if (!record) return { ids: [], logins: 0, forgottenAt: 0 }
+    return record.forgottenAt > now ? record : { ...record, logins: 0 }
+  }
+
+  async #end({ id }: StoredSession, now: number): Promise<void> {
+    // First: while the store is at it, nobody may save the session again.
+    this.#ended.set(id, now + TOMBSTONE_TTL)
+    this.#known.delete(id)
+    await this.#remove(id)
+  }
+
+  #read<T>(key: string): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#store.get(key, (error, value) => {
+        if (error) return reject(error)
+        // Some stores hand out the object that they keep.
+        const { stateful } = (value ?? {}) as { stateful?: T }
+        resolve(stateful && (structuredClone(stateful) as T))
+      })
+    })
+  }
+
+  #write<T extends object>(key: string, value: T, expires: number, now: number): Promise<void> {
+    const record: Expiry & { stateful: T } = {
+      cookie: { expires: new Date(expires), originalMaxAge: expires - now },
+      stateful: value,
+    }
+    return new Promise((resolve, reject) => {
+      this.#store.set(key, record, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  #remove(key: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#store.destroy(key, (error) => (error ? reject(error) : resolve()))
+    })
+  }
+
+  /** One step after the other for the same key. */
+  #alone<T>(key: string, step: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(key) ?? Promise.resolve()
+    const result = before.then(step, step)
+    this.#queues.set(key, result)
+    const clear = () => {
+      if (this.#queues.get(key) === result) this.#queues.delete(key)
+    }
+    result.then(clear, clear)
+    return result
+  }
+}
+
+function keyOf(owner: string): string {
+  return `owner-${owner}`
+}
