@@ -1,17 +1,25 @@
+import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
+import { hasWildcard } from './glob.ts'
+import { keyFault } from './names.ts'
 import type { CacheNamespace } from './namespace.ts'
 
-/** For ever, as Keyv means it: no entry outlives its stamp anyway. */
-const FOR_EVER = 30 * 24 * 3_600_000
+/** Keyv has entries without an end, the cache has not: they end when nobody is there any more to miss them. */
+const FOR_EVER = 100 * 365 * 24 * 3_600_000
 
 /**
  * A storage adapter for Keyv 5 over a namespace of the cache, and so for whatever takes Keyv stores. Keyv's own
  * namespaces are part of its keys; `clear` of one of them removes its keys, `clear` without one the whole namespace.
+ *
+ * Keys may be any text: those that the cache does not take (empty, longer than 512 bytes, not well-formed) lie under
+ * their hash, which is also what the iterator tells of them. Reads never fail because of the store; whatever changes
+ * it rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed.
  */
 export class KeyvStore extends EventEmitter {
   /** Set by Keyv. */
   namespace: string | undefined
-  readonly opts: Record<string, unknown> = {}
+  /** Keyv iterates over stores of a few dialects only, which it knows by name. */
+  readonly opts: Record<string, unknown> = { dialect: 'redis', url: '' }
   readonly #cache: CacheNamespace
 
   constructor(cache: CacheNamespace) {
@@ -20,39 +28,48 @@ export class KeyvStore extends EventEmitter {
   }
 
   get<T>(key: string): Promise<T | undefined> {
-    return this.#cache.get<T>(key)
+    return this.#cache.get<T>(this.#name(key))
   }
 
   async getMany<T>(keys: string[]): Promise<(T | undefined)[]> {
-    const found = await this.#cache.getMany<T>(keys)
-    return keys.map((key) => found.get(key))
+    const names = keys.map((key) => this.#name(key))
+    const found = await this.#cache.getMany<T>(names)
+    return names.map((name) => found.get(name))
   }
 
-  /** `undefined` cannot be told from a miss: setting it deletes. */
+  /**
+   * `undefined` cannot be told from a miss, and a negative `ttl` is over already: both delete. Without a `ttl`, or with
+   * 0, the entry has no end.
+   * @param ttl milliseconds
+   * @throws STATEFUL_INVALID_CACHE_VALUE for functions and symbols
+   */
   async set(key: string, value: unknown, ttl?: number): Promise<boolean> {
-    if (value === undefined) {
-      await this.#cache.delete(key)
-      return true
-    }
-    if (ttl !== undefined && ttl < 0) return false
-    await this.#cache.set(key, value, { ttl: ttl === undefined || ttl === 0 ? FOR_EVER : ttl })
+    const name = this.#name(key)
+    if (value === undefined || (ttl !== undefined && ttl < 0)) await this.#cache.delete(name)
+    else await this.#cache.set(name, value, { ttl: ttl ? Math.min(ttl, FOR_EVER) : FOR_EVER })
     return true
   }
 
-  async setMany(entries: { key: string; value: unknown; ttl?: number }[]): Promise<boolean[]> {
-    return Promise.all(entries.map(({ key, value, ttl }) => this.set(key, value, ttl)))
+  async setMany(entries: { key: string; value: unknown; ttl?: number | undefined }[]): Promise<boolean[]> {
+    // The last one wins, as if they had been set one after the other.
+    const last = new Map(entries.map((entry) => [entry.key, entry]))
+    await Promise.all([...last.values()].map(({ key, value, ttl }) => this.set(key, value, ttl)))
+    return entries.map(() => true)
   }
 
+  /** Whether it was there. */
   async delete(key: string): Promise<boolean> {
-    return (await this.#cache.delete(key)) > 0
+    return (await this.#cache.delete(this.#name(key))) > 0
   }
 
+  /** Whether one of them was there; of none, `true`. */
   async deleteMany(keys: string[]): Promise<boolean> {
-    return (await this.#cache.delete(keys)) > 0
+    if (keys.length === 0) return true
+    return (await this.#cache.delete(keys.map((key) => this.#name(key)))) > 0
   }
 
   async has(key: string): Promise<boolean> {
-    return (await this.#cache.get(key)) !== undefined
+    return (await this.get(key)) !== undefined
   }
 
   async hasMany(keys: string[]): Promise<boolean[]> {
@@ -60,11 +77,40 @@ export class KeyvStore extends EventEmitter {
   }
 
   async clear(): Promise<void> {
-    // What a pattern takes for a wildcard stands for itself at least.
-    if (this.namespace === undefined) await this.#cache.clear()
-    else await this.#cache.deleteMatching(`${this.namespace}:*`)
+    const { namespace } = this
+    if (!namespace) return this.#cache.clear()
+    if (!hasWildcard(namespace)) {
+      await this.#cache.deleteMatching(`${namespace}:*`)
+      return
+    }
+    // As a pattern its name would reach others.
+    for await (const keys of this.#cache.keys()) {
+      const own = keys.filter((key) => key.startsWith(`${namespace}:`))
+      if (own.length > 0) await this.#cache.delete(own)
+    }
+  }
+
+  /**
+   * What is there, in no order. Entries that come or go meanwhile may be missing.
+   * @param namespace default: all
+   */
+  async *iterator<T>(namespace?: string): AsyncGenerator<[key: string, value: T], void> {
+    const start = namespace ? `${namespace}:` : ''
+    const seen = new Set<string>()
+    for await (const keys of this.#cache.keys()) {
+      const fresh = keys.filter((key) => key.startsWith(start) && !seen.has(key))
+      for (const key of fresh) seen.add(key)
+      yield* await this.#cache.getMany<T>(fresh)
+    }
   }
 
   /** The cache is the application's: nothing to end here. */
   async disconnect(): Promise<void> {}
+
+  #name(key: string): string {
+    if (keyFault(key) === undefined) return key
+    // Where `clear` and the iterator find it.
+    const start = this.namespace && key.startsWith(`${this.namespace}:`) ? `${this.namespace}:` : ''
+    return `${start}#${createHash('sha256').update(key, 'utf16le').digest('base64url')}`
+  }
 }

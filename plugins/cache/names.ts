@@ -5,15 +5,21 @@ export const MAX_KEY_BYTES = 512
 /** A surrogate without its other half: in UTF-8 all of them look the same, so two keys would become one. */
 const LONE_SURROGATE = /[\ud800-\udfff]/u
 
-/** @throws STATEFUL_INVALID_CACHE_KEY */
-export function checkKey(key: string, what = 'key'): void {
-  if (typeof key !== 'string') throw new InvalidCacheKeyError(what, `is of type ${typeof key}`)
-  if (key.length === 0) throw new InvalidCacheKeyError(what, 'is empty')
+/** What is wrong with a key, if anything is. */
+export function keyFault(key: string): string | undefined {
+  if (typeof key !== 'string') return `is of type ${typeof key}`
+  if (key.length === 0) return 'is empty'
   // Cheap tests first: a UTF-16 unit takes at most three bytes.
   if (key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES) {
-    throw new InvalidCacheKeyError(what, `has ${Buffer.byteLength(key)} bytes`)
+    return `has ${Buffer.byteLength(key)} bytes`
   }
-  if (LONE_SURROGATE.test(key)) throw new InvalidCacheKeyError(what, 'is not well-formed')
+  return LONE_SURROGATE.test(key) ? 'is not well-formed' : undefined
+}
+
+/** @throws STATEFUL_INVALID_CACHE_KEY */
+export function checkKey(key: string, what = 'key'): void {
+  const fault = keyFault(key)
+  if (fault !== undefined) throw new InvalidCacheKeyError(what, fault)
 }
 
 /** @throws STATEFUL_INVALID_CACHE_KEY */

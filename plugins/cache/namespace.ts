@@ -296,6 +296,11 @@ export class CacheNamespace {
     return this.#levels.hottest(n)
   }
 
+  /** The keys of the second level, in batches and in no order. One may come twice, or be past its time. */
+  keys(): AsyncIterable<string[]> {
+    return this.#shared.tier.keys(this.name)
+  }
+
   /** Another namespace of the same cache. */
   namespace(name: string): CacheNamespace {
     return this.#shared.namespace(name)

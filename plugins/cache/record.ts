@@ -88,6 +88,14 @@ export function decode(bytes: Uint8Array): CacheRecord | undefined {
   }
 }
 
+/** What the entry was made under; `undefined` for data that is not whole. */
+export function stampsIn(bytes: Uint8Array): readonly Stamp[] | undefined {
+  const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  if (data.length <= STAMPS) return undefined
+  const body = STAMPS + data.readUInt32LE(STAMPS_LENGTH)
+  return body < data.length ? readStamps(data.toString('utf8', STAMPS, body)) : undefined
+}
+
 function readStamps(text: string): readonly Stamp[] {
   let stamps = stampsOf.get(text)
   if (stamps === undefined) {

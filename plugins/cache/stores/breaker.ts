@@ -72,7 +72,6 @@ export class Breaker implements CacheTier {
   release: CacheTier['release'] = (...args) => this.#through(() => this.#tier.release(...args))
   fill: CacheTier['fill'] = (...args) => this.#through(() => this.#tier.fill(...args))
   put: CacheTier['put'] = (...args) => this.#through(() => this.#tier.put(...args))
-  count: CacheTier['count'] = (...args) => this.#through(() => this.#tier.count(...args))
 
   invalidate: CacheTier['invalidate'] = (namespace, what) =>
     // A pattern goes through all keys: it has the deadlines of its commands, not one for the whole.
@@ -102,6 +101,11 @@ export class Breaker implements CacheTier {
   }
 
   subscribe: CacheTier['subscribe'] = (...args) => this.#within(this.#tier.subscribe(...args))
+
+  /** With the deadlines of its commands, like everything that goes through all keys. */
+  keys(namespace: string): AsyncIterable<string[]> {
+    return this.#tier.keys(namespace)
+  }
 
   onInterrupted(listener: () => void): () => void {
     return this.#tier.onInterrupted(listener)

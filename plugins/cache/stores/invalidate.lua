@@ -1,5 +1,15 @@
 -- ARGV: fresh, base, from, 'remove' or 'expire', pattern or '', number of names, name…, key…
 local removed, keys, names = 0, {}, {}
+-- What was made under a stamp that has fallen is there for nobody. For the places see record.ts.
+local function isThere(key)
+  local length = redis.call('GETRANGE', key, 42, 45)
+  if #length < 4 then return false end
+  local made = cjson.decode(redis.call('GETRANGE', key, 46, 45 + struct.unpack('<I4', length)))
+  for i = 1, #made do
+    if stamp(made[i][1]) ~= made[i][2] then return false end
+  end
+  return true
+end
 local last = 6 + tonumber(ARGV[6])
 advance()
 for i = 7, last do
@@ -15,7 +25,8 @@ end
 for i = last + 1, #ARGV do
   local key = base .. 'v:' .. ARGV[i]
   if ARGV[4] == 'remove' then
-    removed = removed + redis.call('UNLINK', key)
+    if isThere(key) then removed = removed + 1 end
+    redis.call('UNLINK', key)
   elseif redis.call('EXISTS', key) == 1 then
     -- The flag stands behind the 16 characters of version.
     redis.call('SETRANGE', key, 16, 'x')

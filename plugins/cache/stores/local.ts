@@ -1,7 +1,7 @@
 import type { Clock } from '../../support/clock.ts'
 import { matchesGlob } from '../glob.ts'
 import { GENERATION } from '../names.ts'
-import { EXPIRED, unique, VERSION_LENGTH, versionOf } from '../record.ts'
+import { EXPIRED, stampsIn, unique, VERSION_LENGTH, versionOf } from '../record.ts'
 import type {
   CacheTier,
   Entry,
@@ -119,7 +119,10 @@ export class LocalTier implements CacheTier {
     let removed = 0
     const remove = (key: string) => {
       this.#leases.delete(`${namespace}:${key}`)
-      if (this.#shelf.remove(namespace, key)) removed++
+      const data = this.#live(namespace, key)
+      const stamps = data && stampsIn(data)
+      if (stamps && this.#stand(namespace, stamps)) removed++
+      this.#shelf.remove(namespace, key)
     }
     for (const key of keys) remove(key)
     if (pattern !== undefined) {
@@ -174,10 +177,8 @@ export class LocalTier implements CacheTier {
     return () => {}
   }
 
-  async count(namespace: string): Promise<number> {
-    let count = 0
-    for (const _ of this.#shelf.keys(namespace)) count++
-    return count
+  async *keys(namespace: string): AsyncGenerator<string[]> {
+    yield [...this.#shelf.keys(namespace)]
   }
 
   close(): Promise<void> {

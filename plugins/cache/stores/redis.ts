@@ -195,10 +195,9 @@ export class RedisTier implements CacheTier {
     return () => this.#interrupted.delete(listener)
   }
 
-  async count(namespace: string): Promise<number> {
-    let count = 0
-    for await (const keys of this.#scan(namespace, 'v:', '*')) count += keys.length
-    return count
+  async *keys(namespace: string): AsyncGenerator<string[]> {
+    const start = `${this.#base(namespace)}v:`.length
+    for await (const keys of this.#scan(namespace, 'v:', '*')) yield keys.map((key) => key.slice(start))
   }
 
   async close(): Promise<void> {

@@ -58,8 +58,8 @@ export interface CacheTier {
   /** `listener` runs when the store may be another one from now on: a restart, a failover, a lost connection. */
   onInterrupted(listener: () => void): () => void
 
-  /** Keys of a namespace, for statistics and clean-up; the order is the store's. */
-  count(namespace: string): Promise<number>
+  /** The keys of a namespace in batches; the order is the store's, one may come twice, or be no longer valid. */
+  keys(namespace: string): AsyncIterable<string[]>
 
   close(): Promise<void>
 }
@@ -115,7 +115,10 @@ export const DEFERRED = ''
 export interface Mutation {
   epoch: string
   seq: number
-  /** How many entries were there and are gone; unknown (0) for stamps, whose entries nobody counts. */
+  /**
+   * How many entries were there and are gone: those that are past their time, or whose stamps have fallen, are not
+   * there. Unknown (0) for stamps, whose entries nobody counts.
+   */
   removed: number
 }
 

@@ -57,7 +57,7 @@ export class World {
       invalidate: (...args) => execute(() => this.store.invalidate(...args)),
       expire: (...args) => execute(() => this.store.expire(...args)),
       head: (...args) => execute(() => this.store.head(...args)),
-      count: (...args) => execute(() => this.store.count(...args)),
+      keys: (...args) => this.store.keys(...args),
       subscribe: async (_namespace, listener) => {
         const deliver = (message: Message) => this.#deliver(message, listener, instance)
         this.#listeners.add(deliver)
