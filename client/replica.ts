@@ -69,6 +69,8 @@ export class Replica {
   readonly #base = new Map<string, Json>()
   readonly #view = new Map<string, Json>()
   readonly #pending: Pending[] = []
+  /** How many of them the listeners know of. */
+  #toldPending = 0
   readonly #listeners = new Set<() => void>()
   readonly #keyListeners = new Map<string, Set<(value: Json | undefined) => void>>()
   #position: Position | undefined
@@ -125,7 +127,8 @@ export class Replica {
   }
 
   /**
-   * Calls `listener` after each change of the state or the status; with a key, only when its value changes.
+   * Calls `listener` after each change of the state, of the status or of how many writes are pending; with a key, only
+   * when its value changes.
    * `subscribe` and `snapshot` are what `useSyncExternalStore` takes.
    * @returns ends it
    */
@@ -394,8 +397,9 @@ export class Replica {
       else this.#view.set(key, value)
       changed.push(key)
     }
-    if (changed.length === 0) return
-    this.#snapshot = undefined
+    if (changed.length === 0 && this.#pending.length === this.#toldPending) return
+    this.#toldPending = this.#pending.length
+    if (changed.length > 0) this.#snapshot = undefined
     for (const key of changed) {
       for (const listener of this.#keyListeners.get(key) ?? []) listener(this.#view.get(key))
     }

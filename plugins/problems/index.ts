@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Problem } from '../../openapi/schemas/problem.ts'
 import { defineService } from '../support/define.ts'
+import { codeOfStatus } from '../support/error-code.ts'
 
 /** Fastify's own codes that tell a client something; all others become the status's general code. */
 const CODES: Record<string, { code: string; status?: number }> = {
@@ -49,17 +50,13 @@ export function toProblem(error: FastifyError, request: FastifyRequest): Problem
   }
   const known = error.code ? CODES[error.code]?.code : undefined
   if (status >= 500) return problem(known ?? (status === 503 ? 'STATEFUL_UNAVAILABLE' : 'STATEFUL_INTERNAL'))
-  return problem(known ?? generalCode(status), error.message)
+  return problem(known ?? codeOfStatus(status), error.message)
 }
 
 function statusOf(error: FastifyError): number {
   // `secure-json-parse` reports `__proto__` as a plain SyntaxError with a status.
   const status = error.statusCode ?? (error as { status?: number }).status ?? 500
   return status >= 400 && status <= 599 ? status : 500
-}
-
-function generalCode(status: number): string {
-  return `STATEFUL_${(STATUS_CODES[status] ?? 'error').toUpperCase().replace(/[^A-Z]+/g, '_')}`
 }
 
 function unknownField(params: Record<string, unknown> | undefined): string {

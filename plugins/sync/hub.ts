@@ -1,6 +1,7 @@
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
+import { codeOfStatus } from '../support/error-code.ts'
 import { OverloadedError, TooManySubscriptionsError } from '../support/errors.ts'
 import { Admission, type Applicant } from './admission.ts'
 import { Channel } from './channel.ts'
@@ -251,7 +252,7 @@ export class SyncHub {
     this.#options.onError(error, what)
   }
 
-  /** What a client may know of an error: the messages of server errors stay here. */
+  /** What a client may know of an error, as over HTTP (plugins/problems): the messages of server errors stay here. */
   describe(error: unknown): { code: string; message: string; status: number } {
     const {
       code,
@@ -263,7 +264,11 @@ export class SyncHub {
     }
     const known = typeof code === 'string' && code.startsWith('STATEFUL_')
     if (statusCode >= 500) this.report(error, 'a message failed')
-    if (!known) return { code: 'STATEFUL_INTERNAL', message: 'Something failed here.', status: 500 }
+    if (!known) {
+      // A middleware's way to refuse a write. Told as failed, it would be sent again and again.
+      if (statusCode >= 400 && statusCode < 500) return { code: codeOfStatus(statusCode), message, status: statusCode }
+      return { code: 'STATEFUL_INTERNAL', message: 'Something failed here.', status: 500 }
+    }
     return { code, message: statusCode >= 500 ? 'The server could not do it now.' : message, status: statusCode }
   }
 

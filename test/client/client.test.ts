@@ -73,16 +73,22 @@ t.test('clients converge on what all of them write', async (t) => {
 t.test('a refused write is taken back', async (t) => {
   const server = await startServer(t, 'memory:')
   server.app.state.use((context, next) => {
-    if (context.key === 'locked') throw Object.assign(new Error('locked'), { statusCode: 422 })
+    if (context.key === 'locked') throw Object.assign(new Error('It is locked.'), { statusCode: 422 })
     return next()
   })
   const replica = clientOf(t, server).replica()
   await replica.ready()
   const shown: unknown[] = []
   replica.subscribe('locked', (value) => shown.push(value))
-  await t.rejects(replica.set('locked', 1), { name: 'WriteError' })
+  await t.rejects(replica.set('locked', 1), {
+    name: 'WriteError',
+    code: 'STATEFUL_UNPROCESSABLE_ENTITY',
+    message: 'It is locked.',
+    outcome: 'refused',
+  })
   t.strictSame(shown, [1, undefined])
   t.notOk(replica.has('locked'))
+  t.match(server.app.sync.stats(), { writes: 1, rejects: 1 }, 'and is not sent again')
 })
 
 t.test('a lost connection is resumed, and writes made meanwhile arrive once', async (t) => {
@@ -126,12 +132,16 @@ t.test('snapshot is the same object until something changes, and subscribe says 
   t.equal(snapshot(), before)
   let calls = 0
   const end = subscribe(() => calls++)
-  await replica.set('a', 1)
-  t.not(snapshot(), before)
+  const written = replica.set('a', 1)
+  const shown = snapshot()
+  t.not(shown, before)
   t.equal(calls, 1)
+  await written
+  t.equal(calls, 2, 'nothing is pending any more, which a page that says "saving" has to know')
+  t.equal(snapshot(), shown)
   end()
   await replica.set('a', 2)
-  t.equal(calls, 1)
+  t.equal(calls, 2)
 })
 
 t.test('a closed replica keeps nothing open', async (t) => {
@@ -234,7 +244,7 @@ t.test('adapters: hooks of React or Preact, and plain events', async (t) => {
   t.equal(useStatus(replica), 'live')
   ending.abort()
   await replica.set('a', 2)
-  t.strictSame(seen, [{ a: 1 }])
+  t.strictSame(seen, [{ a: 1 }, { a: 1 }], 'shown, then confirmed')
 })
 
 t.test('without a WebSocket it says so', async (t) => {

@@ -1,40 +1,18 @@
 /** Each example runs as a process of its own, on the built package that it imports by name. */
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { startExample } from '../fixtures/example.ts'
 import { onEveryStorage, storageUrl, temporaryFolder } from '../fixtures/storages.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-execFileSync(process.execPath, ['scripts/build.mjs'], { cwd: root, stdio: ['ignore', 2, 'inherit'] })
 
 /** Each run's example and exit code. */
 const runs: { name: string; code: number | null }[] = []
 
-/** Starts an example on a free port and resolves with its URL; at teardown it is asked to end. */
-async function start(t: Test, name: string, env: Record<string, string>): Promise<string> {
-  const child = spawn(process.execPath, [`examples/${name}`], {
-    cwd: root,
-    env: { ...process.env, PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  t.teardown(async () => {
-    const exited = child.exitCode === null ? once(child, 'exit') : undefined
-    child.kill('SIGTERM')
-    await exited
-    runs.push({ name, code: child.exitCode })
-  })
-  for await (const line of createInterface(child.stdout)) {
-    const [, url] = /Server listening at (http:\/\/127\.0\.0\.1:\d+)/.exec(line) ?? []
-    if (!url) continue
-    child.stdout.resume()
-    return url
-  }
-  throw new Error(`${name} ended before it listened`)
-}
+const start = (t: Test, name: string, env: Record<string, string>) =>
+  startExample(t, name, env, (code) => runs.push({ name, code }))
 
 t.test('minimal.js counts the visits of one visitor and of all', (t) =>
   onEveryStorage(t, async (t, kind) => {
