@@ -341,6 +341,8 @@ export interface paths {
         /**
          * The commits after a position
          * @description With `wait` the answer comes when there is a commit, or after that time with none. `reset: true` says that the position is not in the retained history.
+         *
+         *     With `Accept: application/x-ndjson` the whole rest of the history is streamed as fast as it is read, a commit a line; the position of the last line is the next `since`. A position that is not retained is then answered 410.
          */
         get: operations["listStateChanges"];
         put?: never;
@@ -3117,10 +3119,11 @@ export interface operations {
             query: {
                 /** @description Which space. Default `app`. */
                 space?: string;
-                /** @description `<epoch>:<revision>`; a revision alone means the present epoch. */
+                /** @description `<epoch>:<revision>`; a revision alone means the present epoch, `oldest` the begin of the retained history. */
                 since: string;
                 /** @description Milliseconds to wait for a commit. */
                 wait?: number;
+                /** @description Default 1000 for JSON; none for lines. */
                 limit?: number;
             };
             header?: never;
@@ -3129,13 +3132,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description The commits, as a page or as lines. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["StateChanges"];
+                    "application/x-ndjson": string;
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3167,6 +3171,15 @@ export interface operations {
             };
             /** @description It conflicts with what is there. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What was asked for is not kept any more. */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };

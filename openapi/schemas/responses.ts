@@ -21,6 +21,7 @@ const meanings = {
   404: 'There is no such thing.',
   406: 'None of the accepted media types can be produced.',
   409: 'It conflicts with what is there.',
+  410: 'What was asked for is not kept any more.',
   412: 'The resource is not at the revision that `If-Match` names.',
   413: 'The input is too large.',
   415: 'The body must be `application/json`.',

@@ -115,6 +115,11 @@ export class Replica {
     return this.#records.length
   }
 
+  /** The lowest revision whose commit `since` can answer from memory; `revision + 1` when there is none. */
+  get floor(): number {
+    return Math.max(this.#head.revision + 1 - this.#records.length, this.#head.floor)
+  }
+
   get(key: string): Entry | undefined {
     return this.#entries.get(key)
   }
@@ -185,10 +190,11 @@ export class Replica {
 
   /** The commits after a position; `undefined` when memory does not hold all of them or they do not continue it. */
   since(position: Position): Commit[] | undefined {
-    const oldest = this.#records[0]?.commit.revision ?? this.#head.revision + 1
-    const floor = Math.max(oldest, this.#head.floor)
+    const { floor } = this
     if (!continues({ ...this.#head, floor }, position)) return undefined
-    return this.#records.slice(position.revision + 1 - oldest).map(({ commit }) => commit)
+    return this.#records
+      .slice(position.revision - this.#head.revision + this.#records.length)
+      .map(({ commit }) => commit)
   }
 
   /**

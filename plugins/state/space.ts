@@ -119,6 +119,12 @@ export class Space extends Followable {
     return Array.from(this.#read().entries(), ([key, { value }]) => [key, value])
   }
 
+  /** The position from which on `history` has every commit. */
+  get oldest(): Position {
+    const { epoch, floor } = this.#read()
+    return { epoch, revision: floor - 1 }
+  }
+
   /** Everything, at one revision. */
   snapshot(): StateSnapshot {
     const state: Record<string, Json> = {}

@@ -56,6 +56,11 @@ export class StateManager extends Space {
     return space
   }
 
+  /** Of every space. */
+  get limits(): Readonly<StateLimits> {
+    return this.#options.limits
+  }
+
   /** Those that are open. */
   spaces(): Space[] {
     return [...this.#spaces.values()]

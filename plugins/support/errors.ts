@@ -170,6 +170,11 @@ export const StatePreconditionError = createError(
   "Key '%s' is at revision %s, not at the one that If-Match names.",
   412,
 )
+export const StateHistoryGoneError = createError(
+  'STATEFUL_STATE_HISTORY_GONE',
+  "The history after '%s' is not retained, or that position lies in a lost one. Take a snapshot, or export since=oldest.",
+  410,
+)
 /** The deadline passed before the write was sent to the store: it will never be applied. */
 export const StateTimeoutError = createError(
   'STATEFUL_STATE_TIMEOUT',

@@ -21,14 +21,18 @@ import {
 import { useProblems } from '../../plugins/problems/index.ts'
 import { type Action, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import type { Entry, Space } from '../../plugins/state/index.ts'
+import { type Clock, systemClock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError } from '../../plugins/support/errors.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+import { answerChanges, changesSchema } from './changes.ts'
 import { conditional, entityTag, unchanged } from './conditions.ts'
 import { LongPolls } from './long-polls.ts'
 
 export interface StateRoutesOptions extends AuthorizeOption {
   prefix?: string
+  /** For tests. */
+  clock?: Clock
 }
 
 const SpaceQuery = Type.Object(
@@ -87,11 +91,6 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       },
     })
     const read = may('state:read')
-    const changes = new LongPolls()
-    const closing = new AbortController()
-    // A waiting poll would hold up the close for as long as it waits.
-    fastify.addHook('preClose', async () => closing.abort())
-
     const write = may('state:write')
 
     async function spaceOf(request: FastifyRequest<WithSpace>): Promise<Space> {
@@ -300,7 +299,10 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.post(
       '/state/restore',
       {
-        ...write,
+        // Before the body is read: nobody else may send one of this size.
+        onRequest: write.preValidation,
+        // What a space may hold, as the JSON of a snapshot.
+        bodyLimit: 2 * fastify.state.limits.bytes,
         schema: {
           operationId: 'restoreState',
           tags: ['state'],
@@ -320,44 +322,10 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       },
     )
 
-    fastify.get(
-      '/state/changes',
-      {
-        ...read,
-        schema: {
-          operationId: 'listStateChanges',
-          tags: ['state'],
-          summary: 'The commits after a position',
-          description:
-            'With `wait` the answer comes when there is a commit, or after that time with none. `reset: true` says that the position is not in the retained history.',
-          querystring: Type.Object(
-            {
-              ...SpaceQuery.properties,
-              since: Type.String({
-                pattern: '^([0-9]+:[A-Za-z0-9_-]{1,64}:)?[0-9]{1,16}$',
-                description: '`<epoch>:<revision>`; a revision alone means the present epoch.',
-              }),
-              wait: Type.Optional(
-                Type.Integer({
-                  minimum: 0,
-                  maximum: 25_000,
-                  default: 0,
-                  description: 'Milliseconds to wait for a commit.',
-                }),
-              ),
-              limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1_000 })),
-            },
-            { additionalProperties: false },
-          ),
-          response: { 200: reference(StateChanges), ...problems(400, 401, 403, 409) },
-        },
-      },
-      async (request, reply) => {
-        const gone = new AbortController()
-        reply.raw.once('close', () => gone.abort())
-        const signal = AbortSignal.any([gone.signal, closing.signal])
-        return changes.since(await spaceOf(request), request.query, signal)
-      },
+    const polls = new LongPolls(options.clock ?? systemClock)
+    fastify.addHook('preClose', async () => polls.end())
+    fastify.get('/state/changes', { ...read, schema: changesSchema }, async (request, reply) =>
+      answerChanges(await spaceOf(request), request, reply, polls),
     )
   },
   { decorators: { fastify: ['state'] } },

@@ -1,73 +1,59 @@
-import type { Commit, StateChanges } from '../../openapi/schemas/state.ts'
+import type { EventEmitter } from 'node:events'
+import type { Commit, Position } from '../../openapi/schemas/state.ts'
 import type { Space } from '../../plugins/state/index.ts'
+import type { Clock } from '../../plugins/support/clock.ts'
 import { OverloadedError } from '../../plugins/support/errors.ts'
 
 /** Requests that may wait at the same time; each holds a socket and a listener. */
 const MOST_WAITING = 1_000
 
-interface ChangesQuery {
-  since: string
-  wait?: number
-  limit?: number
-}
-
-/** Answers `GET /state/changes`. */
+/** Requests that wait for the next commit. */
 export class LongPolls {
-  #waiting = 0
+  readonly #clock: Clock
+  readonly #ends = new Set<() => void>()
 
-  async since(
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /**
+   * @param wait milliseconds to wait for a commit when there is none
+   * @param socket whose `close` ends the waiting
+   * @returns `undefined` when the position is not in the retained history
+   * @throws STATEFUL_OVERLOADED when too many wait already
+   */
+  async commitsAfter(
     space: Space,
-    { since, wait = 0, limit = 1_000 }: ChangesQuery,
-    signal: AbortSignal,
-  ): Promise<StateChanges> {
-    const split = since.lastIndexOf(':')
-    const revision = Number(since.slice(split + 1))
-    const position = { epoch: split < 0 ? space.epoch : since.slice(0, split), revision }
-    let commits = await space.history(position)
-    if (commits?.length === 0 && wait > 0) {
-      await this.#commitAfter(revision, space, wait, signal)
-      commits = await space.history(position)
-    }
-    return answer(space, position, commits, limit)
-  }
-
-  async #commitAfter(revision: number, space: Space, wait: number, signal: AbortSignal): Promise<void> {
+    position: Position,
+    wait: number,
+    socket: EventEmitter,
+  ): Promise<Commit[] | undefined> {
+    const commits = await space.history(position)
+    if (commits?.length !== 0 || wait === 0) return commits
     // One that was made while history was read has told nobody here.
-    if (space.revision > revision) return
-    if (this.#waiting >= MOST_WAITING) throw new OverloadedError()
-    this.#waiting++
-    const stops: (() => void)[] = []
-    try {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, wait)
-        const end = () => resolve()
-        signal.addEventListener('abort', end)
-        stops.push(
-          () => clearTimeout(timer),
-          () => signal.removeEventListener('abort', end),
-          space.onCommit(end),
-          space.onReset(end),
-        )
-        if (signal.aborted) resolve()
-      })
-    } finally {
-      for (const stop of stops) stop()
-      this.#waiting--
-    }
+    if (space.revision <= position.revision) await this.#nextCommit(space, wait, socket)
+    return space.history(position)
   }
-}
 
-function answer(
-  space: Space,
-  position: { epoch: string; revision: number },
-  commits: Commit[] | undefined,
-  limit: number,
-): StateChanges {
-  if (!commits) return { epoch: space.epoch, revision: space.revision, commits: [], reset: true }
-  const page = commits.slice(0, limit)
-  // Where the caller stands after applying the page, which it passes as the next `since`.
-  const last = page.at(-1)
-  const end =
-    page.length < commits.length && last ? last : { epoch: space.epoch, revision: last?.revision ?? position.revision }
-  return { epoch: end.epoch, revision: end.revision, commits: page, reset: false }
+  /** Answers all that wait, who would otherwise hold up the close for as long as they wait. */
+  end(): void {
+    for (const end of [...this.#ends]) end()
+  }
+
+  async #nextCommit(space: Space, wait: number, socket: EventEmitter): Promise<void> {
+    if (this.#ends.size >= MOST_WAITING) throw new OverloadedError()
+    await new Promise<void>((resolve) => {
+      const end = () => {
+        this.#ends.delete(end)
+        socket.off('close', end)
+        timer.cancel()
+        for (const stop of stops) stop()
+        resolve()
+      }
+      const timer = this.#clock.after(wait, end)
+      const stops = [space.onCommit(end), space.onReset(end)]
+      socket.once('close', end)
+      this.#ends.add(end)
+    })
+  }
 }

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import Fastify, { type FastifyRequest, type InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -5,6 +7,7 @@ import { problems } from '../../../plugins/problems/index.ts'
 import { type StateOptions, state } from '../../../plugins/state/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { type StateRoutesOptions, stateRoutes } from '../../../routes/state/index.ts'
+import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 /** State and its routes, with a session that the header `x-role` stands for. */
@@ -140,13 +143,108 @@ t.test('changes after a position, with and without waiting', async (t) => {
   await new Promise(setImmediate)
   await app.state.set('k', 4)
   t.match((await poll).json(), { revision: 4, commits: [{ revision: 4 }] })
-  t.match((await admin('GET', `/state/changes?since=${epoch}:4&wait=1`)).json(), { revision: 4, commits: [] })
   t.match((await admin('GET', '/state/changes?since=9:lost:1')).json(), {
     epoch,
     revision: 4,
     commits: [],
     reset: true,
   })
+})
+
+t.test('the history is exported as lines', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const { admin, app } = await build(t, { storage: await storageUrl(t, kind), state: { history: 4 } })
+    const { epoch } = app.state
+    const asLines = { accept: 'text/html;q=0.5, application/x-ndjson;q=0.9' }
+    const get = (query: string) => admin('GET', `/state/changes?${query}`, undefined, asLines)
+    for (let n = 1; n <= 3; n++) await app.state.set('k', `line\n${n}`)
+    const all = await get('since=oldest')
+    t.equal(all.statusCode, 200)
+    t.equal(all.headers['content-type'], 'application/x-ndjson')
+    t.equal(all.headers['vary'], 'accept')
+    t.equal(all.body.at(-1), '\n')
+    t.same(
+      all.body
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+      (await admin('GET', '/state/changes?since=oldest')).json().commits,
+      'the same commits as of a page',
+    )
+    t.match(JSON.parse((await get(`since=${epoch}:1&limit=1`)).body), { prev: 1, revision: 2 })
+    t.equal((await get(`since=${epoch}:3`)).body, '', 'nothing new is no line')
+    const poll = get(`since=${epoch}:3&wait=20000`)
+    await new Promise(setImmediate)
+    for (let n = 4; n <= 12; n++) await app.state.set('k', n)
+    t.match(JSON.parse((await poll).body.split('\n')[0] as string), { revision: 4 })
+    const gone = await get('since=0')
+    t.equal(gone.statusCode, 410)
+    t.equal(code(gone), 'STATEFUL_STATE_HISTORY_GONE')
+    const rest = (await get('since=oldest')).body.trimEnd().split('\n')
+    t.ok(rest.length >= 4)
+    t.equal(JSON.parse(rest.at(-1) as string).revision, 12)
+  }),
+)
+
+t.test('a long export waits for its reader, and ends with it', async (t) => {
+  const { app } = await build(t, { authorize: () => true })
+  const text = 'x'.repeat(100_000)
+  for (let n = 0; n < 300; n++) await app.state.set('k', text)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const open = async () => {
+    const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write(
+      'GET /state/changes?since=oldest HTTP/1.1\r\nhost: x\r\naccept: application/x-ndjson\r\nconnection: close\r\n\r\n',
+    )
+    return socket
+  }
+  const connections = () => new Promise((resolve) => app.server.getConnections((_, count) => resolve(count)))
+  const served = once(app.server, 'connection') as Promise<[Socket]>
+  const slow = await open()
+  await once(slow, 'readable')
+  // Turns of the event loop in which an export that did not wait would have been written.
+  for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate)
+  const taken = (await served)[0].bytesWritten
+  t.ok(taken < 15_000_000, `the server has written ${taken} of 30,000,000 bytes`)
+  let bytes = 0
+  let lines = 0
+  for await (const chunk of slow) {
+    bytes += (chunk as Buffer).length
+    for (const byte of chunk as Buffer) if (byte === 10) lines++
+  }
+  t.ok(bytes > 30_000_000 && lines >= 300, 'and the rest comes when it is read')
+  const leaver = await open()
+  await once(leaver, 'readable')
+  leaver.destroy()
+  while ((await connections()) !== 0) await new Promise(setImmediate)
+  t.equal((await app.inject('/state')).statusCode, 200)
+})
+
+t.test('whoever waits longer than anybody may is answered with nothing', async (t) => {
+  const clock = new ManualClock()
+  const { admin, app } = await build(t, { clock })
+  const poll = admin('GET', '/state/changes?since=0&wait=20000')
+  while (clock.timers === 0) await new Promise(setImmediate)
+  clock.advance(19_999)
+  await new Promise(setImmediate)
+  t.equal(clock.timers, 1)
+  clock.advance(1)
+  t.match((await poll).json(), { revision: 0, commits: [], reset: false })
+  t.equal(clock.timers, 0)
+  t.equal(app.state.observed, false)
+})
+
+t.test('a snapshot of any size that a space may have is restored, by those who may', async (t) => {
+  const { admin, user, app } = await build(t)
+  for (let n = 0; n < 30; n++) await app.state.set(`k${n}`, 'x'.repeat(100_000))
+  const snapshot = (await admin('GET', '/state/snapshot')).json()
+  await app.state.clear()
+  const refused = await user('POST', '/state/restore', { state: snapshot.state })
+  t.equal(refused.statusCode, 403)
+  t.equal((await admin('POST', '/state/restore', { state: snapshot.state })).statusCode, 200)
+  t.same(app.state.snapshot().state, snapshot.state)
 })
 
 t.test('a waiting poll does not hold up the close', async (t) => {
