@@ -516,7 +516,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the live connections of this instance */
+        /** List the live connections */
         get: operations["listSyncNodes"];
         put?: never;
         post?: never;
@@ -537,8 +537,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * End a live connection of this instance
-         * @description The client is told to reconnect (close code 1001): to keep somebody out, end the session.
+         * End a live connection
+         * @description Whichever instance has it. The client is told to reconnect (close code 1001): to keep somebody out, end the session.
          */
         delete: operations["disconnectSyncNode"];
         options?: never;
@@ -862,10 +862,12 @@ export interface components {
             missing: number;
             failed: number;
         };
-        /** @description A live connection of this instance. */
+        /** @description A live connection. */
         SyncNode: {
             /** @description Name of the connection; new with each one. */
             id: string;
+            /** @description The instance that it is connected to. */
+            instance: string;
             /** @description How its writes are marked in changes; stays the same across reconnects. */
             clientId: string;
             transport: "websocket" | "event-stream";
@@ -890,6 +892,8 @@ export interface components {
         };
         SyncNodes: {
             nodes: components["schemas"]["SyncNode"][];
+            /** @description In the scope `cluster`: instances that did not answer within a second; their connections are missing. */
+            unanswered?: number;
         };
         SyncWrite: {
             /** @default app */
@@ -4072,7 +4076,10 @@ export interface operations {
     };
     listSyncNodes: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Of the instance that answers, or of all. */
+                scope?: "instance" | "cluster";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4086,6 +4093,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SyncNodes"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is no valid session. */

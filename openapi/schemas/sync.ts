@@ -7,6 +7,7 @@ const Count = (description: string) => Type.Integer({ minimum: 0, description })
 export const SyncNode = Type.Object(
   {
     id: Type.String({ description: 'Name of the connection; new with each one.' }),
+    instance: Type.String({ description: 'The instance that it is connected to.' }),
     clientId: Type.String({ description: 'How its writes are marked in changes; stays the same across reconnects.' }),
     transport: Type.Union([Type.Literal('websocket'), Type.Literal('event-stream')]),
     connectedAt: Type.String({ format: 'date-time' }),
@@ -18,16 +19,22 @@ export const SyncNode = Type.Object(
     lag: Count('Revisions that it is behind, in the topic where that is most.'),
     buffered: Count('Bytes that its socket has not taken yet.'),
   },
-  { $id: 'SyncNode', additionalProperties: false, description: 'A live connection of this instance.' },
+  { $id: 'SyncNode', additionalProperties: false, description: 'A live connection.' },
 )
 export type SyncNode = Static<typeof SyncNode>
 
 export const SyncNodes = Type.Object(
-  { nodes: Type.Array(Type.Ref('SyncNode')) },
+  {
+    nodes: Type.Array(Type.Ref('SyncNode')),
+    unanswered: Type.Optional(
+      Count('In the scope `cluster`: instances that did not answer within a second; their connections are missing.'),
+    ),
+  },
   { $id: 'SyncNodes', additionalProperties: false },
 )
 export interface SyncNodes {
   nodes: SyncNode[]
+  unanswered?: number
 }
 
 export const SyncWrite = Type.Object(

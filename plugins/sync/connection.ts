@@ -68,7 +68,7 @@ export class Connection {
   send(message: Frame): void {
     if (this.ended) return
     this.#hub.counters.count('frames')
-    this.#hub.counters.count('bytes', message.text.length)
+    this.#hub.counters.count('bytes', message.bytes)
     this.transport.send(message)
   }
 

@@ -8,12 +8,19 @@ export class Frame {
   readonly text: string
   /** The position after it, for transports that number their events. */
   readonly id: string | undefined
+  #bytes: number | undefined
   #wire: Buffer | undefined
   #event: Buffer | undefined
 
   constructor(text: string, id?: string) {
     this.text = text
     this.id = id
+  }
+
+  /** Of the message, without any header of a transport. */
+  get bytes(): number {
+    this.#bytes ??= Buffer.byteLength(this.text)
+    return this.#bytes
   }
 
   /** As an unmasked WebSocket text frame (RFC 6455 §5.2), header included. */

@@ -20,6 +20,8 @@ import { Watchdog } from './watchdog.ts'
 
 export interface HubOptions {
   settings: SyncSettings
+  /** Names this instance to others. */
+  instance: string
   /** Opens a space by name. @throws what it thinks of the name */
   space(name: string): SyncSpace
   /** Carries presence between instances. Default: there is only this one. */
@@ -280,6 +282,7 @@ export class SyncHub {
       const { userId, address } = connection.identity
       return {
         id: connection.id,
+        instance: this.#options.instance,
         clientId: connection.clientId,
         transport: connection.transport.kind,
         connectedAt: new Date(connection.connectedAt).toISOString(),

@@ -6,6 +6,7 @@ import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
 import type { SyncSpace } from './space.ts'
 import { RedisPresence } from './stores/redis.ts'
+import { type OtherNodes, RedisNodes } from './stores/redis-nodes.ts'
 
 export type { PresenceMember } from '../../openapi/messages/server.ts'
 export type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
@@ -19,10 +20,21 @@ export interface Sync {
   /** The live connections of this instance. */
   nodes(): SyncNode[]
   /**
+   * The live connections of every instance, and how many instances did not answer within a second.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   */
+  clusterNodes(): Promise<OtherNodes>
+  /**
    * Ends a connection of this instance (close code 1001).
    * @returns whether there was one with this id
    */
   disconnect(id: string, reason: string): boolean
+  /**
+   * Ends a connection, whichever instance has it (close code 1001).
+   * @returns whether there was one with this id
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   */
+  clusterDisconnect(id: string, reason: string): Promise<boolean>
   /** Who follows a space: on this instance, and, if it is followed here, on the others. */
   presence(space: string): PresenceMember[]
   stats(): SyncStats
@@ -56,10 +68,12 @@ export const sync = defineService<SyncOptions>(
     const { storage } = fastify
     const hub = new SyncHub({
       settings,
+      instance: storage.instanceId,
       space: (name): SyncSpace => fastify.state.space(name),
       ...(storage.kind === 'redis' ? { presence: new RedisPresence(storage, settings.presenceInterval * 3) } : {}),
       onError: (err, what) => log.error({ err }, what),
     })
+    const others = storage.kind === 'redis' ? new RedisNodes(storage, hub, settings.clock) : undefined
 
     if (fastify.hasDecorator('websocketServer')) fastify.addHook('preClose', () => hub.close())
     else {
@@ -88,7 +102,13 @@ export const sync = defineService<SyncOptions>(
     fastify.decorate<Sync>('sync', {
       hub,
       nodes: () => hub.nodes(),
+      async clusterNodes() {
+        const { nodes = [], unanswered = 0 } = (await others?.nodes()) ?? {}
+        return { nodes: [...hub.nodes(), ...nodes], unanswered }
+      },
       disconnect: (id, reason) => hub.disconnect(id, reason),
+      clusterDisconnect: async (id, reason) =>
+        hub.disconnect(id, reason) || ((await others?.disconnect(id, reason)) ?? false),
       presence: (space) => hub.members(space),
       stats: () => hub.stats(),
     })
@@ -96,6 +116,7 @@ export const sync = defineService<SyncOptions>(
     const ending: (() => void)[] = []
     fastify.addHook('onReady', async () => {
       await hub.start()
+      await others?.listen()
       if (storage.kind === 'redis') ending.push(storage.channels.onLost(() => hub.verifyAll()))
       if (!fastify.hasDecorator('sessions')) return
       const sessions = fastify.getDecorator<SessionEvents>('sessions')
@@ -105,6 +126,7 @@ export const sync = defineService<SyncOptions>(
     })
     fastify.addHook('onClose', async () => {
       for (const end of ending) end()
+      await others?.close()
     })
   },
   { decorators: { fastify: ['storage', 'state'] } },

@@ -43,6 +43,18 @@ const EventsQuery = Type.Object(
 )
 export type EventsQuery = Static<typeof EventsQuery>
 
+const NodesQuery = Type.Object(
+  {
+    scope: Type.Optional(
+      Type.Union([Type.Literal('instance'), Type.Literal('cluster')], {
+        default: 'instance',
+        description: 'Of the instance that answers, or of all.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
 const NodeParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) })
 
 /** Before validation, the body may be anything: only its space is looked at, to ask for permission first. */
@@ -156,12 +168,14 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'listSyncNodes',
           tags: ['sync'],
-          summary: 'List the live connections of this instance',
-          response: { 200: reference(SyncNodes), ...problems(401, 403) },
+          summary: 'List the live connections',
+          querystring: NodesQuery,
+          response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 503) },
         },
         preValidation: (request) => demand(options.authorize, request, 'sync:administer'),
       },
-      async () => ({ nodes: fastify.sync.nodes() }),
+      async ({ query: { scope } }) =>
+        scope === 'cluster' ? fastify.sync.clusterNodes() : { nodes: fastify.sync.nodes() },
     )
 
     fastify.delete(
@@ -170,16 +184,17 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'disconnectSyncNode',
           tags: ['sync'],
-          summary: 'End a live connection of this instance',
-          description: 'The client is told to reconnect (close code 1001): to keep somebody out, end the session.',
+          summary: 'End a live connection',
+          description:
+            'Whichever instance has it. The client is told to reconnect (close code 1001): to keep somebody out, end the session.',
           params: NodeParams,
-          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404) },
+          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404, 503) },
         },
         preValidation: (request) => demand(options.authorize, request, 'sync:administer'),
       },
       async (request, reply) => {
-        if (!fastify.sync.disconnect(request.params.id, 'disconnected by an administrator')) {
-          throw new NotFoundError('node with this id on this instance')
+        if (!(await fastify.sync.clusterDisconnect(request.params.id, 'disconnected by an administrator'))) {
+          throw new NotFoundError('node with this id')
         }
         return reply.code(204).send(null)
       },

@@ -38,6 +38,7 @@ export async function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
   }
   const hub = new SyncHub({
     settings: { ...settings, clock, ...changed },
+    instance: 'here',
     space,
     onError: (error) => errors.push(error),
   })

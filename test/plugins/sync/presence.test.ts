@@ -17,6 +17,7 @@ async function instance(t: Test, exchange?: PresenceExchange) {
   const settings = settingsOf({ clock, heartbeatInterval: '1h', highWaterMark: 1_000, closeTimeout: 20 })
   const hub = new SyncHub({
     settings,
+    instance: 'here',
     space: () => space,
     onError: (error) => errors.push(error),
     ...(exchange ? { presence: exchange } : {}),

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { loggedIn, loggedInUser, testApp } from '../../fixtures/app.ts'
-import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+import { onEveryStorage, openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 import { SyncPeer } from '../../fixtures/sync-peer.ts'
 import { startServer } from './server.ts'
 
@@ -43,6 +43,56 @@ t.test('an administrator ends a connection', async (t) => {
   const again = await app.inject({ method: 'DELETE', url: `/sync/nodes/${node?.id}` })
   t.equal(again.statusCode, 404)
   t.match(again.json(), { code: 'STATEFUL_NOT_FOUND' })
+})
+
+t.test('the connections of every instance can be seen and ended from each', async (t) => {
+  const target = await storageUrl(t, 'redis')
+  const [one, two] = await Promise.all([startServer(t, target), startServer(t, target)])
+  const here = await SyncPeer.connect(t, `${one.ws}?space=app`)
+  const there = await SyncPeer.connect(t, `${two.ws}?space=app`)
+  await Promise.all([here.next(), there.next()])
+  const listed = async ({ app }: typeof one, query = '') => (await app.inject(`/sync/nodes${query}`)).json()
+  const remote = (await listed(two)).nodes
+  t.match(remote, [{ instance: two.app.storage.instanceId, spaces: ['app'], lag: 0, buffered: 0 }])
+  t.strictSame((await listed(one)).nodes.length, 1, 'by default those of the instance that answers')
+  for (const server of [one, two]) {
+    const { nodes, unanswered } = await listed(server, '?scope=cluster')
+    const instances = nodes.map(({ instance }: { instance: string }) => instance)
+    t.strictSame(instances.sort(), [one.app.storage.instanceId, two.app.storage.instanceId].sort())
+    t.equal(unanswered, 0)
+  }
+  t.equal((await one.app.inject('/sync/nodes?scope=world')).statusCode, 400)
+
+  const end = (id: string) => one.app.inject({ method: 'DELETE', url: `/sync/nodes/${id}` })
+  t.equal((await end(remote[0].id)).statusCode, 204)
+  t.equal((await there.closed).code, 1001)
+  t.equal((await end(remote[0].id)).statusCode, 404)
+  t.strictSame(two.app.sync.stats().closes, { 1001: 1 })
+  t.equal(one.app.sync.stats().connections, 1)
+
+  t.comment('an instance that hears and does not answer')
+  await two.app.close()
+  const frozen = await openTestStorage(t, target)
+  if (frozen.kind !== 'redis') throw new Error('not Redis')
+  await frozen.channels.subscribe(`${frozen.prefix}sync-nodes`, () => {})
+  t.match(await listed(one, '?scope=cluster'), { nodes: [{ instance: one.app.storage.instanceId }], unanswered: 1 })
+})
+
+t.test('one instance alone is the whole cluster', async (t) => {
+  const { app, ws } = await startServer(t, 'memory:')
+  await SyncPeer.connect(t, ws)
+  const { nodes, unanswered } = (await app.inject('/sync/nodes?scope=cluster')).json()
+  t.strictSame(nodes, app.sync.nodes())
+  t.equal(unanswered, 0)
+})
+
+t.test('bytes and frames are counted as they were sent', async (t) => {
+  const { app, ws } = await startServer(t, 'memory:')
+  const peer = await SyncPeer.connect(t, `${ws}?space=app`)
+  let bytes = Buffer.byteLength(JSON.stringify(await peer.next()))
+  await app.state.set('city', 'Zürich 🚋')
+  bytes += Buffer.byteLength(JSON.stringify(await peer.next()))
+  t.match(app.sync.stats(), { connections: 1, accepted: 1, frames: 2, bytes, changes: 1, fullSyncs: 1, lagging: 0 })
 })
 
 t.test('too many connections are told when to come back', async (t) => {
