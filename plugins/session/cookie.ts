@@ -1,5 +1,5 @@
 import type { CookieOptions } from '@fastify/session'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Duration } from '../support/durations.ts'
 import { milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
@@ -75,4 +75,30 @@ export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, 
   const others = lines.filter((other) => !other.startsWith(begin))
   reply.header('set-cookie', others.length === 0 ? line : [...others, line])
   if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+}
+
+/** The cookie of one session as @fastify/session has it. */
+type LiveCookie = FastifyRequest['session']['cookie']
+
+/** For how many milliseconds a browser keeps it; without an end of its own, for ever. */
+export function lifetimeOf(cookie: LiveCookie | undefined, now: number): number {
+  const { originalMaxAge, expires } = cookie ?? {}
+  if (originalMaxAge) return originalMaxAge
+  return expires ? new Date(expires).getTime() - now : Number.POSITIVE_INFINITY
+}
+
+/** What the shell restores a cookie from; `undefined` when it is as the options say. */
+export function ownCookie(cookie: LiveCookie, options: CookieOptions): object | undefined {
+  const { originalMaxAge, path, httpOnly, domain, sameSite, secure } = cookie
+  const { partitioned } = cookie as { partitioned?: boolean }
+  const byRequest = options.secure === 'auto'
+  const usual =
+    originalMaxAge === (options.maxAge || null) &&
+    path === (options.path || '/') &&
+    httpOnly === (options.httpOnly ?? true) &&
+    (domain ?? null) === (options.domain || null) &&
+    partitioned === options.partitioned &&
+    (byRequest || (secure === (options.secure ?? null) && sameSite === (options.sameSite || null)))
+  if (usual) return undefined
+  return { originalMaxAge, path, httpOnly, domain, partitioned, ...(byRequest ? {} : { sameSite, secure }) }
 }

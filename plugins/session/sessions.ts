@@ -13,7 +13,7 @@ import {
 } from './record.ts'
 import type { Sealer } from './seal.ts'
 import type { Admission, CreateOutcome, SessionStore } from './session-store.ts'
-import { bucketOf, idOf, isId, isToken, newToken, ownerOf } from './token.ts'
+import { bucketOf, idOf, isId, newToken, ownerOf } from './token.ts'
 import type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 
 export interface SessionsOptions extends SessionPolicy {
@@ -214,7 +214,7 @@ export class Sessions<Values extends object = SessionValues> {
 
   /** The session of a token; `ended` when it was revoked or replaced a moment ago. */
   async open(token: string): Promise<OpenSession | 'ended' | undefined> {
-    return isToken(token) ? this.#load(idOf(token)) : undefined
+    return this.#load(idOf(token))
   }
 
   /**

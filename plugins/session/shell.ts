@@ -1,6 +1,7 @@
 import type { CookieOptions, FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
 import type { FastifyRequest, Session } from 'fastify'
 import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
+import { lifetimeOf, ownCookie } from './cookie.ts'
 import { type Device, type OpenSession, parseValues, type SessionValues, stringifyValues } from './record.ts'
 import type { SessionUser } from './session-data.ts'
 import type { Sessions } from './sessions.ts'
@@ -108,6 +109,8 @@ export class Shell {
     const rotation = this.#rotation
     if (rotation?.login) return newToken(bucketOf(ownerOf(rotation.login.user.id)), secret)
     const former = rotation?.anonymous ? undefined : rotation?.visit.open
+    // Nobody's session may lie anywhere: what the application generates stays as it is.
+    if (secret !== undefined && former?.owner === undefined) return secret
     return newToken(former ? bucketOf(former.id) : undefined, secret)
   }
 
@@ -333,14 +336,19 @@ export class Shell {
     const visit = this.#visits.get(session)
     if (visit?.ended) throw new SessionRevokedError()
     if (!visit?.open) {
-      const open = await this.#sessions.begin(token, this.#storedValues(session))
-      if (visit) this.#open(visit, open)
+      const idle = this.#idleOf(session)
+      if (idle <= 0) return this.#destroy(token)
+      const open = await this.#sessions.begin(token, this.#storedValues(session), { idle })
+      if (!visit) return
+      this.#open(visit, open)
+      // Also when the session is loaded again before the answer leaves.
+      visit.cookieDue = true
       return
     }
     const texts = visit.discard ? visit.open.texts : this.#changedTexts(session, visit.open)
     if (texts === visit.open.texts && !visit.touchDue) return
     visit.touchDue = false
-    if (await this.#sessions.save(visit.open, texts)) return
+    if (await this.#sessions.save(visit.open, texts, this.#idleOf(session))) return
     // It ended while this request was at work. The browser may have the cookie of another by now.
     visit.ended = true
     detach(session)
@@ -356,6 +364,7 @@ export class Shell {
         ...(userId === undefined ? {} : { userId }),
         ...(former ? { former } : {}),
         ...(login ? { login: true, device: login.device } : {}),
+        idle: this.#idleOf(session),
       })
       this.#open(visit, open)
       visit.cookieDue = true
@@ -369,10 +378,16 @@ export class Shell {
     await this.#sessions.revoke(idOf(token), 'logout')
   }
 
+  /** A session lives no longer than a browser keeps its cookie. */
+  #idleOf({ cookie }: ShellSession): number {
+    return Math.min(this.#sessions.policy.idle, lifetimeOf(cookie, this.#sessions.clock.now()))
+  }
+
   /** Beside the values: the attributes of the cookie, when the session has others than the rest. */
   #storedValues(session: ShellSession): SessionValues {
     const values = valuesOf(session)
-    const cookie = ownCookie(session.cookie, this.#options.cookie)
+    // Whoever talks to `request.sessionStore` may pass any object.
+    const cookie = session.cookie && ownCookie(session.cookie, this.#options.cookie)
     return cookie ? { ...values, cookie } : values
   }
 
@@ -421,22 +436,6 @@ function carry(open: OpenSession | 'ended'): Record<string, unknown> {
 function valuesOf(session: ShellSession): SessionValues {
   const { cookie, ...values } = session
   return values as unknown as SessionValues
-}
-
-/** What the shell restores a cookie from; `undefined` when it is as the options say. */
-function ownCookie(cookie: ShellSession['cookie'], options: CookieOptions): object | undefined {
-  const { originalMaxAge, path, httpOnly, domain, sameSite, secure } = cookie
-  const { partitioned } = cookie as { partitioned?: boolean }
-  const byRequest = options.secure === 'auto'
-  const usual =
-    originalMaxAge === (options.maxAge || null) &&
-    path === (options.path || '/') &&
-    httpOnly === (options.httpOnly ?? true) &&
-    (domain ?? null) === (options.domain || null) &&
-    partitioned === options.partitioned &&
-    (byRequest || (secure === (options.secure ?? null) && sameSite === (options.sameSite || null)))
-  if (usual) return undefined
-  return { originalMaxAge, path, httpOnly, domain, partitioned, ...(byRequest ? {} : { sameSite, secure }) }
 }
 
 /** The shell leaves a session without a signed id alone, and its cookie as well. */

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 
 /**
- * A token is what the bearer shows: two hexadecimal digits (the bucket) and 256 random bits. The store only
+ * A token is what the bearer shows: two hexadecimal digits (the bucket) and 256 random bits, or what an application's
+ * generator made of them. The store only
  * ever sees its id: the bucket and the SHA-256 of the token, from which the token cannot be found. That makes
  * the id fit to be shown as the session's public handle, too.
  *
@@ -37,22 +38,20 @@ export function newToken(bucket: string = randomBytes(1).toString('hex'), secret
   return bucket + secret
 }
 
-/** The id under which a token's session is stored. */
+/** The id under which a token's session is stored. A token that names no bucket lies in one by its hash. */
 export function idOf(token: string): string {
-  return bucketOf(token) + createHash('sha256').update(token).digest('base64url')
+  const hash = createHash('sha256').update(token)
+  if (BUCKET.test(token)) return bucketOf(token) + hash.digest('base64url')
+  const digest = hash.digest()
+  return digest.toString('hex', 0, 1) + digest.toString('base64url')
 }
 
 export function bucketOf(tokenOrId: string): string {
   return tokenOrId.slice(0, BUCKET_LENGTH)
 }
 
-const TOKEN = /^[0-9a-f]{2}./
+const BUCKET = /^[0-9a-f]{2}/
 const ID = new RegExp(`^[0-9a-f]{${BUCKET_LENGTH}}[A-Za-z0-9_-]{${HASH_LENGTH}}$`)
-
-/** Whether a text from outside can be a token at all. */
-export function isToken(text: string): boolean {
-  return TOKEN.test(text)
-}
 
 /** Whether a text from outside can be an id at all. */
 export function isId(text: string): boolean {
