@@ -44,16 +44,30 @@ export class KeyvStore extends EventEmitter {
    * @throws STATEFUL_INVALID_CACHE_VALUE for functions and symbols
    */
   async set(key: string, value: unknown, ttl?: number): Promise<boolean> {
-    const name = this.#name(key)
-    if (value === undefined || (ttl !== undefined && ttl < 0)) await this.#cache.delete(name)
-    else await this.#cache.set(name, value, { ttl: ttl ? Math.min(ttl, FOR_EVER) : FOR_EVER })
+    await this.setMany([{ key, value, ttl }])
     return true
   }
 
+  /** In one step for each `ttl` that occurs. */
   async setMany(entries: { key: string; value: unknown; ttl?: number | undefined }[]): Promise<boolean[]> {
-    // The last one wins, as if they had been set one after the other.
-    const last = new Map(entries.map((entry) => [entry.key, entry]))
-    await Promise.all([...last.values()].map(({ key, value, ttl }) => this.set(key, value, ttl)))
+    // Of entries with the same key the last one counts.
+    const last = new Map(entries.map(({ key, value, ttl }) => [this.#name(key), { value, ttl }]))
+    const gone: string[] = []
+    const byTtl = new Map<number, [key: string, value: unknown][]>()
+    for (const [name, { value, ttl = 0 }] of last) {
+      if (value === undefined || ttl < 0) {
+        gone.push(name)
+        continue
+      }
+      const lasting = ttl === 0 ? FOR_EVER : Math.min(ttl, FOR_EVER)
+      const group = byTtl.get(lasting) ?? []
+      group.push([name, value])
+      byTtl.set(lasting, group)
+    }
+    await Promise.all([
+      gone.length > 0 && this.#cache.delete(gone),
+      ...[...byTtl].map(([ttl, values]) => this.#cache.setMany(values, { ttl })),
+    ])
     return entries.map(() => true)
   }
 
