@@ -14,22 +14,27 @@ import { type RedisServer, startRedis } from '../../../fixtures/redis-server.ts'
 import { PREFIX } from './player.ts'
 
 const HOUR = 3_600_000
+/** Probability that a message is dropped, and that it is doubled, and that it is late. */
+const LOSS = 0.03
 
 /** A bus that drops, doubles and delays messages, on top of what a cut connection loses. */
 class LossyTier extends RedisTier {
   readonly #random: Random
+  readonly #weather: { loss: number }
 
-  constructor(storage: RedisStorage, clock: Clock, random: Random) {
+  constructor(storage: RedisStorage, clock: Clock, random: Random, weather: { loss: number }) {
     super(storage, clock)
     this.#random = random
+    this.#weather = weather
   }
 
   override subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>> {
+    const happens = () => this.#random.chance(this.#weather.loss)
     return super.subscribe(namespace, (message) => {
-      if (this.#random.chance(0.03)) return
-      if (this.#random.chance(0.03)) systemClock.after(this.#random.integer(1, 100), () => listener(message))
+      if (happens()) return
+      if (happens()) systemClock.after(this.#random.integer(1, 100), () => listener(message))
       else listener(message)
-      if (this.#random.chance(0.03)) systemClock.after(this.#random.integer(1, 100), () => listener(message))
+      if (happens()) systemClock.after(this.#random.integer(1, 100), () => listener(message))
     })
   }
 }
@@ -40,6 +45,7 @@ export class RealWorld {
   readonly #networks: FaultProxy[]
   readonly #random: Random
   readonly #admin: Redis
+  readonly #weather = { loss: LOSS }
 
   private constructor(server: RedisServer, networks: FaultProxy[], random: Random) {
     this.#server = server
@@ -58,13 +64,14 @@ export class RealWorld {
     return world
   }
 
-  /** The engines of a fleet; clocks differ by hours. `close` ends them and their connections. */
+  /** The engines of a fleet; clocks differ by hours. `close` ends them and their connections. The bus is lossy again. */
   async instances(window: number): Promise<{ caches: Cache[]; close(): Promise<void> }> {
+    this.#weather.loss = LOSS
     const opened = await Promise.all(
       this.#networks.map(async ({ port }) => {
         const storage = (await openStorage(`redis://127.0.0.1:${port}`)) as RedisStorage
         const clock = skewed(this.#random)
-        const tier = new Breaker(new LossyTier(storage, clock, this.#random.fork()), {
+        const tier = new Breaker(new LossyTier(storage, clock, this.#random.fork(), this.#weather), {
           clock,
           deadline: 150,
           failures: 5,
@@ -142,6 +149,7 @@ export class RealWorld {
   }
 
   calm(): void {
+    this.#weather.loss = 0
     for (const network of this.#networks) network.heal()
   }
 
