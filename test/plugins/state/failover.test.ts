@@ -2,9 +2,12 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { RedisConfirmation } from '../../../plugins/state/stores/redis-ack.ts'
+import type { RedisStorage } from '../../../plugins/storage/storage.ts'
 import { startFaultProxy } from '../../fixtures/fault-proxy.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { testState, until } from '../../fixtures/state.ts'
+import { openTestStorage } from '../../fixtures/storages.ts'
 
 t.setTimeout(60_000)
 
@@ -130,6 +133,25 @@ t.test('what replicas had to confirm survives the failover to one of them', asyn
   t.equal(state.get('alone'), 1)
   await state.close()
   await writing
+})
+
+t.test('what another server says of its copies confirms nothing', async (t) => {
+  const servers = await pair(t)
+  const { state } = await testState(t, { url: servers.url })
+  await state.set('k', 1)
+  const { epoch, revision } = state
+  const storage = (await openTestStorage(t, servers.url)) as RedisStorage
+  const confirmation = new RedisConfirmation(storage, 'fs:{state:app}:meta', { replicas: 1 }, 200)
+  t.teardown(() => confirmation.close())
+  await confirmation.confirm({ epoch, revision })
+  const unavailable = { code: 'STATEFUL_STORAGE_UNAVAILABLE' }
+  await t.rejects(confirmation.confirm({ epoch, revision: revision + 1 }), unavailable, 'it has less')
+  await t.rejects(confirmation.confirm({ epoch: '1:other', revision }), unavailable, 'it has another history')
+  await state.close()
+  await servers.failOver()
+  // Nobody has asked the promoted one before: its log still tells the former epoch, and would confirm 0 of 1.
+  await t.rejects(confirmation.confirm({ epoch, revision }), unavailable)
+  await t.rejects(confirmation.confirm({ epoch, revision }), { ...unavailable, message: /changed/ })
 })
 
 t.test('a write that too few replicas confirm says so, also when its own answer was lost', async (t) => {

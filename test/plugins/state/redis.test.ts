@@ -1,7 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { testState, until } from '../../fixtures/state.ts'
+import { openTestStorage } from '../../fixtures/storages.ts'
+import { batchOf } from '../../suites/state-log.ts'
 
 t.test('a Redis that comes back without the end of the log is another history: no silent fork', async (t) => {
   const redis = await startRedis(t)
@@ -36,6 +40,40 @@ t.test('a Redis that comes back without the end of the log is another history: n
   t.ok(one.stats().epochChanges >= 1, 'and it shows in the statistics')
   t.equal(one.describe().lastEpochCause, 'incarnation')
 })
+
+t.test(
+  'a server that may have lost the end takes no write that builds on what it kept, in the former epoch',
+  async (t) => {
+    const redis = await startRedis(t)
+    const admin = new Redis(redis.port, { retryStrategy: () => 10, maxRetriesPerRequest: null })
+    t.teardown(() => admin.disconnect())
+    const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10 })
+    const start = await log.load()
+    await log.commit(start, batchOf(start, 'app', { k: 1 }))
+    const kept = { epoch: start.epoch, revision: 1 }
+    await admin.save()
+    await log.commit(kept, batchOf(kept, 'app', { k: 'lost' }))
+    await redis.restart()
+    await admin.ping()
+    // Nobody has read since: the first to speak to the new process is a writer that does not know of the lost revision.
+    const replacement = { cause: 'restore' as const, tx: 'x', entries: new Map() }
+    t.equal(await eventually(() => log.replace(kept, replacement)), 'conflict')
+    t.equal(await log.commit(kept, batchOf(kept, 'app', { k: 'fork' })), 'conflict')
+    t.equal((await log.load()).entries.get('k')?.value, 1)
+  },
+)
+
+/** Repeated while the connection is being made again. */
+async function eventually<Result>(run: () => Promise<Result>): Promise<Result> {
+  for (;;) {
+    try {
+      return await run()
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'STATEFUL_STORAGE_UNAVAILABLE') throw error
+      await delay(5)
+    }
+  }
+}
 
 t.test('an empty Redis in the place of a full one is noticed as well', async (t) => {
   const redis = await startRedis(t)

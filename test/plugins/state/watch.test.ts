@@ -1,5 +1,6 @@
 import t from 'tap'
-import type { Json } from '../../../openapi/schemas/state.ts'
+import type { Commit, Json } from '../../../openapi/schemas/state.ts'
+import { watchCommits } from '../../../plugins/state/watch.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryState, testState } from '../../fixtures/state.ts'
 
@@ -117,4 +118,41 @@ t.test('a reader that is too slow gets an error instead of a gap', async (t) => 
   t.match((await events.next()).value, { position: { revision: 3 } })
   await t.rejects(events.next(), { code: 'STATEFUL_STATE_OVERLOADED' })
   t.equal(state.observed, false)
+})
+
+t.test('what is committed while history is read is told once, and in its place', async (t) => {
+  const commit = (revision: number): Commit => ({
+    space: 's',
+    epoch: '1:e',
+    prev: revision - 1,
+    revision,
+    ops: [{ op: 'set', key: 'k', value: revision }],
+    at: 0,
+  })
+  let tell: (commit: Commit) => void = () => {}
+  const space = {
+    name: 's',
+    ready: Promise.resolve(),
+    epoch: '1:e',
+    revision: 3,
+    onCommit(listener: (commit: Commit) => void) {
+      tell = listener
+      return () => {}
+    },
+    onReset: () => () => {},
+    async history() {
+      // The second is made before history was read, the third after it.
+      tell(commit(2))
+      queueMicrotask(() => tell(commit(3)))
+      return [commit(1), commit(2)]
+    },
+  }
+  const told: number[] = []
+  for await (const { position } of watchCommits(space, 'k', new ManualClock(), {
+    since: { epoch: '1:e', revision: 0 },
+  })) {
+    told.push(position.revision)
+    if (position.revision === 3) break
+  }
+  t.same(told, [1, 2, 3])
 })
