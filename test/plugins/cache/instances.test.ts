@@ -33,7 +33,7 @@ t.test('instances share the second level; a change on one empties the first leve
   t.equal(a.stats().resyncs, 1, 'only the first beat found everything new')
 })
 
-t.test('one load for all instances; the others wait for it', async (t) => {
+t.test('a thousand misses at once on each of two instances make one load', async (t) => {
   const { a, b } = await two(t)
   let loads = 0
   const gate = deferred()
@@ -42,12 +42,34 @@ t.test('one load for all instances; the others wait for it', async (t) => {
     await gate.promise
     return 'loaded'
   }
-  const waiting = Array.from({ length: 500 }, () => [a.getOrSet('k', load), b.getOrSet('k', load)]).flat()
+  const waiting = Array.from({ length: 1_000 }, () => [a.getOrSet('k', load), b.getOrSet('k', load)]).flat()
   await eventually(() => loads > 0)
   gate.resolve()
   const values = await Promise.all(waiting)
   t.ok(values.every((value) => value === 'loaded'))
   t.equal(loads, 1)
+})
+
+t.test('batches on two instances make one load for each key', async (t) => {
+  const { a, b } = await two(t)
+  const keys = Array.from({ length: 50 }, (_, i) => `k${i}`)
+  const loads: string[] = []
+  const gate = deferred()
+  const load = async (key: string) => {
+    loads.push(key)
+    await gate.promise
+    return key
+  }
+  await a.set('k0', 'set')
+  const both = Promise.all([a.getOrSetMany(keys, load), b.getOrSetMany([...keys].reverse(), load)])
+  await eventually(() => loads.length >= keys.length - 1)
+  gate.resolve()
+  for (const values of await both) {
+    t.equal(values.size, keys.length)
+    t.equal(values.get('k0'), 'set')
+    t.ok([...values].every(([key, value]) => key === value || key === 'k0'))
+  }
+  t.strictSame(loads.sort(), keys.slice(1).sort())
 })
 
 t.test('a load of one instance that the other invalidates is not stored', async (t) => {

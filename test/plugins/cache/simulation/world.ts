@@ -164,7 +164,8 @@ export class World {
   }
 }
 
-class ModelShelf implements Shelf {
+/** Entries and stamps in plain sight. */
+export class ModelShelf implements Shelf {
   readonly entries = new Map<string, { data: Uint8Array; deadAt: number }>()
   readonly stamps = new Map<string, string>()
 
