@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Expiry } from '../../../plugins/state/expiry.ts'
+import type { StateLog } from '../../../plugins/state/log.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { testState, until } from '../../fixtures/state.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
@@ -68,9 +69,34 @@ t.test('of two instances one deletes', async (t) => {
   await two.freshen()
   clock.advance(1_000)
   await Promise.all([until(one, () => !one.has('k')), until(two, () => !two.has('k'))])
+  while (one.describe().waiting + two.describe().waiting > 0) await new Promise(setImmediate)
   await Promise.all([one.freshen(), two.freshen()])
   t.equal(one.revision, 2)
   t.same(one.snapshot(), two.snapshot())
+})
+
+t.test('what was set anew elsewhere is not deleted by an instance that has not heard of it', async (t) => {
+  const url = await storageUrl(t, 'redis')
+  const clock = new ManualClock()
+  const { state: one } = await testState(t, { url, clock, random: () => 0 })
+  const deaf = (log: StateLog) =>
+    new Proxy(log, {
+      get(target, name) {
+        const member = Reflect.get(target, name)
+        if (name === 'watch') return async () => async () => {}
+        return typeof member === 'function' ? member.bind(target) : member
+      },
+    })
+  const { state: two } = await testState(t, { url, clock, random: () => 0, wrap: deaf })
+  await one.set('k', 1, undefined, 500)
+  await two.freshen()
+  await one.set('k', 2)
+  clock.advance(500)
+  t.equal(two.describe().waiting, 1, 'it tries')
+  while (two.describe().waiting > 0) await new Promise(setImmediate)
+  await one.freshen()
+  t.equal(one.get('k'), 2)
+  t.equal(one.revision, 2)
 })
 
 t.test('it is tried again while the store refuses, and spread by chance', (t) => {
