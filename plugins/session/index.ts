@@ -151,8 +151,9 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     cookie: { ...cookie.options },
     store: shell.store,
     idGenerator: shell.idGenerator,
-    saveUninitialized,
-    rolling,
+    // What is saved is decided before its hook comes; by itself it would also save what ended or failed.
+    saveUninitialized: false,
+    rolling: false,
   })
   const { decryptSession } = fastify
   fastify.decryptSession = (sessionId: string, request: FastifyRequest, ...rest: unknown[]) => {

@@ -163,8 +163,13 @@ export class Shell {
   }
 
   #save(session: ShellSession, visit: Visit, done: Callback, failed: (error: unknown) => void): void {
-    if (!this.#needsSave(session, visit)) done()
-    else session.save((error) => (error ? failed(error) : done()))
+    if (this.#needsSave(session, visit)) {
+      session.save((error) => (error ? failed(error) : done()))
+    } else {
+      // The browser may have the cookie of another session by now.
+      if (visit.ended) detach(session)
+      done()
+    }
   }
 
   /** Whether a handler put another user into the session, or took the user out, without login() and logout(). */

@@ -48,6 +48,8 @@ function forKeys(scripts: Map<number, RedisScript>, file: string, keys: number):
 export class RedisSessionStore implements SessionStore {
   readonly #client: RedisStorage['client']
   readonly #prefix: string
+  /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
+  readonly #logins = new Map<string, Promise<unknown>>()
 
   constructor(storage: Pick<RedisStorage, 'client' | 'prefix'>) {
     this.#client = storage.client
@@ -163,10 +165,27 @@ export class RedisSessionStore implements SessionStore {
     return parse(id, record, Number.NEGATIVE_INFINITY) ?? unknownSession(id)
   }
 
-  async #create(
+  #create(
     session: StoredSession,
     admission: Admission & { requireLive: boolean },
     former = '',
+  ): Promise<CreateOutcome> {
+    const { owner } = session
+    if (owner === undefined || !admission.limit) return this.#tryToCreate(session, admission, former)
+    const before = this.#logins.get(owner) ?? Promise.resolve()
+    const created = before.catch(() => {}).then(() => this.#tryToCreate(session, admission, former))
+    this.#logins.set(owner, created)
+    const clear = () => {
+      if (this.#logins.get(owner) === created) this.#logins.delete(owner)
+    }
+    created.then(clear, clear)
+    return created
+  }
+
+  async #tryToCreate(
+    session: StoredSession,
+    admission: Admission & { requireLive: boolean },
+    former: string,
   ): Promise<CreateOutcome> {
     const { now, login, limit } = admission
     const { id, owner } = session
