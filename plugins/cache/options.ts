@@ -25,7 +25,10 @@ export interface CacheOptions {
   }
   /** What happens while Redis is away. */
   outage?: {
-    /** So many failures in a row, and nobody waits for Redis any more until it is back. Default 5. */
+    /**
+     * So many failures or missed deadlines in a row, or more than a third of all steps for a while, and nobody waits for
+     * Redis any more until it is back. Default 5.
+     */
     failures?: number
     /** How long to wait before it is tried again. Default `'1s'`. */
     retry?: Duration

@@ -7,7 +7,7 @@ export interface BreakerOptions {
   clock: Clock
   /** Longest time that the store may take for one step, in ms. */
   deadline: number
-  /** So many failures in a row open the circuit. */
+  /** So many failures in a row open the circuit, or more than a third of all steps for a while. */
   failures: number
   /** How long it stays open before one step is let through to try, in ms. */
   pause: number
@@ -29,6 +29,8 @@ interface Running {
 }
 
 const MAX_DEFERRED = 10_000
+/** What a success takes off the count of failures: a store that fails more than every third time is no good either. */
+const FORGIVEN = 0.5
 
 /**
  * A store that is away must cost nobody its timeout again and again: after a few failures the circuit is open and every
@@ -190,7 +192,7 @@ export class Breaker implements CacheTier {
       step.then(
         (value) => {
           this.#running.delete(running)
-          if (!running.late) this.#failures = 0
+          if (!running.late && this.#failures > 0) this.#failures = Math.max(0, this.#failures - FORGIVEN)
           resolve(value)
         },
         (error: unknown) => {

@@ -29,11 +29,18 @@ export class Stage {
   readonly shelf = new ModelShelf()
   readonly #store = new LocalTier('memory', this.shelf, this.clock)
 
+  connect(): { tier: CacheTier; line: Line } {
+    const line = new StagedLine()
+    return { tier: line.tier(this.#store), line }
+  }
+
   /** An instance that has heard everything so far. */
   async instance(t: Test, options: CacheOptions = {}): Promise<{ cache: Cache; line: Line }> {
-    const line = new StagedLine()
-    const parts = { tier: line.tier(this.#store), journal: new MemoryJournal() }
-    const cache = new Cache(parts, { clock: this.clock, coherence: 500, warming: { keys: 0 }, ...options })
+    const { tier, line } = this.connect()
+    const cache = new Cache(
+      { tier, journal: new MemoryJournal() },
+      { clock: this.clock, coherence: 500, warming: { keys: 0 }, ...options },
+    )
     await cache.start()
     t.teardown(() => cache.close())
     return { cache, line }
