@@ -945,6 +945,21 @@ export interface components {
             loads: number;
             /** @description Loaders that failed or took too long. */
             loadFailures: number;
+            /** @description How long loads took. */
+            loadDuration: {
+                /** @description Of all durations, in milliseconds. */
+                sum: number;
+                /** @description Median, in milliseconds, interpolated from the buckets. */
+                p50: number;
+                /** @description 95th percentile, in milliseconds, interpolated from the buckets. */
+                p95: number;
+                /** @description 99th percentile, in milliseconds, interpolated from the buckets. */
+                p99: number;
+                /** @description Upper bounds of the buckets, in milliseconds. */
+                bounds: number[];
+                /** @description Loads of each bucket, not cumulative; the last one is of those above all bounds. */
+                counts: number[];
+            };
             /** @description Mean duration of a load in milliseconds. */
             meanLoadTime: number;
             /** @description Loads that were not stored, because an invalidation came between. */
@@ -992,6 +1007,21 @@ export interface components {
                     loads: number;
                     /** @description Loaders that failed or took too long. */
                     loadFailures: number;
+                    /** @description How long loads took. */
+                    loadDuration: {
+                        /** @description Of all durations, in milliseconds. */
+                        sum: number;
+                        /** @description Median, in milliseconds, interpolated from the buckets. */
+                        p50: number;
+                        /** @description 95th percentile, in milliseconds, interpolated from the buckets. */
+                        p95: number;
+                        /** @description 99th percentile, in milliseconds, interpolated from the buckets. */
+                        p99: number;
+                        /** @description Upper bounds of the buckets, in milliseconds. */
+                        bounds: number[];
+                        /** @description Loads of each bucket, not cumulative; the last one is of those above all bounds. */
+                        counts: number[];
+                    };
                     /** @description Mean duration of a load in milliseconds. */
                     meanLoadTime: number;
                     /** @description Loads that were not stored, because an invalidation came between. */
@@ -1185,6 +1215,7 @@ export interface components {
                     /** @description Answers with a status from 500 to 599. */
                     "5xx": number;
                 };
+                /** @description How long requests took. */
                 duration: {
                     /** @description Of all durations, in milliseconds. */
                     sum: number;

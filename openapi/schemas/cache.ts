@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { Durations } from './durations.ts'
 
 export const CacheKey = Type.String({
   minLength: 1,
@@ -128,6 +129,7 @@ const cacheNumbers = {
   staleRate: Share('Share of the lookups.'),
   loads: Count('Loaders run.'),
   loadFailures: Count('Loaders that failed or took too long.'),
+  loadDuration: Durations('Loads'),
   meanLoadTime: Type.Number({ minimum: 0, description: 'Mean duration of a load in milliseconds.' }),
   refused: Count('Loads that were not stored, because an invalidation came between.'),
   sets: Count('Entries stored by `set`.'),

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { Durations } from './durations.ts'
 
 const Count = (description: string) => Type.Integer({ minimum: 0, description })
 const Measure = (description: string) => Type.Number({ minimum: 0, description })
@@ -40,19 +41,7 @@ export const ProcessStats = Type.Object(
           },
           { additionalProperties: false },
         ),
-        duration: Type.Object(
-          {
-            sum: Measure('Of all durations, in milliseconds.'),
-            p50: Measure('Median, in milliseconds, interpolated from the buckets.'),
-            p95: Measure('95th percentile, in milliseconds, interpolated from the buckets.'),
-            p99: Measure('99th percentile, in milliseconds, interpolated from the buckets.'),
-            bounds: Type.Array(Type.Number(), { description: 'Upper bounds of the buckets, in milliseconds.' }),
-            counts: Type.Array(Type.Integer({ minimum: 0 }), {
-              description: 'Requests of each bucket, not cumulative; the last one is of those above all bounds.',
-            }),
-          },
-          { additionalProperties: false },
-        ),
+        duration: Durations('Requests'),
       },
       { additionalProperties: false },
     ),

@@ -1,6 +1,10 @@
 import type { CacheNumbers } from '../../openapi/schemas/cache.ts'
+import { percentiles } from '../support/quantile.ts'
 
 export type { CacheNumbers, CacheStats } from '../../openapi/schemas/cache.ts'
+
+/** Upper bounds of the durations of loads, in ms: a source that answers at once, and one that is about to be given up. */
+const BOUNDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
 
 /** What happened, counted once per operation; everything else is computed from these. */
 export class Counters {
@@ -14,10 +18,12 @@ export class Counters {
   joined = 0
   /** Nothing was there. */
   misses = 0
-  /** Loaders run, those of them that failed, and how long they took together, in ms. */
+  /** Loaders run, and those of them that failed. */
   loads = 0
   loadFailures = 0
+  /** How long they took together, in ms, and how many took how long. */
   loadTime = 0
+  loadCounts: number[] = new Array(BOUNDS.length + 1).fill(0)
   /** Loads whose result was not stored, because an invalidation came between. */
   refused = 0
   sets = 0
@@ -29,14 +35,24 @@ export class Counters {
   /** How often the first level was emptied because messages were lost. */
   resyncs = 0
 
+  /** A loader has ended, well or not. */
+  loaded(ms: number): void {
+    this.loadTime += ms
+    let bucket = 0
+    while (bucket < BOUNDS.length && ms > (BOUNDS[bucket] as number)) bucket++
+    this.loadCounts[bucket] = (this.loadCounts[bucket] as number) + 1
+  }
+
   reset(): void {
     Object.assign(this, new Counters())
   }
 }
 
-type Sums = Omit<CacheNumbers, 'lookups' | 'l1HitRate' | 'l2HitRate' | 'missRate' | 'staleRate' | 'meanLoadTime'> & {
-  loadTime: number
-}
+type Sums = Omit<
+  CacheNumbers,
+  'lookups' | 'l1HitRate' | 'l2HitRate' | 'missRate' | 'staleRate' | 'meanLoadTime' | 'loadDuration'
+> &
+  Pick<Counters, 'loadTime' | 'loadCounts'>
 
 /** Adds namespaces up and computes rates. */
 export function numbers(parts: Sums[]): CacheNumbers {
@@ -47,6 +63,8 @@ export function numbers(parts: Sums[]): CacheNumbers {
   const joined = sum((part) => part.joined)
   const stale = sum((part) => part.stale)
   const loads = sum((part) => part.loads)
+  const loadTime = sum((part) => part.loadTime)
+  const loadCounts = [...BOUNDS, 0].map((_, bucket) => sum((part) => part.loadCounts[bucket] as number))
   const lookups = l1Hits + l2Hits + misses + joined + stale
   const share = (count: number): number => (lookups === 0 ? 0 : count / lookups)
   return {
@@ -62,7 +80,8 @@ export function numbers(parts: Sums[]): CacheNumbers {
     stale,
     loads,
     loadFailures: sum((part) => part.loadFailures),
-    meanLoadTime: loads === 0 ? 0 : sum((part) => part.loadTime) / loads,
+    loadDuration: { sum: loadTime, ...percentiles(BOUNDS, loadCounts), bounds: [...BOUNDS], counts: loadCounts },
+    meanLoadTime: loads === 0 ? 0 : loadTime / loads,
     refused: sum((part) => part.refused),
     sets: sum((part) => part.sets),
     deletes: sum((part) => part.deletes),

@@ -259,7 +259,7 @@ export class Loads {
         if (plan.negative > 0) this.#remember(key, error, plan.negative)
         throw error
       } finally {
-        this.#counters.loadTime += clock.monotonic() - started
+        this.#counters.loaded(clock.monotonic() - started)
       }
       if (value === undefined || context.skipped || !lease) return value
       filled = await this.#fill(lease, value, context, current?.stamps, clock.monotonic() - started, era)

@@ -58,3 +58,15 @@ export function isGauge(section: Section, field: string): boolean {
   const { gauges, largest, weighted } = behaviours[section]
   return gauges.includes(field) || largest.includes(field) || Object.hasOwn(weighted, field)
 }
+
+/** Durations in milliseconds: the counts of buckets with these upper bounds, and of what is above them. */
+export interface Histogram {
+  sum: number
+  bounds: number[]
+  counts: number[]
+}
+
+export function isHistogram(numbers: object): numbers is Histogram {
+  const { bounds, counts } = numbers as Partial<Histogram>
+  return Array.isArray(bounds) && Array.isArray(counts)
+}

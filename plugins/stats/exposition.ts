@@ -1,10 +1,18 @@
 import type { TSchema } from '@sinclair/typebox'
 import { Counter, Gauge, Registry } from 'prom-client'
 import type { ProcessStats } from '../../openapi/schemas/process-stats.ts'
-import { behaviours, isGauge, type Section } from './catalogue.ts'
+import { behaviours, type Histogram, isGauge, isHistogram, type Section } from './catalogue.ts'
 
 type Numbers = Record<string, unknown>
 type Labels = Record<string, string>
+type Histograms = Map<string, { help: string; series: { labels: Labels; histogram: Histogram }[] }>
+
+/** What is exported to. prom-client takes histograms observation by observation, ours are counted already. */
+interface Target {
+  registry: Registry
+  histograms: Histograms
+  section: Section
+}
 
 /**
  * Statistics as Prometheus text: `cache.l1Hits` becomes `stateful_cache_l1_hits_total`, an object whose keys are
@@ -23,20 +31,16 @@ export class Exposition {
   async services(sections: readonly { section: Section; numbers: object; root: string }[]): Promise<string> {
     // A new registry each time: what a section no longer tells must not stay as the number of yesterday.
     const registry = new Registry()
+    const histograms: Histograms = new Map()
     for (const { section, numbers, root } of sections) {
-      this.#export(registry, section, `stateful_${section}`, numbers as Numbers, this.#schemas.get(root), {})
+      const target = { registry, histograms, section }
+      this.#export(target, `stateful_${section}`, numbers as Numbers, this.#schemas.get(root), {})
     }
-    return registry.metrics()
+    return (await registry.metrics()) + [...histograms].map(histogramText).join('')
   }
 
-  #export(
-    registry: Registry,
-    section: Section,
-    prefix: string,
-    numbers: Numbers,
-    schema: TSchema | undefined,
-    labels: Labels,
-  ): void {
+  #export(target: Target, prefix: string, numbers: Numbers, schema: TSchema | undefined, labels: Labels): void {
+    const { registry, histograms, section } = target
     for (const [field, value] of Object.entries(numbers)) {
       const fieldSchema = this.#resolve(propertyOf(schema, field))
       const name = `${prefix}_${snake(field)}`
@@ -45,11 +49,15 @@ export class Exposition {
         const entrySchema = this.#resolve(entryOf(fieldSchema))
         for (const [key, entry] of Object.entries(value)) {
           const labelled = { ...labels, [label]: key }
-          if (isObject(entry)) this.#export(registry, section, `${prefix}_${label}`, entry, entrySchema, labelled)
+          if (isObject(entry)) this.#export(target, `${prefix}_${label}`, entry, entrySchema, labelled)
           else set(registry, name, isGauge(section, field), entrySchema, labelled, entry)
         }
+      } else if (isObject(value) && isHistogram(value)) {
+        const series = histograms.get(`${name}_seconds`) ?? { help: helpOf(name, fieldSchema), series: [] }
+        histograms.set(`${name}_seconds`, series)
+        series.series.push({ labels, histogram: value })
       } else if (isObject(value)) {
-        this.#export(registry, section, name, value, fieldSchema, labels)
+        this.#export(target, name, value, fieldSchema, labels)
       } else {
         set(registry, name, typeof value === 'boolean' || isGauge(section, field), fieldSchema, labels, value)
       }
@@ -100,12 +108,41 @@ function set(
 ): void {
   if (typeof value !== 'number' && typeof value !== 'boolean') return
   const name = gauge ? base : `${base}_total`
-  const help = schema?.description ?? `${base.replaceAll('_', ' ')}.`
-  const options = { name, help, labelNames: Object.keys(labels), registers: [registry] }
+  const options = { name, help: helpOf(base, schema), labelNames: Object.keys(labels), registers: [registry] }
   const metric =
     (registry.getSingleMetric(name) as Gauge | Counter | undefined) ??
     (gauge ? new Gauge(options) : new Counter(options))
   metric.inc(labels, Number(value))
+}
+
+function helpOf(name: string, schema: TSchema | undefined): string {
+  return schema?.description ?? `${name.replaceAll('_', ' ')}.`
+}
+
+/** In seconds and cumulative, as Prometheus has it. */
+function histogramText([name, { help, series }]: [
+  string,
+  { help: string; series: { labels: Labels; histogram: Histogram }[] },
+]): string {
+  const lines = [`# HELP ${name} ${help}`, `# TYPE ${name} histogram`]
+  for (const { labels, histogram } of series) {
+    let below = 0
+    for (const [i, count] of histogram.counts.entries()) {
+      below += count
+      const bound = histogram.bounds[i]
+      lines.push(
+        `${name}_bucket${labelText({ ...labels, le: bound === undefined ? '+Inf' : `${bound / 1000}` })} ${below}`,
+      )
+    }
+    lines.push(`${name}_sum${labelText(labels)} ${histogram.sum / 1000}`, `${name}_count${labelText(labels)} ${below}`)
+  }
+  return `\n${lines.join('\n')}\n`
+}
+
+function labelText(labels: Labels): string {
+  const escaped = (text: string) => text.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`)
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
 }
 
 function propertyOf(schema: TSchema | undefined, field: string): TSchema | undefined {

@@ -1,6 +1,5 @@
-import type { ProcessStats } from '../../openapi/schemas/process-stats.ts'
-import { type Behaviour, behaviours, type Section } from './catalogue.ts'
-import { percentiles } from './process-meter.ts'
+import { percentiles } from '../support/quantile.ts'
+import { type Behaviour, behaviours, isHistogram, type Section } from './catalogue.ts'
 
 type Numbers = Record<string, unknown>
 
@@ -9,12 +8,7 @@ type Numbers = Record<string, unknown>
  * all share taken once. One instance's numbers come back as they are.
  */
 export function merge<T extends object>(section: Section, parts: readonly T[]): T {
-  const merged = mergeObjects(parts as readonly Numbers[], behaviours[section]) as T
-  if (section === 'process') {
-    const { duration } = (merged as unknown as ProcessStats).requests
-    Object.assign(duration, percentiles(duration.bounds, duration.counts))
-  }
-  return merged
+  return mergeObjects(parts as readonly Numbers[], behaviours[section]) as T
 }
 
 function mergeObjects(parts: readonly Numbers[], behaviour: Behaviour): Numbers {
@@ -23,7 +17,7 @@ function mergeObjects(parts: readonly Numbers[], behaviour: Behaviour): Numbers 
     const present = parts.filter((part) => part[field] !== undefined)
     merged[field] = mergeField(field, present, behaviour)
   }
-  return merged
+  return isHistogram(merged) ? { ...merged, ...percentiles(merged.bounds, merged.counts) } : merged
 }
 
 function mergeField(field: string, parts: readonly Numbers[], behaviour: Behaviour): unknown {

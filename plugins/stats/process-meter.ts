@@ -1,7 +1,7 @@
 import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { Histogram, type Registry } from 'prom-client'
 import type { ProcessStats } from '../../openapi/schemas/process-stats.ts'
-import { quantile } from './quantile.ts'
+import { percentiles } from '../support/quantile.ts'
 
 /** Upper bounds of the request durations, in seconds: what is below the first is fast, above the last is stuck. */
 const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -129,14 +129,5 @@ export class ProcessMeter {
       byStatus,
       duration: { sum: sum * 1000, ...percentiles(bounds, counts), bounds, counts },
     }
-  }
-}
-
-/** The percentiles that are reported, of one instance or of several whose buckets were added. */
-export function percentiles(bounds: readonly number[], counts: readonly number[]) {
-  return {
-    p50: quantile(bounds, counts, 0.5),
-    p95: quantile(bounds, counts, 0.95),
-    p99: quantile(bounds, counts, 0.99),
   }
 }

@@ -177,3 +177,28 @@ t.test('many keys are read at once and loaded one by one', async (t) => {
     { message: 'x' },
   )
 })
+
+t.test('how long loaders take is told as a histogram for each namespace, whether they succeed or not', async (t) => {
+  const { cache, clock } = await withClock(t)
+  const take = (ms: number) => () => clock.advance(ms)
+  const users = cache.namespace('users')
+  for (const [i, ms] of [0, 1, 40, 40, 60_000].entries()) {
+    await users.getOrSet(`k${i}`, take(ms), { timeout: '2m' })
+  }
+  const failing = () => {
+    clock.advance(300)
+    throw new Error('x')
+  }
+  await t.rejects(cache.getOrSet('k', failing))
+  const { namespaces, loadDuration } = cache.stats()
+  const told = namespaces['users']?.loadDuration
+  t.match(told, { sum: 60_081, counts: [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1], bounds: { 5: 50, 13: 30_000 } })
+  t.ok((told?.p50 ?? 0) > 25 && (told?.p50 ?? 0) <= 50)
+  t.match(loadDuration, { sum: 60_381, counts: { 8: 1, 14: 1 } })
+  t.equal(
+    loadDuration.counts.reduce((sum, count) => sum + count, 0),
+    cache.stats().loads,
+  )
+  cache.resetStats()
+  t.match(cache.stats().loadDuration, { sum: 0, p99: 0, counts: { 0: 0, 14: 0 } })
+})

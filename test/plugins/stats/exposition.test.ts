@@ -47,3 +47,24 @@ t.test('keys that are data become a label, and cannot break the text', async (t)
   t.match(lines, 'stateful_cache_namespace_l1_hits_total{namespace="a\\"\\n\\\\b"} 2')
   t.match(await text('sync', { closes: { 1000: 4 } }), 'stateful_sync_closes_total{code="1000"} 4')
 })
+
+t.test('durations become a histogram in seconds, cumulative, for each label', async (t) => {
+  const loadDuration = { sum: 1_500, p50: 1, p95: 1, p99: 1, bounds: [1, 250], counts: [3, 0, 1] }
+  const lines = (await text('cache', { loadDuration, namespaces: { 'a"': { loadDuration } } })).split('\n')
+  for (const line of [
+    '# TYPE stateful_cache_load_duration_seconds histogram',
+    'stateful_cache_load_duration_seconds_bucket{le="0.001"} 3',
+    'stateful_cache_load_duration_seconds_bucket{le="0.25"} 3',
+    'stateful_cache_load_duration_seconds_bucket{le="+Inf"} 4',
+    'stateful_cache_load_duration_seconds_sum 1.5',
+    'stateful_cache_load_duration_seconds_count 4',
+    'stateful_cache_namespace_load_duration_seconds_bucket{namespace="a\\"",le="+Inf"} 4',
+    'stateful_cache_namespace_load_duration_seconds_count{namespace="a\\""} 4',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
+  t.notOk(
+    lines.some((line) => /_p50|_counts/.test(line)),
+    'what a histogram says is not said again',
+  )
+})

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { merge } from '../../../plugins/stats/merge.ts'
-import { quantile } from '../../../plugins/stats/quantile.ts'
+import { quantile } from '../../../plugins/support/quantile.ts'
 
 t.test('counters add up, rates are weighted by what they are rates of', async (t) => {
   const merged = merge('cache', [
@@ -72,6 +72,15 @@ t.test('of processes: memory and buckets add up, the busiest loop counts, percen
     memory: { rss: 20 },
     eventLoop: { p99: 9 },
     requests: { total: 2, duration: { sum: 2, bounds: [10, 20], counts: [10, 10, 0], p50: 10, p95: 19 } },
+  })
+})
+
+t.test('of histograms anywhere: buckets add up, percentiles are computed anew', async (t) => {
+  const loads = (counts: number[]) => ({
+    namespaces: { n: { loadDuration: { sum: 5, p50: 1, bounds: [10, 20], counts } } },
+  })
+  t.match(merge('cache', [loads([4, 0, 0]), loads([0, 4, 0])]), {
+    namespaces: { n: { loadDuration: { sum: 10, bounds: [10, 20], counts: [4, 4, 0], p50: 10, p95: 19 } } },
   })
 })
 

@@ -19,3 +19,12 @@ export function quantile(bounds: readonly number[], counts: readonly number[], q
   }
   return below < rank ? (bounds.at(-1) ?? 0) : 0
 }
+
+/** The percentiles that are reported, of one instance or of several whose buckets were added. */
+export function percentiles(bounds: readonly number[], counts: readonly number[]) {
+  return {
+    p50: quantile(bounds, counts, 0.5),
+    p95: quantile(bounds, counts, 0.95),
+    p99: quantile(bounds, counts, 0.99),
+  }
+}
