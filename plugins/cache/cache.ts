@@ -80,7 +80,10 @@ export class Cache extends CacheNamespace {
         const known = namespaces.get(name)
         if (known) return known
         checkNamespace(name)
-        if (namespaces.size >= resolved.maxNamespaces) throw new TooManyNamespacesError(resolved.maxNamespaces)
+        // The cache's own housekeeping does not count.
+        const used = namespaces.size - Number(namespaces.has(HOT_KEYS))
+        if (used >= resolved.maxNamespaces && name !== HOT_KEYS)
+          throw new TooManyNamespacesError(resolved.maxNamespaces)
         const made = new CacheNamespace(name, shared)
         namespaces.set(name, made)
         if (running.value) void made.startCoherence().then(() => warming.warm(made))

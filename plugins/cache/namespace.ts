@@ -104,7 +104,7 @@ export class CacheNamespace {
         return
       }
       this.#counters.l2Hits++
-      values.set(key, one.record.value as T)
+      values.set(key, this.#own(one.record.value) as T)
     })
     return values
   }
@@ -158,7 +158,7 @@ export class CacheNamespace {
     const fromStore = new Map<string, T>()
     missing.forEach((key, i) => {
       const one = found[i]
-      if (one?.fresh) fromStore.set(key, one.record.value as T)
+      if (one?.fresh) fromStore.set(key, this.#own(one.record.value) as T)
     })
     this.#counters.l2Hits += fromStore.size
     const outcomes = await Promise.allSettled(
@@ -369,12 +369,17 @@ export class CacheNamespace {
       return undefined
     }
     this.#counters.l2Hits++
-    return found.record.value
+    return this.#own(found.record.value)
   }
 
   async #load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
     checkKey(key)
     const value = await this.#loads.load(key, loader, options)
+    return this.#own(value)
+  }
+
+  /** What a caller gets of a value that the first level may hold. */
+  #own(value: unknown): unknown {
     return this.#clones ? structuredClone(value) : value
   }
 
