@@ -53,6 +53,42 @@ t.test('the contract of express-session, by promise and by callback', (t) =>
   }),
 )
 
+t.test('the life of sessions that connect-redis is tested with', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock()
+    const storage = await openTestStorage(t, await storageUrl(t, kind))
+    const store = new ExpressStore({ store: sessionStoreOn(storage), clock })
+    const lives = async (sid: string) => (await store.get(sid)) !== null
+    const later = (seconds: number) => new Date(clock.now() + seconds * 1_000)
+    await store.clear()
+    const session = { foo: 'bar', cookie: { originalMaxAge: null } }
+    await store.set('123', session)
+    t.same(await store.get('123'), session)
+    await store.set('456', { cookie: { originalMaxAge: null, expires: later(60) } })
+    await store.touch('456', { cookie: { originalMaxAge: null, expires: later(90) } })
+    t.equal(await store.length(), 2)
+    clock.advance(89_999)
+    t.ok(await lives('456'))
+    clock.advance(1)
+    t.notOk(await lives('456'), 'neither sooner nor later than touched')
+    clock.advance(86_400_000 - 90_001)
+    t.ok(await lives('123'))
+    clock.advance(1)
+    t.notOk(await lives('123'), 'a day, when the cookie says nothing')
+
+    const many = Array.from({ length: 100 }, (_, n) => `s${n}`)
+    await Promise.all(many.map((sid) => store.set(sid, { cookie: { expires: later(1) } })))
+    t.equal(await store.length(), many.length)
+    t.equal(Object.keys((await store.all()) ?? {}).length, many.length)
+    await store.clear()
+    t.equal(await store.length(), 0)
+    await store.set('789', { cookie: { originalMaxAge: null, expires: later(60) } })
+    t.equal(await store.length(), 1)
+    await store.set('789', { cookie: { originalMaxAge: null, expires: later(-60) } })
+    t.equal(await store.length(), 0, 'setting one that has expired is destroying it')
+  }),
+)
+
 t.test('plain @fastify/session keeps its sessions in it', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
