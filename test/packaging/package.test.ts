@@ -84,6 +84,9 @@ t.test('its types hold in a strict project that checks them too', async (t) => {
        interface SessionUser {
          team?: string
        }
+       interface StateKeyTypes {
+         visitors: number
+       }
      }
 
      const options: StatefulOptions = { storage: 'memory:', secret: 'a secret that is long enough for a cookie' }
@@ -95,10 +98,14 @@ t.test('its types hold in a strict project that checks them too', async (t) => {
        await request.login({ id: '1', team: 'red' })
      })
      await app.state.set('key', 1)
+     const visitors: number | undefined = await app.state.update('visitors', (count) => (count ?? 0) + 1)
      const size: number = app.state.size
      const hit: unknown = await app.cache.get('key')
      const kind: 'memory' | 'lmdb' | 'redis' = app.storage.kind
-     app.log.info({ size, hit, kind })
+     app.log.info({ size, hit, kind, visitors })
+
+     // @ts-expect-error the key is declared as a number
+     await app.state.set('visitors', 'many')
 
      // @ts-expect-error an option that does not exist
      await app.register(stateful, { ...options, sesion: {} })
