@@ -36,6 +36,27 @@ export interface Found {
   guards: Guard[]
 }
 
+/** What a read of the second level brought, key by key; `data` as it lies in the store. */
+export interface Reading {
+  data: (Uint8Array | undefined)[]
+  found: (Found | undefined)[]
+}
+
+/** A reading of one key. */
+export interface Look {
+  data: Uint8Array | undefined
+  found: Found | undefined
+}
+
+interface Looking {
+  key: string
+  resolve(look: Look): void
+  reject(error: unknown): void
+}
+
+/** More keys in one command would keep the store from others for too long. */
+const MAX_LOOKS = 256
+
 /** Number of the latest mutation heard for any key of a stripe; stripes keep the memory constant. */
 const STRIPES = 1_024
 
@@ -57,6 +78,8 @@ export class Levels {
   #era = 0
   /** Entries that were made under the same stamps share them, see {@link decode}. */
   readonly #guardsOf = new WeakMap<readonly Stamp[], Guard[]>()
+  /** Those of this turn of the event loop. */
+  #looks: Looking[] = []
   readonly #watchers = new Set<(message: Message | undefined) => void>()
 
   constructor(tier: CacheTier, namespace: string, options: ResolvedOptions, counters: Counters) {
@@ -149,36 +172,66 @@ export class Levels {
    * Reads the second level in one round trip (and one more when a tag is seen for the first time), and takes what is
    * fresh into the first. A record whose stamps have fallen is not there.
    */
-  async read(
-    keys: readonly string[],
-    inspect?: (answers: (Uint8Array | undefined)[]) => void,
-  ): Promise<(Found | undefined)[]> {
+  async read(keys: readonly string[]): Promise<Reading> {
     const { seq } = this.coherence
     const era = this.#era
-    const answers = await this.tier.get(this.namespace, keys)
-    inspect?.(answers)
+    const data = await this.tier.get(this.namespace, keys)
+    const records = data.map((bytes) => bytes && decode(bytes))
     // Without a fresh proof a renewal may have gone unheard: what is known of these stamps is no better than a guess.
-    const coherent = this.coherent()
-    const records: (CacheRecord | undefined)[] = []
-    const unknown = new Set<string>()
-    for (const data of answers) {
-      const record = data && decode(data)
-      records.push(record)
-      if (record === undefined) continue
-      if (!coherent) this.stamps.forget(record.stamps.map(([name]) => name))
-      if (this.#guards(record.stamps) !== undefined) continue
-      for (const [name] of record.stamps) if (!this.stamps.known(name)) unknown.add(name)
-    }
-    if (unknown.size > 0) await this.stamps.cells([...unknown])
+    if (!this.coherent()) for (const record of records) this.stamps.forget(record?.stamps.map(([name]) => name) ?? [])
+    const unknown = this.#unknown(records)
+    if (unknown.length > 0) await this.stamps.cells(unknown)
     const now = this.tier.now()
-    return records.map((record, i) => {
+    let stamps: readonly Stamp[] | undefined
+    let guards: Guard[] | undefined
+    const found = records.map((record, i) => {
       if (record === undefined || record.deadAt <= now) return undefined
-      const guards = this.#guards(record.stamps)
+      // Neighbours often have the same ones.
+      if (record.stamps !== stamps) guards = this.#guards(record.stamps)
+      stamps = record.stamps
       if (guards === undefined) return undefined
       const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
-      if (found.fresh) this.hold(keys[i] as string, found, seq, era)
+      if (found.fresh) this.hold(keys[i] as string, found, seq, era, now)
       return found
     })
+    return { data, found }
+  }
+
+  /** Reads one key; what is asked for in one turn of the event loop goes to a shared store in one round trip. */
+  look(key: string): Promise<Look> {
+    return new Promise((resolve, reject) => {
+      this.#looks.push({ key, resolve, reject })
+      if (!this.tier.shared) this.#lookAll()
+      else if (this.#looks.length === 1) setImmediate(() => this.#lookAll())
+    })
+  }
+
+  #lookAll(): void {
+    const looks = this.#looks
+    this.#looks = []
+    for (let start = 0; start < looks.length; start += MAX_LOOKS) {
+      const some = looks.slice(start, start + MAX_LOOKS)
+      this.read(some.map(({ key }) => key)).then(
+        ({ data, found }) => {
+          for (const [i, { resolve }] of some.entries()) resolve({ data: data[i], found: found[i] })
+        },
+        (error: unknown) => {
+          for (const { reject } of some) reject(error)
+        },
+      )
+    }
+  }
+
+  /** Names of stamps that nothing is known of here. */
+  #unknown(records: readonly (CacheRecord | undefined)[]): string[] {
+    const unknown = new Set<string>()
+    let checked: readonly Stamp[] | undefined
+    for (const record of records) {
+      if (record === undefined || record.stamps === checked) continue
+      checked = record.stamps
+      for (const [name] of checked) if (this.stamps.known(name) === undefined) unknown.add(name)
+    }
+    return [...unknown]
   }
 
   /** `undefined` unless all of the stamps are known and stand. */
@@ -193,15 +246,6 @@ export class Levels {
     }
     this.#guardsOf.set(stamps, guards)
     return guards
-  }
-
-  /** Like `read` of one key, with the data as it lies in the store. */
-  async look(key: string): Promise<{ data: Uint8Array | undefined; found: Found | undefined }> {
-    let data: Uint8Array | undefined
-    const [found] = await this.read([key], (answers) => {
-      data = answers[0]
-    })
-    return { data, found }
   }
 
   /** Takes what this instance has just stored into the first level. */
@@ -224,7 +268,7 @@ export class Levels {
       })
       const whole = { ...record, expired: false, bytes: data.length }
       if (guards.length === record.stamps.length && stand(guards)) {
-        this.hold(key, { record: whole, guards }, mutation.seq, era)
+        this.hold(key, { record: whole, guards }, mutation.seq, era, this.tier.now())
       }
     }
   }
@@ -232,12 +276,19 @@ export class Levels {
   /**
    * Takes a value into the first level, unless a mutation that it does not contain has been heard.
    * @param asOf every mutation up to this number is in it
+   * @param now on the store's clock
    */
-  hold(key: string, { record, guards }: Pick<Found, 'record' | 'guards'>, asOf: number, era: number): void {
+  hold(
+    key: string,
+    { record, guards }: Pick<Found, 'record' | 'guards'>,
+    asOf: number,
+    era: number,
+    now: number,
+  ): void {
     if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return
     // Where an early refresh is possible the second level is asked a random while before the end, see Loads.
     const early = record.deadAt > record.freshUntil ? -record.cost * Math.log(1 - this.#options.random()) : 0
-    const left = record.freshUntil - early - this.tier.now()
+    const left = record.freshUntil - early - now
     if (left <= 0) return
     if (this.#options.values === 'freeze') deepFreeze(record.value)
     // The generation needs no guard of its own: when it changes the whole level is emptied.
@@ -247,7 +298,7 @@ export class Levels {
       {
         value: record.value,
         promise: undefined,
-        freshUntil: this.#options.clock.monotonic() + Math.min(left, this.#options.l1.ttl),
+        freshUntil: this.#now() + Math.min(left, this.#options.l1.ttl),
         asOf,
         guards: own,
       },

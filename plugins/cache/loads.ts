@@ -151,7 +151,6 @@ export class Loads {
   > {
     const { clock } = this.#options
     const deadline = clock.monotonic() + plan.hardTimeout
-    const token = unique()
     let waited = false
     try {
       for (;;) {
@@ -164,6 +163,7 @@ export class Loads {
         // A value that is still fresh may be served by whoever does not get to refresh it.
         const stale = plan.stale > 0 || found?.fresh ? found : undefined
         const seen = data ? versionOf(data) : ''
+        const token = unique()
         const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen)
         if (answer.state === 'granted') return { state: 'load', found: stale, lease: { ...answer, token, key } }
         if (answer.state === 'changed') continue

@@ -1,7 +1,7 @@
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
-import { type Held, Levels } from './levels.ts'
+import { type Held, Levels, type Look, type Reading } from './levels.ts'
 import { Loads } from './loads.ts'
 import { Mutations } from './mutations.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
@@ -28,6 +28,10 @@ export interface DelayedPersistOptions extends SetOptions {
 }
 
 const WARM_PARALLEL = 8
+
+/** What is known after a read that failed. */
+const NOTHING: Reading = { data: [], found: [] }
+const UNSEEN: Look = { data: undefined, found: undefined }
 
 /**
  * A cache whose keys, tags and `clear` concern nobody else. A miss is `undefined`; `null` is a value like others.
@@ -71,7 +75,7 @@ export class CacheNamespace {
   peek<T = unknown>(key: string): T | undefined {
     const held = this.#levels.fresh(key)
     if (held === undefined) return undefined
-    return (this.#clones ? structuredClone(held.value) : held.value) as T
+    return this.#own(held.value) as T
   }
 
   /**
@@ -84,28 +88,8 @@ export class CacheNamespace {
 
   /** The values that are there, in one round trip. */
   async getMany<T = unknown>(keys: readonly string[]): Promise<Map<string, T>> {
-    const values = new Map<string, T>()
-    const missing: string[] = []
-    for (const key of new Set(keys)) {
-      checkKey(key)
-      const held = this.#levels.fresh(key)
-      if (held === undefined) missing.push(key)
-      else {
-        this.#counters.l1Hits++
-        values.set(key, (await this.#give(held)) as T)
-      }
-    }
-    if (missing.length === 0) return values
-    const found = await this.#levels.read(missing).catch(() => this.#failed([]))
-    missing.forEach((key, i) => {
-      const one = found[i]
-      if (!one?.fresh) {
-        this.#counters.misses++
-        return
-      }
-      this.#counters.l2Hits++
-      values.set(key, this.#own(one.record.value) as T)
-    })
+    const { values, missing } = await this.#collect<T>(keys)
+    this.#counters.misses += missing.length
     return values
   }
 
@@ -150,28 +134,16 @@ export class CacheNamespace {
     loader: (key: string, context: LoadContext) => T | Promise<T>,
     options: LoadOptions = {},
   ): Promise<Map<string, T>> {
-    const wanted = [...new Set(keys)]
-    for (const key of wanted) checkKey(key)
-    const missing = wanted.filter((key) => this.#levels.fresh(key) === undefined)
-    // What is found moves to the first level, where getOrSet sees it and counts; the rest is its to load.
-    const found = missing.length > 0 ? await this.#levels.read(missing).catch(() => this.#failed([])) : []
-    const fromStore = new Map<string, T>()
-    missing.forEach((key, i) => {
-      const one = found[i]
-      if (one?.fresh) fromStore.set(key, this.#own(one.record.value) as T)
-    })
-    this.#counters.l2Hits += fromStore.size
+    const { values, missing } = await this.#collect<T>(keys)
     const outcomes = await Promise.allSettled(
-      wanted.map((key) =>
-        fromStore.has(key) ? (fromStore.get(key) as T) : this.getOrSet(key, (context) => loader(key, context), options),
-      ),
+      missing.map((key) => this.getOrSet(key, (context) => loader(key, context), options)),
     )
-    const values = new Map<string, T>()
     outcomes.forEach((outcome, i) => {
       if (outcome.status === 'rejected') throw outcome.reason
-      values.set(wanted[i] as string, outcome.value)
+      values.set(missing[i] as string, outcome.value)
     })
-    return values
+    // In the order in which they were asked for.
+    return new Map(keys.map((key) => [key, values.get(key) as T]))
   }
 
   /** Removes one or more. Resolves to how many were there. @throws STATEFUL_CACHE_STORE_UNAVAILABLE */
@@ -356,14 +328,40 @@ export class CacheNamespace {
   }
 
   #give(held: Held): Promise<unknown> {
-    if (this.#clones) return Promise.resolve(structuredClone(held.value))
+    if (this.#clones) return Promise.resolve(this.#own(held.value))
     held.promise ??= Promise.resolve(held.value)
     return held.promise
   }
 
+  /** What both levels have of the keys, counted, and those that are missing, not counted. */
+  async #collect<T>(keys: readonly string[]): Promise<{ values: Map<string, T>; missing: string[] }> {
+    const values = new Map<string, T>()
+    const unheld: string[] = []
+    for (const key of new Set(keys)) {
+      const held = this.#levels.fresh(key)
+      if (held === undefined) {
+        checkKey(key)
+        unheld.push(key)
+      } else {
+        values.set(key, this.#own(held.value) as T)
+      }
+    }
+    this.#counters.l1Hits += values.size
+    if (unheld.length === 0) return { values, missing: unheld }
+    const { found } = await this.#levels.read(unheld).catch(() => this.#failed(NOTHING))
+    const missing: string[] = []
+    for (const [i, key] of unheld.entries()) {
+      const one = found[i]
+      if (one?.fresh) values.set(key, this.#own(one.record.value) as T)
+      else missing.push(key)
+    }
+    this.#counters.l2Hits += unheld.length - missing.length
+    return { values, missing }
+  }
+
   async #lookUp(key: string): Promise<unknown> {
     checkKey(key)
-    const [found] = await this.#levels.read([key]).catch(() => this.#failed([]))
+    const { found } = await this.#levels.look(key).catch(() => this.#failed(UNSEEN))
     if (!found?.fresh) {
       this.#counters.misses++
       return undefined

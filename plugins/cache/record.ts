@@ -1,11 +1,11 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import { Packr } from 'msgpackr'
 import { InvalidCacheValueError } from '../support/errors.ts'
 import type { Stamp } from './stores/tier.ts'
 
 /**
  * How an entry looks in the second level: 16 characters of version, a flag, the kind of the body, three little-endian
- * doubles (`freshUntil`, `deadAt`, `cost`), the length of the stamps (32 bits), the stamps as JSON, the body.
+ * doubles (`freshUntil`, `deadAt`, `cost`), the length of the stamps (32 bits), the stamps as ASCII JSON, the body.
  * Version and flag stand in front, at fixed places, for the store's scripts: they compare the one and set the other
  * without decoding anything.
  */
@@ -45,13 +45,25 @@ const packr = new Packr({ moreTypes: true, useRecords: true, copyBuffers: true }
 const stampsOf = new Map<string, readonly Stamp[]>()
 const MAX_KNOWN_STAMPS = 10_000
 
+const UNIQUE_BYTES = 12
+/** Asking the system for a few bytes at a time takes as long as a read of the second level. */
+const random = Buffer.allocUnsafe(UNIQUE_BYTES * 256)
+let used = random.length
+
 /** Unique; made from random bytes, so two processes never share one. */
-export const unique = (): string => randomBytes(12).toString('base64url')
+export function unique(): string {
+  if (used === random.length) {
+    randomFillSync(random)
+    used = 0
+  }
+  used += UNIQUE_BYTES
+  return random.toString('base64url', used - UNIQUE_BYTES, used)
+}
 
 /** @throws STATEFUL_INVALID_CACHE_VALUE when the value cannot be encoded */
 export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {
   checkValue(record.value)
-  const stamps = Buffer.from(JSON.stringify(record.stamps))
+  const stamps = ascii(JSON.stringify(record.stamps))
   const simple = isJson(record.value, 0)
   const body = simple ? Buffer.from(JSON.stringify(record.value)) : pack(record.value)
   const data = Buffer.allocUnsafe(STAMPS + stamps.length + body.length)
@@ -62,7 +74,7 @@ export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {
   data.writeDoubleLE(record.deadAt, DEAD_AT)
   data.writeDoubleLE(record.cost, COST)
   data.writeUInt32LE(stamps.length, STAMPS_LENGTH)
-  stamps.copy(data, STAMPS)
+  data.write(stamps, STAMPS, 'latin1')
   body.copy(data, STAMPS + stamps.length)
   return data
 }
@@ -71,16 +83,19 @@ export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {
 export function decode(bytes: Uint8Array): CacheRecord | undefined {
   if (bytes.length <= STAMPS) return undefined
   const data = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-  const body = STAMPS + data.readUInt32LE(STAMPS_LENGTH)
-  if (body >= data.length) return undefined
+  const length = data.readUInt32LE(STAMPS_LENGTH)
+  if (STAMPS + length >= data.length) return undefined
   try {
+    // Each call into the decoder of UTF-8 costs more than what it decodes, so there is one.
+    const simple = data[KIND] === JSON_BODY
+    const text = data.toString('utf8', STAMPS, simple ? data.length : STAMPS + length)
     return {
       expired: data[VERSION_LENGTH] === EXPIRED,
       freshUntil: data.readDoubleLE(FRESH_UNTIL),
       deadAt: data.readDoubleLE(DEAD_AT),
       cost: data.readDoubleLE(COST),
-      stamps: readStamps(data.toString('utf8', STAMPS, body)),
-      value: data[KIND] === JSON_BODY ? JSON.parse(data.toString('utf8', body)) : packr.unpack(data.subarray(body)),
+      stamps: readStamps(text.slice(0, length)),
+      value: simple ? JSON.parse(text.slice(length)) : packr.unpack(data.subarray(STAMPS + length)),
       bytes: data.length,
     }
   } catch {
@@ -95,6 +110,10 @@ export function stampsIn(bytes: Uint8Array): readonly Stamp[] | undefined {
   const body = STAMPS + data.readUInt32LE(STAMPS_LENGTH)
   return body < data.length ? readStamps(data.toString('utf8', STAMPS, body)) : undefined
 }
+
+/** The same JSON with as many characters as bytes. */
+const ascii = (json: string): string =>
+  json.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 function readStamps(text: string): readonly Stamp[] {
   let stamps = stampsOf.get(text)

@@ -31,14 +31,6 @@ const scripts = {
 }
 
 const SCAN_COUNT = 500
-/** More keys in one command would keep the server from others for too long. */
-const MAX_GATHERED = 256
-
-/** Reads that wait for the end of this turn of the event loop. */
-interface Gathered {
-  keys: string[]
-  readers: { resolve(found: (Uint8Array | undefined)[]): void; reject(error: unknown): void }[]
-}
 
 /**
  * The second level on Redis 7 or Valkey. Everything of a namespace lies in one slot (`{namespace}`):
@@ -58,7 +50,6 @@ export class RedisTier implements CacheTier {
   readonly #runs = new Map<string, string>()
   /** Namespaces whose head was checked against that run: before, an entry may be one that a failover brought back. */
   readonly #verified = new Set<string>()
-  readonly #gathered = new Map<string, Gathered>()
   readonly #interrupted = new Set<() => void>()
   readonly #unwatch: () => void
   readonly #forget = () => {
@@ -77,44 +68,10 @@ export class RedisTier implements CacheTier {
     return this.#clock.monotonic() + (this.#offset ?? this.#clock.now() - this.#clock.monotonic())
   }
 
-  /**
-   * Single reads of one turn of the event loop go out as one MGET: a command of its own for each costs the client
-   * several times as much. Written without `async`: each layer of promises costs, and this is the way of every hit.
-   */
+  /** Written without `async`: each layer of promises costs, and this is the way of every hit. */
   get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    const [key] = keys
-    if (key === undefined) return Promise.resolve([])
-    if (keys.length > 1) return this.#getMany(namespace, keys)
-    return new Promise((resolve, reject) => {
-      let gathered = this.#gathered.get(namespace)
-      if (gathered === undefined) {
-        gathered = { keys: [], readers: [] }
-        this.#gathered.set(namespace, gathered)
-        setImmediate(() => this.#flush(namespace))
-      }
-      gathered.keys.push(key)
-      gathered.readers.push({ resolve, reject })
-      if (gathered.keys.length === MAX_GATHERED) this.#flush(namespace)
-    })
-  }
-
-  #flush(namespace: string): void {
-    const gathered = this.#gathered.get(namespace)
-    if (gathered === undefined) return
-    this.#gathered.delete(namespace)
-    const { keys, readers } = gathered
-    this.#getMany(namespace, keys).then(
-      (found) => {
-        for (let i = 0; i < readers.length; i++) readers[i]?.resolve([found[i]])
-      },
-      (error: unknown) => {
-        for (const { reject } of readers) reject(error)
-      },
-    )
-  }
-
-  #getMany(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    if (!this.#verified.has(namespace)) return this.head(namespace).then(() => this.#getMany(namespace, keys))
+    if (keys.length === 0) return Promise.resolve([])
+    if (!this.#verified.has(namespace)) return this.head(namespace).then(() => this.get(namespace, keys))
     const base = `${this.#base(namespace)}v:`
     return this.#storage.client
       .mgetBuffer(keys.map((key) => base + key))
