@@ -1,8 +1,10 @@
 /** The races by which caches of two levels are known to serve what was invalidated, each played move by move. */
 import t, { type Test } from 'tap'
 import type { Cache } from '../../../plugins/cache/index.ts'
+import type { RedisStorage } from '../../../plugins/storage/index.ts'
 import { type Clock, systemClock } from '../../../plugins/support/clock.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
+import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 import { deferred, eventually, startCache } from './fixture.ts'
 import { Stage, turn } from './staged-store.ts'
 
@@ -161,6 +163,23 @@ t.test('5. tags and generations that the store has lost are misses, never resurr
   stage.loseStamp('')
   const last = await stage.instance(t)
   t.equal(await last.cache.get('k'), undefined)
+})
+
+t.test('5. the same on Redis, which evicts tags, generations and whole heads', async (t) => {
+  const storage = (await openTestStorage(t, await storageUrl(t, 'redis'))) as RedisStorage
+  const lose = async (name: string) => {
+    const lost = await storage.client.del(`${storage.prefix}cache:{default}:${name}`)
+    if (lost !== 1) throw new Error(`no ${name}`)
+  }
+  const a = await startCache(t, storage, { warming: { keys: 0 } })
+  await a.set('tagged', 'old', { tags: ['x'] })
+  await a.invalidateTags('x')
+  await lose('s:t:x')
+  t.equal(await (await startCache(t, storage)).get('tagged'), undefined)
+  await a.set('k', 'old')
+  await a.clear()
+  await lose('h')
+  t.equal(await (await startCache(t, storage)).get('k'), undefined)
 })
 
 t.test('6. clocks an hour apart: nothing lives longer, and an invalidation by the slow one counts', async (t) => {
