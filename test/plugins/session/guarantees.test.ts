@@ -298,6 +298,13 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
         t.equal((await browser.get('/me')).statusCode, change === '/logout' ? 401 : 200)
       }
     }
+    const secret = [SECRET]
+    const world = await start(t, await fresh(t), { secret })
+    const browser = await loggedIn(world)
+    const late = browser.clone()
+    secret.unshift(NEXT_SECRET)
+    await browser.get('/regenerate')
+    t.equal((await late.get('/me')).headers['set-cookie'], undefined, 'one that is signed with a former secret, too')
   })
 
   t.test('10. a change of secrets logs nobody out, live or by a restart', async (t) => {
