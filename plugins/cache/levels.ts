@@ -126,10 +126,19 @@ export class Levels {
   /** The value that may be served without asking anybody. */
   fresh(key: string): Held | undefined {
     const held = this.#l1.get(key)
-    if (held === undefined) return undefined
+    return held !== undefined && this.#servable(held) ? held : undefined
+  }
+
+  /** Like `fresh`, but does not count as a use. */
+  peek(key: string): Held | undefined {
+    const held = this.#l1.peek(key)
+    return held !== undefined && this.#servable(held) ? held : undefined
+  }
+
+  #servable(held: Held): boolean {
     const now = this.#now()
-    if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return undefined
-    return held.guards === undefined || stand(held.guards) ? held : undefined
+    if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return false
+    return held.guards === undefined || stand(held.guards)
   }
 
   /** While the store is away nobody can invalidate through it: without proof L1 is still the best there is. */
@@ -288,8 +297,8 @@ export class Levels {
     if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return
     // Where an early refresh is possible the second level is asked a random while before the end, see Loads.
     const early = record.deadAt > record.freshUntil ? -record.cost * Math.log(1 - this.#options.random()) : 0
-    const left = record.freshUntil - early - now
-    if (left <= 0) return
+    const lifetime = Math.min(record.freshUntil - early - now, this.#options.l1.ttl)
+    if (lifetime <= 0) return
     if (this.#options.values === 'freeze') deepFreeze(record.value)
     // The generation needs no guard of its own: when it changes the whole level is emptied.
     const own = guards.length > 1 ? guards.slice(1) : undefined
@@ -298,7 +307,7 @@ export class Levels {
       {
         value: record.value,
         promise: undefined,
-        freshUntil: this.#now() + Math.min(left, this.#options.l1.ttl),
+        freshUntil: this.#now() + lifetime,
         asOf,
         guards: own,
       },
