@@ -36,7 +36,8 @@ const PROTOCOL = 1
 const OPEN = 1
 /** The longest wait before the first attempt to reconnect, doubled with each further one. */
 const FIRST_BACKOFF = 250
-const LONGEST_BACKOFF = 30_000
+/** However long the server was away, everybody has tried again so soon after it is back. */
+const LONGEST_BACKOFF = 10_000
 const HEARTBEAT_BEFORE_HELLO = 25_000
 
 export interface LinkOptions {

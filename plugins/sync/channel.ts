@@ -126,6 +126,9 @@ export class Channel {
     const since = sameEpoch ? undefined : { epoch: topic.epoch, revision: first.prev }
     topic.epoch = this.#epoch
     const frame = topic.stateChange(this.#epoch, changes, since)
+    // Shared by all, like the frame: this loop is what a change costs for each of its recipients.
+    const position = { epoch: this.#epoch, revision: last.revision }
+    let delivered = 0
     for (const subscription of topic.subscriptions) {
       if (subscription.mode !== 'live') continue
       const { connection } = subscription
@@ -133,13 +136,14 @@ export class Channel {
         this.#hold(subscription, subscription.position)
         continue
       }
-      subscription.position = { epoch: this.#epoch, revision: last.revision }
+      subscription.position = position
       if (topic.whole && sameEpoch && connection.writes.include(changes)) this.#deliverToWriter(subscription, changes)
       else {
         connection.send(frame)
-        this.#counters.count('changes', changes.length)
+        delivered++
       }
     }
+    this.#counters.count('changes', changes.length * delivered)
   }
 
   /** A writer knows its own changes: in their place in the order it gets their acks. */

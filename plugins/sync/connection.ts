@@ -40,13 +40,14 @@ export class Connection {
   ended = false
   readonly #hub: SyncHub
   readonly #rate: TokenBucket
+  readonly #mostBuffered: number
   #throttled: Timer | undefined
   #queue: Promise<void> = Promise.resolve()
   #queued = 0
   #refusals = 0
 
   constructor(hub: SyncHub, transport: Transport, identity: Identity) {
-    const { clock, messageRate } = hub.settings
+    const { clock, messageRate, highWaterMark } = hub.settings
     this.#hub = hub
     this.transport = transport
     this.identity = identity
@@ -55,20 +56,19 @@ export class Connection {
     this.connectedAt = this.lastSeen = clock.now()
     this.lastSeenMonotonic = this.verifiedAt = clock.monotonic()
     this.#rate = new TokenBucket(messageRate, messageRate * 2, clock.monotonic())
+    this.#mostBuffered = Math.max(highWaterMark, transport.lowestHighWaterMark)
   }
 
   // --- sending -------------------------------------------------------------------------------
 
   /** More is buffered than may be: changes are held back until it drains. */
   get isFull(): boolean {
-    const { highWaterMark } = this.#hub.settings
-    return this.transport.buffered > Math.max(highWaterMark, this.transport.lowestHighWaterMark)
+    return this.transport.buffered > this.#mostBuffered
   }
 
   send(message: Frame): void {
     if (this.ended) return
-    this.#hub.counters.count('frames')
-    this.#hub.counters.count('bytes', message.bytes)
+    this.#hub.counters.sent(message.bytes)
     this.transport.send(message)
   }
 

@@ -27,6 +27,12 @@ export class SyncCounters {
     this.values[counter] += by
   }
 
+  /** A frame with so many bytes: often enough to be spared the look-up by name. */
+  sent(bytes: number): void {
+    this.values.frames++
+    this.values.bytes += bytes
+  }
+
   closed(code: number): void {
     // Peers may send any code from 1000 to 4999: those that are not ours are counted as one.
     const known = code < 1016 || (code >= 4400 && code < 4500) ? code : 0

@@ -23,6 +23,11 @@ app.get('/snapshot/:space', async (request) => {
   await space.freshen()
   return space.snapshot()
 })
+process.on('message', (question) => {
+  if (question !== 'heap') return
+  globalThis.gc?.()
+  process.send?.({ heap: process.memoryUsage().heapUsed })
+})
 process.on('SIGTERM', () => app.close().then(() => process.exit(0)))
 await app.listen({ host: '127.0.0.1', port: Number(port) })
 process.send?.('listening')

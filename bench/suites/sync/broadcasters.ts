@@ -1,0 +1,139 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Server as HocuspocusServer } from '@hocuspocus/server'
+import { createAdapter } from '@socket.io/redis-streams-adapter'
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import { Server as SocketServer } from 'socket.io'
+import { createMergeableStore } from 'tinybase'
+import { createCustomPersister } from 'tinybase/persisters'
+import { createWsServer } from 'tinybase/synchronizers/synchronizer-ws-server'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { state } from '../../../plugins/state/index.ts'
+import { storage } from '../../../plugins/storage/index.ts'
+import { Frame } from '../../../plugins/sync/frame.ts'
+import { sync } from '../../../plugins/sync/index.ts'
+import { syncRoutes } from '../../../routes/sync/index.ts'
+
+/** TinyBase's `Persists.MergeableStoreOnly`, an enum of types alone. */
+const MERGEABLE_STORE_ONLY = 2
+
+export interface Broadcaster {
+  /** Where clients connect. */
+  url: string
+  /** Makes the value known to all of them. */
+  broadcast(change: number, value: string): unknown
+}
+
+const text = (change: number, value: string) =>
+  `{"type":"stateChange","space":"app","epoch":"1:a","changes":[{"prev":${change},"revision":${change + 1},"ops":[{"op":"set","key":"hot","value":"${value}"}]}]}`
+
+/** @param redis Unix socket of the Redis that connects this node to another one */
+async function ours(redis: string | undefined): Promise<Broadcaster> {
+  const app = Fastify()
+  await app.register(storage, {
+    storage: redis ? { url: 'redis://localhost', redis: { path: redis } } : 'memory:',
+  })
+  await app.register(state)
+  await app.register(sync, { connectionRate: 100_000, messageRate: 1_000_000, userMessageRate: 1_000_000 })
+  await app.register(syncRoutes, { authorize: () => true })
+  // What a client catches up on in the case of the resume.
+  for (let key = 0; key < 1_000; key++) await app.state.space('large').set(`key${key}`, 'x'.repeat(200))
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const large = app.state.space('large')
+  return {
+    url: url.replace('http', 'ws'),
+    broadcast: (change, value) =>
+      change < 0 ? large.set(`key${-change % 1_000}`, value) : app.state.set('hot', value),
+  }
+}
+
+async function webSockets(send: (sockets: Iterable<Peer>, text: string) => void): Promise<Broadcaster> {
+  const http = createServer()
+  const sockets = new Set<Peer>()
+  new WebSocketServer({ server: http, perMessageDeflate: false }).on('connection', (ws, { socket }) => {
+    sockets.add({ raw: socket, ws })
+  })
+  return { url: await listening(http), broadcast: (change, value) => send(sockets, text(change, value)) }
+}
+
+interface Peer {
+  raw: NodeJS.WritableStream
+  ws: WebSocket
+}
+
+async function socketIo(recovery: boolean, redis: string | undefined): Promise<Broadcaster> {
+  const http = createServer()
+  const io = new SocketServer(http, {
+    transports: ['websocket'],
+    serveClient: false,
+    ...(recovery ? { connectionStateRecovery: {} } : {}),
+    ...(redis ? { adapter: createAdapter(new Redis({ path: redis })) } : {}),
+  })
+  return {
+    url: `${await listening(http)}/socket.io/?EIO=4&transport=websocket`,
+    broadcast: (change, value) => io.emit('change', text(change, value)),
+  }
+}
+
+async function hocuspocus(): Promise<Broadcaster> {
+  const server = new HocuspocusServer({ port: 0, address: '127.0.0.1', quiet: true, stopOnSignals: false })
+  await server.listen()
+  const direct = await server.hocuspocus.openDirectConnection('app')
+  return {
+    url: `ws://127.0.0.1:${server.address.port}`,
+    broadcast: (_change, value) => direct.transact((document) => document.getMap('state').set('hot', value)),
+  }
+}
+
+async function tinybase(): Promise<Broadcaster> {
+  const http = createServer()
+  const store = createMergeableStore()
+  const nothing = async () => undefined
+  createWsServer(new WebSocketServer({ server: http, perMessageDeflate: false }), () =>
+    createCustomPersister(
+      store,
+      nothing,
+      nothing,
+      () => 0,
+      () => {},
+      undefined,
+      MERGEABLE_STORE_ONLY,
+    ),
+  )
+  return {
+    url: `${await listening(http)}/app`,
+    broadcast: (_change, value) => store.setCell('state', 'row', 'hot', value),
+  }
+}
+
+async function listening(http: ReturnType<typeof createServer>): Promise<string> {
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+  return `ws://127.0.0.1:${(http.address() as AddressInfo).port}`
+}
+
+export function startBroadcaster(kind: string, redis: string | undefined): Promise<Broadcaster> {
+  switch (kind) {
+    case 'fastify-stateful':
+      return ours(redis)
+    case 'one prebuilt frame':
+      return webSockets((sockets, text) => {
+        const { wire } = new Frame(text)
+        for (const { raw } of sockets) raw.write(wire)
+      })
+    case 'ws':
+      return webSockets((sockets, text) => {
+        for (const { ws } of sockets) ws.send(text)
+      })
+    case 'socket.io':
+      return socketIo(false, redis)
+    case 'socket.io with recovery':
+      return socketIo(true, redis)
+    case 'hocuspocus':
+      return hocuspocus()
+    case 'tinybase':
+      return tinybase()
+    default:
+      throw new Error(`no broadcaster is called ${kind}`)
+  }
+}
