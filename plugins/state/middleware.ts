@@ -72,3 +72,23 @@ export function pass(layers: readonly Middleware[], ctx: WriteContext, committed
   refused.catch(() => {})
   return { entered: Promise.race([entered, refused]), left }
 }
+
+/**
+ * Sends operations through the layers that are committed otherwise than one by one.
+ * @param commit runs when all have passed; when it fails, the layers learn that
+ * @throws what a layer refuses one of them with, before anything is committed
+ */
+export async function passAll(
+  layers: readonly Middleware[],
+  contexts: readonly WriteContext[],
+  commit: () => Promise<unknown>,
+): Promise<void> {
+  let judge: (verdict: Promise<unknown>) => void = () => {}
+  const committed = new Promise<unknown>((resolve) => {
+    judge = resolve
+  })
+  committed.catch(() => {})
+  const passages = contexts.map((context) => pass(layers, context, committed))
+  judge(Promise.all(passages.map(({ entered }) => entered)).then(commit))
+  await Promise.all([committed, ...passages.map(({ left }) => left)])
+}

@@ -8,7 +8,7 @@ import { Expiry } from './expiry.ts'
 import { Followable } from './followable.ts'
 import { checkKey } from './json.ts'
 import { continues, type Entry } from './log.ts'
-import type { Middleware } from './middleware.ts'
+import { type Middleware, passAll, type WriteContext } from './middleware.ts'
 import { setField } from './reducer.ts'
 import { type KeyChange, Replica } from './replica.ts'
 import { restorable } from './restorable.ts'
@@ -250,7 +250,11 @@ export class Space extends Followable {
       return tooMany ? [] : Array.from(view.keys(), (key) => ({ op: 'delete', key }))
     }
     await this.#submit({ ops, clear: true, context })
-    if (tooMany) await this.#submit({ cause: 'clear', entries: () => new Map(), context })
+    if (!tooMany) return
+    const contexts = Array.from(this.#replica.entries(), ([key, { value: previous }]): WriteContext => {
+      return { space: this.name, op: 'delete', key, value: undefined, previous, context, clientId: undefined }
+    })
+    await passAll(this.#layers, contexts, () => this.#submit({ cause: 'clear', entries: () => new Map(), context }))
   }
 
   /** One operation; resolves to its commit and what the key holds right after it. */

@@ -42,6 +42,18 @@ async function pair(t: Test) {
   }
 }
 
+/** Repeats it while a busy machine's replica is later than the deadline. */
+async function confirmed(write: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      await write()
+      return
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'STATEFUL_STATE_NOT_REPLICATED') throw error
+    }
+  }
+}
+
 t.test('a promoted replica that has everything continues the history, in an epoch of its own', async (t) => {
   const servers = await pair(t)
   const { state } = await testState(t, { url: servers.url, pollInterval: 50 })
@@ -120,7 +132,7 @@ t.test('what replicas had to confirm survives the failover to one of them', asyn
   t.equal(state.describe().durability, 'replicas(1)')
   const acknowledged = new Set<number>()
   const write = (n: number) => state.set(`k${n}`, n).then(() => acknowledged.add(n))
-  for (let n = 0; n < 20; n++) await write(n)
+  for (let n = 0; n < 20; n++) await confirmed(() => write(n))
   const { epoch } = state
   const writing = Promise.allSettled(Array.from({ length: 100 }, (_, n) => delay(n / 5).then(() => write(100 + n))))
   await delay(15)
@@ -143,7 +155,7 @@ t.test('what another server says of its copies confirms nothing', async (t) => {
   const storage = (await openTestStorage(t, servers.url)) as RedisStorage
   const confirmation = new RedisConfirmation(storage, 'fs:{state:app}:meta', { replicas: 1 }, 200)
   t.teardown(() => confirmation.close())
-  await confirmation.confirm({ epoch, revision })
+  await confirmed(() => confirmation.confirm({ epoch, revision }))
   const unavailable = { code: 'STATEFUL_STORAGE_UNAVAILABLE' }
   await t.rejects(confirmation.confirm({ epoch, revision: revision + 1 }), unavailable, 'it has less')
   await t.rejects(confirmation.confirm({ epoch: '1:other', revision }), unavailable, 'it has another history')
@@ -157,8 +169,8 @@ t.test('what another server says of its copies confirms nothing', async (t) => {
 t.test('a write that too few replicas confirm says so, also when its own answer was lost', async (t) => {
   const servers = await pair(t)
   const { state } = await testState(t, { url: servers.url, ack: { replicas: 1 } })
-  await state.set('k', 1)
-  t.equal(await servers.replica.hget('fs:{state:app}:values', 'k'), '1 - 1', 'the replica has it')
+  await confirmed(() => state.set('k', 1))
+  t.match(await servers.replica.hget('fs:{state:app}:values', 'k'), / 1$/, 'the replica has it')
   servers.link.halfOpen()
   const unconfirmed = state.set('k', 2)
   let answered = false
@@ -177,6 +189,6 @@ t.test('a write that too few replicas confirm says so, also when its own answer 
   await t.rejects(state.restore({ state: { k: 4 } }), { code: 'STATEFUL_STATE_NOT_REPLICATED' })
   servers.link.heal()
   await servers.replicated('k', '4')
-  await state.set('k', 5)
+  await confirmed(() => state.set('k', 5))
   t.equal((await servers.replica.hget('fs:{state:app}:values', 'k'))?.endsWith(' 5'), true)
 })

@@ -89,6 +89,37 @@ t.test('every operation passes: refusing one refuses the whole commit, and a cle
   }),
 )
 
+t.test('clearing more keys than a commit holds passes as well, and each layer hears of the outcome', (t) =>
+  onEveryState(
+    t,
+    async (t, state) => {
+      for (let n = 0; n < 6; n++) await state.set(`k${n}`, n)
+      let kept: string | undefined = 'k5'
+      let refused = 0
+      const cleared: unknown[] = []
+      state.use(async (ctx, next) => {
+        if (ctx.key === kept) return
+        await next().catch((error) => {
+          refused++
+          throw error
+        })
+        cleared.push([ctx.op, ctx.key, ctx.previous, ctx.context, state.size])
+      })
+      await t.rejects(state.clear('away'), { code: 'STATEFUL_STATE_REFUSED' })
+      t.equal(state.size, 6)
+      t.same([cleared, refused], [[], 5])
+      kept = undefined
+      await state.clear('away')
+      t.equal(state.size, 0)
+      t.same(
+        cleared,
+        [0, 1, 2, 3, 4, 5].map((n) => ['delete', `k${n}`, n, 'away', 0]),
+      )
+    },
+    { limits: { opsPerCommit: 4 } },
+  ),
+)
+
 t.test('an error after next() reaches the caller, and the write stays', (t) =>
   onEveryState(t, async (t, state) => {
     const outside: unknown[] = []
