@@ -164,14 +164,19 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
       callback(error)
     })
   }
-  fastify.addHook('onRequest', async (request) => shell.arrive(request))
+  // With callbacks where nothing is awaited: a promise for each request and hook would be waited for.
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    shell.arrive(request)
+    done()
+  })
   fastify.addHook('onError', async (request) => shell.fail(request))
-  fastify.addHook('onSend', async (request, reply) => {
+  fastify.addHook('onSend', (request, reply, _payload, done) => {
     if (shell.hasEnded(request)) {
       clearSessionCookie(reply, cookie)
       if (clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
     }
     tidyCookieHeader(fastify, reply, cookie)
+    done()
   })
 
   fastify.decorate('sessions', sessions)

@@ -41,13 +41,11 @@ const USER = 'u'
 const META = 'm'
 const VALUE = 'd.'
 
-const plain: Sealer = { seal: (_place, text) => text, open: (_place, text) => text, isStale: () => false }
-
 /** Between sessions as the engine has them and records as stores keep them. */
 export class RecordCodec {
-  readonly #sealer: Sealer
+  readonly #sealer: Sealer | undefined
 
-  constructor(sealer: Sealer = plain) {
+  constructor(sealer?: Sealer) {
     this.#sealer = sealer
   }
 
@@ -59,16 +57,19 @@ export class RecordCodec {
     let meta: Meta = {}
     let stale = false
     for (const name in fields) {
-      const sealed = fields[name] as string
-      const text = this.#sealer.open(place(stored.id, name), sealed)
+      let text = fields[name]
+      if (this.#sealer && text !== undefined) {
+        stale ||= this.#sealer.isStale(text)
+        text = this.#sealer.open(place(stored.id, name), text)
+      }
       if (text === undefined) return undefined
-      stale ||= this.#sealer.isStale(sealed)
       if (name.startsWith(VALUE)) texts[name.slice(VALUE.length)] = text
       else if (name === USER) userId = text
       else meta = JSON.parse(text) as Meta
     }
     const { authenticated, ...device } = meta
-    return {
+    // Every load comes by: set one by one, not spread.
+    const open: { -readonly [Key in keyof OpenSession]: OpenSession[Key] } = {
       id: stored.id,
       created: stored.created,
       seen: stored.seen,
@@ -79,10 +80,11 @@ export class RecordCodec {
       device,
       texts,
       stale,
-      ...(owner === undefined ? {} : { owner }),
-      ...(userId === undefined ? {} : { userId }),
-      ...(authenticated === undefined ? {} : { authenticated }),
     }
+    if (owner !== undefined) open.owner = owner
+    if (userId !== undefined) open.userId = userId
+    if (authenticated !== undefined) open.authenticated = authenticated
+    return open
   }
 
   toStored(open: OpenSession): StoredSession {
@@ -120,7 +122,7 @@ export class RecordCodec {
   }
 
   #put(fields: Record<string, string>, id: string, name: string, text: string): void {
-    fields[name] = this.#sealer.seal(place(id, name), text)
+    fields[name] = this.#sealer ? this.#sealer.seal(place(id, name), text) : text
   }
 }
 
@@ -129,9 +131,8 @@ function place(id: string, name: string): string {
   return `${id} ${name}`
 }
 
-/** The values out of their texts; each call makes fresh ones. */
-export function parseValues(texts: Record<string, string>): SessionValues {
-  const values: SessionValues = {}
+/** The values out of their texts; each call makes fresh ones, in a new object or in `values`. */
+export function parseValues(texts: Record<string, string>, values: SessionValues = {}): SessionValues {
   for (const key in texts) values[key] = JSON.parse(texts[key] as string)
   return values
 }

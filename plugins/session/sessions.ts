@@ -11,6 +11,7 @@ import {
   type SessionValues,
   stringifyValues,
 } from './record.ts'
+import { Remembered } from './remembered.ts'
 import type { Sealer } from './seal.ts'
 import type { Admission, CreateOutcome, SessionStore } from './session-store.ts'
 import { bucketOf, idOf, isId, newToken, ownerOf } from './token.ts'
@@ -32,6 +33,8 @@ export interface SessionsOptions extends SessionPolicy {
 const MAX_UPDATES = 20
 /** Expired sessions that one round of the sweep takes from the store. */
 const SWEEP_BATCH = 1_000
+/** Ids that are not worked out again; twice as many at most. */
+const REMEMBERED_IDS = 5_000
 
 /**
  * Sessions of all kinds of storage: tokens, timeouts, changes, events. It knows no Fastify; shell.ts puts it
@@ -48,7 +51,10 @@ export class Sessions<Values extends object = SessionValues> {
   readonly #bus: RevocationBus | undefined
   readonly #events: SessionEvents
   readonly #onError: (error: unknown, doing: string) => void
-  readonly #current = new WeakMap<object, OpenSession>()
+  /** Where whoever asks has its session; a property costs each request less than an entry of a WeakMap. */
+  readonly #current = Symbol('stateful.session.open')
+  /** Ids by token: a SHA-256 once, not with each request. */
+  readonly #ids = new Remembered<string>(REMEMBERED_IDS)
   #sweeper: Timer | undefined
   #sweeping: Promise<number> | undefined
   #stats = {
@@ -167,19 +173,19 @@ export class Sessions<Values extends object = SessionValues> {
 
   /** The handle of the session that a request came with or got; `undefined` when it has none. */
   handleOf(request: object): string | undefined {
-    return this.#current.get(request)?.id
+    return this.#openOf(request)?.id
   }
 
   /** Ends all sessions of the request's user but the request's own. @returns how many there were */
   async revokeOthers(request: object, reason = 'revoked'): Promise<number> {
-    const open = this.#current.get(request)
+    const open = this.#openOf(request)
     if (open?.userId === undefined) return 0
     return this.revokeUser(open.userId, { except: open.id, reason })
   }
 
   /** When the request's user last proved who they are, in milliseconds since the Unix epoch. */
   authenticatedAt(request: object): number | undefined {
-    return this.#current.get(request)?.authenticated
+    return this.#openOf(request)?.authenticated
   }
 
   /** Ends all sessions of the user, one handle perhaps excepted. @returns how many there were */
@@ -213,8 +219,13 @@ export class Sessions<Values extends object = SessionValues> {
   // --- what the shell is made of ----------------------------------------------------------------
 
   /** The session of a token; `ended` when it was revoked or replaced a moment ago. */
-  async open(token: string): Promise<OpenSession | 'ended' | undefined> {
-    return this.#load(idOf(token))
+  open(token: string): Promise<OpenSession | 'ended' | undefined> {
+    let id = this.#ids.get(token)
+    if (id === undefined) {
+      id = idOf(token)
+      this.#ids.set(token, id)
+    }
+    return this.#load(id)
   }
 
   /**
@@ -272,7 +283,7 @@ export class Sessions<Values extends object = SessionValues> {
 
   /** Makes `open` the session of whoever asks, until they are gone. */
   attach(requester: object, open: OpenSession): void {
-    this.#current.set(requester, open)
+    ;(requester as Record<symbol, OpenSession>)[this.#current] = open
   }
 
   /** Whether a use now should be recorded. */
@@ -299,6 +310,10 @@ export class Sessions<Values extends object = SessionValues> {
     const ended = await this.#ask(() => this.#store.revoke(open.id, this.clock.now()))
     if (ended) this.#announceEnd({ ...eventOf(open), reason })
     return ended
+  }
+
+  #openOf(requester: object): OpenSession | undefined {
+    return (requester as Record<symbol, OpenSession | undefined>)[this.#current]
   }
 
   async #load(id: string): Promise<OpenSession | 'ended' | undefined> {

@@ -30,6 +30,8 @@ class Visit {
   sending = false
   /** The store failed; the cookie stays as it is. */
   failed = false
+  /** Compared a moment ago, and nothing had changed: the shell need not compare again. */
+  unchanged = false
 
   constructor(request: FastifyRequest) {
     this.request = request
@@ -63,15 +65,28 @@ export interface ShellOptions {
   idGenerator?: FastifySessionOptions['idGenerator']
 }
 
-/** Carries the opened session through the shell's constructor, which copies enumerable properties. */
-const CARRIER = '__stateful_session'
-const ENDED = Symbol('stateful.session.ended')
+/**
+ * Where a request has its visit, and a session its binding. A property costs each request less than an entry of a
+ * WeakMap, which the garbage collector must look through.
+ */
+const VISIT = Symbol('stateful.session.visit')
+const BINDING = Symbol('stateful.session.binding')
+interface Visited {
+  [VISIT]?: Visit
+}
+/** Names its session: a copy (`{ ...request.session }`) has the property as well, but not the visit. */
+interface Bound {
+  [BINDING]?: { session: object; visit: Visit }
+}
+
+function visitOf(session: object): Visit | undefined {
+  const binding = (session as Bound)[BINDING]
+  return binding?.session === session ? binding.visit : undefined
+}
 
 export class Shell {
   readonly #sessions: Sessions
   readonly #options: ShellOptions
-  readonly #visits = new WeakMap<object, Visit>()
-  readonly #byRequest = new WeakMap<FastifyRequest, Visit>()
   /**
    * Set while the shell's `regenerate` runs, which calls `idGenerator`, `destroy` and `set` before it returns. An
    * AsyncLocalStorage would do without that knowledge, but slows down every promise of the process (Node 20).
@@ -79,6 +94,10 @@ export class Shell {
   #rotation: Rotation | undefined
   /** The shell's own prototype with our methods before it; made when the first session is seen. */
   #prototype: object | undefined
+  /** What the shell's constructor copies its values from inherits this; see #carry. */
+  #carrier: object = Object.prototype
+  /** What was opened for the shell's constructor, which has run when the callback of `get` returns. */
+  #arrived: { token: string; open: OpenSession | 'ended' } | undefined
 
   constructor(options: ShellOptions) {
     this.#sessions = options.sessions
@@ -89,7 +108,12 @@ export class Shell {
   readonly store: ShellStore = {
     get: (token, callback) => {
       this.#sessions.open(token).then(
-        (open) => callback(null, open === undefined ? null : (carry(open) as unknown as Session)),
+        (open) => {
+          if (open === undefined) return callback(null, null as unknown as Session)
+          this.#arrived = { token, open }
+          callback(null, this.#carry(open) as unknown as Session)
+          this.#arrived = undefined
+        },
         (error) => callback(error),
       )
     },
@@ -121,7 +145,7 @@ export class Shell {
     const session = request.session
     if (!(session?.sessionId && session.encryptedSessionId)) return
     const visit = new Visit(request)
-    this.#byRequest.set(request, visit)
+    ;(request as Visited)[VISIT] = visit
     this.#adopt(session, visit)
     if (visit.open) {
       visit.touchDue = this.#sessions.isTouchDue(visit.open) || this.#options.rolling
@@ -132,7 +156,7 @@ export class Shell {
   }
 
   fail(request: FastifyRequest): void {
-    const visit = this.#byRequest.get(request)
+    const visit = (request as Visited)[VISIT]
     if (!visit) return
     visit.discard = true
     visit.sending = false
@@ -140,13 +164,13 @@ export class Shell {
 
   /** Before the shell's own onSend: saves, so that the shell has nothing left but the cookie. */
   leave(request: FastifyRequest, done: Callback): void {
-    const visit = this.#byRequest.get(request)
+    const visit = (request as Visited)[VISIT]
     // An `async` handler that calls `reply.send()` and returns nothing makes Fastify send a second time while
     // the first waits for the store. That one must not come through: its headers would be written twice.
     if (visit?.sending) return
     if (visit) visit.sending = true
     const session = request.session
-    if (!visit || !session || this.#visits.get(session) !== visit) {
+    if (!visit || !session || visitOf(session) !== visit) {
       done()
     } else if (visit.failed) {
       detach(session)
@@ -168,7 +192,10 @@ export class Shell {
     } else {
       // The browser may have the cookie of another session by now.
       if (visit.ended) detach(session)
+      // The shell's own onSend runs inside.
+      visit.unchanged = !visit.ended
       done()
+      visit.unchanged = false
     }
   }
 
@@ -198,53 +225,64 @@ export class Shell {
   }
 
   async logout(request: FastifyRequest): Promise<void> {
-    const visit = this.#byRequest.get(request)
+    const visit = (request as Visited)[VISIT]
     if (visit?.open) await this.#sessions.end(visit.open, 'logout')
     request.session = null as unknown as ShellSession
   }
 
   /** Whether the request had a session that is no more. */
   hasEnded(request: FastifyRequest): boolean {
-    return request.session === null && this.#byRequest.has(request)
+    return request.session === null && (request as Visited)[VISIT] !== undefined
   }
 
   /** Takes a session over that the shell made outside its hooks (`decryptSession`, `reload`). */
   adoptInto(request: FastifyRequest): void {
     const session = request.session
-    if (!session || this.#visits.has(session)) return
-    const visit = this.#byRequest.get(request) ?? new Visit(request)
-    this.#byRequest.set(request, visit)
+    if (!session || visitOf(session)) return
+    const visit = (request as Visited)[VISIT] ?? new Visit(request)
+    ;(request as Visited)[VISIT] = visit
     this.#adopt(session, visit)
   }
 
   // --- inside -------------------------------------------------------------------------------------
 
   #visitOf(request: FastifyRequest): Visit {
-    const visit = this.#byRequest.get(request)
+    const visit = (request as Visited)[VISIT]
     if (!visit || !request.session) throw new UnauthenticatedError()
     return visit
   }
 
   #adopt(session: ShellSession, visit: Visit): void {
-    const carrier = session as unknown as Record<string, unknown>
-    const carried = carrier[CARRIER]
-    delete carrier[CARRIER]
-    delete carrier['toJSON']
-    visit.ended = carried === ENDED
-    if (typeof carried === 'object') this.#open(visit, carried as OpenSession)
+    const arrived = this.#arrived?.token === session.sessionId ? this.#arrived.open : undefined
+    this.#arrived = undefined
+    visit.ended = arrived === 'ended'
+    if (typeof arrived === 'object') this.#open(visit, arrived)
     this.#bind(session, visit)
   }
 
   #bind(session: ShellSession, visit: Visit): void {
-    this.#visits.set(session, visit)
-    this.#prototype ??= this.#extend(Object.getPrototypeOf(session))
-    Object.setPrototypeOf(session, this.#prototype)
+    ;(session as Bound)[BINDING] = { session, visit }
+    if (!this.#prototype) {
+      this.#prototype = this.#extend(Object.getPrototypeOf(session))
+      this.#carrier = Object.create(null, { __proto__: { value: this.#prototype, enumerable: true } })
+    }
+    if (Object.getPrototypeOf(session) !== this.#prototype) Object.setPrototypeOf(session, this.#prototype)
+  }
+
+  /**
+   * What the shell's constructor is to take over from the store. It copies what a `for in` finds, and so sets the
+   * prototype of the session to ours; then it asks for the hash of all that the session holds, which costs more than
+   * all the rest, and which ours answers at once because isModified() has no use for it.
+   */
+  #carry(open: OpenSession | 'ended'): SessionValues {
+    return parseValues(open === 'ended' ? {} : open.texts, Object.create(this.#carrier))
   }
 
   #extend(base: ShellSession): object {
     const shell = this
-    const visitOf = (session: object) => shell.#visits.get(session)
+    const hash = Object.getOwnPropertySymbols(base).find(({ description }) => description === 'hash')
     return Object.create(base, {
+      ...(hash ? { [hash]: { value: () => '' } } : {}),
       // Instead of a SHA-256 over all that the session holds.
       isModified: {
         value(this: ShellSession) {
@@ -266,10 +304,12 @@ export class Shell {
         value(this: ShellSession, callback?: Callback) {
           const request = visitOf(this)?.request
           const reloaded = new Promise<void>((resolve, reject) =>
-            (base.reload as (callback: Callback) => void).call(this, (error) => (error ? reject(error) : resolve())),
-          ).then(() => {
-            if (request) shell.adoptInto(request)
-          })
+            (base.reload as (callback: Callback) => void).call(this, (error) => {
+              if (error) return reject(error)
+              if (request) shell.adoptInto(request)
+              resolve()
+            }),
+          )
           if (!callback) return reloaded
           reloaded.then(() => callback(null), callback)
         },
@@ -287,7 +327,7 @@ export class Shell {
 
   async #update(session: ShellSession, key: string, change: (value: unknown) => unknown): Promise<unknown> {
     const values = session as unknown as SessionValues
-    const open = this.#visits.get(session)?.open
+    const open = visitOf(session)?.open
     if (!open) {
       values[key] = await change(values[key])
       return values[key]
@@ -303,7 +343,7 @@ export class Shell {
   }
 
   #isModified(session: ShellSession, visit: Visit): boolean {
-    if (visit.discard) return false
+    if (visit.discard || visit.unchanged) return false
     if (!visit.open) return Object.keys(valuesOf(session)).length > 0
     return this.#changedTexts(session, visit.open) !== visit.open.texts
   }
@@ -338,7 +378,7 @@ export class Shell {
   async #set(token: string, session: ShellSession): Promise<void> {
     const rotation = this.#rotation
     if (rotation) return this.#replace(token, session, rotation)
-    const visit = this.#visits.get(session)
+    const visit = visitOf(session)
     if (visit?.ended) throw new SessionRevokedError()
     if (!visit?.open) {
       const idle = this.#idleOf(session)
@@ -430,17 +470,12 @@ function date(time: number | undefined): Date | undefined {
   return time === undefined ? undefined : new Date(time)
 }
 
-/** What the shell's constructor is to take over from the store. */
-function carry(open: OpenSession | 'ended'): Record<string, unknown> {
-  const values = open === 'ended' ? {} : parseValues(open.texts)
-  // The constructor hashes what the session would be as JSON; that costs more than all the rest and serves
-  // nobody, because isModified() is ours. Taken away again in #adopt.
-  return { ...values, [CARRIER]: open === 'ended' ? ENDED : open, toJSON: () => null }
-}
-
 function valuesOf(session: ShellSession): SessionValues {
-  const { cookie, ...values } = session
-  return values as unknown as SessionValues
+  const values: SessionValues = {}
+  for (const key of Object.keys(session)) {
+    if (key !== 'cookie' && key !== '__proto__') values[key] = session[key as keyof ShellSession]
+  }
+  return values
 }
 
 /** The shell leaves a session without a signed id alone, and its cookie as well. */
