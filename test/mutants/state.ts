@@ -126,6 +126,13 @@ export default [
     guards: 'a write that a middleware does not pass on is refused',
   },
   {
+    file: 'plugins/state/middleware.ts',
+    from: 'judge(Promise.all(passages.map(({ entered }) => entered)).then(commit))',
+    to: 'judge(commit())',
+    suite: 'test/plugins/state/middleware.test.ts',
+    guards: 'a large clear is refused before anything is gone',
+  },
+  {
     file: 'plugins/state/reducer.ts',
     from: `if (name !== '__proto__') target[name] = value`,
     to: `if (name !== '') target[name] = value`,
