@@ -7,6 +7,7 @@ import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { openStorage, type RedisStorage } from '../../../plugins/storage/index.ts'
 import { RedisScript } from '../../../plugins/storage/redis/script.ts'
 import { systemClock } from '../../../plugins/support/clock.ts'
+import { testApp } from '../../fixtures/app.ts'
 import { type RedisCluster, startRedisCluster } from '../../fixtures/redis-cluster.ts'
 import { freePort } from '../../fixtures/redis-server.ts'
 import { Browser, sessionApp } from '../../fixtures/session-app.ts'
@@ -23,6 +24,14 @@ async function open(t: Test, url: string, prefix = 'fs:'): Promise<RedisStorage>
   t.teardown(() => storage.close())
   if (storage.kind !== 'redis') throw new Error(storage.kind)
   return storage
+}
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  for (let waited = 0; waited < 5_000; waited += 20) {
+    if (await holds()) return
+    await delay(20)
+  }
+  throw new Error(`${what}: not within 5 s`)
 }
 
 t.test('on a Redis Cluster', async (t) => {
@@ -93,6 +102,31 @@ t.test('on a Redis Cluster', async (t) => {
     t.match(await revoked, { reason: 'logout' }, 'the first hears of it')
     t.equal((await browser.get('/profile')).statusCode, 401)
     t.equal((await browser.login('ada', 'wrong')).statusCode, 401, 'failed logins are counted there, too')
+  })
+
+  t.test('the whole app: what one instance writes the other has', async (t) => {
+    const [one, two] = [await testApp(t, { storage: url }), await testApp(t, { storage: url })]
+    const admin = new Browser(one)
+    t.equal((await admin.login('admin')).statusCode, 200)
+    const other = new Browser(two)
+    other.cookies = admin.cookies
+    const put = (browser: Browser, path: string, payload: object) =>
+      browser.inject({ method: 'PUT', url: path, payload })
+
+    t.match((await put(admin, '/state/keys/light', { value: 'on' })).json(), { key: 'light', value: 'on', revision: 1 })
+    await until('state', async () => (await other.get('/state/keys/light')).statusCode === 200)
+    t.match((await other.get('/state/keys/light')).json(), { value: 'on' })
+
+    for (const namespace of ['a', 'b', 'c']) {
+      const entry = `/cache/entries/user:1?namespace=${namespace}`
+      t.equal((await put(admin, entry, { value: { n: 1 }, tags: ['users'] })).statusCode, 200, namespace)
+      t.match((await other.get(entry)).json(), { value: { n: 1 } })
+      const done = await other.post(`/cache/invalidate?namespace=${namespace}`, { patterns: ['user:*'] })
+      t.equal(done.statusCode, 200)
+      await until('cache', async () => (await admin.get(entry)).statusCode === 404)
+    }
+    t.equal((await other.get('/health/ready')).statusCode, 200)
+    t.equal((await admin.get('/stats?scope=cluster')).statusCode, 200)
   })
 
   t.test('a slot that moves takes its sessions along, and nobody is logged out', async (t) => {
