@@ -146,7 +146,7 @@ export function decodeValue(data: Uint8Array): unknown {
 /** Whether JSON gives back just this; what is deeper than records usually are is left to MessagePack, so that this ends. */
 function isJson(value: unknown, depth: number): boolean {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true
-  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0)
+  if (typeof value === 'number') return Number.isFinite(value)
   if (typeof value !== 'object' || depth > 16) return false
   if (Array.isArray(value)) {
     // Not every(), which skips holes.

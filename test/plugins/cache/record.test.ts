@@ -1,0 +1,41 @@
+import t from 'tap'
+import { decode, encode, unique } from '../../../plugins/cache/record.ts'
+
+const stamps = [
+  ['', '0:abc'],
+  ['t:naïve 🦊', '7:def'],
+] as const
+
+t.test('a record comes back as it was, whatever is in its value and its tags', async (t) => {
+  const values = [
+    { id: 'ü', list: [1, null, 'é🦊'], deep: { yes: true } },
+    null,
+    0,
+    Number.NaN,
+    'text',
+    new Map([['key', new Date(7)]]),
+    { missing: undefined },
+    Array(3),
+    Object.assign(Object.create({ inherited: 1 }) as object, { own: 2 }),
+    JSON.parse('{"__proto__": {"own": true}}') as unknown,
+  ]
+  for (const value of values) {
+    const data = encode({ freshUntil: 1.5, deadAt: 2.5, cost: 0.25, stamps, value })
+    const record = decode(new Uint8Array(data))
+    t.match(record, { freshUntil: 1.5, deadAt: 2.5, cost: 0.25, expired: false, bytes: data.length })
+    t.strictSame(record?.stamps, stamps)
+    if (typeof value === 'number') t.ok(Object.is(record?.value, value))
+    else t.same(record?.value, value)
+  }
+})
+
+t.test('data that is not whole is a miss', async (t) => {
+  const data = encode({ freshUntil: 1, deadAt: 2, cost: 0, stamps, value: { text: 'some' } })
+  for (let length = 0; length < data.length; length++) t.equal(decode(data.subarray(0, length)), undefined)
+})
+
+t.test('no two are the same, also beyond what is drawn at once', async (t) => {
+  const made = Array.from({ length: 2_000 }, unique)
+  t.equal(new Set(made).size, made.length)
+  for (const one of made) t.match(one, /^[\w-]{16}$/)
+})
