@@ -92,3 +92,9 @@ t.test('production must bring its own secret', (t) =>
 t.test('a folder that cannot be written is said', (t) =>
   t.rejects(readConfig({ STORAGE: 'lmdb:/dev/null/data' }), { code: 'STATEFUL_INVALID_CONFIGURATION' }),
 )
+
+t.test('a Cluster and Sentinels are named by one URL', async (t) => {
+  for (const STORAGE of ['redis+cluster://a:1,b:2', 'rediss+sentinel://:secret@a,b:2/primary/1']) {
+    t.equal((await readConfig({ STORAGE, SESSION_SECRET: SECRET })).storage, STORAGE)
+  }
+})

@@ -2,6 +2,7 @@ import type { Mutant } from '../checkers/mutation.ts'
 
 const suite = 'test/plugins/storage/storage.test.ts'
 const trouble = 'test/plugins/storage/trouble.test.ts'
+const cluster = 'test/plugins/storage/cluster.test.ts'
 
 export default [
   {
@@ -66,5 +67,19 @@ export default [
     from: '      forget()\n      throw error',
     to: '      throw error',
     suite: trouble,
+  },
+  {
+    guards: 'who must know is told that a slot has moved',
+    file: 'plugins/storage/redis/servers.ts',
+    from: 'if (now !== owners) listener()',
+    to: '',
+    suite: cluster,
+  },
+  {
+    guards: 'a key is asked of the server that has it',
+    file: 'plugins/storage/redis/servers.ts',
+    from: ' === name)',
+    to: ' !== name)',
+    suite: cluster,
   },
 ] satisfies Mutant[]
