@@ -58,7 +58,7 @@ export class Coherence {
   /** Listens and gets the first proof; when the store is away it goes on trying. Never rejects. */
   async start(): Promise<void> {
     if (this.#timer) return
-    this.#unwatch = this.#tier.onInterrupted(() => this.#lose(undefined, 0))
+    this.#unwatch = this.#tier.onInterrupted(() => this.#doubt())
     // Two beats in a window, so that one may be late.
     this.#timer = this.#clock.every(Math.max(1, this.#window / 2), () => void this.beat())
     await this.beat()
@@ -115,11 +115,21 @@ export class Coherence {
     void this.beat()
   }
 
-  #lose(epoch: string | undefined, seq: number): void {
-    this.#epoch = epoch
-    this.#seq = seq
+  /**
+   * Whoever answers next may be another store, so nothing is proven until it has told its head, and then everything
+   * that was learnt before is gone. Until then the first level is what there is, see `outage.serveL1`.
+   */
+  #doubt(): void {
+    this.#epoch = undefined
+    this.#seq = 0
     this.#awaited = undefined
     this.#until = Number.NEGATIVE_INFINITY
+  }
+
+  #lose(epoch: string, seq: number): void {
+    this.#doubt()
+    this.#epoch = epoch
+    this.#seq = seq
     this.#reactions.onLost()
   }
 

@@ -17,6 +17,8 @@ export interface Held {
   promise: Promise<unknown> | undefined
   /** Served from here without asking anybody until then. */
   freshUntil: number
+  /** While the store is away those who take stale values get it until then. */
+  staleUntil: number
   /** Every mutation up to this number is in it. */
   asOf: number
   /** What it was made under; `undefined` for an entry without tags (the generation is guarded by emptying L1). */
@@ -139,6 +141,16 @@ export class Levels {
     const now = this.#now()
     if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return false
     return held.guards === undefined || stand(held.guards)
+  }
+
+  /** While the store is away: what the first level has for those who take stale values. */
+  leftover(key: string): Found | undefined {
+    const held = this.#l1.get(key)
+    const now = this.#now()
+    if (held === undefined || now >= held.staleUntil || !this.#excused(now)) return undefined
+    if (held.guards !== undefined && !stand(held.guards)) return undefined
+    const record = { expired: true, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: held.value, bytes: 0 }
+    return { record, fresh: false, guards: [] }
   }
 
   /** While the store is away nobody can invalidate through it: without proof L1 is still the best there is. */
@@ -308,6 +320,7 @@ export class Levels {
         value: record.value,
         promise: undefined,
         freshUntil: this.#now() + lifetime,
+        staleUntil: this.#now() + record.deadAt - now,
         asOf,
         guards: own,
       },

@@ -176,7 +176,7 @@ export class Loads {
     } catch (error) {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
-      return { state: 'load', found: undefined, lease: undefined }
+      return { state: 'load', found: plan.stale > 0 ? this.#levels.leftover(key) : undefined, lease: undefined }
     }
   }
 

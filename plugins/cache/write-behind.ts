@@ -254,11 +254,12 @@ class Worker {
   #schedule(ms: number): void {
     const { clock } = this.#options
     // A new write must not cut short the pause that a failing handler was given.
-    const due = Math.max(clock.monotonic() + ms, this.#resumeAt)
+    const now = clock.monotonic()
+    const due = Math.max(now + ms, this.#resumeAt)
     if (this.#stopped || (this.#timer && this.#due <= due)) return
     this.#timer?.cancel()
     this.#due = due
-    this.#timer = clock.after(ms, () => void this.drain())
+    this.#timer = clock.after(due - now, () => void this.drain())
   }
 }
 

@@ -154,6 +154,32 @@ t.test('an outage costs no request its timeout again and again, and is over by i
   t.equal(await a.delete('hot'), 1)
 })
 
+t.test('while Redis is gone the first level and stale values are served, and forgotten when it is back', async (t) => {
+  const server = await startRedis(t)
+  const a = await startCache(t, server.url, {
+    coherence: 100,
+    outage: { failures: 2, retry: 50 },
+    warming: { keys: 0 },
+  })
+  const options = { ttl: 60, stale: '1m', early: 0, tags: ['x'] }
+  const failing = () => Promise.reject(new Error('source down'))
+  await a.set('fresh', 'fresh', { tags: ['x'] })
+  await a.getOrSet('k', () => 'stale', options)
+  await a.getOrSet('none', () => 'too old', { ttl: 60 })
+  await eventually(() => a.coherent && a.peek('fresh') === 'fresh')
+  await server.kill()
+  await eventually(async () => (await a.get('other')) === undefined && a.peek('fresh') === 'fresh')
+  t.equal(await a.get('fresh'), 'fresh')
+  await eventually(() => a.peek('k') === undefined)
+  t.equal(await a.getOrSet('k', failing, options), 'stale')
+  await t.rejects(a.getOrSet('k', failing, { ttl: 60 }), { message: 'source down' }, 'only to those who take it')
+  await t.rejects(a.getOrSet('none', failing, options), { message: 'source down' }, 'only what may be served so long')
+  t.equal(await a.getOrSet('k', () => 'new', { ...options, softTimeout: 1_000 }), 'new')
+  await server.restart()
+  await eventually(() => a.coherent)
+  t.strictSame([a.peek('fresh'), await a.get('fresh')], [undefined, undefined], 'the new server knows nothing of it')
+})
+
 t.test('journalled invalidations are carried out before anything is read again', async (t) => {
   const server = await startRedis(t)
   const options: CacheOptions = {

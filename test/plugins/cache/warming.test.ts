@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Cache, cacheParts } from '../../../plugins/cache/index.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 import { eventually, startCache } from './fixture.ts'
@@ -44,4 +45,29 @@ t.test('warming can be switched off', async (t) => {
   await cache.close()
   t.match(cache.stats().warming, { remembered: 0, warmed: 0 })
   t.notOk(cache.namespaces.includes('hot-keys'))
+})
+
+t.test('warming loads a few at a time, counts what came of it, and tells', async (t) => {
+  const told: [message: string, details: object][] = []
+  const storage = await openTestStorage(t, 'memory:')
+  const options = { warming: { keys: 100 } }
+  const cache = new Cache({ ...cacheParts(storage, options), onWarmed: (...what) => told.push(what) }, options)
+  t.teardown(() => cache.close())
+  const keys = Array.from({ length: 60 }, (_, i) => `k${i}`)
+  await cache.namespace('hot-keys').set('default', keys)
+  let running = 0
+  let most = 0
+  cache.warmFrom('k*', async ({ key }) => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setImmediate(resolve))
+    running--
+    if (key === 'k7') throw new Error('no such key')
+    return key === 'k8' ? undefined : key
+  })
+  await cache.start()
+  await eventually(() => told.length > 0)
+  t.ok(most > 1 && most <= 8, `${most} at a time`)
+  t.strictSame(told, [['hot keys warmed', { namespace: 'default', keys: 60, warmed: 58, missing: 1, failed: 1 }]])
+  t.match(cache.stats().warming, { warmed: 58, missing: 1, failed: 1, running: 0 })
+  t.equal(cache.peek('k0'), 'k0')
 })

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t from 'tap'
+import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 import { eventually, startCache } from './fixture.ts'
 
@@ -65,4 +66,41 @@ t.test('a full journal refuses, and a name is taken once', async (t) => {
   await cache.setWithDelayedPersist('b', 1, { writer: 'w' })
   await t.rejects(cache.setWithDelayedPersist('c', 1, { writer: 'w' }), { code: 'STATEFUL_WRITE_BEHIND_FULL' })
   t.equal(await cache.get('c'), undefined, 'nothing is cached that will not be persisted')
+})
+
+t.test('a handler that fails is tried again after pauses that double, with what came meanwhile', async (t) => {
+  const clock = new ManualClock()
+  const cache = await startCache(t, 'memory:', {
+    clock,
+    writeBehind: { delay: 50, backoff: 200, attempts: 10, batch: 2 },
+  })
+  const tries: [at: number, values: unknown[]][] = []
+  let broken = true
+  cache.writeBehind('w', (writes) => {
+    tries.push([clock.monotonic(), writes.map(({ key, value }) => [key, value])])
+    if (broken) throw new Error('not now')
+  })
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 50) {
+      clock.advance(50)
+      for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  await cache.setWithDelayedPersist('a', 1, { writer: 'w' })
+  await pass(50 + 200 + 400 + 800)
+  t.strictSame(
+    tries.map(([at]) => at),
+    [50, 250, 650, 1_450],
+  )
+  await cache.setWithDelayedPersist('a', 2, { writer: 'w' })
+  await cache.setWithDelayedPersist('b', 1, { writer: 'w' })
+  broken = false
+  tries.length = 0
+  await pass(1_600)
+  t.strictSame(
+    tries.map(([, values]) => values),
+    [[['a', 2]], [['b', 1]]],
+    'no sooner for the new writes; the latest of a key, at most so many writes at once, in order',
+  )
+  t.match(cache.stats().writeBehind, { pending: 0, retried: 4, written: 2 })
 })

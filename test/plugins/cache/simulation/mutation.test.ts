@@ -72,7 +72,7 @@ const guards: Record<string, Mutation[]> = {
   'that a failover forgets': [
     {
       file: 'plugins/cache/coherence.ts',
-      from: 'this.#tier.onInterrupted(() => this.#lose(undefined, 0))',
+      from: 'this.#tier.onInterrupted(() => this.#doubt())',
       to: 'this.#tier.onInterrupted(() => {})',
     },
   ],
