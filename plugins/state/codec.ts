@@ -1,6 +1,6 @@
 import type { Json, Op } from '../../openapi/schemas/state.ts'
 import { freeze } from './json.ts'
-import type { Entry, LogRecord, WrittenEntry } from './log.ts'
+import type { Batch, Entry, LogRecord, WrittenEntry } from './log.ts'
 
 /** How entries and records stand in a store: text, readable with the store's own tools. */
 
@@ -37,12 +37,23 @@ export function sizeOf(key: string, json: string): number {
   return Buffer.byteLength(key) + Buffer.byteLength(json)
 }
 
-export function encodeRecord({ commit, tx, clear }: LogRecord): string {
-  const stored: StoredRecord = { e: commit.epoch, a: commit.at, o: commit.ops, t: tx }
-  if (commit.clientId !== undefined) stored.c = commit.clientId
-  if (commit.seq !== undefined) stored.s = commit.seq
-  if (clear) stored.x = 1
-  return JSON.stringify(stored)
+/**
+ * A `StoredRecord` as JSON, without a line break.
+ * @param writes what the batch writes: a value that is there as JSON already is not serialised again
+ */
+export function encodeRecord({ commit, tx, clear }: LogRecord, writes: Batch['writes']): string {
+  const { epoch, at, ops, clientId, seq } = commit
+  let text = ''
+  for (const op of ops) {
+    const written = writes.get(op.key)
+    const known = op.op === 'set' && op.ttl === undefined && written !== undefined && written.value === op.value
+    const encoded = known ? `{"op":"set","key":${JSON.stringify(op.key)},"value":${written.json}}` : JSON.stringify(op)
+    text = text === '' ? encoded : `${text},${encoded}`
+  }
+  text = `{"e":"${epoch}","a":${at},"o":[${text}],"t":${JSON.stringify(tx)}`
+  if (clientId !== undefined) text += `,"c":${JSON.stringify(clientId)}`
+  if (seq !== undefined) text += `,"s":${seq}`
+  return clear ? `${text},"x":1}` : `${text}}`
 }
 
 export function decodeRecord(space: string, revision: number, text: string): LogRecord {

@@ -66,6 +66,8 @@ export interface Batch {
   readonly records: readonly LogRecord[]
   /** `undefined` deletes the key. */
   readonly writes: ReadonlyMap<string, WrittenEntry | undefined>
+  /** How many keys more there are afterwards; negative when there are fewer. */
+  readonly added: number
 }
 
 export interface Replacement {

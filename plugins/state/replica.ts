@@ -35,32 +35,33 @@ export function reduceCommit(
   revision: number,
   at: number,
 ): Results {
+  const results = new Map<string, WrittenEntry | undefined>()
   const pending = new Map<string, { value: Json | undefined; expiresAt: number | undefined }>()
   for (const op of ops) {
-    const before = read(op.key)
-    const now = pending.get(op.key) ?? { value: before?.value, expiresAt: before?.expiresAt }
+    const now = pending.get(op.key) ?? read(op.key) ?? ABSENT
     const value = applyOp(now.value, op)
     const expiresAt = op.ttl !== undefined ? at + op.ttl : op.op === 'set' ? undefined : now.expiresAt
     // Same value and expiry by identity: only operations that found nothing to do return what they were given.
     if (value === now.value && expiresAt === now.expiresAt && op.op !== 'set') continue
-    pending.set(op.key, { value, expiresAt })
+    // Most commits have one operation, which needs no second look.
+    if (ops.length > 1) pending.set(op.key, { value, expiresAt })
+    else if (value !== undefined) results.set(op.key, written(op.key, value, revision, expiresAt))
+    else if (now !== ABSENT) results.set(op.key, undefined)
   }
-  const results = new Map<string, WrittenEntry | undefined>()
   for (const [key, { value, expiresAt }] of pending) {
-    if (value === undefined) {
-      if (read(key)) results.set(key, undefined)
-      continue
-    }
-    const json = JSON.stringify(value)
-    results.set(key, {
-      value: freeze(value),
-      revision,
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-      bytes: sizeOf(key, json),
-      json,
-    })
+    if (value !== undefined) results.set(key, written(key, value, revision, expiresAt))
+    else if (read(key)) results.set(key, undefined)
   }
   return results
+}
+
+const ABSENT: { value: Json | undefined; expiresAt?: number | undefined } = { value: undefined }
+
+function written(key: string, value: Json, revision: number, expiresAt: number | undefined): WrittenEntry {
+  const json = JSON.stringify(value)
+  const bytes = sizeOf(key, json)
+  if (expiresAt === undefined) return { value: freeze(value), revision, bytes, json }
+  return { value: freeze(value), revision, expiresAt, bytes, json }
 }
 
 /** Before the log has been read. */

@@ -1,4 +1,4 @@
-import type { Commit } from '../../openapi/schemas/state.ts'
+import type { Commit, Position } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import {
   InvalidStateOpError,
@@ -45,6 +45,8 @@ export class Sequencer {
   #fresh: { resolve(): void; reject(error: unknown): void }[] = []
   #running: Promise<void> | undefined
   #stale = false
+  /** The latest head that somebody told. */
+  #told: Position | undefined
   #closed = false
   #wake: (() => void) | undefined
   #deadlines: Timer | undefined
@@ -78,10 +80,14 @@ export class Sequencer {
     return write.promise
   }
 
-  /** Someone says that the log may have moved. */
-  hint(): void {
+  /**
+   * The log may have moved.
+   * @param head where somebody says that it stands; when the replica is there by then, it need not be read
+   */
+  hint(head?: Position): void {
     if (this.#closed) return
-    this.#stale = true
+    if (head) this.#told = head
+    else this.#stale = true
     this.#start()
   }
 
@@ -113,13 +119,13 @@ export class Sequencer {
       .catch((error) => this.#options.onError(error, 'the sequencer failed'))
       .finally(() => {
         this.#running = undefined
-        if ((this.#queue.length > 0 || this.#stale) && !this.#closed) this.#start()
+        if ((this.#queue.length > 0 || this.#stale || this.#told) && !this.#closed) this.#start()
       })
   }
 
   async #run(): Promise<void> {
     for (;;) {
-      if (this.#stale) {
+      if (this.#stale || this.#toldOfMore()) {
         await this.#catchUp()
         continue
       }
@@ -135,6 +141,15 @@ export class Sequencer {
       if ('cause' in head.request) await this.#replace(head, head.request)
       else if (head.pending) await Promise.race([head.pending, this.#woken()])
     }
+  }
+
+  /** Mostly it was told of its own commits, and has applied them since. */
+  #toldOfMore(): boolean {
+    const told = this.#told
+    this.#told = undefined
+    if (!told) return false
+    const { epoch, revision } = this.#options.replica
+    return told.epoch !== epoch || told.revision > revision
   }
 
   /** Takes as many writes from the queue as go together. */
@@ -169,7 +184,7 @@ export class Sequencer {
       }
       if (staged) {
         this.#queue.shift()
-        staging.add(staged.results)
+        staging.add(staged.results, staged.sizes)
         for (const entry of staged.results.values()) bytes += entry?.bytes ?? 0
         if (write.clientKey) clients.add(write.clientKey)
         batch.push(staged)
@@ -204,7 +219,11 @@ export class Sequencer {
     const records = batch.map(({ record }) => record)
     let unconfirmed: unknown
     try {
-      const outcome = await log.commit(replica.position, { records, writes: staging.writes })
+      const outcome = await log.commit(replica.position, {
+        records,
+        writes: staging.writes,
+        added: staging.size - replica.size,
+      })
       this.#failures = 0
       if (outcome === 'conflict') {
         this.counts.conflicts++
@@ -300,14 +319,16 @@ export class Sequencer {
 
   #follow(tail: LogTail): void {
     const { replica, onApplied } = this.#options
+    let foreign = false
     for (const record of tail.records) {
       const changes = replica.apply(record)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
       const own = this.#take(record.tx)
-      if (!own) this.#invalidate()
+      foreign ||= !own
       onApplied(record, changes, own?.request.context)
       if (own) this.#found.push({ write: own, committed: this.#committed(record.commit) })
     }
+    if (foreign) this.#invalidate()
     replica.follow({ ...tail, revision: replica.revision })
   }
 

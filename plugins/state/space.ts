@@ -377,7 +377,7 @@ export class Space extends Followable {
   #hinted(head: Position): void {
     if (!this.#loaded) return
     const { epoch, revision } = this.#replica
-    if (head.epoch !== epoch || head.revision > revision) this.#sequencer.hint()
+    if (head.epoch !== epoch || head.revision > revision) this.#sequencer.hint(head)
   }
 
   #read(): Replica {
@@ -385,10 +385,10 @@ export class Space extends Followable {
     return this.#replica
   }
 
-  async #submit(request: Parameters<Sequencer['submit']>[0]): Promise<Committed | undefined> {
+  #submit(request: Parameters<Sequencer['submit']>[0]): Promise<Committed | undefined> {
+    if (this.#loaded) return this.#sequencer.submit(request)
     // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
-    if (!this.#loaded) await this.ready
-    return this.#sequencer.submit(request)
+    return this.ready.then(() => this.#sequencer.submit(request))
   }
 
   #transact<Result>(fn: (tx: Transaction) => Result | Promise<Result>, context: unknown): Promise<Transacted<Result>> {

@@ -3,7 +3,7 @@ import { StateLimitError } from '../support/errors.ts'
 import type { LogRecord } from './log.ts'
 import { type Results, reduceCommit } from './replica.ts'
 import type { SequencerOptions } from './sequencer-types.ts'
-import type { Staging } from './staging.ts'
+import type { Sizes, Staging } from './staging.ts'
 import type { Write, WriteRequest } from './write.ts'
 
 /** A write with what it puts into the log and what it makes of the keys. */
@@ -11,6 +11,8 @@ export interface Staged {
   write: Write
   record: LogRecord
   results: Results
+  /** Of the space after it. */
+  sizes: Sizes
 }
 
 /**
@@ -30,12 +32,13 @@ export function stageWrite(
   const results = reduceCommit((key) => staging.entry(key), ops, revision, at)
   for (const [key, entry] of results) {
     if (!entry) continue
-    if (entry.json.length > limits.valueBytes || entry.bytes - Buffer.byteLength(key) > limits.valueBytes) {
+    if (entry.bytes > limits.valueBytes && entry.bytes - Buffer.byteLength(key) > limits.valueBytes) {
       throw new StateLimitError(`The value of '${key}' would be larger than ${limits.valueBytes} bytes.`)
     }
     definitions.check(key, entry.value)
   }
-  const { bytes, size } = staging.measure(results)
+  const sizes = staging.measure(results)
+  const { bytes, size } = sizes
   // Whoever is above a limit, for it was lowered, may still write what makes the space smaller.
   if (size > limits.keys && size > staging.size) {
     throw new StateLimitError(`Space '${space}' would hold more than ${limits.keys} keys.`)
@@ -54,5 +57,5 @@ export function stageWrite(
     ...(seq === undefined ? {} : { seq }),
     at,
   }
-  return { write, record: { commit, tx: write.tx, ...(clear ? { clear } : {}) }, results }
+  return { write, record: { commit, tx: write.tx, ...(clear ? { clear } : {}) }, results, sizes }
 }

@@ -18,6 +18,13 @@ export interface Guard {
   revision: number
 }
 
+export interface Sizes {
+  /** Of all keys and their values as JSON. */
+  bytes: number
+  /** Number of keys. */
+  size: number
+}
+
 /** The commits of one batch on top of the replica, before the log has them. */
 export class Staging implements View {
   readonly #replica: Replica
@@ -34,7 +41,8 @@ export class Staging implements View {
   }
 
   entry(key: string): Entry | undefined {
-    return this.writes.has(key) ? this.writes.get(key) : this.#replica.get(key)
+    const written = this.writes.get(key)
+    return written || this.writes.has(key) ? written : this.#replica.get(key)
   }
 
   get(key: string): Json | undefined {
@@ -61,7 +69,7 @@ export class Staging implements View {
   }
 
   /** How the results would change the sizes. */
-  measure(results: Results): { bytes: number; size: number } {
+  measure(results: Results): Sizes {
     let { bytes, size } = this
     for (const [key, entry] of results) {
       const before = this.entry(key)
@@ -71,8 +79,7 @@ export class Staging implements View {
     return { bytes, size }
   }
 
-  add(results: Results): void {
-    const { bytes, size } = this.measure(results)
+  add(results: Results, { bytes, size }: Sizes): void {
     for (const [key, entry] of results) this.writes.set(key, entry)
     this.bytes = bytes
     this.size = size

@@ -3,8 +3,9 @@
 --
 -- KEYS  1 meta  2 values  3 log  4 epochs  5 clients  6 clients by their last revision
 -- ARGV  1 base epoch  2 base revision  3 new incarnation  4 commits to retain  5 channel
---       6 number of commits; then of each: record, clientId or '', seq or ''
---       then the number of values; then of each: key, entry or '' to delete
+--       6 number of commits; then their records
+--       then the number of those that have a client; then of each: revision, clientId, seq
+--       then the number of keys to delete; then they; then to the end: key, entry, …
 -- returns {'committed' | 'conflict' | 'duplicate', epoch, revision}
 
 local meta = KEYS[1]
@@ -25,33 +26,33 @@ if current ~= run then
 end
 
 local count = tonumber(ARGV[6])
-for i = 0, count - 1 do
-  local client, seq = ARGV[8 + i * 3], ARGV[9 + i * 3]
-  if client ~= '' then
-    local known = redis.call('HGET', KEYS[5], client)
-    if known and string.find(known, ',' .. seq .. ',', 1, true) then return { 'duplicate', epoch, revision } end
-  end
+local clients = 7 + count
+local deleted = clients + 1 + ARGV[clients] * 3
+for i = clients + 1, deleted - 1, 3 do
+  local known = redis.call('HGET', KEYS[5], ARGV[i + 1])
+  if known and string.find(known, ',' .. ARGV[i + 2] .. ',', 1, true) then return { 'duplicate', epoch, revision } end
 end
 if epoch ~= ARGV[1] or revision ~= tonumber(ARGV[2]) then return { 'conflict', epoch, revision } end
 
-local next = 7
-for i = 1, count do
-  local record, client, seq = ARGV[next], ARGV[next + 1], ARGV[next + 2]
-  next = next + 3
+for i = 7, clients - 1 do
   revision = revision + 1
-  redis.call('XADD', KEYS[3], string.format('%d-0', revision), 'r', record)
-  if client ~= '' then
-    local known = redis.call('HGET', KEYS[5], client) or ','
-    -- The newest are enough: a client has few writes under way.
-    if #known > 2048 then known = ',' .. string.match(string.sub(known, -1024), ',(.*)$') end
-    redis.call('HSET', KEYS[5], client, known .. seq .. ',')
-    redis.call('ZADD', KEYS[6], revision, client)
-  end
+  redis.call('XADD', KEYS[3], string.format('%d-0', revision), 'r', ARGV[i])
 end
-local values = tonumber(ARGV[next])
-for i = 1, values do
-  local key, entry = ARGV[next + i * 2 - 1], ARGV[next + i * 2]
-  if entry == '' then redis.call('HDEL', KEYS[2], key) else redis.call('HSET', KEYS[2], key, entry) end
+for i = clients + 1, deleted - 1, 3 do
+  local client = ARGV[i + 1]
+  local known = redis.call('HGET', KEYS[5], client) or ','
+  -- The newest are enough: a client has few writes under way.
+  if #known > 2048 then known = ',' .. string.match(string.sub(known, -1024), ',(.*)$') end
+  redis.call('HSET', KEYS[5], client, known .. ARGV[i + 2] .. ',')
+  redis.call('ZADD', KEYS[6], ARGV[i], client)
+end
+local written = deleted + 1 + ARGV[deleted]
+-- Many with one call, but no more than Lua's stack holds.
+for i = deleted + 1, written - 1, 1000 do
+  redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 999, written - 1)))
+end
+for i = written, #ARGV, 1000 do
+  redis.call('HSET', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 
 local lowest = revision - tonumber(ARGV[4]) + 1

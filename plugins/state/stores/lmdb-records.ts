@@ -10,6 +10,11 @@ export const DIGITS = 16
 /** The head counts what must be there, so that records that a damaged page hides are missed. */
 export interface StoredHead extends LogHead {
   size: number
+  /**
+   * The lowest revision that a record holds. Records hold several, so it may be below `floor`; it is `floor` where it
+   * is absent, which was written when each record held one.
+   */
+  first?: number
 }
 
 /** A checksum over key and text: LMDB checks neither, and a flipped bit would be handed out as a value. */
@@ -59,13 +64,13 @@ export function verifyStateDatabase(database: Database<string, string>): VerifyR
     if (text === undefined) note(`'${key}' does not have its checksum`)
     else if (part === 'head') count.head = JSON.parse(text) as StoredHead
     if (part === 'key') count.keys++
-    if (part === 'log') count.log++
+    if (part === 'log' && text !== undefined) count.log += text.split('\n').length
   }
   for (const [space, { head, keys, log }] of counted) {
     if (!head) note(`space '${space}' has no head`)
     else if (head.size !== keys) note(`space '${space}' has ${keys} of ${head.size} keys`)
-    else if (head.revision - head.floor + 1 !== log) {
-      note(`space '${space}' has ${log} of ${head.revision - head.floor + 1} log records`)
+    else if (head.revision - (head.first ?? head.floor) + 1 !== log) {
+      note(`space '${space}' has ${log} of ${head.revision - (head.first ?? head.floor) + 1} commits in its log`)
     }
   }
   return { spaces: counted.size, records, problems }

@@ -40,9 +40,11 @@ const FULL: ReadonlySet<unknown> = new Set<unknown>([5, 27, 28, 69, 122, -30792]
 /** Milliseconds that one transaction may take; a slow disk takes tens. */
 const DEADLINE = 3_000
 const REASON_DEADLINE = 200
+/** Characters of the commits that stand together: LMDB wants pages in a row for a long value. */
+const LINES_LENGTH = 32 * 1024
 
 /**
- * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<revision>`. A space's name holds no slash.
+ * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<first revision>`. A space's name holds no slash.
  * Every text carries a checksum, and the head counts. Head, records and values change in one transaction, and a commit is done when that is on disk: a power cut
  * takes nothing that was acknowledged, and nobody has seen what it takes.
  */
@@ -95,19 +97,17 @@ export class LmdbStateLog implements StateLog {
     // The storage owns the database; it closes it.
   }
 
-  async #commit(base: Position, { records, writes }: Batch): Promise<CommitOutcome> {
+  async #commit(base: Position, { records, writes, added }: Batch): Promise<CommitOutcome> {
     const head = await this.#open()
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + records.length
     const floor = Math.max(head.floor, revision - this.#retention.commits + 1)
-    let { size } = head
-    for (const [key, entry] of writes) {
-      size += (entry ? 1 : 0) - (this.#database.doesExist(valueKey(this.#space, key)) ? 1 : 0)
-    }
-    const next = { ...head, revision, floor, size }
+    const outdated = floor > head.floor ? this.#outdated(head.first ?? head.floor, floor) : []
+    const first = outdated.pop() ?? head.first ?? head.floor
+    const next = { ...head, revision, floor, first, size: head.size + added }
     await this.#write(() => {
-      for (const record of records) this.#put(recordKey(this.#space, record.commit.revision), encodeRecord(record))
-      for (let old = head.floor; old < floor; old++) this.#remove(recordKey(this.#space, old))
+      this.#append(records, writes)
+      for (const old of outdated) this.#remove(recordKey(this.#space, old))
       for (const [key, entry] of writes) {
         if (entry) this.#put(valueKey(this.#space, key), encodeEntry(entry))
         else this.#remove(valueKey(this.#space, key))
@@ -124,7 +124,7 @@ export class LmdbStateLog implements StateLog {
     const revision = head.revision + 1
     const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
     const epochs = withEpoch(head.epochs, { epoch, first: revision, cause, tx })
-    const next = { epoch, revision, floor: revision + 1, epochs, size: entries.size }
+    const next = { epoch, revision, floor: revision + 1, first: revision + 1, epochs, size: entries.size }
     await this.#write(() => {
       for (const start of [valueKey(this.#space, ''), `${this.#space}/log/`]) {
         for (const key of this.#database.getKeys({ start, end: after(start) })) this.#remove(key)
@@ -146,7 +146,8 @@ export class LmdbStateLog implements StateLog {
     const revision = head?.revision ?? 0
     const start: EpochStart = { epoch, first: revision + 1, cause: head ? 'boot' : 'created' }
     const epochs = withEpoch(head?.epochs ?? [], start)
-    const opened = { epoch, revision, floor: head?.floor ?? 1, epochs, size: head?.size ?? 0 }
+    const floor = head?.floor ?? 1
+    const opened = { epoch, revision, floor, first: head?.first ?? floor, epochs, size: head?.size ?? 0 }
     await this.#write(() => this.#put(key, JSON.stringify(opened)))
     this.#head = opened
     return opened
@@ -178,11 +179,44 @@ export class LmdbStateLog implements StateLog {
     this.#database.remove(key).catch(ignore)
   }
 
+  /** The commits of a batch stand together, as lines: one write and one checksum for many of them. */
+  #append(records: readonly LogRecord[], writes: Batch['writes']): void {
+    let first: number | undefined
+    let lines = ''
+    for (const record of records) {
+      const line = encodeRecord(record, writes)
+      if (first !== undefined && lines.length + line.length > LINES_LENGTH) {
+        this.#put(recordKey(this.#space, first), lines)
+        first = undefined
+      }
+      lines = first === undefined ? line : `${lines}\n${line}`
+      first ??= record.commit.revision
+    }
+    if (first !== undefined) this.#put(recordKey(this.#space, first), lines)
+  }
+
+  /** The first revisions of those records that begin at or before `floor`; the last of them still holds it. */
+  #outdated(first: number, floor: number): number[] {
+    const range = { start: recordKey(this.#space, first), end: recordKey(this.#space, floor + 1) }
+    return Array.from(this.#database.getKeys(range), (key) => Number(key.slice(-DIGITS)))
+  }
+
+  /** The first revision of the record that holds this one. */
+  #startOf(revision: number): number {
+    const range = { start: recordKey(this.#space, revision), end: recordKey(this.#space, 0), reverse: true, limit: 1 }
+    for (const key of this.#database.getKeys(range)) return Number(key.slice(-DIGITS))
+    return revision
+  }
+
   #records(from: number, to: number): LogRecord[] {
     const records: LogRecord[] = []
-    const range = { start: recordKey(this.#space, from), end: recordKey(this.#space, to + 1) }
+    const range = { start: recordKey(this.#space, this.#startOf(from)), end: recordKey(this.#space, to + 1) }
     for (const { key, value } of this.#database.getRange(range)) {
-      records.push(decodeRecord(this.#space, Number(key.slice(-DIGITS)), this.#unsealed(key, value)))
+      let revision = Number(key.slice(-DIGITS))
+      for (const line of this.#unsealed(key, value).split('\n')) {
+        if (revision >= from && revision <= to) records.push(decodeRecord(this.#space, revision, line))
+        revision++
+      }
     }
     const expected = Math.max(to - from + 1, 0)
     if (records.length !== expected) throw this.#corrupt(`${records.length} of ${expected} log records are there`)

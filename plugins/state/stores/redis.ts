@@ -101,11 +101,17 @@ export class RedisStateLog implements StateLog {
       this.#channel,
       records.length,
     ]
+    const deleted: string[] = []
+    const clients: (string | number)[] = []
     for (const record of records) {
-      args.push(encodeRecord(record), record.commit.clientId ?? '', record.commit.seq ?? '')
+      const { revision, clientId, seq } = record.commit
+      args.push(encodeRecord(record, writes))
+      if (clientId !== undefined && seq !== undefined) clients.push(revision, clientId, seq)
     }
-    args.push(writes.size)
-    for (const [key, entry] of writes) args.push(key, entry ? encodeEntry(entry) : '')
+    args.push(clients.length / 3, ...clients)
+    for (const [key, entry] of writes) if (!entry) deleted.push(key)
+    args.push(deleted.length, ...deleted)
+    for (const [key, entry] of writes) if (entry) args.push(key, encodeEntry(entry))
     const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
     const [outcome] = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as [string]
     if (outcome === 'committed') {
