@@ -9,6 +9,13 @@ const engine = 'plugins/session/sessions.ts'
 
 export default [
   {
+    guards: '10: a changed secret forgets what it verified',
+    file: 'plugins/session/signer.ts',
+    from: 'verified.clear()',
+    to: '',
+    suite: 'test/plugins/session/signer.test.ts',
+  },
+  {
     guards: '1: a save creates nothing',
     file: 'plugins/session/stores/save.lua',
     from: "if current <= now then return 'gone' end",

@@ -1,0 +1,51 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import t from 'tap'
+import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { startRedis } from '../../fixtures/redis-server.ts'
+import { Browser, PASSWORD, sessionApp } from '../../fixtures/session-app.ts'
+
+t.test('a read is one HGETALL and nothing else; a touch interval has one write', async (t) => {
+  const { url } = await startRedis(t)
+  const clock = new ManualClock()
+  const app = await sessionApp(t, {
+    storage: url,
+    session: { clock, touch: '1m', sweep: '1h' },
+    routes: (app) => app.get('/me', async ({ session }) => ({ user: session.user?.id })),
+  })
+  if (app.storage.kind !== 'redis') return
+  const browser = new Browser(app)
+  await browser.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password: PASSWORD } })
+
+  const [server] = app.storage.servers.all()
+  const monitor = await server?.monitor()
+  t.teardown(() => monitor?.disconnect())
+  let heard: string[] = []
+  // Of clients, not what a script does inside.
+  monitor?.on('monitor', (_time: string, [name = '']: string[], source: string) => {
+    if (source !== 'lua') heard.push(name.toLowerCase())
+  })
+  const during = async (run: () => Promise<unknown>) => {
+    heard = []
+    await run()
+    // What MONITOR tells comes on a connection of its own.
+    await delay(50)
+    return heard
+  }
+  const read = async () => t.match((await browser.inject({ method: 'GET', url: '/me' })).json(), { user: 'ada' })
+
+  t.same(
+    await during(async () => {
+      for (let n = 0; n < 5; n++) await read()
+    }),
+    Array(5).fill('hgetall'),
+  )
+  clock.advance(60_000)
+  const touched = await during(async () => {
+    for (let n = 0; n < 5; n++) await read()
+  })
+  t.same(touched.filter((name) => name === 'hgetall').length, 5)
+  const writes = touched.filter((name) => name !== 'hgetall')
+  // One script; a server that does not know it yet is sent its text.
+  t.same(writes, ['evalsha', 'eval'])
+  t.same(await during(() => new Browser(app).inject({ method: 'GET', url: '/me' })), [], 'none without a cookie')
+})
