@@ -1,3 +1,5 @@
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
@@ -48,4 +50,32 @@ t.test('a read is one HGETALL and nothing else; a touch interval has one write',
   // One script; a server that does not know it yet is sent its text.
   t.same(writes, ['evalsha', 'eval'])
   t.same(await during(() => new Browser(app).inject({ method: 'GET', url: '/me' })), [], 'none without a cookie')
+})
+
+t.test('a session that was read before is read without a signature or a digest', async (t) => {
+  const app = await sessionApp(t, {
+    routes: (app) => app.get('/me', async ({ session }) => ({ user: session.user?.id })),
+  })
+  const browser = new Browser(app)
+  await browser.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password: PASSWORD } })
+  await browser.inject({ method: 'GET', url: '/me' })
+
+  let digests = 0
+  const { createHash, createHmac } = crypto
+  t.teardown(() => {
+    Object.assign(crypto, { createHash, createHmac })
+    syncBuiltinESMExports()
+  })
+  const counted =
+    (call: (...args: never[]) => unknown) =>
+    (...args: never[]) => {
+      digests += 1
+      return call(...args)
+    }
+  Object.assign(crypto, { createHash: counted(createHash), createHmac: counted(createHmac) })
+  syncBuiltinESMExports()
+  for (let n = 0; n < 5; n++) t.match((await browser.inject({ method: 'GET', url: '/me' })).json(), { user: 'ada' })
+  t.equal(digests, 0)
+  await browser.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password: PASSWORD } })
+  t.not(digests, 0, 'they are counted')
 })

@@ -1,115 +1,18 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import Fastify, { type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { problems } from '../../../plugins/problems/index.ts'
-import { type SessionOptions, type SessionStore, Sessions, session } from '../../../plugins/session/index.ts'
+import type { SessionStore } from '../../../plugins/session/index.ts'
 import { liveSigner } from '../../../plugins/session/signer.ts'
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { bucketOf, newToken, ownerOf } from '../../../plugins/session/token.ts'
-import { openStorage, type RedisStorageOptions, type Storage, storage } from '../../../plugins/storage/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { openStorage, type Storage } from '../../../plugins/storage/index.ts'
 import { Browser, SECRET } from '../../fixtures/session-app.ts'
 import { type StorageKind, storageKinds, storageUrl } from '../../fixtures/storages.ts'
+import { engine, loggedIn, MINUTE, POLICY, start, type Target } from './world.ts'
 
-declare module 'fastify' {
-  interface Session {
-    x?: number
-    y?: number
-    n?: number
-  }
-}
-
-const MINUTE = 60_000
-const POLICY = { idle: 30 * MINUTE, absolute: 12 * 60 * MINUTE, touch: MINUTE }
 const NEXT_SECRET = 'the next secret of these tests, long enough'
-
-type Target = string | RedisStorageOptions
-
-/** Routes that do to a session what an application does; `gate` keeps a request waiting. */
-function routes(app: FastifyInstance, gates: Map<string, Promise<void>>) {
-  app.get<{ Querystring: { user?: string } }>('/login', async (request) => {
-    await request.login({ id: request.query.user ?? 'ada' })
-    return 'in'
-  })
-  app.get('/logout', async (request) => {
-    await request.logout()
-    return 'out'
-  })
-  app.get('/regenerate', async ({ session }) => {
-    await session.regenerate(['user'])
-    return 'regenerated'
-  })
-  app.get<{ Querystring: { gate?: string } }>('/me', async ({ session, query }, reply) => {
-    await gates.get(query.gate ?? '')
-    if (!session.user) return reply.code(401).send({ user: null })
-    return { user: session.user.id, x: session.x ?? null, y: session.y ?? null, n: session.n ?? null }
-  })
-  app.get<{ Querystring: { key: 'x' | 'y'; value: number; gate?: string } }>('/set', async ({ session, query }) => {
-    session[query.key] = Number(query.value)
-    await gates.get(query.gate ?? '')
-    return 'set'
-  })
-  app.get('/remove', async ({ session }) => {
-    delete session.x
-    return 'removed'
-  })
-  app.get('/increment', async ({ session }) => ({ n: await session.update('n', (n = 0) => n + 1) }))
-  app.get('/boom', async ({ session }) => {
-    session.x = 13
-    throw new Error('boom')
-  })
-}
-
-interface World {
-  app: FastifyInstance
-  clock: ManualClock
-  /** Closes a gate for requests with `gate=<name>`; the returned function opens it. */
-  gate(name: string): () => void
-}
-
-async function start(t: Test, target: Target, options: Partial<SessionOptions> = {}): Promise<World> {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  const clock = new ManualClock()
-  const gates = new Map<string, Promise<void>>()
-  await app.register(problems)
-  await app.register(storage, { storage: target })
-  await app.register(session, { secret: SECRET, production: false, clock, ...POLICY, ...options })
-  routes(app, gates)
-  await app.ready()
-  return {
-    app,
-    clock,
-    gate(name) {
-      let open = () => {}
-      gates.set(name, new Promise((resolve) => (open = resolve)))
-      return open
-    },
-  }
-}
-
-async function loggedIn({ app }: World, user = 'ada'): Promise<Browser> {
-  const browser = new Browser(app)
-  await browser.get(`/login?user=${user}`)
-  return browser
-}
-
-/** The engine alone, on a storage of its own. */
-async function engine(t: Test, target: Target, limit?: number) {
-  const opened = await openStorage(target)
-  t.teardown(() => opened.close())
-  const clock = new ManualClock()
-  const store = sessionStoreOn(opened)
-  const policy = limit === undefined ? POLICY : { ...POLICY, limit: { sessions: limit, action: 'evict' as const } }
-  const sessions = new Sessions({ store, clock, ...policy })
-  const login = (userId: string) => {
-    const token = newToken(bucketOf(ownerOf(userId)))
-    return sessions.begin(token, { user: { id: userId } }, { userId, login: true }).then((open) => ({ token, open }))
-  }
-  return { sessions, clock, store, login, storage: opened }
-}
 
 function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Target>): void {
   t.test('1. what was revoked, rotated away or has expired is never revived, in whatever order', async (t) => {
