@@ -54,7 +54,7 @@ function contender(kind: string, { size, clients = CLIENTS, nodes = 1, latency }
       // The full sync, or the namespace of Socket.IO.
       await new Promise((resolve) => setTimeout(resolve, 500))
       const change = (query: string) => fetch(`http://127.0.0.1:${control}/?size=${size}&${query}`)
-      const changes = context.quick ? 40 : latency === undefined ? 1_000 : 100
+      const changes = context.quick ? 40 : latency === undefined ? 800 : 100
       return async (): Promise<Measurement> => {
         for (const listener of listeners) Object.assign(listener, { received: 0, delays: [] })
         const before = await cpuOf(started)
@@ -111,6 +111,7 @@ const latency = (share: number): Pick<Case, 'unit' | 'better' | 'rounds' | 'cont
 
 const suite: Suite = {
   name: 'sync',
+  rounds: 3,
   description:
     'Changes of one key with 200 bytes, delivered to 200 clients, for each second of CPU time of the servers. Ours ' +
     'commits each change to a state space first, Hocuspocus and TinyBase to a document or store; the limit writes one ' +

@@ -1,23 +1,12 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Server as HocuspocusServer } from '@hocuspocus/server'
-import { createAdapter } from '@socket.io/redis-streams-adapter'
-import Fastify from 'fastify'
-import { Redis } from 'ioredis'
-import { Server as SocketServer } from 'socket.io'
-import { createMergeableStore } from 'tinybase'
-import { createCustomPersister } from 'tinybase/persisters'
-import { createWsServer } from 'tinybase/synchronizers/synchronizer-ws-server'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { state } from '../../../plugins/state/index.ts'
-import { storage } from '../../../plugins/storage/index.ts'
 import { Frame } from '../../../plugins/sync/frame.ts'
-import { sync } from '../../../plugins/sync/index.ts'
-import { syncRoutes } from '../../../routes/sync/index.ts'
 
 /** TinyBase's `Persists.MergeableStoreOnly`, an enum of types alone. */
 const MERGEABLE_STORE_ONLY = 2
 
+// Each contender is loaded by its own server alone: it would not be fair to let one carry the others' memory.
 export interface Broadcaster {
   /** Where clients connect. */
   url: string
@@ -30,6 +19,11 @@ const text = (change: number, value: string) =>
 
 /** @param redis Unix socket of the Redis that connects this node to another one */
 async function ours(redis: string | undefined): Promise<Broadcaster> {
+  const { default: Fastify } = await import('fastify')
+  const { state } = await import('../../../plugins/state/index.ts')
+  const { storage } = await import('../../../plugins/storage/index.ts')
+  const { sync } = await import('../../../plugins/sync/index.ts')
+  const { syncRoutes } = await import('../../../routes/sync/index.ts')
   const app = Fastify()
   await app.register(storage, {
     storage: redis ? { url: 'redis://localhost', redis: { path: redis } } : 'memory:',
@@ -64,7 +58,10 @@ interface Peer {
 
 async function socketIo(recovery: boolean, redis: string | undefined): Promise<Broadcaster> {
   const http = createServer()
-  const io = new SocketServer(http, {
+  const { Server } = await import('socket.io')
+  const { createAdapter } = await import('@socket.io/redis-streams-adapter')
+  const { Redis } = await import('ioredis')
+  const io = new Server(http, {
     transports: ['websocket'],
     serveClient: false,
     ...(recovery ? { connectionStateRecovery: {} } : {}),
@@ -77,7 +74,8 @@ async function socketIo(recovery: boolean, redis: string | undefined): Promise<B
 }
 
 async function hocuspocus(): Promise<Broadcaster> {
-  const server = new HocuspocusServer({ port: 0, address: '127.0.0.1', quiet: true, stopOnSignals: false })
+  const { Server } = await import('@hocuspocus/server')
+  const server = new Server({ port: 0, address: '127.0.0.1', quiet: true, stopOnSignals: false })
   await server.listen()
   const direct = await server.hocuspocus.openDirectConnection('app')
   return {
@@ -88,6 +86,9 @@ async function hocuspocus(): Promise<Broadcaster> {
 
 async function tinybase(): Promise<Broadcaster> {
   const http = createServer()
+  const { createMergeableStore } = await import('tinybase')
+  const { createCustomPersister } = await import('tinybase/persisters')
+  const { createWsServer } = await import('tinybase/synchronizers/synchronizer-ws-server')
   const store = createMergeableStore()
   const nothing = async () => undefined
   createWsServer(new WebSocketServer({ server: http, perMessageDeflate: false }), () =>
