@@ -6,6 +6,7 @@ import { type Device, type OpenSession, parseValues, type SessionValues, stringi
 import type { SessionUser } from './session-data.ts'
 import type { Sessions } from './sessions.ts'
 import { bucketOf, idOf, newToken, ownerOf } from './token.ts'
+import { BINDING, type Bound, VISIT, Visit, type Visited, visitOf } from './visit.ts'
 
 /**
  * What @fastify/session's per-request session objects are, seen from here. `request.session` keeps the shell's
@@ -13,30 +14,6 @@ import { bucketOf, idOf, newToken, ownerOf } from './token.ts'
  */
 type ShellSession = FastifyRequest['session']
 type Callback = (error?: unknown) => void
-
-/** What a request's session was when it came in, and what became of it. */
-class Visit {
-  readonly request: FastifyRequest
-  /** Absent: nothing is stored yet. */
-  open: OpenSession | undefined
-  /** The cookie names a session that ended a moment ago: neither is it saved, nor the cookie touched. */
-  ended = false
-  touchDue = false
-  /** The browser does not have the right cookie yet. */
-  cookieDue = false
-  /** The handler failed: what it changed is not saved. */
-  discard = false
-  /** A response is on its way through the hooks. */
-  sending = false
-  /** The store failed; the cookie stays as it is. */
-  failed = false
-  /** Compared a moment ago, and nothing had changed: the shell need not compare again. */
-  unchanged = false
-
-  constructor(request: FastifyRequest) {
-    this.request = request
-  }
-}
 
 /** What a call into the shell is about, which hands our store nothing but ids and objects. */
 interface Rotation {
@@ -63,25 +40,6 @@ export interface ShellOptions {
   /** What a session's cookie has unless the session was given others. */
   cookie: CookieOptions
   idGenerator?: FastifySessionOptions['idGenerator']
-}
-
-/**
- * Where a request has its visit, and a session its binding. A property costs each request less than an entry of a
- * WeakMap, which the garbage collector must look through.
- */
-const VISIT = Symbol('stateful.session.visit')
-const BINDING = Symbol('stateful.session.binding')
-interface Visited {
-  [VISIT]?: Visit
-}
-/** Names its session: a copy (`{ ...request.session }`) has the property as well, but not the visit. */
-interface Bound {
-  [BINDING]?: { session: object; visit: Visit }
-}
-
-function visitOf(session: object): Visit | undefined {
-  const binding = (session as Bound)[BINDING]
-  return binding?.session === session ? binding.visit : undefined
 }
 
 export class Shell {
@@ -264,7 +222,8 @@ export class Shell {
     ;(session as Bound)[BINDING] = { session, visit }
     if (!this.#prototype) {
       this.#prototype = this.#extend(Object.getPrototypeOf(session))
-      this.#carrier = Object.create(null, { __proto__: { value: this.#prototype, enumerable: true } })
+      // In brackets: without them it would be the prototype of this very literal.
+      this.#carrier = Object.create(null, { ['__proto__']: { value: this.#prototype, enumerable: true } })
     }
     if (Object.getPrototypeOf(session) !== this.#prototype) Object.setPrototypeOf(session, this.#prototype)
   }
