@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import KeyvRedis from '@keyv/redis'
 import { Redis } from 'ioredis'
+import { Keyv } from 'keyv'
 import { open } from 'lmdb'
 import { createStore } from 'tinybase'
 import { checkedLimits } from '../../plugins/state/limits.ts'
@@ -14,20 +15,26 @@ import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
 import type { RedisConnection } from '../../plugins/storage/redis/connection.ts'
 import { RedisScript } from '../../plugins/storage/redis/script.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
-import type { Context, Suite } from '../harness.ts'
+import type { Case, Context, Suite } from '../harness.ts'
 import { asyncCallsPerSecond, callsPerSecond } from '../tools/timing.ts'
 
 const KEYS = 1_000
+const RETAINED = 1_000
 const value = { text: 'x'.repeat(180) }
+/** What we store for the value and for a commit of it, checksums aside. */
+const entryText = `1000000 - ${JSON.stringify(value)}`
+const recordOf = (key: string) =>
+  JSON.stringify({ e: '1:01234567', a: 1_700_000_000_000, o: [{ op: 'set', key, value }], t: '01234567.abcde' })
+const logKey = (revision: number) => `app/log/${`${revision}`.padStart(16, '0')}`
 
 async function openState({ teardown }: Pick<Context, 'teardown'>, url: string): Promise<StateManager> {
   const storage = await openStorage(url)
   const state = new StateManager({
-    openLog: (space) => openStateLog(storage, space, { commits: 1_000 }),
+    openLog: (space) => openStateLog(storage, space, { commits: RETAINED }),
     limits: checkedLimits({ keys: 200_000 }),
     writeTimeout: 10_000,
     pollInterval: 1_000,
-    historyLimit: 1_000,
+    historyLimit: RETAINED,
     onError: (error) => process.stderr.write(`${error}\n`),
   })
   teardown(async () => {
@@ -70,12 +77,47 @@ async function redisClient({ teardown }: Context, port: number): Promise<RedisCo
 const bareCommit = new RedisScript(
   `local revision = redis.call('HINCRBY', KEYS[1], 'revision', 1)
    redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-   redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, revision .. '-0', 'r', ARGV[2])
+   redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, revision .. '-0', 'r', ARGV[3])
    redis.call('PUBLISH', KEYS[1], revision)
    return revision`,
   3,
 )
 const bareIncrement = new RedisScript(`return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)`, 1)
+
+/** From opening the storage, on LMDB with its check in a child process, to the first read. */
+function bootCase(store: string, place: (context: Context) => Promise<string>): Case {
+  return {
+    name: `boot with 100,000 keys on ${store}`,
+    unit: 'ms',
+    better: 'lower',
+    rounds: 3,
+    contenders: [
+      {
+        name: 'fastify-stateful',
+        role: 'ours',
+        async setup(context) {
+          const keys = context.quick ? 1_000 : 100_000
+          const url = await place(context)
+          const closes: (() => unknown)[] = []
+          const state = await openState({ teardown: (run) => closes.push(run) }, url)
+          await state.restore({
+            state: Object.fromEntries(Array.from({ length: keys }, (_, n) => [`key${n}`, { n }])),
+          })
+          for (const close of closes) await close()
+          return async () => {
+            const closing: (() => unknown)[] = []
+            const started = performance.now()
+            const state = await openState({ teardown: (run) => closing.push(run) }, url)
+            const ms = performance.now() - started
+            const missing = keys - state.size
+            for (const close of closing) await close()
+            return { value: ms, faults: { missing } }
+          }
+        },
+      },
+    ],
+  }
+}
 
 const suite: Suite = {
   name: 'state',
@@ -134,11 +176,13 @@ const suite: Suite = {
           async setup(context) {
             const root = open({ path: join(await folder(context), 'raw.mdb') })
             context.teardown(() => root.close())
-            // The same bytes: the value, and a record of the log.
-            const text = JSON.stringify(value)
+            // The bytes of one commit: its record, the value, and the record that is not retained any more goes.
+            // lmdb commits whatever is put meanwhile as one transaction, as we do.
             const write = async (i: number) => {
-              root.put(`log${i}`, text)
-              await root.put(`key${i % KEYS}`, text)
+              const key = `key${i % KEYS}`
+              root.put(logKey(i), recordOf(key))
+              if (i >= RETAINED) root.remove(logKey(i - RETAINED))
+              await root.put(`app/key/${key}`, entryText)
               await root.flushed
             }
             return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 1_000) })
@@ -174,9 +218,10 @@ const suite: Suite = {
           packages: ['ioredis'],
           async setup(context) {
             const client = await redisClient(context, await redisServer(context))
-            const text = JSON.stringify(value)
-            const write = (i: number) =>
-              bareCommit.run(client, ['{b}meta', '{b}values', '{b}log'], [`key${i % KEYS}`, text])
+            const write = (i: number) => {
+              const key = `key${i % KEYS}`
+              return bareCommit.run(client, ['{b}meta', '{b}values', '{b}log'], [key, entryText, recordOf(key)])
+            }
             return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100) })
           },
         },
@@ -195,6 +240,18 @@ const suite: Suite = {
               const speed = await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100)
               return { value: speed, faults: { lost: acknowledged - (state.revision - before) } }
             }
+          },
+        },
+        {
+          // Values alone: no log, no order among instances, nobody is told.
+          name: 'keyv',
+          role: 'peer',
+          packages: ['keyv', '@keyv/redis'],
+          async setup(context) {
+            const keyv = new Keyv(new KeyvRedis(`redis://127.0.0.1:${await redisServer(context)}`))
+            context.teardown(() => keyv.disconnect())
+            const write = (i: number) => keyv.set(`key${i % KEYS}`, value)
+            return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100) })
           },
         },
       ],
@@ -238,39 +295,8 @@ const suite: Suite = {
         },
       ],
     },
-    {
-      name: 'boot with 100,000 keys on LMDB',
-      unit: 'ms',
-      better: 'lower',
-      rounds: 3,
-      contenders: [
-        {
-          name: 'fastify-stateful',
-          role: 'ours',
-          async setup(context) {
-            const keys = context.quick ? 1_000 : 100_000
-            const path = await folder(context)
-            const closes: (() => unknown)[] = []
-            const filling = { teardown: (run: () => unknown) => closes.push(run) }
-            const state = await openState(filling, `lmdb:${path}`)
-            await state.restore({
-              state: Object.fromEntries(Array.from({ length: keys }, (_, n) => [`key${n}`, { n }])),
-            })
-            for (const close of closes) await close()
-            return async () => {
-              const closing: (() => unknown)[] = []
-              const started = performance.now()
-              const state = await openState({ teardown: (run) => closing.push(run) }, `lmdb:${path}`)
-              const ms = performance.now() - started
-              const missing = keys - state.size
-              for (const close of closing) await close()
-              await delay(0)
-              return { value: ms, faults: { missing } }
-            }
-          },
-        },
-      ],
-    },
+    bootCase('LMDB', async (context) => `lmdb:${await folder(context)}`),
+    bootCase('Redis', async (context) => `redis://127.0.0.1:${await redisServer(context)}`),
   ],
 }
 
