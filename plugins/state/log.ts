@@ -97,8 +97,10 @@ export interface StateLog {
   /**
    * Appends the batch if the log still stands at `base`, and resolves when that is durable.
    * All of it is written or nothing.
+   * @param onMissed called before a conflict is told, with what follows `base`, as `since` would give it: by stores
+   * that have it at hand then
    */
-  commit(base: Position, batch: Batch): Promise<CommitOutcome>
+  commit(base: Position, batch: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome>
   /** Replaces the content and starts a new epoch at `base.revision + 1`, with an empty history. */
   replace(base: Position, replacement: Replacement): Promise<CommitOutcome>
   /**

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Commit, Position } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import {
@@ -8,7 +9,7 @@ import {
   StateOverloadedError,
   StateTimeoutError,
 } from '../support/errors.ts'
-import type { LogState, LogTail } from './log.ts'
+import type { CommitOutcome, LogState, LogTail } from './log.ts'
 import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
 import { type Staged, stageWrite } from './stage-write.ts'
 import { Staging } from './staging.ts'
@@ -17,6 +18,8 @@ import { type Committed, type ReplaceRequest, Write, type WriteRequest } from '.
 /** Commits that go into the log together; more wait for the next round, so that one round stays short. */
 const BATCH_COMMITS = 1_000
 const BATCH_BYTES = 4 * 1024 * 1024
+/** Turns of the event loop in which the writer that was faster lets another one's commit arrive. */
+const TURNS_TO_GIVE_WAY = 4
 const FIRST_PAUSE = 25
 const LONGEST_PAUSE = 1_000
 
@@ -47,6 +50,8 @@ export class Sequencer {
   #stale = false
   /** The latest head that somebody told. */
   #told: Position | undefined
+  /** Others have committed since the last own commit. */
+  #contended = false
   #closed = false
   #wake: (() => void) | undefined
   #deadlines: Timer | undefined
@@ -133,6 +138,7 @@ export class Sequencer {
       const batch = this.#stage(staging)
       if (batch.length > 0) {
         await this.#commit(batch, staging)
+        if (this.#contended && !this.#stale) await this.#giveWay(batch)
         continue
       }
       if (this.#stale) continue
@@ -140,6 +146,19 @@ export class Sequencer {
       if (!head) return
       if ('cause' in head.request) await this.#replace(head, head.request)
       else if (head.pending) await Promise.race([head.pending, this.#woken()])
+    }
+  }
+
+  /**
+   * Two writers that both go on at once lose every second batch to each other. So the one that was faster waits for
+   * what the other one has under way, and takes more along next time.
+   */
+  async #giveWay([first]: Staged[]): Promise<void> {
+    if (!first?.write.settled) return
+    this.#contended = false
+    for (let turn = 0; turn < TURNS_TO_GIVE_WAY && !this.#stale; turn++) {
+      await nextTurn()
+      this.#stale ||= this.#toldOfMore()
     }
   }
 
@@ -218,24 +237,20 @@ export class Sequencer {
     for (const { write } of batch) write.sent = true
     const records = batch.map(({ record }) => record)
     let unconfirmed: unknown
+    let outcome: CommitOutcome = 'committed'
+    let missed: LogTail | undefined
     try {
-      const outcome = await log.commit(replica.position, {
-        records,
-        writes: staging.writes,
-        added: staging.size - replica.size,
+      const { writes, size } = staging
+      outcome = await log.commit(replica.position, { records, writes, added: size - replica.size }, (tail) => {
+        missed = tail
       })
       this.#failures = 0
-      if (outcome === 'conflict') {
-        this.counts.conflicts++
-        this.#queue.unshift(...batch.map(({ write }) => write))
-        this.#stale = true
-        return
-      }
     } catch (error) {
       if (codeOf(error) !== 'STATEFUL_STATE_NOT_REPLICATED') return this.#failed(batch, error)
       // It is in the log and everybody sees it; only the promise about its copies is not kept.
       unconfirmed = error
     }
+    if (outcome === 'conflict') return this.#lost(batch, missed, round)
     this.#provenRound = round
     this.counts.batches++
     for (const { write, record, results } of batch) {
@@ -245,6 +260,18 @@ export class Sequencer {
       onApplied(record, changes, write.request.context)
       this.#finish(write, unconfirmed, record.commit)
     }
+  }
+
+  /** Another writer was faster. What it wrote may have come with the answer, which is a look at the log then. */
+  #lost(batch: Staged[], missed: LogTail | undefined, round: number): void {
+    this.counts.conflicts++
+    this.#queue.unshift(...batch.map(({ write }) => write))
+    if (missed) {
+      this.#follow(missed)
+      this.#provenRound = round
+    }
+    // Own writes that were among it are confirmed, and told, by catching up.
+    if (!missed || this.#found.length > 0) this.#stale = true
   }
 
   async #failed(batch: Staged[], error: unknown): Promise<void> {
@@ -328,7 +355,10 @@ export class Sequencer {
       onApplied(record, changes, own?.request.context)
       if (own) this.#found.push({ write: own, committed: this.#committed(record.commit) })
     }
-    if (foreign) this.#invalidate()
+    if (foreign) {
+      this.#contended = true
+      this.#invalidate()
+    }
     replica.follow({ ...tail, revision: replica.revision })
   }
 

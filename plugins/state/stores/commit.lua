@@ -6,7 +6,7 @@
 --       6 number of commits; then their records
 --       then the number of those that have a client; then of each: revision, clientId, seq
 --       then the number of keys to delete; then they; then to the end: key, entry, …
--- returns {'committed' | 'conflict' | 'duplicate', epoch, revision}
+-- returns {'committed'} | {'duplicate'} | {'conflict', epoch, revision, floor, epochs, log entries after the base}
 
 local meta = KEYS[1]
 local epoch, revision, run, floor = unpack(redis.call('HMGET', meta, 'epoch', 'revision', 'run', 'floor'))
@@ -30,9 +30,17 @@ local clients = 7 + count
 local deleted = clients + 1 + ARGV[clients] * 3
 for i = clients + 1, deleted - 1, 3 do
   local known = redis.call('HGET', KEYS[5], ARGV[i + 1])
-  if known and string.find(known, ',' .. ARGV[i + 2] .. ',', 1, true) then return { 'duplicate', epoch, revision } end
+  if known and string.find(known, ',' .. ARGV[i + 2] .. ',', 1, true) then return { 'duplicate' } end
 end
-if epoch ~= ARGV[1] or revision ~= tonumber(ARGV[2]) then return { 'conflict', epoch, revision } end
+local base = tonumber(ARGV[2])
+if epoch ~= ARGV[1] or revision ~= base then
+  -- What the writer has missed comes with the answer: it can try again without asking first.
+  local missed = {}
+  if base + 1 >= tonumber(floor) and base < revision then
+    missed = redis.call('XRANGE', KEYS[3], string.format('%d-0', base + 1), '+')
+  end
+  return { 'conflict', epoch, revision, floor, redis.call('LRANGE', KEYS[4], 0, -1), missed }
+end
 
 for i = 7, clients - 1 do
   revision = revision + 1
@@ -68,4 +76,4 @@ if lowest > tonumber(floor) then
 end
 redis.call('HSET', meta, 'revision', string.format('%d', revision), 'floor', floor)
 redis.call('PUBLISH', ARGV[5], epoch .. ' ' .. string.format('%d', revision))
-return { 'committed', epoch, revision }
+return { 'committed' }

@@ -43,14 +43,9 @@ export interface RedisLogOptions {
   ackTimeout: number
 }
 
-type ReadReply = [
-  epoch: string,
-  revision: string,
-  floor: string,
-  epochs: string[],
-  log: [string, string[]][],
-  values: string[],
-]
+type TailReply = [epoch: string, revision: string, floor: string, epochs: string[], log: [string, string[]][]]
+type ReadReply = [...TailReply, values: string[]]
+type CommitReply = ['committed' | 'duplicate'] | ['conflict', ...TailReply]
 
 /**
  * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision`, all in one slot. The stream is
@@ -82,17 +77,16 @@ export class RedisStateLog implements StateLog {
 
   async load(): Promise<LogState> {
     await this.#checkServer()
-    const reply = await this.#readFrom(-1)
-    const [, , , , log, values] = reply
+    const [epoch, revision, floor, epochs, log, values] = await this.#readFrom(-1)
     const entries = new Map<string, Entry>()
     for (let i = 0; i + 1 < values.length; i += 2) {
       const key = values[i] as string
       entries.set(key, decodeEntry(key, values[i + 1] as string))
     }
-    return { ...toHead(reply), entries, records: this.#toRecords(log) }
+    return { ...toHead([epoch, revision, floor, epochs, log]), entries, records: this.#toRecords(log) }
   }
 
-  async commit(base: Position, { records, writes }: Batch): Promise<CommitOutcome> {
+  async commit(base: Position, { records, writes }: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome> {
     const args: (string | number)[] = [
       base.epoch,
       base.revision,
@@ -113,12 +107,18 @@ export class RedisStateLog implements StateLog {
     args.push(deleted.length, ...deleted)
     for (const [key, entry] of writes) if (entry) args.push(key, encodeEntry(entry))
     const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
-    const [outcome] = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as [string]
-    if (outcome === 'committed') {
+    const reply = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as CommitReply
+    if (reply[0] === 'committed') {
       await this.#confirmation?.confirm({ epoch: base.epoch, revision: base.revision + records.length })
+      return 'committed'
+    }
+    if (reply[0] === 'conflict') {
+      const [, ...tail] = reply
+      const missed = this.#toTail(tail, base)
+      if (missed) onMissed?.(missed)
     }
     // A duplicate is a commit that this replica has not seen yet; it finds it when it catches up.
-    return outcome === 'committed' ? 'committed' : 'conflict'
+    return 'conflict'
   }
 
   async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
@@ -128,10 +128,8 @@ export class RedisStateLog implements StateLog {
   }
 
   async since(position: Position): Promise<LogTail | undefined> {
-    const reply = await this.#readFrom(position.revision)
-    const head = toHead(reply)
-    if (!continues(head, position)) return undefined
-    return { ...head, records: this.#toRecords(reply[4]) }
+    const [epoch, revision, floor, epochs, log] = await this.#readFrom(position.revision)
+    return this.#toTail([epoch, revision, floor, epochs, log], position)
   }
 
   async watch(hint: (head: Position) => void): Promise<() => Promise<void>> {
@@ -190,12 +188,17 @@ export class RedisStateLog implements StateLog {
     }
   }
 
+  #toTail(reply: TailReply, position: Position): LogTail | undefined {
+    const head = toHead(reply)
+    return continues(head, position) ? { ...head, records: this.#toRecords(reply[4]) } : undefined
+  }
+
   #toRecords(log: [string, string[]][]): LogRecord[] {
     return log.map(([id, fields]) => decodeRecord(this.#space, Number.parseInt(id, 10), fields[1] as string))
   }
 }
 
-function toHead([epoch, revision, floor, epochs]: ReadReply): LogHead {
+function toHead([epoch, revision, floor, epochs]: TailReply): LogHead {
   return {
     epoch,
     revision: Number(revision),

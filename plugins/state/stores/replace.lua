@@ -14,7 +14,10 @@ local counter = tonumber(string.match(epoch, '^%d+')) + 1
 local first = tonumber(revision) + 1
 epoch = string.format('%d', counter) .. ':' .. ARGV[3]
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[5], KEYS[6])
-for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+-- Many with one call, but no more than Lua's stack holds.
+for i = 7, #ARGV, 1000 do
+  redis.call('HSET', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'revision', string.format('%d', first), 'floor', string.format('%d', first + 1))
 redis.call('RPUSH', KEYS[4], cjson.encode({ epoch = epoch, first = first, cause = ARGV[4], tx = ARGV[5] }))
 redis.call('LTRIM', KEYS[4], -32, -1)

@@ -25,12 +25,13 @@ export class RedisScript {
   async run(client: RedisConnection, keys: string[], args: (string | Buffer | number)[] = []): Promise<unknown> {
     if (keys.length !== this.#numberOfKeys) throw new TypeError(`the script takes ${this.#numberOfKeys} keys`)
     try {
-      return await client.evalsha(this.#digest, this.#numberOfKeys, ...keys, ...args)
+      // As one array: a restore has more arguments than a call can take.
+      return await client.call('evalsha', [this.#digest, this.#numberOfKeys, ...keys, ...args])
     } catch (error) {
       if (!(error as Error).message.startsWith('NOSCRIPT')) throw withoutArguments(error)
     }
     try {
-      return await client.eval(this.#source, this.#numberOfKeys, ...keys, ...args)
+      return await client.call('eval', [this.#source, this.#numberOfKeys, ...keys, ...args])
     } catch (error) {
       throw withoutArguments(error)
     }

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import type { Position } from '../../../openapi/schemas/state.ts'
+import type { LogTail } from '../../../plugins/state/log.ts'
 import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { testState, until } from '../../fixtures/state.ts'
@@ -74,6 +76,35 @@ async function eventually<Result>(run: () => Promise<Result>): Promise<Result> {
     }
   }
 }
+
+t.test('who loses a race gets what it missed with the answer', async (t) => {
+  const redis = await startRedis(t)
+  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 3 })
+  const start = await log.load()
+  const batch = batchOf(start, 'app', { a: 1 }, { b: 2 })
+  await log.commit(start, batch)
+  const missed: (LogTail | undefined)[] = []
+  const lose = (base: Position) => log.commit(base, batchOf(base, 'app', { c: 3 }), (tail) => missed.push(tail))
+  t.equal(await lose(start), 'conflict')
+  t.equal(await lose({ epoch: start.epoch, revision: 1 }), 'conflict')
+  t.same(
+    missed.map((tail) => tail?.records),
+    [batch.records, batch.records.slice(1)],
+  )
+  t.same(missed[0], await log.since(start), 'it is what reading the log would give')
+
+  await log.commit({ epoch: start.epoch, revision: 2 }, batchOf({ ...start, revision: 2 }, 'app', { d: 4 }, { e: 5 }))
+  t.equal(await lose(start), 'conflict')
+  t.equal(await lose({ epoch: '1:elsewhere', revision: 3 }), 'conflict')
+  t.equal(missed.length, 2, 'a position that is not retained, or of another history, is not continued')
+})
+
+t.test('a restore of 100,000 keys is one script', async (t) => {
+  const redis = await startRedis(t)
+  const { state } = await testState(t, { url: redis.url, limits: { keys: 100_000 } })
+  await state.restore({ state: Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`k${n}`, n])) })
+  t.equal(state.size, 100_000)
+})
 
 t.test('an empty Redis in the place of a full one is noticed as well', async (t) => {
   const redis = await startRedis(t)
