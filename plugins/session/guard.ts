@@ -24,28 +24,43 @@ export class StoreGuard {
     this.#deadline = deadline
   }
 
-  /** @throws STATEFUL_STORAGE_UNAVAILABLE with the store's error as `cause` */
-  async ask<T>(question: () => Promise<T>): Promise<T> {
+  /**
+   * Without `async`: this is on the way of each request that has a session.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE with the store's error as `cause`
+   */
+  ask<T>(question: () => Promise<T>): Promise<T> {
     const asked = this.#clock.monotonic()
-    if (asked < this.#openUntil) throw new StorageUnavailableError('sessions: the store hangs')
+    if (asked < this.#openUntil) return Promise.reject(new StorageUnavailableError('sessions: the store hangs'))
     // Whoever comes next while this question is open does not wait for it as well.
     if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = asked + OPEN_FOR
+    let answer: Promise<T>
     try {
-      const answer = await (this.#deadline > 0 ? this.#within(question()) : question())
-      if (this.#slowFailures > 0) {
-        this.#slowFailures = 0
-        this.#openUntil = Number.NEGATIVE_INFINITY
-      }
-      return answer
-    } catch (cause) {
-      const failed = this.#clock.monotonic()
-      if (failed - asked >= SLOW_FAILURE) {
-        this.#slowFailures += 1
-        if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
-      }
-      if ((cause as { code?: unknown } | null)?.code === 'STATEFUL_STORAGE_UNAVAILABLE') throw cause
-      throw new StorageUnavailableError(`sessions: ${(cause as Error | null)?.message}`, { cause })
+      answer = question()
+    } catch (error) {
+      answer = Promise.reject(error)
     }
+    return (this.#deadline > 0 ? this.#within(answer) : answer).then(
+      (value) => {
+        if (this.#slowFailures > 0) {
+          this.#slowFailures = 0
+          this.#openUntil = Number.NEGATIVE_INFINITY
+        }
+        return value
+      },
+      (cause: unknown) => {
+        throw this.#failed(cause, asked)
+      },
+    )
+  }
+
+  #failed(cause: unknown, asked: number): Error {
+    const failed = this.#clock.monotonic()
+    if (failed - asked >= SLOW_FAILURE) {
+      this.#slowFailures += 1
+      if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
+    }
+    if (cause instanceof Error && (cause as { code?: unknown }).code === 'STATEFUL_STORAGE_UNAVAILABLE') return cause
+    return new StorageUnavailableError(`sessions: ${(cause as Error | null)?.message}`, { cause })
   }
 
   #within<T>(answer: Promise<T>): Promise<T> {

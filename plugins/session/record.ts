@@ -33,11 +33,11 @@ export interface OpenSession {
 }
 
 interface Meta extends Device {
+  user?: string
   authenticated?: number
 }
 
-/** Names of a record's fields: the user, what is known of the login, and `d.<key>` for each value. */
-const USER = 'u'
+/** Names of a record's fields: whose it is and what is known of the login, and `d.<key>` for each value. */
 const META = 'm'
 const VALUE = 'd.'
 
@@ -53,7 +53,6 @@ export class RecordCodec {
   toOpen(stored: StoredSession): OpenSession | undefined {
     const { fields, owner } = stored
     const texts: Record<string, string> = {}
-    let userId: string | undefined
     let meta: Meta = {}
     let stale = false
     for (const name in fields) {
@@ -64,10 +63,9 @@ export class RecordCodec {
       }
       if (text === undefined) return undefined
       if (name.startsWith(VALUE)) texts[name.slice(VALUE.length)] = text
-      else if (name === USER) userId = text
       else meta = JSON.parse(text) as Meta
     }
-    const { authenticated, ...device } = meta
+    const { user, authenticated, ...device } = meta
     // Every load comes by: set one by one, not spread.
     const open: { -readonly [Key in keyof OpenSession]: OpenSession[Key] } = {
       id: stored.id,
@@ -82,7 +80,7 @@ export class RecordCodec {
       stale,
     }
     if (owner !== undefined) open.owner = owner
-    if (userId !== undefined) open.userId = userId
+    if (user !== undefined) open.userId = user
     if (authenticated !== undefined) open.authenticated = authenticated
     return open
   }
@@ -113,10 +111,13 @@ export class RecordCodec {
 
   #fields(open: OpenSession, texts: Record<string, string>): Record<string, string> {
     const { id, userId, device, authenticated } = open
-    const meta: Meta = { ...device, ...(authenticated === undefined ? {} : { authenticated }) }
+    const meta: Meta = {
+      ...device,
+      ...(userId === undefined ? {} : { user: userId }),
+      ...(authenticated === undefined ? {} : { authenticated }),
+    }
     const fields: Record<string, string> = {}
     this.#put(fields, id, META, JSON.stringify(meta))
-    if (userId !== undefined) this.#put(fields, id, USER, userId)
     for (const key in texts) this.#put(fields, id, VALUE + key, texts[key] as string)
     return fields
   }

@@ -316,9 +316,10 @@ export class Sessions<Values extends object = SessionValues> {
     return (requester as Record<symbol, OpenSession | undefined>)[this.#current]
   }
 
-  async #load(id: string): Promise<OpenSession | 'ended' | undefined> {
-    const stored = await this.#ask(() => this.#store.load(id, this.clock.now()))
-    return typeof stored === 'object' ? this.#codec.toOpen(stored) : stored
+  #load(id: string): Promise<OpenSession | 'ended' | undefined> {
+    return this.#ask(() => this.#store.load(id, this.clock.now())).then((stored) =>
+      typeof stored === 'object' ? this.#codec.toOpen(stored) : stored,
+    )
   }
 
   async #save(open: OpenSession, texts: Record<string, string>, options: { version?: number; idle?: number }) {

@@ -9,8 +9,8 @@ local victims = tonumber(ARGV[17])
 
 local formerLive = false
 if former ~= '' then
-  local until_ = redis.call('HGET', KEYS[6], 'x')
-  formerLive = until_ and tonumber(until_) > now
+  local times = redis.call('HGET', KEYS[6], 't')
+  formerLive = times and tonumber(string.match(times, '^%S+')) > now
   if not formerLive and ARGV[12] == '1' then return {'gone'} end
 end
 
@@ -52,7 +52,8 @@ if owner ~= '' and ARGV[8] == '1' then
   logins = redis.call('INCR', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ARGV[15])
 end
-redis.call('HSET', KEYS[1], 'c', ARGV[4], 's', ARGV[5], 'x', expires, 'e', ARGV[7], 'v', 1, 'l', logins, 'o', owner)
+redis.call('HSET', KEYS[1], 't', expires .. ' ' .. ARGV[5] .. ' 1',
+  'i', ARGV[4] .. ' ' .. ARGV[7] .. ' ' .. logins .. ' ' .. owner)
 for i = 18 + victims, #ARGV, 2 do
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
 end

@@ -15,9 +15,9 @@ end
 local ended = {}
 for i = 6, #ARGV do
   local id, key = ARGV[i], KEYS[i - 2]
-  local expires = redis.call('HGET', key, 'x')
-  if expires then
-    if tonumber(expires) > now then ended[#ended + 1] = id end
+  local times = redis.call('HGET', key, 't')
+  if times then
+    if tonumber(string.match(times, '^%S+')) > now then ended[#ended + 1] = id end
     redis.call('DEL', key)
     redis.call('HSET', key, 'gone', string.format('%.0f', now + tonumber(ARGV[3])))
     redis.call('PEXPIRE', key, ARGV[3])

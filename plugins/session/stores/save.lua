@@ -2,23 +2,26 @@
 -- KEYS: session, expiry index, owner index, index of owners
 -- ARGV: id, owner ('' while anonymous), now, seen, expires, keep beyond expiry ms, expected version ('' for any),
 --       number of fields to remove, fields to remove..., field, value...
-local state = redis.call('HMGET', KEYS[1], 'x', 'e', 's', 'v')
-local current = tonumber(state[1] or 0)
+local record = redis.call('HMGET', KEYS[1], 't', 'i')
+if not record[1] then return 'gone' end
+local current, seen, version = string.match(record[1], '^(%S+) (%S+) (%S+)$')
+local ends = string.match(record[2], '^%S+ (%S+)')
 local now = tonumber(ARGV[3])
-if current <= now then return 'gone' end
-if ARGV[7] ~= '' and ARGV[7] ~= state[4] then return 'conflict' end
+if tonumber(current) <= now then return 'gone' end
+if ARGV[7] ~= '' and ARGV[7] ~= version then return 'conflict' end
 
 local removed = tonumber(ARGV[8])
 for i = 9, 8 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end
 for i = 9 + removed, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-if #ARGV > 8 then redis.call('HINCRBY', KEYS[1], 'v', 1) end
-if tonumber(ARGV[4]) > tonumber(state[3]) then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
+if #ARGV > 8 then version = string.format('%.0f', tonumber(version) + 1) end
+if tonumber(ARGV[4]) > tonumber(seen) then seen = ARGV[4] end
 
-local expires = math.min(tonumber(state[2]), tonumber(ARGV[5]))
-if expires > current then
-  local text = string.format('%.0f', expires)
+local expires = math.min(tonumber(ends), tonumber(ARGV[5]))
+local extended = expires > tonumber(current)
+local text = extended and string.format('%.0f', expires) or current
+redis.call('HSET', KEYS[1], 't', text .. ' ' .. seen .. ' ' .. version)
+if extended then
   local keep = string.format('%.0f', expires - now + tonumber(ARGV[6]))
-  redis.call('HSET', KEYS[1], 'x', text)
   redis.call('PEXPIRE', KEYS[1], keep)
   redis.call('ZADD', KEYS[2], text, ARGV[1])
   if ARGV[2] ~= '' then
