@@ -197,8 +197,8 @@ export default [
   },
   {
     file: 'plugins/state/stores/commit.lua',
-    from: 'or revision ~= tonumber(ARGV[2]) then return',
-    to: 'or revision < 0 then return',
+    from: 'or revision ~= base then',
+    to: 'or revision < 0 then',
     suite: 'test/plugins/state/stores.test.ts',
     guards: 'a commit continues the head',
   },
