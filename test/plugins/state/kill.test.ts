@@ -11,7 +11,7 @@ t.setTimeout(300_000)
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const runTypeScript = ['--import', join(root, 'scripts/typescript.mjs')]
-const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 40)
+const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 20)
 
 t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is there`, async (t) => {
   const folder = await temporaryFolder(t)
