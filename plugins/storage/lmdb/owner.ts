@@ -58,8 +58,11 @@ async function claim(candidate: string, path: string): Promise<number | undefine
     try {
       await link(candidate, `${path}.${number}`)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      continue
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EEXIST') continue
+      // Between bind and listen a candidate answers nobody: the winner has cleared it away as a dead one's.
+      if (code === 'ENOENT') return undefined
+      throw error
     }
     // The number was free, perhaps only because later owners have come and cleared it away since we looked.
     if (Math.max(...(await numbers(path))) === number) return number

@@ -26,7 +26,13 @@ export class RedisChannels {
     this.#subscriber = subscriber
     this.#publisher = publisher
     subscriber.on('message', (channel: string, message: string) => {
-      for (const { listener } of this.#listeners.get(channel) ?? []) listener(message)
+      for (const { listener } of this.#listeners.get(channel) ?? []) {
+        try {
+          listener(message)
+        } catch {
+          // What its listener cannot read is as good as lost; thrown here it would end the process.
+        }
+      }
     })
     subscriber.on('close', () => {
       for (const listener of this.#lost) listener()

@@ -164,6 +164,18 @@ t.test('each subscription ends by itself, also when two share a function', async
   t.equal(await storage.channels.publish('news', 'x'), 0)
 })
 
+t.test('a message that a listener cannot read harms nobody', async (t) => {
+  const { storage } = await openThroughProxy(t)
+  const heard: string[] = []
+  await storage.channels.subscribe('news', (message) => JSON.parse(message))
+  await storage.channels.subscribe('news', (message) => heard.push(message))
+  await storage.channels.publish('news', '{')
+  await storage.channels.publish('news', '{}')
+  const deadline = performance.now() + 5_000
+  while (heard.length < 2 && performance.now() < deadline) await wait(5)
+  t.strictSame(heard, ['{', '{}'])
+})
+
 t.test('a subscription that ended while the connection was away does not stay', async (t) => {
   const { proxy, storage } = await openThroughProxy(t)
   const end = await storage.channels.subscribe('news', () => {})
@@ -233,6 +245,24 @@ t.test('a claimant that links a number which was cleared away meanwhile yields',
   goOn()
   await t.rejects(late, { code: 'STATEFUL_STORAGE_OWNED' })
   await third.release()
+})
+
+t.test('a claimant whose own name was cleared away has lost', async (t) => {
+  const folder = await temporaryFolder(t)
+  const cleared = await t.mockImport<typeof import('../../../plugins/storage/lmdb/owner.ts')>(
+    '../../../plugins/storage/lmdb/owner.ts',
+    {
+      'node:fs/promises': {
+        ...files,
+        async link(from: string, to: string) {
+          await files.unlink(from)
+          return files.link(from, to)
+        },
+      },
+    },
+  )
+  await t.rejects(cleared.ownFolder(folder), { code: 'STATEFUL_STORAGE_OWNED' })
+  await (await ownFolder(folder)).release()
 })
 
 t.test('claimants that come and go never own the folder together, and one gets it', async (t) => {
