@@ -10,6 +10,7 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
+import { Turns } from './turns.ts'
 
 /** What express-session and @fastify/session ask of a store: three methods with a callback. */
 export interface CallbackStore {
@@ -36,7 +37,8 @@ interface Owner {
  */
 export class CallbackSessionStore implements SessionStore {
   readonly #store: CallbackStore
-  readonly #queues = new Map<string, Promise<unknown>>()
+  /** By user; of a session that is nobody's, by its id. */
+  readonly #turns = new Turns()
   /** Id → until when it is told apart from one that never was. */
   readonly #ended = new Map<string, number>()
   /** What was created or seen here. */
@@ -51,7 +53,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#alone(session.owner ?? session.id, () => this.#create(session, admission))
+    return this.#turns.take(session.owner ?? session.id, () => this.#create(session, admission))
   }
 
   async rotate(
@@ -61,7 +63,7 @@ export class CallbackSessionStore implements SessionStore {
   ): Promise<CreateOutcome> {
     const { now } = admission
     if (admission.requireLive && !(await this.#live(former.id, now))) return { outcome: 'gone' }
-    return this.#alone(session.owner ?? former.id, async () => {
+    return this.#turns.take(session.owner ?? former.id, async () => {
       const old = await this.#live(former.id, now)
       if (!old && admission.requireLive) return { outcome: 'gone' }
       const outcome = await this.#create(session, admission, former.id)
@@ -71,7 +73,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   save(id: string, owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
-    return this.#alone(owner ?? id, async () => {
+    return this.#turns.take(owner ?? id, async () => {
       const session = await this.#live(id, now)
       if (!session) return 'gone'
       if (change.version !== undefined && change.version !== session.version) return 'conflict'
@@ -94,7 +96,7 @@ export class CallbackSessionStore implements SessionStore {
 
   async revoke(id: string, now: number): Promise<boolean> {
     const session = await this.#live(id, now)
-    return this.#alone(session?.owner ?? id, async () => {
+    return this.#turns.take(session?.owner ?? id, async () => {
       const live = await this.#live(id, now)
       if (live) await this.#end(live, now)
       return live !== undefined
@@ -102,7 +104,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
-    return this.#alone(owner, async () => {
+    return this.#turns.take(owner, async () => {
       const sessions = (await this.#ofOwner(owner, now)).filter(({ id }) => id !== except)
       for (const session of sessions) await this.#end(session, now)
       return sessions.map(({ id }) => id)
@@ -130,7 +132,7 @@ export class CallbackSessionStore implements SessionStore {
     for (const [id] of due) this.#known.delete(id)
     const expired: StoredSession[] = []
     for (const [id, { owner }] of due) {
-      await this.#alone(owner ?? id, async () => {
+      await this.#turns.take(owner ?? id, async () => {
         const session = await this.#read<StoredSession>(id)
         // Another process may have kept it alive.
         if (!session || session.expires > now) return
@@ -230,18 +232,6 @@ export class CallbackSessionStore implements SessionStore {
     return new Promise((resolve, reject) => {
       this.#store.destroy(key, (error) => (error ? reject(error) : resolve()))
     })
-  }
-
-  /** One step after the other for the same key. */
-  #alone<T>(key: string, step: () => Promise<T>): Promise<T> {
-    const before = this.#queues.get(key) ?? Promise.resolve()
-    const result = before.then(step, step)
-    this.#queues.set(key, result)
-    const clear = () => {
-      if (this.#queues.get(key) === result) this.#queues.delete(key)
-    }
-    result.then(clear, clear)
-    return result
   }
 }
 

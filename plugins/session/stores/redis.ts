@@ -14,6 +14,7 @@ import {
   TOMBSTONE_TTL,
 } from '../session-store.ts'
 import { bucketOf } from '../token.ts'
+import { Turns } from './turns.ts'
 
 /**
  * How long Redis keeps a record beyond its expiry: the sweep reads whose it was. Nobody can use it meanwhile;
@@ -49,7 +50,7 @@ export class RedisSessionStore implements SessionStore {
   readonly #client: RedisStorage['client']
   readonly #prefix: string
   /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
-  readonly #logins = new Map<string, Promise<unknown>>()
+  readonly #logins = new Turns()
 
   constructor(storage: Pick<RedisStorage, 'client' | 'prefix'>) {
     this.#client = storage.client
@@ -174,14 +175,7 @@ export class RedisSessionStore implements SessionStore {
   ): Promise<CreateOutcome> {
     const { owner } = session
     if (owner === undefined || !admission.limit) return this.#tryToCreate(session, admission, former)
-    const before = this.#logins.get(owner) ?? Promise.resolve()
-    const created = before.catch(() => {}).then(() => this.#tryToCreate(session, admission, former))
-    this.#logins.set(owner, created)
-    const clear = () => {
-      if (this.#logins.get(owner) === created) this.#logins.delete(owner)
-    }
-    created.then(clear, clear)
-    return created
+    return this.#logins.take(owner, () => this.#tryToCreate(session, admission, former))
   }
 
   async #tryToCreate(
