@@ -6,7 +6,7 @@ import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
 import type { SyncSpace } from './space.ts'
 import { RedisPresence } from './stores/redis.ts'
-import { type OtherNodes, RedisNodes } from './stores/redis-nodes.ts'
+import { type ClusterNodes, RedisNodes } from './stores/redis-nodes.ts'
 
 export type { PresenceMember } from '../../openapi/messages/server.ts'
 export type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
@@ -23,7 +23,7 @@ export interface Sync {
    * The live connections of every instance, and how many instances did not answer within a second.
    * @throws STATEFUL_STORAGE_UNAVAILABLE
    */
-  clusterNodes(): Promise<OtherNodes>
+  clusterNodes(): Promise<ClusterNodes>
   /**
    * Ends a connection of this instance (close code 1001).
    * @returns whether there was one with this id

@@ -10,8 +10,8 @@ export interface LocalNodes {
   disconnect(id: string, reason: string): boolean
 }
 
-/** What the other instances answered. */
-export interface OtherNodes {
+/** Live connections of several instances. */
+export interface ClusterNodes {
   nodes: SyncNode[]
   /** Instances that listen but did not answer in time: they are paused, or just died. */
   unanswered: number
@@ -66,7 +66,7 @@ export class RedisNodes {
   }
 
   /** @throws STATEFUL_STORAGE_UNAVAILABLE */
-  async nodes(): Promise<OtherNodes> {
+  async nodes(): Promise<ClusterNodes> {
     const { answers, unanswered } = await this.#ask({ ask: 'nodes' }, () => false)
     return { nodes: answers.flatMap(({ nodes = [] }) => nodes), unanswered }
   }
