@@ -1,4 +1,3 @@
-import type { Op } from '../../openapi/schemas/state.ts'
 import type { Clock } from '../support/clock.ts'
 import type { Definitions } from './definitions.ts'
 import type { StateLimits } from './limits.ts'
@@ -18,8 +17,6 @@ export interface SequencerOptions {
   timeout: number
   /** Names this writer in transaction ids; unique among all that ever write to the log. */
   writerId: string
-  /** Checks and freezes an operand that a middleware has put in. */
-  admit: (op: Op) => Op
   /** Right after the replica applied a record; `context` of the write if it was made here. */
   onApplied: (record: LogRecord, changes: KeyChange[], context: unknown) => void
   /** Right after the replica was replaced as a whole. */

@@ -1,17 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Commit, Position } from '../../openapi/schemas/state.ts'
-import type { Timer } from '../support/clock.ts'
 import {
-  InvalidStateOpError,
   StateClosedError,
   StateConflictError,
   StateOutcomeUnknownError,
   StateOverloadedError,
-  StateTimeoutError,
 } from '../support/errors.ts'
 import type { CommitOutcome, LogState, LogTail } from './log.ts'
+import { OpenWrites } from './open-writes.ts'
 import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
-import { type Staged, stageWrite } from './stage-write.ts'
+import { attemptWrite, type Staged } from './stage-write.ts'
 import { Staging } from './staging.ts'
 import { type Committed, type ReplaceRequest, Write, type WriteRequest } from './write.ts'
 
@@ -42,7 +40,7 @@ export class Sequencer {
   }
   readonly #options: SequencerOptions
   #queue: Write[] = []
-  readonly #open = new Set<Write>()
+  readonly #open: OpenWrites
   /** Own writes that were found in the log and have not been confirmed yet. */
   #found: { write: Write; committed: Committed | undefined }[] = []
   #fresh: { resolve(): void; reject(error: unknown): void }[] = []
@@ -54,7 +52,6 @@ export class Sequencer {
   #contended = false
   #closed = false
   #wake: (() => void) | undefined
-  #deadlines: Timer | undefined
   #failures = 0
   /** Writes that go one by one, because together they did not fit into the store. */
   #apart = 0
@@ -64,7 +61,9 @@ export class Sequencer {
   #provenRound = 0
 
   constructor(options: SequencerOptions) {
+    const { space, clock, timeout } = options
     this.#options = options
+    this.#open = new OpenWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
   }
 
   get waiting(): number {
@@ -80,7 +79,6 @@ export class Sequencer {
     const write = new Write(request, tx, clock.monotonic() + timeout, this.#round)
     this.#queue.push(write)
     this.#open.add(write)
-    this.#deadlines ??= clock.after(timeout, () => this.#expire())
     this.#start()
     return write.promise
   }
@@ -111,8 +109,7 @@ export class Sequencer {
     this.#closed = true
     this.#wake?.()
     await this.#running
-    this.#deadlines?.cancel()
-    for (const write of this.#open) this.#finish(write, new StateClosedError(this.#options.space))
+    this.#open.close(new StateClosedError(this.#options.space))
     for (const { reject } of this.#fresh.splice(0)) reject(new StateClosedError(this.#options.space))
   }
 
@@ -173,7 +170,7 @@ export class Sequencer {
 
   /** Takes as many writes from the queue as go together. */
   #stage(staging: Staging): Staged[] {
-    const { space, layers, log } = this.#options
+    const { log } = this.#options
     const batch: Staged[] = []
     const clients = new Set<string>()
     let bytes = 0
@@ -183,24 +180,14 @@ export class Sequencer {
       if (!write) break
       if (write.settled) {
         this.#queue.shift()
-        this.#open.delete(write)
+        this.#open.drop(write)
         continue
       }
       const { request } = write
       if ('cause' in request || write.pending || (write.clientKey && clients.has(write.clientKey))) break
-      let staged: Staged | undefined
-      let verdict: { error?: unknown; commit?: Commit } = {}
-      try {
-        const known = this.#acknowledged(request)
-        if (known) verdict = { commit: known }
-        else {
-          if (!write.ops) write.prepare(space, layers, staging, this.#options.admit)
-          if (!write.ops) break
-          if (write.ops.length > 0) staged = stageWrite(write, request, write.ops, staging, this.#options)
-        }
-      } catch (error) {
-        verdict = { error }
-      }
+      const attempt = attemptWrite(write, request, staging, this.#options)
+      if (!attempt) break
+      const { staged, commit, error } = attempt
       if (staged) {
         this.#queue.shift()
         staging.add(staged.results, staged.sizes)
@@ -212,22 +199,14 @@ export class Sequencer {
       // It ends without a commit. That verdict must rest on what is in the log, not on writes that may still fail,
       // nor on a replica that is behind the call.
       if (batch.length > 0) break
-      if (log.shared && this.#provenRound <= write.round && !verdict.commit) {
+      if (log.shared && this.#provenRound <= write.round && !commit) {
         this.#stale = true
         break
       }
       this.#queue.shift()
-      this.#finish(write, verdict.error, verdict.commit)
+      this.#finish(write, error, commit)
     }
     return batch
-  }
-
-  #acknowledged({ clientId, seq }: WriteRequest): Commit | undefined {
-    if (clientId === undefined || seq === undefined) return undefined
-    const known = this.#options.replica.acknowledged(clientId, seq)
-    if (known === 'new') return undefined
-    if (known !== 'unknown') return known
-    throw new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
   }
 
   async #commit(batch: Staged[], staging: Staging): Promise<void> {
@@ -368,7 +347,8 @@ export class Sequencer {
     this.counts.resyncs++
     const changes = replica.load(state)
     // What was found in the history before, and not confirmed there, may not be in this one.
-    for (const { write } of this.#found.splice(0)) this.#settle(write, new StateOutcomeUnknownError(space, timeout))
+    for (const { write } of this.#found.splice(0))
+      this.#open.settle(write, new StateOutcomeUnknownError(space, timeout))
     for (const { tx, commit } of state.records) {
       const own = this.#take(tx)
       if (own) this.#found.push({ write: own, committed: this.#committed(commit) })
@@ -396,7 +376,7 @@ export class Sequencer {
       if (isUnavailable(error)) throw error
       unconfirmed = error
     }
-    for (const { write, committed } of this.#found.splice(0)) this.#settle(write, unconfirmed, committed)
+    for (const { write, committed } of this.#found.splice(0)) this.#open.settle(write, unconfirmed, committed)
   }
 
   /** The waiting write of this transaction, which turns out to have been committed. */
@@ -415,40 +395,13 @@ export class Sequencer {
   }
 
   #finish(write: Write, error?: unknown, commit?: Commit): void {
-    this.#settle(write, error, commit && this.#committed(commit))
-  }
-
-  #settle(write: Write, error: unknown, committed?: Committed): void {
-    this.#open.delete(write)
-    if (error === undefined) write.resolve(committed)
-    else {
-      if (!write.settled) this.counts.refused++
-      write.reject(error)
-    }
+    this.#open.settle(write, error, commit && this.#committed(commit))
   }
 
   /** Right after the replica has applied it. */
   #committed(commit: Commit): Committed {
     const [first] = commit.ops
     return { commit, entry: first && this.#options.replica.get(first.key) }
-  }
-
-  #expire(): void {
-    const { clock, space, timeout } = this.#options
-    this.#deadlines = undefined
-    const now = clock.monotonic()
-    for (const write of this.#open) {
-      if (write.deadline > now) {
-        this.#deadlines = clock.after(write.deadline - now, () => this.#expire())
-        break
-      }
-      this.#open.delete(write)
-      if (write.settled) continue
-      if (write.sent) this.counts.unknown++
-      else this.counts.timeouts++
-      write.reject(write.sent ? new StateOutcomeUnknownError(space, timeout) : new StateTimeoutError(space, timeout))
-    }
-    this.#wake?.()
   }
 
   #woken(): Promise<void> {

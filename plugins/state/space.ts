@@ -55,7 +55,6 @@ export class Space extends Followable {
       clock: options.clock,
       timeout: options.writeTimeout,
       writerId: options.writerId,
-      admit: checkOp,
       onApplied: (record, changes, context) => this.#applied(record.commit, changes, record.clear === true, context),
       onReplaced: (changes, previousEpoch, context) => this.#replaced(changes, previousEpoch, context),
       onError: options.onError,

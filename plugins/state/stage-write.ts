@@ -1,7 +1,7 @@
 import type { Commit, Op } from '../../openapi/schemas/state.ts'
-import { StateLimitError } from '../support/errors.ts'
+import { InvalidStateOpError, StateLimitError } from '../support/errors.ts'
 import type { LogRecord } from './log.ts'
-import { type Results, reduceCommit } from './replica.ts'
+import { type Replica, type Results, reduceCommit } from './replica.ts'
 import type { SequencerOptions } from './sequencer-types.ts'
 import type { Sizes, Staging } from './staging.ts'
 import type { Write, WriteRequest } from './write.ts'
@@ -15,11 +15,45 @@ export interface Staged {
   sizes: Sizes
 }
 
+/** What a write has come to: into the batch, or to its outcome without a commit of its own (with neither: to nothing). */
+export interface Attempt {
+  staged?: Staged
+  /** It was committed before, under the same `clientId` and `seq`. */
+  commit?: Commit
+  error?: unknown
+}
+
+/** `undefined` while its middleware is still thinking. */
+export function attemptWrite(
+  write: Write,
+  request: WriteRequest,
+  staging: Staging,
+  options: SequencerOptions,
+): Attempt | undefined {
+  try {
+    const commit = acknowledged(request, options.replica)
+    if (commit) return { commit }
+    if (!write.ops) write.prepare(options.space, options.layers, staging)
+    if (!write.ops) return undefined
+    return write.ops.length === 0 ? {} : { staged: stageWrite(write, request, write.ops, staging, options) }
+  } catch (error) {
+    return { error }
+  }
+}
+
+function acknowledged({ clientId, seq }: WriteRequest, replica: Replica): Commit | undefined {
+  if (clientId === undefined || seq === undefined) return undefined
+  const known = replica.acknowledged(clientId, seq)
+  if (known === 'new') return undefined
+  if (known !== 'unknown') return known
+  throw new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
+}
+
 /**
  * Computes a write on top of those that go into the log before it, and judges the result.
  * @throws STATEFUL_STATE_CONFLICT, STATEFUL_STATE_TYPE_MISMATCH, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
  */
-export function stageWrite(
+function stageWrite(
   write: Write,
   request: WriteRequest,
   ops: Op[],

@@ -1,4 +1,5 @@
 import type { Commit, Op } from '../../openapi/schemas/state.ts'
+import { checkOp } from './check-op.ts'
 import type { Entry, WrittenEntry } from './log.ts'
 import { type Middleware, pass } from './middleware.ts'
 import type { Guard, View } from './staging.ts'
@@ -81,10 +82,9 @@ export class Write {
 
   /**
    * Computes the operations and sends them through the middleware. Sets `ops`, at once or when `pending` resolves.
-   * @param admit checks and freezes what a middleware has put in the place of a value
    * @throws what the function of `ops` throws
    */
-  prepare(space: string, layers: readonly Middleware[], view: View, admit: (op: Op) => Op): void {
+  prepare(space: string, layers: readonly Middleware[], view: View): void {
     const { ops, clientId, context } = this.request as WriteRequest
     const given = typeof ops === 'function' ? ops(view) : ops
     if (layers.length === 0) {
@@ -100,7 +100,7 @@ export class Write {
         const ctx = { space, op: op.op, key: op.key, value: op.value, previous: view.get(op.key), context, clientId }
         const { entered, left } = pass(layers, ctx, attempt.promise)
         this.#layers.push(left)
-        const keep = () => passed.push(admit(ctx.value === op.value ? op : rewritten(op, ctx.value)))
+        const keep = () => passed.push(checkOp(ctx.value === op.value ? op : rewritten(op, ctx.value)))
         if (entered) {
           return entered.then(() => {
             keep()

@@ -47,8 +47,8 @@ export default [
   },
   {
     file: 'plugins/state/sequencer.ts',
-    from: 'if (log.shared && this.#provenRound <= write.round && !verdict.commit) {',
-    to: 'if (log.shared && this.#provenRound < -1 && !verdict.commit) {',
+    from: 'if (log.shared && this.#provenRound <= write.round && !commit) {',
+    to: 'if (log.shared && this.#provenRound < -1 && !commit) {',
     suite: 'test/plugins/state/linearizability.test.ts',
     guards: 'a refusal rests on a fresh replica',
     timeout: 120_000,
@@ -62,7 +62,7 @@ export default [
     timeout: 120_000,
   },
   {
-    file: 'plugins/state/sequencer.ts',
+    file: 'plugins/state/stage-write.ts',
     from: `if (known === 'new') return undefined`,
     to: 'if (known !== undefined) return undefined',
     suite: 'test/plugins/state/space.test.ts',
