@@ -27,7 +27,7 @@ export interface OpenSession {
   expires: number
   version: number
   /** JSON of each value as the store has it. */
-  texts: Record<string, string>
+  texts: Readonly<Record<string, string>>
   /** It was sealed under a former key: the next write seals all of it anew. */
   stale: boolean
 }
@@ -36,10 +36,6 @@ interface Meta extends Device {
   user?: string
   authenticated?: number
 }
-
-/** Names of a record's fields: whose it is and what is known of the login, and `d.<key>` for each value. */
-const META = 'm'
-const VALUE = 'd.'
 
 /** Between sessions as the engine has them and records as stores keep them. */
 export class RecordCodec {
@@ -51,21 +47,11 @@ export class RecordCodec {
 
   /** `undefined` when the record was sealed under a key that is not known any more, or was tampered with. */
   toOpen(stored: StoredSession): OpenSession | undefined {
-    const { fields, owner } = stored
-    const texts: Record<string, string> = {}
-    let meta: Meta = {}
-    let stale = false
-    for (const name in fields) {
-      let text = fields[name]
-      if (this.#sealer && text !== undefined) {
-        stale ||= this.#sealer.isStale(text)
-        text = this.#sealer.open(place(stored.id, name), text)
-      }
-      if (text === undefined) return undefined
-      if (name.startsWith(VALUE)) texts[name.slice(VALUE.length)] = text
-      else meta = JSON.parse(text) as Meta
-    }
-    const { user, authenticated, ...device } = meta
+    const sealer = this.#sealer
+    const opened = sealer ? unseal(stored, sealer) : stored
+    if (!opened) return undefined
+    const { user, authenticated, ...device } = JSON.parse(opened.meta ?? '{}') as Meta
+    const { owner } = stored
     // Every load comes by: set one by one, not spread.
     const open: { -readonly [Key in keyof OpenSession]: OpenSession[Key] } = {
       id: stored.id,
@@ -76,8 +62,8 @@ export class RecordCodec {
       version: stored.version,
       logins: stored.logins,
       device,
-      texts,
-      stale,
+      texts: opened.fields,
+      stale: sealer !== undefined && isStale(stored, sealer),
     }
     if (owner !== undefined) open.owner = owner
     if (user !== undefined) open.userId = user
@@ -94,42 +80,63 @@ export class RecordCodec {
       ends: open.ends,
       version: open.version,
       logins: open.logins,
-      fields: this.#fields(open, open.texts),
+      meta: this.#meta(open),
+      fields: this.#sealed(open.id, open.texts),
       ...(open.userId === undefined ? {} : { owner: ownerOf(open.userId) }),
     }
   }
 
   /** What of the record must change so that it holds `texts`. */
-  change(open: OpenSession, texts: Record<string, string>): Pick<SessionChange, 'set' | 'remove'> {
+  change(open: OpenSession, texts: Record<string, string>): Pick<SessionChange, 'set' | 'remove' | 'meta'> {
     const { set, remove } = difference(open.texts, texts)
-    const removed = remove.map((key) => VALUE + key)
-    if (open.stale) return { set: this.#fields(open, texts), remove: removed }
-    const sealed: Record<string, string> = {}
-    for (const key in set) this.#put(sealed, open.id, VALUE + key, set[key] as string)
-    return { set: sealed, remove: removed }
+    if (open.stale) return { set: this.#sealed(open.id, texts), remove, meta: this.#meta(open) }
+    return { set: this.#sealed(open.id, set), remove }
   }
 
-  #fields(open: OpenSession, texts: Record<string, string>): Record<string, string> {
-    const { id, userId, device, authenticated } = open
+  #meta({ id, userId, device, authenticated }: OpenSession): string {
     const meta: Meta = {
       ...device,
       ...(userId === undefined ? {} : { user: userId }),
       ...(authenticated === undefined ? {} : { authenticated }),
     }
-    const fields: Record<string, string> = {}
-    this.#put(fields, id, META, JSON.stringify(meta))
-    for (const key in texts) this.#put(fields, id, VALUE + key, texts[key] as string)
-    return fields
+    const text = JSON.stringify(meta)
+    return this.#sealer ? this.#sealer.seal(metaOf(id), text) : text
   }
 
-  #put(fields: Record<string, string>, id: string, name: string, text: string): void {
-    fields[name] = this.#sealer ? this.#sealer.seal(place(id, name), text) : text
+  #sealed(id: string, texts: Record<string, string>): Record<string, string> {
+    if (!this.#sealer) return texts
+    const sealed: Record<string, string> = {}
+    for (const key in texts) sealed[key] = this.#sealer.seal(fieldOf(id, key), texts[key] as string)
+    return sealed
   }
 }
 
 /** What a sealed text is bound to. */
-function place(id: string, name: string): string {
-  return `${id} ${name}`
+function metaOf(id: string): string {
+  return `${id} meta`
+}
+
+function fieldOf(id: string, key: string): string {
+  return `${id} field ${key}`
+}
+
+function unseal(
+  { id, meta, fields }: StoredSession,
+  sealer: Sealer,
+): Pick<StoredSession, 'meta' | 'fields'> | undefined {
+  const opened: Record<string, string> = {}
+  for (const key in fields) {
+    const text = sealer.open(fieldOf(id, key), fields[key] as string)
+    if (text === undefined) return undefined
+    opened[key] = text
+  }
+  if (meta === undefined) return { fields: opened }
+  const text = sealer.open(metaOf(id), meta)
+  return text === undefined ? undefined : { meta: text, fields: opened }
+}
+
+function isStale({ meta, fields }: StoredSession, sealer: Sealer): boolean {
+  return (meta !== undefined && sealer.isStale(meta)) || Object.values(fields).some((text) => sealer.isStale(text))
 }
 
 /** The values out of their texts; each call makes fresh ones, in a new object or in `values`. */

@@ -1,4 +1,4 @@
-/** A session as a store keeps it. Every text in `fields` is opaque to the store. */
+/** A session as a store keeps it. The texts in it are opaque to the store, but each is one line. */
 export interface StoredSession {
   /** Public handle and key of the record: a bucket and the hash of the bearer's token, see token.ts. */
   id: string
@@ -16,13 +16,18 @@ export interface StoredSession {
   version: number
   /** The how-manyeth login of its owner made it; 0 while anonymous. */
   logins: number
-  fields: Record<string, string>
+  /** Whose it is and what is known of the login. */
+  meta?: string
+  /** By the top-level keys of the application. */
+  readonly fields: Readonly<Record<string, string>>
 }
 
 /** What a save changes. With no field it is a touch. */
 export interface SessionChange {
   set: Record<string, string>
   remove: string[]
+  /** Instead of the present one. */
+  meta?: string
   seen: number
   expires: number
   /** Refuse as `conflict` unless the record still has this version. */

@@ -55,6 +55,46 @@ export async function sessionStoreSuite(t: Test, make: (t: Test) => Promise<Sess
     t.notOk('a' in stored.fields)
   })
 
+  t.test('names may be any text; meta stays until it is replaced, and no field is lost with it', async (t) => {
+    const store = await make(t)
+    const odd = [
+      '',
+      ' ',
+      '"',
+      '\\',
+      '\n',
+      'a\nb',
+      '\\n',
+      '%s',
+      'é',
+      '\u{1f600}',
+      'constructor',
+      'constructor\u0000',
+      '-',
+      '^$',
+    ]
+    const fields = Object.fromEntries(odd.map((name, n) => [name, JSON.stringify(`"${name}\n%\\${n}`)]))
+    const session = sessionOf('ada', { meta: '{"ip":"::1"}', fields })
+    await store.create(session, plain)
+    t.same(await store.load(session.id, NOW), session)
+    const set = Object.fromEntries(odd.filter((_, n) => n % 3 === 1).map((name) => [name, `"${'x'.repeat(5_000)}"`]))
+    const remove = odd.filter((_, n) => n % 3 === 2)
+    const times = { seen: NOW, expires: NOW + MINUTE }
+    t.equal(
+      await store.save(session.id, session.owner, { set: { ...set, 'new\none': '1' }, remove, ...times }, NOW),
+      'saved',
+    )
+    const after = Object.fromEntries(odd.filter((name) => !remove.includes(name)).map((name) => [name, fields[name]]))
+    const expected = { ...after, ...set, 'new\none': '1' }
+    const saved = (await store.load(session.id, NOW)) as StoredSession
+    t.same(saved.fields, expected)
+    t.match(saved, { meta: '{"ip":"::1"}', version: 2 })
+    const change = { set: { last: '2' }, remove: Object.keys(expected), meta: 'sealed', ...times }
+    t.equal(await store.save(session.id, session.owner, change, NOW), 'saved')
+    t.match(await store.load(session.id, NOW), { meta: 'sealed', version: 3 })
+    t.same(((await store.load(session.id, NOW)) as StoredSession).fields, { last: '2' })
+  })
+
   t.test('parallel saves of different fields all survive', async (t) => {
     const store = await make(t)
     const session = sessionOf('ada')

@@ -10,6 +10,7 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
+import { changed } from './changed.ts'
 import { Turns } from './turns.ts'
 
 /** What express-session and @fastify/session ask of a store: three methods with a callback. */
@@ -77,19 +78,7 @@ export class CallbackSessionStore implements SessionStore {
       const session = await this.#live(id, now)
       if (!session) return 'gone'
       if (change.version !== undefined && change.version !== session.version) return 'conflict'
-      const fields = { ...session.fields, ...change.set }
-      for (const name of change.remove) delete fields[name]
-      const changed = change.remove.length > 0 || Object.keys(change.set).length > 0
-      await this.#put(
-        {
-          ...session,
-          fields,
-          version: session.version + (changed ? 1 : 0),
-          seen: Math.max(session.seen, change.seen),
-          expires: Math.min(session.ends, Math.max(session.expires, change.expires)),
-        },
-        now,
-      )
+      await this.#put(changed(session, change), now)
       return 'saved'
     })
   }

@@ -2,22 +2,20 @@
 -- KEYS: session, expiry index, owner index, index of owners, login counter, former session, victims...
 -- ARGV: id, owner ('' while anonymous), now, created, seen, expires, ends, login (1 or 0), limit (0: none),
 --       action, former id ('' for none), requireLive (1 or 0), keep record for ms, tombstone ms, counter ms,
---       logins, number of victims, victims..., field, value...
+--       logins, number of victims, victims..., meta and fields as the record has them
 local id, owner, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local expires, limit, former = ARGV[6], tonumber(ARGV[9]), ARGV[11]
 local victims = tonumber(ARGV[17])
 
 local formerLive = false
 if former ~= '' then
-  local times = redis.call('HGET', KEYS[6], 't')
-  formerLive = times and tonumber(string.match(times, '^%S+')) > now
+  local lives = tonumber(string.match(redis.call('GETRANGE', KEYS[6], 0, 31), '^%S+') or '')
+  formerLive = lives and lives > now
   if not formerLive and ARGV[12] == '1' then return {'gone'} end
 end
 
 local function bury(key, name)
-  redis.call('DEL', key)
-  redis.call('HSET', key, 'gone', string.format('%.0f', now + tonumber(ARGV[14])))
-  redis.call('PEXPIRE', key, ARGV[14])
+  redis.call('SET', key, string.format('ended %.0f', now + tonumber(ARGV[14])), 'PX', ARGV[14])
   redis.call('ZREM', KEYS[2], name)
   redis.call('ZREM', KEYS[3], name)
 end
@@ -52,12 +50,8 @@ if owner ~= '' and ARGV[8] == '1' then
   logins = redis.call('INCR', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ARGV[15])
 end
-redis.call('HSET', KEYS[1], 't', expires .. ' ' .. ARGV[5] .. ' 1',
-  'i', ARGV[4] .. ' ' .. ARGV[7] .. ' ' .. logins .. ' ' .. owner)
-for i = 18 + victims, #ARGV, 2 do
-  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[13])
+local head = table.concat({expires, ARGV[5], '1', ARGV[4], ARGV[7], logins, owner}, ' ')
+redis.call('SET', KEYS[1], head .. '\n' .. ARGV[18 + victims], 'PX', ARGV[13])
 redis.call('ZADD', KEYS[2], expires, id)
 if owner ~= '' then
   redis.call('ZADD', KEYS[3], expires, id)

@@ -11,6 +11,7 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
+import { changed } from './changed.ts'
 
 /** What is left of an ended session for a while. */
 interface Tombstone {
@@ -79,17 +80,9 @@ export class LmdbSessionStore implements SessionStore {
       const session = this.#live(id, now)
       if (!session) return 'gone'
       if (change.version !== undefined && change.version !== session.version) return 'conflict'
-      const fields = { ...session.fields, ...change.set }
-      for (const name of change.remove) delete fields[name]
-      const changed = change.remove.length > 0 || Object.keys(change.set).length > 0
-      const expires = Math.min(session.ends, Math.max(session.expires, change.expires))
-      this.#sessions.put(id, {
-        ...session,
-        fields,
-        version: session.version + (changed ? 1 : 0),
-        seen: Math.max(session.seen, change.seen),
-        expires,
-      })
+      const after = changed(session, change)
+      const { expires } = after
+      this.#sessions.put(id, after)
       if (expires > session.expires) {
         this.#index.remove(['expiry', session.expires, id])
         this.#index.put(['expiry', expires, id], true)

@@ -10,6 +10,7 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
+import { changed } from './changed.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 
 interface Logins {
@@ -19,6 +20,7 @@ interface Logins {
 
 /** Sessions of this process. Synchronous inside, so that every method is one atomic step. */
 export class MemorySessionStore implements SessionStore {
+  /** No record is ever changed, but replaced: whoever loaded one keeps what they saw. */
   readonly #sessions = new Map<string, StoredSession>()
   readonly #byOwner = new Map<string, Set<string>>()
   readonly #logins = new Map<string, Logins>()
@@ -30,7 +32,7 @@ export class MemorySessionStore implements SessionStore {
 
   async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
     const session = this.#live(id, now)
-    if (session) return copy(session)
+    if (session) return session
     return (this.#tombstones.get(id) ?? 0) > now ? 'ended' : undefined
   }
 
@@ -54,12 +56,8 @@ export class MemorySessionStore implements SessionStore {
     const session = this.#live(id, now)
     if (!session) return 'gone'
     if (change.version !== undefined && change.version !== session.version) return 'conflict'
-    for (const [name, value] of Object.entries(change.set)) session.fields[name] = value
-    for (const name of change.remove) delete session.fields[name]
-    if (change.remove.length > 0 || Object.keys(change.set).length > 0) session.version += 1
-    session.seen = Math.max(session.seen, change.seen)
     // The heap still holds the earlier time; when that comes, the session is queued again.
-    session.expires = Math.min(session.ends, Math.max(session.expires, change.expires))
+    this.#sessions.set(id, changed(session, change))
     return 'saved'
   }
 
@@ -76,13 +74,11 @@ export class MemorySessionStore implements SessionStore {
   }
 
   async list(owner: string, now: number): Promise<StoredSession[]> {
-    return this.#ofOwner(owner, now)
-      .sort((a, b) => b.created - a.created)
-      .map(copy)
+    return this.#ofOwner(owner, now).sort((a, b) => b.created - a.created)
   }
 
   async all(now: number): Promise<StoredSession[]> {
-    return [...this.#sessions.values()].filter(({ expires }) => expires > now).map(copy)
+    return [...this.#sessions.values()].filter(({ expires }) => expires > now)
   }
 
   async count(now: number): Promise<SessionCount> {
@@ -115,15 +111,15 @@ export class MemorySessionStore implements SessionStore {
         evicted.push(victim.id)
       }
     }
-    const stored = copy(session)
+    let { logins } = session
     if (session.owner !== undefined) {
-      if (admission.login) stored.logins = this.#countLogin(session.owner, now)
+      if (admission.login) logins = this.#countLogin(session.owner, now)
       const ids = this.#byOwner.get(session.owner) ?? new Set()
       this.#byOwner.set(session.owner, ids.add(session.id))
     }
-    this.#sessions.set(session.id, stored)
-    this.#expiries.push(stored.expires, stored.id)
-    return { outcome: 'created', logins: stored.logins, evicted }
+    this.#sessions.set(session.id, { ...session, logins })
+    this.#expiries.push(session.expires, session.id)
+    return { outcome: 'created', logins, evicted }
   }
 
   #countLogin(owner: string, now: number): number {
@@ -171,8 +167,4 @@ export class MemorySessionStore implements SessionStore {
       }
     }
   }
-}
-
-function copy(session: StoredSession): StoredSession {
-  return { ...session, fields: { ...session.fields } }
 }

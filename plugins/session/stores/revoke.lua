@@ -15,12 +15,11 @@ end
 local ended = {}
 for i = 6, #ARGV do
   local id, key = ARGV[i], KEYS[i - 2]
-  local times = redis.call('HGET', key, 't')
-  if times then
-    if tonumber(string.match(times, '^%S+')) > now then ended[#ended + 1] = id end
-    redis.call('DEL', key)
-    redis.call('HSET', key, 'gone', string.format('%.0f', now + tonumber(ARGV[3])))
-    redis.call('PEXPIRE', key, ARGV[3])
+  -- A tombstone begins with a word.
+  local expires = tonumber(string.match(redis.call('GETRANGE', key, 0, 31), '^%S+') or '')
+  if expires then
+    if expires > now then ended[#ended + 1] = id end
+    redis.call('SET', key, string.format('ended %.0f', now + tonumber(ARGV[3])), 'PX', ARGV[3])
   end
   redis.call('ZREM', KEYS[1], id)
   if owner ~= '' then redis.call('ZREM', KEYS[2], id) end

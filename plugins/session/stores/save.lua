@@ -1,25 +1,44 @@
 -- Writes what changed of a live session; creates nothing.
 -- KEYS: session, expiry index, owner index, index of owners
 -- ARGV: id, owner ('' while anonymous), now, seen, expires, keep beyond expiry ms, expected version ('' for any),
---       number of fields to remove, fields to remove..., field, value...
-local record = redis.call('HMGET', KEYS[1], 't', 'i')
-if not record[1] then return 'gone' end
-local current, seen, version = string.match(record[1], '^(%S+) (%S+) (%S+)$')
-local ends = string.match(record[2], '^%S+ (%S+)')
+--       meta ('' for the present one), number of fields to remove, fields to remove..., field, value...
+-- The record is a head (expires seen version created ends …), a line of meta, and two lines for each field.
+local record = redis.call('GET', KEYS[1]) or ''
+local current, seen, version, fixed, meta, body = string.match(record, '^(%S+) (%S+) (%S+) ([^\n]*)\n([^\n]*)\n(.*)$')
+if not current then return 'gone' end
+local ends = string.match(fixed, '^%S+ (%S+)')
 local now = tonumber(ARGV[3])
 if tonumber(current) <= now then return 'gone' end
 if ARGV[7] ~= '' and ARGV[7] ~= version then return 'conflict' end
 
-local removed = tonumber(ARGV[8])
-for i = 9, 8 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end
-for i = 9 + removed, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-if #ARGV > 8 then version = string.format('%.0f', tonumber(version) + 1) end
+if ARGV[8] ~= '' then meta = ARGV[8] end
+local set = 10 + tonumber(ARGV[9])
+if #ARGV > 9 then
+  -- The text of each field that changes; false for one that goes.
+  local changes, lines = {}, {}
+  for i = 10, set - 1 do changes[ARGV[i]] = false end
+  for i = set, #ARGV, 2 do changes[ARGV[i]] = ARGV[i + 1] end
+  local function add(name, text)
+    lines[#lines + 1] = name .. '\n' .. text .. '\n'
+  end
+  for name, text in string.gmatch(body, '([^\n]*)\n([^\n]*)\n') do
+    local change = changes[name]
+    if change == nil then add(name, text) elseif change then add(name, change) end
+    changes[name] = nil
+  end
+  for i = set, #ARGV, 2 do
+    if changes[ARGV[i]] then add(ARGV[i], ARGV[i + 1]) end
+  end
+  body = table.concat(lines)
+  version = string.format('%.0f', tonumber(version) + 1)
+end
 if tonumber(ARGV[4]) > tonumber(seen) then seen = ARGV[4] end
 
 local expires = math.min(tonumber(ends), tonumber(ARGV[5]))
 local extended = expires > tonumber(current)
 local text = extended and string.format('%.0f', expires) or current
-redis.call('HSET', KEYS[1], 't', text .. ' ' .. seen .. ' ' .. version)
+local head = table.concat({text, seen, version, fixed}, ' ')
+redis.call('SET', KEYS[1], table.concat({head, meta, body}, '\n'), 'KEEPTTL')
 if extended then
   local keep = string.format('%.0f', expires - now + tonumber(ARGV[6]))
   redis.call('PEXPIRE', KEYS[1], keep)
