@@ -56,8 +56,23 @@ export function encodeRecord({ commit, tx, clear }: LogRecord, writes: Batch['wr
   return clear ? `${text},"x":1}` : `${text}}`
 }
 
+/** The records of a batch as lines; no record holds a line break. */
+export function encodeRecords({ records, writes }: Pick<Batch, 'records' | 'writes'>): string {
+  return records.map((record) => encodeRecord(record, writes)).join('\n')
+}
+
+/** @param first the revision of the first line */
+export function decodeRecords(space: string, first: number, lines: string): LogRecord[] {
+  // One call for all of them: most records are so small that each call would cost more than its record.
+  const stored = JSON.parse(`[${lines.replaceAll('\n', ',')}]`) as StoredRecord[]
+  return stored.map((record, index) => toRecord(space, first + index, record))
+}
+
 export function decodeRecord(space: string, revision: number, text: string): LogRecord {
-  const stored = JSON.parse(text) as StoredRecord
+  return toRecord(space, revision, JSON.parse(text) as StoredRecord)
+}
+
+function toRecord(space: string, revision: number, stored: StoredRecord): LogRecord {
   for (const op of stored.o) if (op.value !== undefined) freeze(op.value)
   return {
     commit: {

@@ -59,6 +59,17 @@ export interface LogTail extends LogHead {
   readonly records: LogRecord[]
 }
 
+/** Where somebody says that the log stands. */
+export interface Hint extends Position {
+  /** The revision that its records continue. */
+  readonly prev: number
+  /**
+   * Exactly the records of the log after `prev`; `undefined` when they did not come along. Decoded at the call, for
+   * many a hint tells what is known. Throws when they cannot be read.
+   */
+  records(): LogRecord[] | undefined
+}
+
 export type CommitOutcome = 'committed' | 'conflict'
 
 /** What one script or transaction writes: records of consecutive revisions and what the keys hold after the last. */
@@ -112,10 +123,10 @@ export interface StateLog {
   /** The records after a position; `undefined` when it is not in the retained history. */
   since(position: Position): Promise<LogTail | undefined>
   /**
-   * Calls `hint` when the log may stand elsewhere than at the position it tells. A hint may be missing, late or
-   * repeated; the log itself is the truth. The returned function ends it.
+   * Calls `onHint` when the log may stand elsewhere than before. A hint may be missing, late or repeated; the log
+   * itself is the truth. The returned function ends it.
    */
-  watch(hint: (head: Position) => void): Promise<() => Promise<void>>
+  watch(onHint: (hint: Hint) => void): Promise<() => Promise<void>>
   close(): Promise<void>
 }
 

@@ -1,12 +1,12 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Commit, Position } from '../../openapi/schemas/state.ts'
+import type { Commit } from '../../openapi/schemas/state.ts'
 import {
   StateClosedError,
   StateConflictError,
   StateOutcomeUnknownError,
   StateOverloadedError,
 } from '../support/errors.ts'
-import type { CommitOutcome, LogState, LogTail } from './log.ts'
+import { Hints } from './hints.ts'
+import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from './log.ts'
 import { OpenWrites } from './open-writes.ts'
 import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
 import { attemptWrite, type Staged } from './stage-write.ts'
@@ -16,8 +16,8 @@ import { type Committed, type ReplaceRequest, Write, type WriteRequest } from '.
 /** Commits that go into the log together; more wait for the next round, so that one round stays short. */
 const BATCH_COMMITS = 1_000
 const BATCH_BYTES = 4 * 1024 * 1024
-/** Turns of the event loop in which the writer that was faster lets another one's commit arrive. */
-const TURNS_TO_GIVE_WAY = 4
+/** Milliseconds that a writer which was faster leaves to the others: a round trip and what they compute. */
+const TIME_TO_GIVE_WAY = 2
 const FIRST_PAUSE = 25
 const LONGEST_PAUSE = 1_000
 
@@ -45,9 +45,9 @@ export class Sequencer {
   #found: { write: Write; committed: Committed | undefined }[] = []
   #fresh: { resolve(): void; reject(error: unknown): void }[] = []
   #running: Promise<void> | undefined
-  #stale = false
-  /** The latest head that somebody told. */
-  #told: Position | undefined
+  readonly #hints: Hints
+  /** Ends the time in which others have the right of way. */
+  #goOn: (() => void) | undefined
   /** Others have committed since the last own commit. */
   #contended = false
   #closed = false
@@ -63,6 +63,7 @@ export class Sequencer {
   constructor(options: SequencerOptions) {
     const { space, clock, timeout } = options
     this.#options = options
+    this.#hints = new Hints(options.replica)
     this.#open = new OpenWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
   }
 
@@ -85,12 +86,13 @@ export class Sequencer {
 
   /**
    * The log may have moved.
-   * @param head where somebody says that it stands; when the replica is there by then, it need not be read
+   * @param hint what somebody says; without it the log is read
    */
-  hint(head?: Position): void {
+  hint(hint?: Hint): void {
     if (this.#closed) return
-    if (head) this.#told = head
-    else this.#stale = true
+    this.#hints.add(hint)
+    if (!this.#hints.pending) return
+    this.#goOn?.()
     this.#start()
   }
 
@@ -108,6 +110,7 @@ export class Sequencer {
   async close(): Promise<void> {
     this.#closed = true
     this.#wake?.()
+    this.#goOn?.()
     await this.#running
     this.#open.close(new StateClosedError(this.#options.space))
     for (const { reject } of this.#fresh.splice(0)) reject(new StateClosedError(this.#options.space))
@@ -121,13 +124,20 @@ export class Sequencer {
       .catch((error) => this.#options.onError(error, 'the sequencer failed'))
       .finally(() => {
         this.#running = undefined
-        if ((this.#queue.length > 0 || this.#stale || this.#told) && !this.#closed) this.#start()
+        if ((this.#queue.length > 0 || this.#hints.pending) && !this.#closed) this.#start()
       })
   }
 
   async #run(): Promise<void> {
     for (;;) {
-      if (this.#stale || this.#toldOfMore()) {
+      const told = this.#hints.next()
+      if (told) {
+        this.#follow(told)
+        // Own writes that were among it are confirmed, and told, by catching up.
+        if (this.#found.length > 0) this.#hints.invalidate()
+        continue
+      }
+      if (this.#hints.stale) {
         await this.#catchUp()
         continue
       }
@@ -135,10 +145,10 @@ export class Sequencer {
       const batch = this.#stage(staging)
       if (batch.length > 0) {
         await this.#commit(batch, staging)
-        if (this.#contended && !this.#stale) await this.#giveWay(batch)
+        if (this.#contended && !this.#hints.pending) await this.#giveWay(batch)
         continue
       }
-      if (this.#stale) continue
+      if (this.#hints.stale) continue
       const head = this.#queue[0]
       if (!head) return
       if ('cause' in head.request) await this.#replace(head, head.request)
@@ -147,25 +157,20 @@ export class Sequencer {
   }
 
   /**
-   * Two writers that both go on at once lose every second batch to each other. So the one that was faster waits for
-   * what the other one has under way, and takes more along next time.
+   * Two writers that both go on at once lose every second batch to each other. So the one that was faster waits until
+   * it hears of the other one's, and takes more along next time: they take turns.
    */
   async #giveWay([first]: Staged[]): Promise<void> {
-    if (!first?.write.settled) return
+    if (!first?.write.settled || this.#closed) return
     this.#contended = false
-    for (let turn = 0; turn < TURNS_TO_GIVE_WAY && !this.#stale; turn++) {
-      await nextTurn()
-      this.#stale ||= this.#toldOfMore()
-    }
-  }
-
-  /** Mostly it was told of its own commits, and has applied them since. */
-  #toldOfMore(): boolean {
-    const told = this.#told
-    this.#told = undefined
-    if (!told) return false
-    const { epoch, revision } = this.#options.replica
-    return told.epoch !== epoch || told.revision > revision
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(TIME_TO_GIVE_WAY, resolve)
+      this.#goOn = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+    this.#goOn = undefined
   }
 
   /** Takes as many writes from the queue as go together. */
@@ -200,7 +205,7 @@ export class Sequencer {
       // nor on a replica that is behind the call.
       if (batch.length > 0) break
       if (log.shared && this.#provenRound <= write.round && !commit) {
-        this.#stale = true
+        this.#hints.invalidate()
         break
       }
       this.#queue.shift()
@@ -246,11 +251,10 @@ export class Sequencer {
     this.counts.conflicts++
     this.#queue.unshift(...batch.map(({ write }) => write))
     if (missed) {
-      this.#follow(missed)
+      this.#adopt(missed)
       this.#provenRound = round
     }
-    // Own writes that were among it are confirmed, and told, by catching up.
-    if (!missed || this.#found.length > 0) this.#stale = true
+    if (!missed || this.#found.length > 0) this.#hints.invalidate()
   }
 
   async #failed(batch: Staged[], error: unknown): Promise<void> {
@@ -269,7 +273,7 @@ export class Sequencer {
     }
     this.#options.onError(error, 'a commit was not confirmed; asking the log')
     this.#queue.unshift(...batch.map(({ write }) => write))
-    this.#stale = true
+    this.#hints.invalidate()
     await this.#pause()
   }
 
@@ -286,7 +290,7 @@ export class Sequencer {
       const outcome = await log.replace(base, { cause: request.cause, tx: write.tx, entries })
       if (outcome === 'conflict') this.counts.conflicts++
       // Either way the log is elsewhere now; catching up finds the replacement by its transaction.
-      this.#stale = true
+      this.#hints.invalidate()
     } catch (error) {
       this.counts.storeErrors++
       if (surelyNotWritten(error) || !isUnavailable(error)) {
@@ -294,20 +298,20 @@ export class Sequencer {
         this.#finish(write, error)
         return
       }
-      this.#stale = true
+      this.#hints.invalidate()
       await this.#pause()
     }
   }
 
   async #catchUp(): Promise<void> {
     const { log, replica } = this.#options
-    this.#stale = false
+    this.#hints.clear()
     const round = ++this.#round
     const waiters = this.#fresh.splice(0)
     try {
       const tail = await log.since(replica.position)
       this.counts.catchUps++
-      if (tail) this.#follow(tail)
+      if (tail) this.#adopt(tail)
       else this.#load(await log.load())
       this.#provenRound = round
       for (const { resolve } of waiters.splice(0)) resolve()
@@ -318,15 +322,21 @@ export class Sequencer {
       for (const { reject } of waiters) reject(error)
       this.#options.onError(error, 'the log could not be read')
       if (this.#queue.length === 0 && this.#found.length === 0) return
-      this.#stale = true
+      this.#hints.invalidate()
       await this.#pause()
     }
   }
 
-  #follow(tail: LogTail): void {
+  #adopt(tail: LogTail): void {
+    const { replica } = this.#options
+    this.#follow(tail.records)
+    replica.follow({ ...tail, revision: replica.revision })
+  }
+
+  #follow(records: readonly LogRecord[]): void {
     const { replica, onApplied } = this.#options
     let foreign = false
-    for (const record of tail.records) {
+    for (const record of records) {
       const changes = replica.apply(record)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
       const own = this.#take(record.tx)
@@ -338,7 +348,6 @@ export class Sequencer {
       this.#contended = true
       this.#invalidate()
     }
-    replica.follow({ ...tail, revision: replica.revision })
   }
 
   #load(state: LogState): void {

@@ -7,7 +7,7 @@ import { Definitions } from './definitions.ts'
 import { Expiry } from './expiry.ts'
 import { Followable } from './followable.ts'
 import { checkKey } from './json.ts'
-import { continues, type Entry } from './log.ts'
+import { continues, type Entry, type Hint } from './log.ts'
 import { type Middleware, passAll, type WriteContext } from './middleware.ts'
 import { setField } from './reducer.ts'
 import { type KeyChange, Replica } from './replica.ts'
@@ -350,7 +350,7 @@ export class Space extends Followable {
   async #open(): Promise<void> {
     const { log, clock, pollInterval } = this.#options
     // Listening first: what is committed while the content is read is found by the first catch-up.
-    if (log.shared) this.#unwatch = await log.watch((head) => this.#hinted(head))
+    if (log.shared) this.#unwatch = await log.watch((hint) => this.#hinted(hint))
     const state = await log.load()
     this.#replica.load(state)
     this.#expiry.reset(this.#replica.entries())
@@ -373,10 +373,10 @@ export class Space extends Followable {
     await this.#options.log.close()
   }
 
-  #hinted(head: Position): void {
+  #hinted(hint: Hint): void {
     if (!this.#loaded) return
     const { epoch, revision } = this.#replica
-    if (head.epoch !== epoch || head.revision > revision) this.#sequencer.hint(head)
+    if (hint.epoch !== epoch || hint.revision > revision) this.#sequencer.hint(hint)
   }
 
   #read(): Replica {

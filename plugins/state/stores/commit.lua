@@ -3,7 +3,7 @@
 --
 -- KEYS  1 meta  2 values  3 log  4 epochs  5 clients  6 clients by their last revision
 -- ARGV  1 base epoch  2 base revision  3 new incarnation  4 commits to retain  5 channel
---       6 number of commits; then their records
+--       6 number of commits  7 their records, a line each
 --       then the number of those that have a client; then of each: revision, clientId, seq
 --       then the number of keys to delete; then they; then to the end: key, entry, …
 -- returns {'committed'} | {'duplicate'} | {'conflict', epoch, revision, floor, epochs, log entries after the base}
@@ -26,7 +26,7 @@ if current ~= run then
 end
 
 local count = tonumber(ARGV[6])
-local clients = 7 + count
+local clients = 8
 local deleted = clients + 1 + ARGV[clients] * 3
 for i = clients + 1, deleted - 1, 3 do
   local known = redis.call('HGET', KEYS[5], ARGV[i + 1])
@@ -42,10 +42,10 @@ if epoch ~= ARGV[1] or revision ~= base then
   return { 'conflict', epoch, revision, floor, redis.call('LRANGE', KEYS[4], 0, -1), missed }
 end
 
-for i = 7, clients - 1 do
-  revision = revision + 1
-  redis.call('XADD', KEYS[3], string.format('%d-0', revision), 'r', ARGV[i])
-end
+-- One entry for all of them, under the revision of the last: it is there as long as one of them is retained, and
+-- whoever reads from any of them on finds it.
+revision = revision + count
+redis.call('XADD', KEYS[3], string.format('%d-0', revision), 'r', ARGV[7])
 for i = clients + 1, deleted - 1, 3 do
   local client = ARGV[i + 1]
   local known = redis.call('HGET', KEYS[5], client) or ','
@@ -75,5 +75,8 @@ if lowest > tonumber(floor) then
   end
 end
 redis.call('HSET', meta, 'revision', string.format('%d', revision), 'floor', floor)
-redis.call('PUBLISH', ARGV[5], epoch .. ' ' .. string.format('%d', revision))
+local hint = string.format('%s %d %d', epoch, base, revision)
+-- Those who stand at the base need not read the log.
+if #ARGV[7] <= 32768 then hint = hint .. ' ' .. ARGV[7] end
+redis.call('PUBLISH', ARGV[5], hint)
 return { 'committed' }

@@ -9,7 +9,7 @@ import {
   StorageFullError,
   StorageUnavailableError,
 } from '../../support/errors.ts'
-import { decodeEntry, decodeRecord, encodeEntry, encodeRecord } from '../codec.ts'
+import { decodeEntry, decodeRecords, encodeEntry, encodeRecords } from '../codec.ts'
 import {
   type Batch,
   type CommitOutcome,
@@ -17,6 +17,7 @@ import {
   type Durability,
   type Entry,
   type EpochStart,
+  type Hint,
   type LogHead,
   type LogRecord,
   type LogState,
@@ -83,10 +84,11 @@ export class RedisStateLog implements StateLog {
       const key = values[i] as string
       entries.set(key, decodeEntry(key, values[i + 1] as string))
     }
-    return { ...toHead([epoch, revision, floor, epochs, log]), entries, records: this.#toRecords(log) }
+    return { ...toHead([epoch, revision, floor, epochs, log]), entries, records: this.#toRecords(log, Number(floor)) }
   }
 
-  async commit(base: Position, { records, writes }: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome> {
+  async commit(base: Position, batch: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome> {
+    const { records, writes } = batch
     const args: (string | number)[] = [
       base.epoch,
       base.revision,
@@ -94,12 +96,12 @@ export class RedisStateLog implements StateLog {
       this.#retention.commits,
       this.#channel,
       records.length,
+      encodeRecords(batch),
     ]
     const deleted: string[] = []
     const clients: (string | number)[] = []
-    for (const record of records) {
-      const { revision, clientId, seq } = record.commit
-      args.push(encodeRecord(record, writes))
+    for (const { commit } of records) {
+      const { revision, clientId, seq } = commit
       if (clientId !== undefined && seq !== undefined) clients.push(revision, clientId, seq)
     }
     args.push(clients.length / 3, ...clients)
@@ -132,11 +134,10 @@ export class RedisStateLog implements StateLog {
     return this.#toTail([epoch, revision, floor, epochs, log], position)
   }
 
-  async watch(hint: (head: Position) => void): Promise<() => Promise<void>> {
+  async watch(onHint: (hint: Hint) => void): Promise<() => Promise<void>> {
     try {
       return await this.#storage.channels.subscribe(this.#channel, (message) => {
-        const [epoch = '', revision] = message.split(' ')
-        hint({ epoch, revision: Number(revision) })
+        onHint(toHint(this.#space, message))
       })
     } catch (cause) {
       throw new StorageUnavailableError((cause as Error).message, { cause })
@@ -190,11 +191,33 @@ export class RedisStateLog implements StateLog {
 
   #toTail(reply: TailReply, position: Position): LogTail | undefined {
     const head = toHead(reply)
-    return continues(head, position) ? { ...head, records: this.#toRecords(reply[4]) } : undefined
+    return continues(head, position)
+      ? { ...head, records: this.#toRecords(reply[4], position.revision + 1) }
+      : undefined
   }
 
-  #toRecords(log: [string, string[]][]): LogRecord[] {
-    return log.map(([id, fields]) => decodeRecord(this.#space, Number.parseInt(id, 10), fields[1] as string))
+  /** From a revision on, which may lie amid the first entry. */
+  #toRecords(log: [string, string[]][], from: number): LogRecord[] {
+    const records = log.flatMap(([id, [, lines = '']]) => {
+      return decodeRecords(this.#space, Number.parseInt(id, 10) - lines.split('\n').length + 1, lines)
+    })
+    const known = records.findIndex(({ commit }) => commit.revision >= from)
+    return known > 0 ? records.slice(known) : records
+  }
+}
+
+/** `<epoch> <prev> <revision>[ <records>]` as commit.lua publishes it; replace.lua has no records to tell. */
+function toHint(space: string, message: string): Hint {
+  const [epoch = '', prev, revision] = message.split(' ', 3)
+  const first = Number(prev) + 1
+  const start = `${epoch} ${prev} ${revision} `.length
+  return {
+    epoch,
+    prev: Number(prev),
+    revision: Number(revision),
+    records() {
+      return start > message.length ? undefined : decodeRecords(space, first, message.slice(start))
+    },
   }
 }
 

@@ -21,5 +21,5 @@ end
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'revision', string.format('%d', first), 'floor', string.format('%d', first + 1))
 redis.call('RPUSH', KEYS[4], cjson.encode({ epoch = epoch, first = first, cause = ARGV[4], tx = ARGV[5] }))
 redis.call('LTRIM', KEYS[4], -32, -1)
-redis.call('PUBLISH', ARGV[6], epoch .. ' ' .. string.format('%d', first))
+redis.call('PUBLISH', ARGV[6], string.format('%s %d %d', epoch, first - 1, first))
 return 'committed'

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import type { Position } from '../../../openapi/schemas/state.ts'
-import type { LogTail } from '../../../plugins/state/log.ts'
+import type { Json, Position } from '../../../openapi/schemas/state.ts'
+import type { Hint, LogRecord, LogTail } from '../../../plugins/state/log.ts'
 import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { testState, until } from '../../fixtures/state.ts'
@@ -97,6 +97,65 @@ t.test('who loses a race gets what it missed with the answer', async (t) => {
   t.equal(await lose(start), 'conflict')
   t.equal(await lose({ epoch: '1:elsewhere', revision: 3 }), 'conflict')
   t.equal(missed.length, 2, 'a position that is not retained, or of another history, is not continued')
+})
+
+t.test('a commit is told with exactly the records that the log has, if they are small', async (t) => {
+  const redis = await startRedis(t)
+  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10 })
+  const start = await log.load()
+  const told: Hint[] = []
+  let heard = () => {}
+  const end = await log.watch((hint) => {
+    told.push(hint)
+    heard()
+  })
+  t.teardown(end)
+  const commit = async (base: Position, ...commits: Record<string, Json>[]) => {
+    const next = new Promise<void>((resolve) => {
+      heard = resolve
+    })
+    const batch = batchOf(base, 'app', ...commits)
+    await log.commit(base, batch)
+    await next
+    return { epoch: base.epoch, revision: base.revision + batch.records.length }
+  }
+  const small = await commit(start, { a: 'é \u2028 "\n' }, { b: 2 })
+  t.match(told[0], { epoch: start.epoch, prev: 0, revision: 2 })
+  t.same(told[0]?.records(), (await log.since(start))?.records)
+
+  await commit(small, { c: 'x'.repeat(33_000) })
+  t.match(told[1], { epoch: start.epoch, prev: 2, revision: 3 })
+  t.equal(told[1]?.records(), undefined, 'large ones are only announced')
+  t.equal((await log.since(small))?.records.length, 1)
+})
+
+t.test('history begins amid the commits of one entry, and an entry goes with the last of them', async (t) => {
+  const redis = await startRedis(t)
+  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 3 })
+  const start = await log.load()
+  const { epoch } = start
+  await log.commit(start, batchOf(start, 'app', { a: 1 }, { b: 2 }, { c: 3 }))
+  const second = { epoch, revision: 3 }
+  await log.commit(second, batchOf(second, 'app', { d: 4 }, { e: 5 }))
+  const revisions = (records: LogRecord[] | undefined) => records?.map(({ commit }) => commit.revision)
+  const loaded = await log.load()
+  t.equal(loaded.floor, 3)
+  t.same(revisions(loaded.records), [3, 4, 5], 'no more than is retained')
+  t.same(revisions((await log.since({ epoch, revision: 2 }))?.records), [3, 4, 5])
+  t.same(revisions((await log.since({ epoch, revision: 4 }))?.records), [5])
+  t.equal(await log.since({ epoch, revision: 1 }), undefined)
+})
+
+t.test('who follows and has missed nothing does not read the log', async (t) => {
+  const redis = await startRedis(t)
+  const { state: one } = await testState(t, { url: redis.url, pollInterval: 60_000 })
+  const { state: two } = await testState(t, { url: redis.url, pollInterval: 60_000 })
+  await two.freshen()
+  const { catchUps } = two.describe()
+  for (let n = 1; n <= 20; n++) await one.increment('n')
+  await until(two, () => two.get('n') === 20)
+  t.same(two.snapshot(), one.snapshot())
+  t.equal(two.describe().catchUps, catchUps)
 })
 
 t.test('a restore of 100,000 keys is one script', async (t) => {
