@@ -1,6 +1,7 @@
 import fastifyCookie from '@fastify/cookie'
 import fastifySession, { type CookieOptions, type FastifySessionOptions } from '@fastify/session'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import { inProduction } from '../security/exposure.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
@@ -12,7 +13,7 @@ import { aesSealer } from './seal.ts'
 import type { SessionUser } from './session-data.ts'
 import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
-import { type LoginOptions, Shell } from './shell.ts'
+import { type LoginOptions, Shell, type ShellHooks } from './shell.ts'
 import { liveSigner, type SessionSigner } from './signer.ts'
 import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
 import { MemorySessionStore } from './stores/memory.ts'
@@ -132,6 +133,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     sessions,
     cookieName: cookie.name,
     cookiePrefix,
+    signer,
     saveUninitialized,
     rolling,
     cookie: cookie.options,
@@ -139,10 +141,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   })
 
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
-  fastify.addHook('onSend', (request, _reply, _payload, done) =>
-    shell.leave(request, done as (error?: unknown) => void),
-  )
-  await fastify.register(fastifySession, {
+  shell.hooks = await registerShell(fastify, {
     ...(options.algorithm ? { algorithm: options.algorithm } : {}),
     secret: signer as FastifySessionOptions['secret'],
     cookieName: cookie.name,
@@ -164,20 +163,22 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
       callback(error)
     })
   }
-  // With callbacks where nothing is awaited: a promise for each request and hook would be waited for.
-  fastify.addHook('onRequest', (request, _reply, done) => {
-    shell.arrive(request)
-    done()
-  })
+  // With callbacks: a promise for each request and hook would be waited for.
+  fastify.addHook('onRequest', (request, reply, done) =>
+    shell.arrive(request, reply, done as (error?: unknown) => void),
+  )
   fastify.addHook('onError', async (request) => shell.fail(request))
-  fastify.addHook('onSend', (request, reply, _payload, done) => {
-    if (shell.hasEnded(request)) {
-      clearSessionCookie(reply, cookie)
-      if (clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
-    }
-    tidyCookieHeader(fastify, reply, cookie)
-    done()
-  })
+  fastify.addHook('onSend', (request, reply, payload, done) =>
+    shell.leave(request, reply, payload, (error) => {
+      if (error) return done(error as Error)
+      if (shell.hasEnded(request)) {
+        clearSessionCookie(reply, cookie)
+        if (clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
+      }
+      tidyCookieHeader(fastify, reply, cookie)
+      done()
+    }),
+  )
 
   fastify.decorate('sessions', sessions)
   fastify.decorateRequest('login', function (this: FastifyRequest, user: SessionUser, loginOptions?: LoginOptions) {
@@ -195,6 +196,25 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.addHook('onReady', () => sessions.start(sweep))
   fastify.addHook('onClose', () => sessions.close())
 })
+
+/** Registers @fastify/session, but keeps its hooks: they run inside ours, and only where they have something to do. */
+async function registerShell(fastify: FastifyInstance, options: FastifySessionOptions): Promise<ShellHooks> {
+  const hooks: Partial<ShellHooks> = {}
+  const plugin: FastifyPluginCallback<FastifySessionOptions> = (instance, given, next) => {
+    const { decorate, decorateRequest } = instance
+    const registering = {
+      decorate: decorate.bind(instance),
+      decorateRequest: decorateRequest.bind(instance),
+      addHook(name: keyof ShellHooks, hook: never) {
+        hooks[name] = hook
+      },
+    }
+    fastifySession.fastifySession(registering as unknown as FastifyInstance, given, next)
+  }
+  await fastify.register(fp(plugin, { name: '@fastify/session', dependencies: ['@fastify/cookie'] }), options)
+  if (!hooks.onRequest || !hooks.onSend) throw new Error('this version of @fastify/session has not the hooks it had')
+  return hooks as ShellHooks
+}
 
 function signerOf({ secret, algorithm }: SessionOptions): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret

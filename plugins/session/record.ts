@@ -140,7 +140,7 @@ function isStale({ meta, fields }: StoredSession, sealer: Sealer): boolean {
 }
 
 /** The values out of their texts; each call makes fresh ones, in a new object or in `values`. */
-export function parseValues(texts: Record<string, string>, values: SessionValues = {}): SessionValues {
+export function parseValues(texts: Readonly<Record<string, string>>, values: SessionValues = {}): SessionValues {
   for (const key in texts) values[key] = JSON.parse(texts[key] as string)
   return values
 }

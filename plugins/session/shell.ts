@@ -1,19 +1,37 @@
 import type { CookieOptions, FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
-import type { FastifyRequest, Session } from 'fastify'
+import type { FastifyReply, FastifyRequest, Session } from 'fastify'
 import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
 import { lifetimeOf, ownCookie } from './cookie.ts'
-import { type Device, type OpenSession, parseValues, type SessionValues, stringifyValues } from './record.ts'
+import {
+  type Device,
+  difference,
+  type OpenSession,
+  parseValues,
+  type SessionValues,
+  stringifyValues,
+} from './record.ts'
 import type { SessionUser } from './session-data.ts'
+import { detach, type SessionMethods, SessionObjects, type ShellSession, valuesOf } from './session-objects.ts'
 import type { Sessions } from './sessions.ts'
+import type { SessionSigner } from './signer.ts'
 import { bucketOf, idOf, newToken, ownerOf } from './token.ts'
-import { BINDING, type Bound, VISIT, Visit, type Visited, visitOf } from './visit.ts'
+import { VISIT, Visit, type Visited, visitOf } from './visit.ts'
 
-/**
- * What @fastify/session's per-request session objects are, seen from here. `request.session` keeps the shell's
- * API; this class supplies its store and, between the hooks of the shell, decides what is saved and when.
- */
-type ShellSession = FastifyRequest['session']
 type Callback = (error?: unknown) => void
+
+/** What @fastify/session adds to an application. */
+export interface ShellHooks {
+  onRequest(request: FastifyRequest, reply: FastifyReply, done: Callback): void
+  onSend(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Callback): void
+}
+
+interface Opened {
+  token: string
+  open: OpenSession | 'ended' | undefined
+}
+
+/** Keys of a session that are not the application's. */
+const RESERVED = ['cookie', 'sessionId', 'encryptedSessionId']
 
 /** What a call into the shell is about, which hands our store nothing but ids and objects. */
 interface Rotation {
@@ -35,6 +53,7 @@ export interface ShellOptions {
   sessions: Sessions
   cookieName: string
   cookiePrefix: string
+  signer: SessionSigner
   saveUninitialized: boolean
   rolling: boolean
   /** What a session's cookie has unless the session was given others. */
@@ -42,7 +61,11 @@ export interface ShellOptions {
   idGenerator?: FastifySessionOptions['idGenerator']
 }
 
-export class Shell {
+/**
+ * Between @fastify/session and our engine. `request.session` keeps the shell's API; this class supplies its store,
+ * calls its hooks where they have something to do, and decides what is saved and when.
+ */
+export class Shell implements SessionMethods {
   readonly #sessions: Sessions
   readonly #options: ShellOptions
   /**
@@ -50,30 +73,40 @@ export class Shell {
    * AsyncLocalStorage would do without that knowledge, but slows down every promise of the process (Node 20).
    */
   #rotation: Rotation | undefined
-  /** The shell's own prototype with our methods before it; made when the first session is seen. */
-  #prototype: object | undefined
-  /** What the shell's constructor copies its values from inherits this; see #carry. */
-  #carrier: object = Object.prototype
+  readonly #objects: SessionObjects
+  /** The cookie is sent with each request, and always has the same end. */
+  readonly #simple: boolean
+  #hooks: ShellHooks | undefined
+  /** What was opened before the shell asks its store for it. */
+  #opened: Opened | undefined
   /** What was opened for the shell's constructor, which has run when the callback of `get` returns. */
-  #arrived: { token: string; open: OpenSession | 'ended' } | undefined
+  #arrived: Opened | undefined
 
   constructor(options: ShellOptions) {
     this.#sessions = options.sessions
     this.#options = options
+    this.#objects = new SessionObjects(this, options.cookie)
+    this.#simple = (options.cookie.path ?? '/') === '/' && !options.cookie.expires
+  }
+
+  /** The hooks of @fastify/session, which run inside ours: `arrive` and `leave`. */
+  set hooks(hooks: ShellHooks) {
+    this.#hooks = hooks
   }
 
   /** The store that the shell talks to. */
   readonly store: ShellStore = {
     get: (token, callback) => {
-      this.#sessions.open(token).then(
-        (open) => {
-          if (open === undefined) return callback(null, null as unknown as Session)
-          this.#arrived = { token, open }
-          callback(null, this.#carry(open) as unknown as Session)
-          this.#arrived = undefined
-        },
-        (error) => callback(error),
-      )
+      const give = (open: Opened['open']) => {
+        if (open === undefined) return callback(null, null as unknown as Session)
+        this.#arrived = { token, open }
+        callback(null, parseValues(open === 'ended' ? {} : open.texts) as unknown as Session)
+        this.#arrived = undefined
+      }
+      const opened = this.#opened
+      this.#opened = undefined
+      if (opened?.token === token) give(opened.open)
+      else this.#sessions.open(token).then(give, (error) => callback(error))
     },
     set: (token, session, callback) => {
       this.#set(token, session as ShellSession).then(() => callback(), callback)
@@ -98,19 +131,62 @@ export class Shell {
 
   // --- hooks --------------------------------------------------------------------------------------
 
-  /** After the shell has loaded the session. */
-  arrive(request: FastifyRequest): void {
-    const session = request.session
-    if (!(session?.sessionId && session.encryptedSessionId)) return
-    const visit = new Visit(request)
-    ;(request as Visited)[VISIT] = visit
-    this.#adopt(session, visit)
-    if (visit.open) {
-      visit.touchDue = this.#sessions.isTouchDue(visit.open) || this.#options.rolling
-      // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
-      visit.cookieDue =
-        request.cookies[this.#options.cookieName] !== this.#options.cookiePrefix + session.encryptedSessionId
+  /** Loads the session of the request's cookie. */
+  arrive(request: FastifyRequest, reply: FastifyReply, done: Callback): void {
+    const signed = this.#signedIn(request)
+    const verified = signed ? this.#options.signer.unsign(signed) : undefined
+    const token = verified?.valid ? verified.value : null
+    if (signed && token && this.#simple) {
+      this.#sessions.open(token).then((open) => {
+        if (typeof open === 'object' && this.#restore(request, signed, token, open)) done()
+        else this.#construct(request, reply, done, { token, open })
+      }, done)
+    } else {
+      this.#construct(request, reply, done)
     }
+  }
+
+  #signedIn(request: FastifyRequest): string | undefined {
+    const cookie = request.cookies[this.#options.cookieName]
+    const prefix = this.#options.cookiePrefix
+    if (prefix === '') return cookie
+    return cookie?.startsWith(prefix) ? cookie.slice(prefix.length) : undefined
+  }
+
+  /** A live session, without the constructor of the shell. */
+  #restore(request: FastifyRequest, signed: string, token: string, open: OpenSession): boolean {
+    if (RESERVED.some((key) => key in open.texts)) return false
+    const visit = new Visit(request)
+    const signedNow = this.#options.signer.sign(token)
+    const session = this.#objects.restore(visit, token, signedNow, open.texts)
+    if (!session) return false
+    request.session = session
+    ;(request as Visited)[VISIT] = visit
+    this.#open(visit, open)
+    this.#due(visit, open, signed === signedNow)
+    return true
+  }
+
+  /** Whatever is not simple: new sessions, ended ones, cookies of their own. */
+  #construct(request: FastifyRequest, reply: FastifyReply, done: Callback, opened?: Opened): void {
+    this.#opened = opened
+    this.#hooks?.onRequest(request, reply, (error) => {
+      if (error) return done(error)
+      const session = request.session
+      if (session?.sessionId && session.encryptedSessionId) {
+        const visit = new Visit(request)
+        ;(request as Visited)[VISIT] = visit
+        this.#adopt(session, visit)
+        if (visit.open) this.#due(visit, visit.open, this.#signedIn(request) === session.encryptedSessionId)
+      }
+      done()
+    })
+  }
+
+  #due(visit: Visit, open: OpenSession, sameCookie: boolean): void {
+    visit.touchDue = this.#sessions.isTouchDue(open) || this.#options.rolling
+    // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
+    visit.cookieDue = !sameCookie
   }
 
   fail(request: FastifyRequest): void {
@@ -120,31 +196,33 @@ export class Shell {
     visit.sending = false
   }
 
-  /** Before the shell's own onSend: saves, so that the shell has nothing left but the cookie. */
-  leave(request: FastifyRequest, done: Callback): void {
+  /** Saves what has changed, and lets the shell set the cookie. */
+  leave(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Callback): void {
     const visit = (request as Visited)[VISIT]
     // An `async` handler that calls `reply.send()` and returns nothing makes Fastify send a second time while
     // the first waits for the store. That one must not come through: its headers would be written twice.
     if (visit?.sending) return
     if (visit) visit.sending = true
     const session = request.session
+    const setCookie = () => this.#hooks?.onSend(request, reply, payload, done)
     if (!visit || !session || visitOf(session) !== visit) {
-      done()
+      setCookie()
     } else if (visit.failed) {
       detach(session)
-      done()
+      setCookie()
     } else {
       const failed = (error: unknown) => {
         visit.failed = true
         done(error)
       }
       const bound = visit.discard || !this.#isRebound(session, visit) ? undefined : this.#rebind(request, visit)
-      if (bound) bound.then(() => this.#save(request.session, visit, done, failed), failed)
-      else this.#save(session, visit, done, failed)
+      if (bound) bound.then(() => this.#save(request.session, visit, setCookie, failed), failed)
+      else if (visit.open && !this.#needsSave(session, visit) && !visit.ended && !session.isSaved()) done()
+      else this.#save(session, visit, setCookie, failed)
     }
   }
 
-  #save(session: ShellSession, visit: Visit, done: Callback, failed: (error: unknown) => void): void {
+  #save(session: ShellSession, visit: Visit, done: () => void, failed: (error: unknown) => void): void {
     if (this.#needsSave(session, visit)) {
       session.save((error) => (error ? failed(error) : done()))
     } else {
@@ -215,76 +293,10 @@ export class Shell {
     this.#arrived = undefined
     visit.ended = arrived === 'ended'
     if (typeof arrived === 'object') this.#open(visit, arrived)
-    this.#bind(session, visit)
+    this.#objects.bind(session, visit)
   }
 
-  #bind(session: ShellSession, visit: Visit): void {
-    ;(session as Bound)[BINDING] = { session, visit }
-    if (!this.#prototype) {
-      this.#prototype = this.#extend(Object.getPrototypeOf(session))
-      // In brackets: without them it would be the prototype of this very literal.
-      this.#carrier = Object.create(null, { ['__proto__']: { value: this.#prototype, enumerable: true } })
-    }
-    if (Object.getPrototypeOf(session) !== this.#prototype) Object.setPrototypeOf(session, this.#prototype)
-  }
-
-  /**
-   * What the shell's constructor is to take over from the store. It copies what a `for in` finds, and so sets the
-   * prototype of the session to ours; then it asks for the hash of all that the session holds, which costs more than
-   * all the rest, and which ours answers at once because isModified() has no use for it.
-   */
-  #carry(open: OpenSession | 'ended'): SessionValues {
-    return parseValues(open === 'ended' ? {} : open.texts, Object.create(this.#carrier))
-  }
-
-  #extend(base: ShellSession): object {
-    const shell = this
-    const hash = Object.getOwnPropertySymbols(base).find(({ description }) => description === 'hash')
-    return Object.create(base, {
-      ...(hash ? { [hash]: { value: () => '' } } : {}),
-      // Instead of a SHA-256 over all that the session holds.
-      isModified: {
-        value(this: ShellSession) {
-          const visit = visitOf(this)
-          return visit ? shell.#isModified(this, visit) : base.isModified.call(this)
-        },
-      },
-      regenerate: {
-        value(this: ShellSession, keys?: string[] | Callback, callback?: Callback) {
-          const visit = visitOf(this)
-          const done = typeof keys === 'function' ? keys : callback
-          const kept = Array.isArray(keys) ? keys : []
-          const rotated = visit ? shell.#rotate(visit.request, { visit }, kept) : base.regenerate.call(this, kept)
-          if (!done) return rotated
-          rotated.then(() => done(), done)
-        },
-      },
-      reload: {
-        value(this: ShellSession, callback?: Callback) {
-          const request = visitOf(this)?.request
-          const reloaded = new Promise<void>((resolve, reject) =>
-            (base.reload as (callback: Callback) => void).call(this, (error) => {
-              if (error) return reject(error)
-              if (request) shell.adoptInto(request)
-              resolve()
-            }),
-          )
-          if (!callback) return reloaded
-          reloaded.then(() => callback(null), callback)
-        },
-      },
-      update: {
-        value(this: ShellSession, key: string, change: (value: unknown) => unknown) {
-          return shell.#update(this, key, change)
-        },
-      },
-      loginCount: computed('loginCount', (session) => visitOf(session)?.open?.logins ?? 0),
-      loginTime: computed('loginTime', (session) => date(visitOf(session)?.open?.authenticated)),
-      lastActivity: computed('lastActivity', (session) => date(visitOf(session)?.open?.seen)),
-    }) as object
-  }
-
-  async #update(session: ShellSession, key: string, change: (value: unknown) => unknown): Promise<unknown> {
+  async update(session: ShellSession, key: string, change: (value: unknown) => unknown): Promise<unknown> {
     const values = session as unknown as SessionValues
     const open = visitOf(session)?.open
     if (!open) {
@@ -301,23 +313,26 @@ export class Shell {
     return value
   }
 
-  #isModified(session: ShellSession, visit: Visit): boolean {
+  isModified(session: ShellSession, visit: Visit): boolean {
     if (visit.discard || visit.unchanged) return false
     if (!visit.open) return Object.keys(valuesOf(session)).length > 0
     return this.#changedTexts(session, visit.open) !== visit.open.texts
   }
 
   #needsSave(session: ShellSession, visit: Visit): boolean {
-    if (visit.ended) return this.#isModified(session, visit)
-    if (!visit.open) return !visit.discard && (this.#options.saveUninitialized || this.#isModified(session, visit))
-    return visit.touchDue || visit.cookieDue || this.#isModified(session, visit)
+    if (visit.ended) return this.isModified(session, visit)
+    if (!visit.open) return !visit.discard && (this.#options.saveUninitialized || this.isModified(session, visit))
+    return visit.touchDue || visit.cookieDue || this.isModified(session, visit)
+  }
+
+  regenerate(visit: Visit, keys: string[]): Promise<void> {
+    return this.#rotate(visit.request, { visit }, keys)
   }
 
   async #rotate(request: FastifyRequest, rotation: Rotation, keys: string[]): Promise<void> {
     const former = request.session
-    const base = Object.getPrototypeOf(this.#prototype) as ShellSession
     try {
-      await this.#within(rotation, () => base.regenerate.call(former, keys))
+      await this.#within(rotation, () => this.#objects.base.regenerate.call(former, keys))
     } catch (error) {
       // The shell swaps the session even when it could not be stored.
       request.session = former
@@ -375,7 +390,7 @@ export class Shell {
     }
     visit.ended = false
     visit.touchDue = false
-    this.#bind(session, visit)
+    this.#objects.bind(session, visit)
   }
 
   async #destroy(token: string): Promise<void> {
@@ -396,15 +411,13 @@ export class Shell {
   }
 
   /** The very texts of `open` when nothing has changed. */
-  #changedTexts(session: ShellSession, open: OpenSession): Record<string, string> {
-    const texts = stringifyValues(this.#storedValues(session))
+  #changedTexts(session: ShellSession, open: OpenSession): OpenSession['texts'] {
     const before = open.texts
-    let keys = 0
-    for (const key in texts) {
-      if (texts[key] !== before[key]) return texts
-      keys++
-    }
-    return keys === Object.keys(before).length ? before : texts
+    if (!('cookie' in before) && isLike(session, before) && !ownCookie(session.cookie, this.#options.cookie))
+      return before
+    const texts = stringifyValues(this.#storedValues(session))
+    const { set, remove } = difference(before, texts)
+    return remove.length === 0 && Object.keys(set).length === 0 ? before : texts
   }
 
   #open(visit: Visit, open: OpenSession): void {
@@ -413,31 +426,15 @@ export class Shell {
   }
 }
 
-/** A value that the engine knows; an application may still keep one of its own under that name. */
-function computed(name: string, get: (session: object) => unknown): PropertyDescriptor {
-  return {
-    get(this: object) {
-      return get(this)
-    },
-    set(this: object, value: unknown) {
-      Object.defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true })
-    },
-  }
-}
-
-function date(time: number | undefined): Date | undefined {
-  return time === undefined ? undefined : new Date(time)
-}
-
-function valuesOf(session: ShellSession): SessionValues {
-  const values: SessionValues = {}
+/** Whether the values are those of the texts, found out without making a copy: most requests change nothing. */
+function isLike(session: ShellSession, texts: OpenSession['texts']): boolean {
+  let alike = 0
   for (const key of Object.keys(session)) {
-    if (key !== 'cookie' && key !== '__proto__') values[key] = session[key as keyof ShellSession]
+    if (key === 'cookie' || key === '__proto__') continue
+    const text = JSON.stringify(session[key as keyof ShellSession]) as string | undefined
+    if (text === undefined) continue
+    if (text !== texts[key]) return false
+    alike++
   }
-  return values
-}
-
-/** The shell leaves a session without a signed id alone, and its cookie as well. */
-function detach(session: ShellSession): void {
-  Object.defineProperty(session, 'encryptedSessionId', { value: '' })
+  return alike === Object.keys(texts).length
 }
