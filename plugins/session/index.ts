@@ -1,7 +1,6 @@
 import fastifyCookie from '@fastify/cookie'
-import fastifySession, { type CookieOptions, type FastifySessionOptions } from '@fastify/session'
-import type { FastifyInstance, FastifyPluginCallback, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { CookieOptions, FastifySessionOptions } from '@fastify/session'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { inProduction } from '../security/exposure.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
@@ -13,7 +12,8 @@ import { aesSealer } from './seal.ts'
 import type { SessionUser } from './session-data.ts'
 import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
-import { type LoginOptions, Shell, type ShellHooks } from './shell.ts'
+import { type LoginOptions, Shell } from './shell.ts'
+import { registerShell } from './shell-hooks.ts'
 import { liveSigner, type SessionSigner } from './signer.ts'
 import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
 import { MemorySessionStore } from './stores/memory.ts'
@@ -196,25 +196,6 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.addHook('onReady', () => sessions.start(sweep))
   fastify.addHook('onClose', () => sessions.close())
 })
-
-/** Registers @fastify/session, but keeps its hooks: they run inside ours, and only where they have something to do. */
-async function registerShell(fastify: FastifyInstance, options: FastifySessionOptions): Promise<ShellHooks> {
-  const hooks: Partial<ShellHooks> = {}
-  const plugin: FastifyPluginCallback<FastifySessionOptions> = (instance, given, next) => {
-    const { decorate, decorateRequest } = instance
-    const registering = {
-      decorate: decorate.bind(instance),
-      decorateRequest: decorateRequest.bind(instance),
-      addHook(name: keyof ShellHooks, hook: never) {
-        hooks[name] = hook
-      },
-    }
-    fastifySession.fastifySession(registering as unknown as FastifyInstance, given, next)
-  }
-  await fastify.register(fp(plugin, { name: '@fastify/session', dependencies: ['@fastify/cookie'] }), options)
-  if (!hooks.onRequest || !hooks.onSend) throw new Error('this version of @fastify/session has not the hooks it had')
-  return hooks as ShellHooks
-}
 
 function signerOf({ secret, algorithm }: SessionOptions): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret

@@ -1,29 +1,18 @@
 import type { CookieOptions, FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
 import type { FastifyReply, FastifyRequest, Session } from 'fastify'
 import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
-import { lifetimeOf, ownCookie } from './cookie.ts'
-import {
-  type Device,
-  difference,
-  type OpenSession,
-  parseValues,
-  type SessionValues,
-  stringifyValues,
-} from './record.ts'
+import { changedTexts, storedValues } from './changes.ts'
+import { lifetimeOf } from './cookie.ts'
+import { type Device, type OpenSession, parseValues, type SessionValues } from './record.ts'
 import type { SessionUser } from './session-data.ts'
 import { detach, type SessionMethods, SessionObjects, type ShellSession, valuesOf } from './session-objects.ts'
 import type { Sessions } from './sessions.ts'
+import type { ShellHooks } from './shell-hooks.ts'
 import type { SessionSigner } from './signer.ts'
 import { bucketOf, idOf, newToken, ownerOf } from './token.ts'
 import { VISIT, Visit, type Visited, visitOf } from './visit.ts'
 
 type Callback = (error?: unknown) => void
-
-/** What @fastify/session adds to an application. */
-export interface ShellHooks {
-  onRequest(request: FastifyRequest, reply: FastifyReply, done: Callback): void
-  onSend(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Callback): void
-}
 
 interface Opened {
   token: string
@@ -169,6 +158,7 @@ export class Shell implements SessionMethods {
 
   /** Whatever is not simple: new sessions, ended ones, cookies of their own. */
   #construct(request: FastifyRequest, reply: FastifyReply, done: Callback, opened?: Opened): void {
+    // The shell asks its store before it returns, if at all.
     this.#opened = opened
     this.#hooks?.onRequest(request, reply, (error) => {
       if (error) return done(error)
@@ -181,6 +171,7 @@ export class Shell implements SessionMethods {
       }
       done()
     })
+    this.#opened = undefined
   }
 
   #due(visit: Visit, open: OpenSession, sameCookie: boolean): void {
@@ -211,26 +202,28 @@ export class Shell implements SessionMethods {
       detach(session)
       setCookie()
     } else {
-      const failed = (error: unknown) => {
-        visit.failed = true
+      const end = (error?: unknown) => {
+        visit.failed = error !== undefined
         done(error)
       }
       const bound = visit.discard || !this.#isRebound(session, visit) ? undefined : this.#rebind(request, visit)
-      if (bound) bound.then(() => this.#save(request.session, visit, setCookie, failed), failed)
-      else if (visit.open && !this.#needsSave(session, visit) && !visit.ended && !session.isSaved()) done()
-      else this.#save(session, visit, setCookie, failed)
+      if (bound) bound.then(() => this.#save(request.session, visit, setCookie, end), end)
+      else this.#save(session, visit, setCookie, end)
     }
   }
 
-  #save(session: ShellSession, visit: Visit, done: () => void, failed: (error: unknown) => void): void {
+  #save(session: ShellSession, visit: Visit, setCookie: () => void, end: Callback): void {
     if (this.#needsSave(session, visit)) {
-      session.save((error) => (error ? failed(error) : done()))
+      session.save((error) => (error ? end(error) : setCookie()))
+    } else if (visit.open && !visit.ended && !session.isSaved()) {
+      // The browser has the right cookie.
+      end()
     } else {
       // The browser may have the cookie of another session by now.
       if (visit.ended) detach(session)
       // The shell's own onSend runs inside.
       visit.unchanged = !visit.ended
-      done()
+      setCookie()
       visit.unchanged = false
     }
   }
@@ -316,7 +309,7 @@ export class Shell implements SessionMethods {
   isModified(session: ShellSession, visit: Visit): boolean {
     if (visit.discard || visit.unchanged) return false
     if (!visit.open) return Object.keys(valuesOf(session)).length > 0
-    return this.#changedTexts(session, visit.open) !== visit.open.texts
+    return changedTexts(session, visit.open, this.#options.cookie) !== visit.open.texts
   }
 
   #needsSave(session: ShellSession, visit: Visit): boolean {
@@ -357,14 +350,14 @@ export class Shell implements SessionMethods {
     if (!visit?.open) {
       const idle = this.#idleOf(session)
       if (idle <= 0) return this.#destroy(token)
-      const open = await this.#sessions.begin(token, this.#storedValues(session), { idle })
+      const open = await this.#sessions.begin(token, storedValues(session, this.#options.cookie), { idle })
       if (!visit) return
       this.#open(visit, open)
       // Also when the session is loaded again before the answer leaves.
       visit.cookieDue = true
       return
     }
-    const texts = visit.discard ? visit.open.texts : this.#changedTexts(session, visit.open)
+    const texts = visit.discard ? visit.open.texts : changedTexts(session, visit.open, this.#options.cookie)
     if (texts === visit.open.texts && !visit.touchDue) return
     visit.touchDue = false
     if (await this.#sessions.save(visit.open, texts, this.#idleOf(session))) return
@@ -379,7 +372,7 @@ export class Shell implements SessionMethods {
     const former = visit.open
     const userId = anonymous ? undefined : (login?.user.id ?? former?.userId)
     if (former || login || this.#options.saveUninitialized || Object.keys(values).length > 0) {
-      const open = await this.#sessions.begin(token, this.#storedValues(session), {
+      const open = await this.#sessions.begin(token, storedValues(session, this.#options.cookie), {
         ...(userId === undefined ? {} : { userId }),
         ...(former ? { former } : {}),
         ...(login ? { login: true, device: login.device } : {}),
@@ -402,39 +395,8 @@ export class Shell implements SessionMethods {
     return Math.min(this.#sessions.policy.idle, lifetimeOf(cookie, this.#sessions.clock.now()))
   }
 
-  /** Beside the values: the attributes of the cookie, when the session has others than the rest. */
-  #storedValues(session: ShellSession): SessionValues {
-    const values = valuesOf(session)
-    // Whoever talks to `request.sessionStore` may pass any object.
-    const cookie = session.cookie && ownCookie(session.cookie, this.#options.cookie)
-    return cookie ? { ...values, cookie } : values
-  }
-
-  /** The very texts of `open` when nothing has changed. */
-  #changedTexts(session: ShellSession, open: OpenSession): OpenSession['texts'] {
-    const before = open.texts
-    if (!('cookie' in before) && isLike(session, before) && !ownCookie(session.cookie, this.#options.cookie))
-      return before
-    const texts = stringifyValues(this.#storedValues(session))
-    const { set, remove } = difference(before, texts)
-    return remove.length === 0 && Object.keys(set).length === 0 ? before : texts
-  }
-
   #open(visit: Visit, open: OpenSession): void {
     visit.open = open
     this.#sessions.attach(visit.request, open)
   }
-}
-
-/** Whether the values are those of the texts, found out without making a copy: most requests change nothing. */
-function isLike(session: ShellSession, texts: OpenSession['texts']): boolean {
-  let alike = 0
-  for (const key of Object.keys(session)) {
-    if (key === 'cookie' || key === '__proto__') continue
-    const text = JSON.stringify(session[key as keyof ShellSession]) as string | undefined
-    if (text === undefined) continue
-    if (text !== texts[key]) return false
-    alike++
-  }
-  return alike === Object.keys(texts).length
 }

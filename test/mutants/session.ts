@@ -81,9 +81,30 @@ export default [
   {
     guards: '10: a cookie of a former secret is signed anew',
     file: shell,
-    from: '      visit.cookieDue =\n        request.cookies',
-    to: '      void\n        request.cookies',
+    from: 'visit.cookieDue = !sameCookie',
+    to: 'void sameCookie',
     suite: guarantees,
+  },
+  {
+    guards: '3: a key that is gone is a change',
+    file: 'plugins/session/changes.ts',
+    from: 'return alike === Object.keys(texts).length',
+    to: 'return alike <= Object.keys(texts).length',
+    suite: guarantees,
+  },
+  {
+    guards: '2: a save on Redis keeps what it does not name',
+    file: 'plugins/session/stores/save.lua',
+    from: 'if change == nil then add(name, text) elseif change then',
+    to: 'if change then',
+    suite: stores,
+  },
+  {
+    guards: 'a session with a cookie of its own is made with it',
+    file: shell,
+    from: 'if (RESERVED.some((key) => key in open.texts)) return false',
+    to: '',
+    suite: inPlace,
   },
   {
     guards: '11: a store that hangs is not waited for',
@@ -101,7 +122,7 @@ export default [
   },
   {
     guards: 'the options of one session stay with it',
-    file: shell,
+    file: 'plugins/session/changes.ts',
     from: 'return cookie ? { ...values, cookie } : values',
     to: 'return cookie ? values : values',
     suite: inPlace,

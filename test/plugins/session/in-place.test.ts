@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { type SessionOptions, session } from '../../../plugins/session/index.ts'
 import type { CallbackStore } from '../../../plugins/session/stores/callback.ts'
+import { idOf } from '../../../plugins/session/token.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { Browser, SECRET } from '../../fixtures/session-app.ts'
 
@@ -144,6 +145,14 @@ t.test('decryptSession and request.sessionStore', async (t) => {
   await found.save()
   t.match((await browser.get('/read')).json(), { visits: 7 }, 'and saved')
   t.equal((await decrypt(`${signed}x`)).visits, undefined)
+
+  const ended = new Browser(app)
+  await ended.get('/count')
+  const late = await decrypt(([...ended.cookies][0] as [string, string])[1])
+  await app.sessions.revoke(idOf(late.sessionId))
+  late.visits = 8
+  await t.rejects(late.save(), { code: 'STATEFUL_SESSION_REVOKED' }, 'nor is an ended one brought back')
+  t.match((await ended.get('/read')).json(), { visits: null })
 
   await browser.get('/put')
   t.equal(await app.sessions.count(), 2, 'what has expired was not stored')
