@@ -37,6 +37,8 @@ export interface Contender {
   role: 'ours' | 'peer' | 'limit'
   /** npm packages whose installed versions are reported, for example `['bentocache', 'ioredis']`. */
   packages?: string[]
+  /** Left out by `--quick`: it cannot be made small without becoming another question. */
+  fullOnly?: boolean
   /**
    * Makes everything ready (servers, connections, data) and returns the measurement. Called once; what it opened is
    * closed by `teardown`. Slow setup is not measured.
@@ -109,7 +111,8 @@ export async function run(
   for (const question of suite.cases) {
     validate(suite, question)
     const rounds = quick ? 1 : (question.rounds ?? suite.rounds ?? 5)
-    rows.push(...(await runCase(question, { rounds, quick, progress })))
+    const contenders = question.contenders.filter(({ fullOnly }) => !(quick && fullOnly))
+    rows.push(...(await runCase({ ...question, contenders }, { rounds, quick, progress })))
   }
   return { suite: suite.name, machine: machine(), rows, versions: versions(suite) }
 }
