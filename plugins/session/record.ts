@@ -32,9 +32,10 @@ export interface OpenSession {
   stale: boolean
 }
 
-interface Meta extends Device {
+interface Meta {
   user?: string
   authenticated?: number
+  device?: Device
 }
 
 /** Between sessions as the engine has them and records as stores keep them. */
@@ -50,7 +51,7 @@ export class RecordCodec {
     const sealer = this.#sealer
     const opened = sealer ? unseal(stored, sealer) : stored
     if (!opened) return undefined
-    const { user, authenticated, ...device } = JSON.parse(opened.meta ?? '{}') as Meta
+    const { user, authenticated, device = {} } = (opened.meta ? JSON.parse(opened.meta) : {}) as Meta
     const { owner } = stored
     // Every load comes by: set one by one, not spread.
     const open: { -readonly [Key in keyof OpenSession]: OpenSession[Key] } = {
@@ -95,7 +96,7 @@ export class RecordCodec {
 
   #meta({ id, userId, device, authenticated }: OpenSession): string {
     const meta: Meta = {
-      ...device,
+      device,
       ...(userId === undefined ? {} : { user: userId }),
       ...(authenticated === undefined ? {} : { authenticated }),
     }

@@ -19,9 +19,6 @@ interface Opened {
   open: OpenSession | 'ended' | undefined
 }
 
-/** Keys of a session that are not the application's. */
-const RESERVED = ['cookie', 'sessionId', 'encryptedSessionId']
-
 /** What a call into the shell is about, which hands our store nothing but ids and objects. */
 interface Rotation {
   visit: Visit
@@ -88,8 +85,14 @@ export class Shell implements SessionMethods {
     get: (token, callback) => {
       const give = (open: Opened['open']) => {
         if (open === undefined) return callback(null, null as unknown as Session)
+        let values: SessionValues
+        try {
+          values = parseValues(open === 'ended' ? {} : open.texts)
+        } catch (error) {
+          return callback(error)
+        }
         this.#arrived = { token, open }
-        callback(null, parseValues(open === 'ended' ? {} : open.texts) as unknown as Session)
+        callback(null, values as unknown as Session)
         this.#arrived = undefined
       }
       const opened = this.#opened
@@ -127,7 +130,13 @@ export class Shell implements SessionMethods {
     const token = verified?.valid ? verified.value : null
     if (signed && token && this.#simple) {
       this.#sessions.open(token).then((open) => {
-        if (typeof open === 'object' && this.#restore(request, signed, token, open)) done()
+        let restored = false
+        try {
+          restored = typeof open === 'object' && this.#restore(request, signed, token, open)
+        } catch (error) {
+          return done(error)
+        }
+        if (restored) done()
         else this.#construct(request, reply, done, { token, open })
       }, done)
     } else {
@@ -144,10 +153,12 @@ export class Shell implements SessionMethods {
 
   /** A live session, without the constructor of the shell. */
   #restore(request: FastifyRequest, signed: string, token: string, open: OpenSession): boolean {
-    if (RESERVED.some((key) => key in open.texts)) return false
+    const { texts } = open
+    // Names that mean something to the shell.
+    if ('cookie' in texts || 'sessionId' in texts || 'encryptedSessionId' in texts) return false
     const visit = new Visit(request)
     const signedNow = this.#options.signer.sign(token)
-    const session = this.#objects.restore(visit, token, signedNow, open.texts)
+    const session = this.#objects.restore(visit, token, signedNow, texts)
     if (!session) return false
     request.session = session
     ;(request as Visited)[VISIT] = visit

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { session } from '../../../plugins/session/index.ts'
+import type { StoredSession } from '../../../plugins/session/session-store.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
@@ -154,6 +155,23 @@ t.test("a store of one's own that never answers is a 503 within the option's dea
   await browser.login()
   store.load = () => new Promise(() => {})
   t.match((await browser.get('/profile')).json(), { status: 503, code: 'STATEFUL_STORAGE_UNAVAILABLE' })
+})
+
+t.test('a record that cannot be read fails its request, and nothing else', async (t) => {
+  const store = new MemorySessionStore()
+  const app = await sessionApp(t, { routes, session: { store } })
+  const [first, second] = [new Browser(app), new Browser(app)]
+  for (const browser of [first, second]) await browser.get('/keep')
+  const load = store.load.bind(store)
+  for (const broken of [{ secretValue: '{' }, { secretValue: '{', cookie: '{}' }, { sessionId: '1' }]) {
+    store.load = async (id, now) => ({ ...((await load(id, now)) as StoredSession), fields: broken })
+    const { statusCode, body } = await first.get('/kept')
+    if ('secretValue' in broken) t.match({ statusCode, body }, { statusCode: 500, body: /"STATEFUL_INTERNAL/ })
+    else t.equal(statusCode, 200, 'a name of the shell is not taken over')
+    t.notMatch(body, 'JSON')
+  }
+  store.load = load
+  t.same((await second.get('/kept')).json(), { value: 'the-plain-text' })
 })
 
 t.test('the number of sessions of a user can be limited', async (t) => {
