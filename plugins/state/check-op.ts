@@ -12,5 +12,7 @@ export function checkOp(op: Op): Op {
     throw new InvalidStateOpError(`the ttl of '${op.key}' is no positive number of milliseconds`)
   }
   if (op.op === 'delete' || (op.op === 'increment' && op.value === undefined)) return op
-  return { ...op, value: frozenJson(op.value, op.key) }
+  const value = frozenJson(op.value, op.key)
+  // Field by field, as in Space.commit.
+  return op.ttl === undefined ? { op: op.op, key: op.key, value } : { op: op.op, key: op.key, value, ttl: op.ttl }
 }

@@ -1,4 +1,4 @@
-import type { Json, Op } from '../../openapi/schemas/state.ts'
+import type { Commit, Json, Op } from '../../openapi/schemas/state.ts'
 import { freeze } from './json.ts'
 import type { Batch, Entry, LogRecord, WrittenEntry } from './log.ts'
 
@@ -43,22 +43,31 @@ export function sizeOf(key: string, json: string): number {
  */
 export function encodeRecord({ commit, tx, clear }: LogRecord, writes: Batch['writes']): string {
   const { epoch, at, ops, clientId, seq } = commit
-  let text = ''
-  for (const op of ops) {
-    const written = writes.get(op.key)
-    const known = op.op === 'set' && op.ttl === undefined && written !== undefined && written.value === op.value
-    const encoded = known ? `{"op":"set","key":${JSON.stringify(op.key)},"value":${written.json}}` : JSON.stringify(op)
-    text = text === '' ? encoded : `${text},${encoded}`
-  }
-  text = `{"e":"${epoch}","a":${at},"o":[${text}],"t":${JSON.stringify(tx)}`
+  let text = `{"e":"${epoch}","a":${at},"o":[`
+  for (let i = 0; i < ops.length; i++) text += encodeOp(ops[i] as Op, i === 0 ? '' : ',', writes)
+  text += `],"t":"${tx}"`
   if (clientId !== undefined) text += `,"c":${JSON.stringify(clientId)}`
   if (seq !== undefined) text += `,"s":${seq}`
   return clear ? `${text},"x":1}` : `${text}}`
 }
 
+/** Piece by piece: of small operations JSON.stringify needs several times as long. */
+function encodeOp({ op, key, value, ttl }: Op, separator: string, writes: Batch['writes']): string {
+  let text = `${separator}{"op":"${op}","key":${JSON.stringify(key)}`
+  if (typeof value === 'number') text += `,"value":${value}`
+  else if (value !== undefined) {
+    const written = writes.get(key)
+    text += `,"value":${written?.value === value ? written.json : JSON.stringify(value)}`
+  }
+  return ttl === undefined ? `${text}}` : `${text},"ttl":${ttl}}`
+}
+
 /** The records of a batch as lines; no record holds a line break. */
 export function encodeRecords({ records, writes }: Pick<Batch, 'records' | 'writes'>): string {
-  return records.map((record) => encodeRecord(record, writes)).join('\n')
+  let lines = ''
+  for (const record of records)
+    lines += lines === '' ? encodeRecord(record, writes) : `\n${encodeRecord(record, writes)}`
+  return lines
 }
 
 /** @param first the revision of the first line */
@@ -72,20 +81,14 @@ export function decodeRecord(space: string, revision: number, text: string): Log
   return toRecord(space, revision, JSON.parse(text) as StoredRecord)
 }
 
-function toRecord(space: string, revision: number, stored: StoredRecord): LogRecord {
-  for (const op of stored.o) if (op.value !== undefined) freeze(op.value)
-  return {
-    commit: {
-      space,
-      epoch: stored.e,
-      prev: revision - 1,
-      revision,
-      ops: stored.o,
-      ...(stored.c === undefined ? {} : { clientId: stored.c }),
-      ...(stored.s === undefined ? {} : { seq: stored.s }),
-      at: stored.a,
-    },
-    tx: stored.t,
-    ...(stored.x ? { clear: true } : {}),
-  }
+function toRecord(
+  space: string,
+  revision: number,
+  { e: epoch, a: at, o: ops, t: tx, c, s, x }: StoredRecord,
+): LogRecord {
+  for (const op of ops) if (typeof op.value === 'object') freeze(op.value)
+  const commit: Commit = { space, epoch, prev: revision - 1, revision, ops, at }
+  if (c !== undefined) commit.clientId = c
+  if (s !== undefined) commit.seq = s
+  return x ? { commit, tx, clear: true } : { commit, tx }
 }

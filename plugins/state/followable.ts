@@ -53,7 +53,8 @@ export class Followable {
 
   /** @param clear the commit emptied the space */
   protected tellCommit(commit: Commit, changes: readonly KeyChange[], clear: boolean, context: unknown): void {
-    for (const listener of [...this.#commitListeners]) this.#call(() => listener(commit))
+    if (this.#commitListeners.size > 0)
+      for (const listener of [...this.#commitListeners]) this.#call(() => listener(commit))
     if (this.#events.size === 0) return
     const origin = originOf(commit, context)
     for (const change of changes) this.#events.changed({ ...change, ...origin })

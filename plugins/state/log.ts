@@ -19,7 +19,10 @@ export interface WrittenEntry extends Entry {
 /** A commit as the log keeps it. */
 export interface LogRecord {
   readonly commit: Commit
-  /** Names the write attempt, so that a writer whose acknowledgement was lost finds out whether it was applied. */
+  /**
+   * Names the write attempt, so that a writer whose acknowledgement was lost finds out whether it was applied. Letters,
+   * digits, dots, dashes and underscores.
+   */
   readonly tx: string
   /** It emptied the space. */
   readonly clear?: boolean
@@ -128,6 +131,16 @@ export interface StateLog {
    */
   watch(onHint: (hint: Hint) => void): Promise<() => Promise<void>>
   close(): Promise<void>
+}
+
+/** Whether a rejection of a log says that nothing was written. */
+export function surelyNotWritten(error: unknown): boolean {
+  return (error as { code?: string } | undefined)?.code === 'STATEFUL_STORAGE_FULL'
+}
+
+/** Whether it says that nobody knows what was written. */
+export function isUnavailable(error: unknown): boolean {
+  return (error as { code?: string } | undefined)?.code === 'STATEFUL_STORAGE_UNAVAILABLE'
 }
 
 /** The serialised form is for the store; keeping it as well would double the memory. */

@@ -13,11 +13,18 @@ export interface OpenWritesOptions {
   onExpired: () => void
 }
 
+/** Writes that are over may make up half of the list before they are taken out, and these many more. */
+const SLACK = 256
+
 /** Writes between their call and their outcome. Each gets one, by its deadline at the latest. */
 export class OpenWrites {
   readonly #options: OpenWritesOptions
-  /** In the order of their deadlines. */
-  readonly #writes = new Set<Write>()
+  /**
+   * In the order of their deadlines, among those that are over. No `Set`: each of its tables refers to the next one,
+   * so that one which has grown old holds all the writes of all that follow it until the whole heap is collected.
+   */
+  #writes: Write[] = []
+  #size = 0
   #deadlines: Timer | undefined
 
   constructor(options: OpenWritesOptions) {
@@ -25,18 +32,21 @@ export class OpenWrites {
   }
 
   get size(): number {
-    return this.#writes.size
+    return this.#size
   }
 
   add(write: Write): void {
     const { clock, timeout } = this.#options
-    this.#writes.add(write)
+    if (this.#writes.length > 2 * this.#size + SLACK) this.#writes = this.#writes.filter(({ open }) => open)
+    this.#writes.push(write)
+    write.open = true
+    this.#size++
     this.#deadlines ??= clock.after(timeout, () => this.#expire())
   }
 
   /** @param committed absent also when there was nothing to do */
   settle(write: Write, error: unknown, committed?: Committed): void {
-    this.#writes.delete(write)
+    this.drop(write)
     if (error === undefined) write.resolve(committed)
     else {
       if (!write.settled) this.#options.counts.refused++
@@ -46,12 +56,14 @@ export class OpenWrites {
 
   /** It has got its outcome elsewhere, from its middleware. */
   drop(write: Write): void {
-    this.#writes.delete(write)
+    if (!write.open) return
+    write.open = false
+    this.#size--
   }
 
   close(error: Error): void {
     this.#deadlines?.cancel()
-    for (const write of this.#writes) this.settle(write, error)
+    for (const write of this.#writes) if (write.open) this.settle(write, error)
   }
 
   #expire(): void {
@@ -59,11 +71,12 @@ export class OpenWrites {
     this.#deadlines = undefined
     const now = clock.monotonic()
     for (const write of this.#writes) {
+      if (!write.open) continue
       if (write.deadline > now) {
         this.#deadlines = clock.after(write.deadline - now, () => this.#expire())
         break
       }
-      this.#writes.delete(write)
+      this.drop(write)
       if (write.settled) continue
       if (write.sent) counts.unknown++
       else counts.timeouts++

@@ -36,26 +36,26 @@ export function reduceCommit(
   at: number,
 ): Results {
   const results = new Map<string, WrittenEntry | undefined>()
-  const pending = new Map<string, { value: Json | undefined; expiresAt: number | undefined }>()
+  // Most commits have one operation, which needs no second look.
+  const pending = ops.length > 1 ? new Map<string, typeof ABSENT>() : undefined
   for (const op of ops) {
-    const now = pending.get(op.key) ?? read(op.key) ?? ABSENT
+    const now = pending?.get(op.key) ?? read(op.key) ?? ABSENT
     const value = applyOp(now.value, op)
     const expiresAt = op.ttl !== undefined ? at + op.ttl : op.op === 'set' ? undefined : now.expiresAt
     // Same value and expiry by identity: only operations that found nothing to do return what they were given.
     if (value === now.value && expiresAt === now.expiresAt && op.op !== 'set') continue
-    // Most commits have one operation, which needs no second look.
-    if (ops.length > 1) pending.set(op.key, { value, expiresAt })
+    if (pending) pending.set(op.key, { value, expiresAt })
     else if (value !== undefined) results.set(op.key, written(op.key, value, revision, expiresAt))
     else if (now !== ABSENT) results.set(op.key, undefined)
   }
-  for (const [key, { value, expiresAt }] of pending) {
+  for (const [key, { value, expiresAt }] of pending ?? []) {
     if (value !== undefined) results.set(key, written(key, value, revision, expiresAt))
     else if (read(key)) results.set(key, undefined)
   }
   return results
 }
 
-const ABSENT: { value: Json | undefined; expiresAt?: number | undefined } = { value: undefined }
+const ABSENT: { value: Json | undefined; expiresAt?: number | undefined } = { value: undefined, expiresAt: undefined }
 
 function written(key: string, value: Json, revision: number, expiresAt: number | undefined): WrittenEntry {
   const json = JSON.stringify(value)
@@ -65,7 +65,7 @@ function written(key: string, value: Json, revision: number, expiresAt: number |
 }
 
 /** Before the log has been read. */
-const NOTHING: LogHead = { epoch: '0:none', revision: 0, floor: 1, epochs: [] }
+const NOWHERE = '0:none'
 
 /**
  * One instance's copy of a space: the values at one revision and the newest part of the log. It applies a record
@@ -75,7 +75,8 @@ export class Replica {
   readonly #historyLimit: number
   #entries = new Map<string, Entry>()
   #bytes = 0
-  #head: LogHead = NOTHING
+  /** Its revision moves with every record. */
+  #head = { epoch: NOWHERE, revision: 0, floor: 1, epochs: [] as readonly EpochStart[] }
   #epochChanges = 0
   #records: LogRecord[] = []
   /** clientId → seq → revision, of the records in `#records`. */
@@ -163,7 +164,7 @@ export class Replica {
   follow(head: LogHead): void {
     const cause = head.epochs.at(-1)?.cause
     const onPurpose = cause === 'restore' || cause === 'clear'
-    if (head.epoch !== this.#head.epoch && this.#head !== NOTHING && !onPurpose) this.#epochChanges++
+    if (head.epoch !== this.#head.epoch && this.#head.epoch !== NOWHERE && !onPurpose) this.#epochChanges++
     this.#head = { epoch: head.epoch, revision: head.revision, floor: head.floor, epochs: head.epochs }
   }
 
@@ -185,7 +186,7 @@ export class Replica {
       changes.push({ key, value: entry?.value, previous: before?.value })
     }
     this.#remember(record)
-    this.#head = { ...this.#head, revision: commit.revision }
+    this.#head.revision = commit.revision
     return changes
   }
 

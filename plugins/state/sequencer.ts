@@ -1,23 +1,26 @@
 import type { Commit } from '../../openapi/schemas/state.ts'
-import {
-  StateClosedError,
-  StateConflictError,
-  StateOutcomeUnknownError,
-  StateOverloadedError,
-} from '../support/errors.ts'
+import { StateClosedError, StateOutcomeUnknownError, StateOverloadedError } from '../support/errors.ts'
 import { Hints } from './hints.ts'
-import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from './log.ts'
+import {
+  type CommitOutcome,
+  type Hint,
+  isUnavailable,
+  type LogRecord,
+  type LogState,
+  type LogTail,
+  surelyNotWritten,
+} from './log.ts'
 import { OpenWrites } from './open-writes.ts'
 import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
 import { attemptWrite, type Staged } from './stage-write.ts'
 import { Staging } from './staging.ts'
+import { Turns } from './turns.ts'
 import { type Committed, type ReplaceRequest, Write, type WriteRequest } from './write.ts'
+import { WriteQueue } from './write-queue.ts'
 
 /** Commits that go into the log together; more wait for the next round, so that one round stays short. */
 const BATCH_COMMITS = 1_000
 const BATCH_BYTES = 4 * 1024 * 1024
-/** Milliseconds that a writer which was faster leaves to the others: a round trip and what they compute. */
-const TIME_TO_GIVE_WAY = 2
 const FIRST_PAUSE = 25
 const LONGEST_PAUSE = 1_000
 
@@ -39,17 +42,14 @@ export class Sequencer {
     resyncs: 0,
   }
   readonly #options: SequencerOptions
-  #queue: Write[] = []
+  readonly #queue: WriteQueue
   readonly #open: OpenWrites
   /** Own writes that were found in the log and have not been confirmed yet. */
   #found: { write: Write; committed: Committed | undefined }[] = []
   #fresh: { resolve(): void; reject(error: unknown): void }[] = []
   #running: Promise<void> | undefined
   readonly #hints: Hints
-  /** Ends the time in which others have the right of way. */
-  #goOn: (() => void) | undefined
-  /** Others have committed since the last own commit. */
-  #contended = false
+  readonly #turns: Turns
   #closed = false
   #wake: (() => void) | undefined
   #failures = 0
@@ -63,7 +63,9 @@ export class Sequencer {
   constructor(options: SequencerOptions) {
     const { space, clock, timeout } = options
     this.#options = options
+    this.#queue = new WriteQueue(options.writerId)
     this.#hints = new Hints(options.replica)
+    this.#turns = new Turns(clock)
     this.#open = new OpenWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
   }
 
@@ -78,7 +80,7 @@ export class Sequencer {
     if (this.#open.size >= limits.waiting) return Promise.reject(new StateOverloadedError(space, this.#open.size))
     const tx = `${writerId}.${(this.#transactions++).toString(36)}`
     const write = new Write(request, tx, clock.monotonic() + timeout, this.#round)
-    this.#queue.push(write)
+    this.#queue.add(write)
     this.#open.add(write)
     this.#start()
     return write.promise
@@ -92,7 +94,7 @@ export class Sequencer {
     if (this.#closed) return
     this.#hints.add(hint)
     if (!this.#hints.pending) return
-    this.#goOn?.()
+    this.#turns.goOn()
     this.#start()
   }
 
@@ -110,7 +112,7 @@ export class Sequencer {
   async close(): Promise<void> {
     this.#closed = true
     this.#wake?.()
-    this.#goOn?.()
+    this.#turns.goOn()
     await this.#running
     this.#open.close(new StateClosedError(this.#options.space))
     for (const { reject } of this.#fresh.splice(0)) reject(new StateClosedError(this.#options.space))
@@ -145,32 +147,15 @@ export class Sequencer {
       const batch = this.#stage(staging)
       if (batch.length > 0) {
         await this.#commit(batch, staging)
-        if (this.#contended && !this.#hints.pending) await this.#giveWay(batch)
+        if (batch[0]?.write.settled && !this.#hints.pending && !this.#closed) await this.#turns.giveWay()
         continue
       }
       if (this.#hints.stale) continue
-      const head = this.#queue[0]
+      const head = this.#queue.first
       if (!head) return
       if ('cause' in head.request) await this.#replace(head, head.request)
       else if (head.pending) await Promise.race([head.pending, this.#woken()])
     }
-  }
-
-  /**
-   * Two writers that both go on at once lose every second batch to each other. So the one that was faster waits until
-   * it hears of the other one's, and takes more along next time: they take turns.
-   */
-  async #giveWay([first]: Staged[]): Promise<void> {
-    if (!first?.write.settled || this.#closed) return
-    this.#contended = false
-    await new Promise<void>((resolve) => {
-      const timer = this.#options.clock.after(TIME_TO_GIVE_WAY, resolve)
-      this.#goOn = () => {
-        timer.cancel()
-        resolve()
-      }
-    })
-    this.#goOn = undefined
   }
 
   /** Takes as many writes from the queue as go together. */
@@ -181,7 +166,7 @@ export class Sequencer {
     let bytes = 0
     const most = this.#apart > 0 ? 1 : BATCH_COMMITS
     while (batch.length < most && bytes < BATCH_BYTES) {
-      const write = this.#queue[0]
+      const write = this.#queue.first
       if (!write) break
       if (write.settled) {
         this.#queue.shift()
@@ -230,7 +215,7 @@ export class Sequencer {
       })
       this.#failures = 0
     } catch (error) {
-      if (codeOf(error) !== 'STATEFUL_STATE_NOT_REPLICATED') return this.#failed(batch, error)
+      if ((error as { code?: string }).code !== 'STATEFUL_STATE_NOT_REPLICATED') return this.#failed(batch, error)
       // It is in the log and everybody sees it; only the promise about its copies is not kept.
       unconfirmed = error
     }
@@ -249,7 +234,7 @@ export class Sequencer {
   /** Another writer was faster. What it wrote may have come with the answer, which is a look at the log then. */
   #lost(batch: Staged[], missed: LogTail | undefined, round: number): void {
     this.counts.conflicts++
-    this.#queue.unshift(...batch.map(({ write }) => write))
+    this.#queue.putBack(batch.map(({ write }) => write))
     if (missed) {
       this.#adopt(missed)
       this.#provenRound = round
@@ -261,18 +246,18 @@ export class Sequencer {
     this.counts.storeErrors++
     if (surelyNotWritten(error) && batch.length > 1) {
       // Some of them may fit, or make room: each gets its own answer.
-      this.#queue.unshift(...batch.map(({ write }) => write))
+      this.#queue.putBack(batch.map(({ write }) => write))
       this.#apart = batch.length
       return
     }
     if (surelyNotWritten(error)) {
       for (const { write } of batch) this.#finish(write, error)
       // What waits may have been computed on top of what has just failed.
-      this.#invalidate()
+      this.#queue.restart()
       return
     }
     this.#options.onError(error, 'a commit was not confirmed; asking the log')
-    this.#queue.unshift(...batch.map(({ write }) => write))
+    this.#queue.putBack(batch.map(({ write }) => write))
     this.#hints.invalidate()
     await this.#pause()
   }
@@ -339,14 +324,14 @@ export class Sequencer {
     for (const record of records) {
       const changes = replica.apply(record)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
-      const own = this.#take(record.tx)
+      const own = this.#queue.take(record.tx)
       foreign ||= !own
       onApplied(record, changes, own?.request.context)
       if (own) this.#found.push({ write: own, committed: this.#committed(record.commit) })
     }
     if (foreign) {
-      this.#contended = true
-      this.#invalidate()
+      this.#turns.contend()
+      this.#queue.restart()
     }
   }
 
@@ -359,14 +344,14 @@ export class Sequencer {
     for (const { write } of this.#found.splice(0))
       this.#open.settle(write, new StateOutcomeUnknownError(space, timeout))
     for (const { tx, commit } of state.records) {
-      const own = this.#take(tx)
+      const own = this.#queue.take(tx)
       if (own) this.#found.push({ write: own, committed: this.#committed(commit) })
     }
     for (const { tx } of state.epochs) {
-      const own = tx === undefined ? undefined : this.#take(tx)
+      const own = tx === undefined ? undefined : this.#queue.take(tx)
       if (own) this.#found.push({ write: own, committed: undefined })
     }
-    this.#invalidate()
+    this.#queue.restart()
     onReplaced(changes, previousEpoch, this.#found.at(-1)?.write.request.context)
   }
 
@@ -386,21 +371,6 @@ export class Sequencer {
       unconfirmed = error
     }
     for (const { write, committed } of this.#found.splice(0)) this.#open.settle(write, unconfirmed, committed)
-  }
-
-  /** The waiting write of this transaction, which turns out to have been committed. */
-  #take(tx: string): Write | undefined {
-    if (!tx.startsWith(this.#options.writerId)) return undefined
-    const index = this.#queue.findIndex((write) => write.tx === tx)
-    return index < 0 ? undefined : this.#queue.splice(index, 1)[0]
-  }
-
-  /** Computes what depends on the state anew: it has changed under what waits. */
-  #invalidate(): void {
-    for (const write of this.#queue) {
-      if (!write.ops && !write.pending) return
-      if (write.dependsOnView) write.restart(new StateConflictError('*', 'another', 'the expected one'))
-    }
   }
 
   #finish(write: Write, error?: unknown, commit?: Commit): void {
@@ -426,16 +396,4 @@ export class Sequencer {
     const ms = Math.min(FIRST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE)
     await new Promise<void>((resolve) => this.#options.clock.after(ms, resolve))
   }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as { code?: string } | undefined)?.code
-}
-
-function surelyNotWritten(error: unknown): boolean {
-  return codeOf(error) === 'STATEFUL_STORAGE_FULL'
-}
-
-function isUnavailable(error: unknown): boolean {
-  return codeOf(error) === 'STATEFUL_STORAGE_UNAVAILABLE'
 }

@@ -81,15 +81,9 @@ function stageWrite(
     throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
   }
   const { clientId, seq, clear } = request
-  const commit: Commit = {
-    space,
-    epoch: replica.epoch,
-    prev: staging.revision,
-    revision,
-    ops,
-    ...(clientId === undefined ? {} : { clientId }),
-    ...(seq === undefined ? {} : { seq }),
-    at,
-  }
-  return { write, record: { commit, tx: write.tx, ...(clear ? { clear } : {}) }, results, sizes }
+  const commit: Commit = { space, epoch: replica.epoch, prev: staging.revision, revision, ops, at }
+  if (clientId !== undefined) commit.clientId = clientId
+  if (seq !== undefined) commit.seq = seq
+  const record: LogRecord = clear ? { commit, tx: write.tx, clear } : { commit, tx: write.tx }
+  return { write, record, results, sizes }
 }

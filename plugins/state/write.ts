@@ -9,9 +9,9 @@ export interface WriteRequest {
    * The operations. As a function they depend on what is there; it is called again when another writer came first.
    */
   ops: Op[] | ((view: View) => Op[])
-  guards?: readonly Guard[]
-  clientId?: string
-  seq?: number
+  guards?: readonly Guard[] | undefined
+  clientId?: string | undefined
+  seq?: number | undefined
   context?: unknown
   /** The commit empties the space. */
   clear?: boolean
@@ -52,6 +52,8 @@ export class Write {
   /** It has been handed to the store at least once: its outcome may be unknown. */
   sent = false
   settled = false
+  /** It is listed by its deadline. */
+  open = false
   #layers: Promise<void>[] = []
   /** What the layers of the present attempt wait for; most writes pass none. */
   #attempt: Deferred<Committed | undefined> | undefined

@@ -66,7 +66,7 @@ export default [
     guards: 'guards are checked',
   },
   {
-    file: 'plugins/state/sequencer.ts',
+    file: 'plugins/state/write-queue.ts',
     from: `if (write.dependsOnView) write.restart(new StateConflictError('*', 'another', 'the expected one'))`,
     to: `if (write.pending) write.restart(new StateConflictError('*', 'another', 'the expected one'))`,
     suite: 'test/plugins/state/linearizability.test.ts',
@@ -82,9 +82,9 @@ export default [
     timeout: 120_000,
   },
   {
-    file: 'plugins/state/sequencer.ts',
-    from: 'const index = this.#queue.findIndex((write) => write.tx === tx)',
-    to: 'const index = this.#queue.findIndex((write) => write.tx < tx.slice(0, 0))',
+    file: 'plugins/state/write-queue.ts',
+    from: 'const index = this.#writes.findIndex((write) => write.tx === tx)',
+    to: 'const index = this.#writes.findIndex((write) => write.tx < tx.slice(0, 0))',
     suite: 'test/plugins/state/linearizability.test.ts',
     guards: 'a commit whose answer was lost is recognised, not repeated',
     timeout: 120_000,
@@ -105,7 +105,7 @@ export default [
   },
   {
     file: 'plugins/state/check-op.ts',
-    from: 'return { ...op, value: frozenJson(op.value, op.key) }',
+    from: 'return op.ttl === undefined ? { op: op.op, key: op.key, value } : { op: op.op, key: op.key, value, ttl: op.ttl }',
     to: 'return op',
     suite: 'test/plugins/state/space.test.ts',
     guards: 'what is stored is checked, and a copy',
@@ -250,6 +250,27 @@ export default [
     to: 'void log',
     suite: 'test/plugins/state/failover.test.ts',
     guards: 'what an answer was lost of is confirmed before it is acknowledged',
+  },
+  {
+    file: 'plugins/state/turns.ts',
+    from: 'if (!this.#contended) return',
+    to: '',
+    suite: 'test/plugins/state/turns.test.ts',
+    guards: 'who writes alone does not wait for anybody',
+  },
+  {
+    file: 'plugins/state/turns.ts',
+    from: 'const timer = this.#clock.after(TIME_TO_GIVE_WAY, resolve)',
+    to: 'const timer = this.#clock.after(600_000, resolve)',
+    suite: 'test/plugins/state/turns.test.ts',
+    guards: 'giving way has an end',
+  },
+  {
+    file: 'plugins/state/open-writes.ts',
+    from: 'if (!write.open) return',
+    to: '',
+    suite: 'test/plugins/state/open-writes.test.ts',
+    guards: 'a write counts once among those that wait',
   },
   {
     file: 'plugins/state/replica.ts',
