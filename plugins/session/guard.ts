@@ -25,10 +25,11 @@ export class StoreGuard {
   }
 
   /**
-   * Without `async`: this is on the way of each request that has a session.
+   * Without `async`, and with what becomes of the answer in the same step: this is on the way of each request that has
+   * a session.
    * @throws STATEFUL_STORAGE_UNAVAILABLE with the store's error as `cause`
    */
-  ask<T>(question: () => Promise<T>): Promise<T> {
+  ask<T, Result>(question: () => Promise<T>, read: (answer: T) => Result): Promise<Result> {
     const asked = this.#clock.monotonic()
     if (asked < this.#openUntil) return Promise.reject(new StorageUnavailableError('sessions: the store hangs'))
     // Whoever comes next while this question is open does not wait for it as well.
@@ -45,7 +46,7 @@ export class StoreGuard {
           this.#slowFailures = 0
           this.#openUntil = Number.NEGATIVE_INFINITY
         }
-        return value
+        return read(value)
       },
       (cause: unknown) => {
         throw this.#failed(cause, asked)

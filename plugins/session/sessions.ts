@@ -13,7 +13,7 @@ import {
 } from './record.ts'
 import { Remembered } from './remembered.ts'
 import type { Sealer } from './seal.ts'
-import type { Admission, CreateOutcome, SessionStore } from './session-store.ts'
+import type { Admission, CreateOutcome, SessionStore, StoredSession } from './session-store.ts'
 import { bucketOf, idOf, isId, newToken, ownerOf } from './token.ts'
 import type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 
@@ -316,10 +316,11 @@ export class Sessions<Values extends object = SessionValues> {
     return (requester as Record<symbol, OpenSession | undefined>)[this.#current]
   }
 
+  readonly #opened = (stored: StoredSession | 'ended' | undefined): OpenSession | 'ended' | undefined =>
+    typeof stored === 'object' ? this.#codec.toOpen(stored) : stored
+
   #load(id: string): Promise<OpenSession | 'ended' | undefined> {
-    return this.#ask(() => this.#store.load(id, this.clock.now())).then((stored) =>
-      typeof stored === 'object' ? this.#codec.toOpen(stored) : stored,
-    )
+    return this.#guard.ask(() => this.#store.load(id, this.clock.now()), this.#opened)
   }
 
   async #save(open: OpenSession, texts: Record<string, string>, options: { version?: number; idle?: number }) {
@@ -379,7 +380,7 @@ export class Sessions<Values extends object = SessionValues> {
   }
 
   #ask<T>(question: () => Promise<T>): Promise<T> {
-    return this.#guard.ask(question)
+    return this.#guard.ask(question, same)
   }
 
   #describe(open: OpenSession): UserSession<Values> {
@@ -392,6 +393,10 @@ export class Sessions<Values extends object = SessionValues> {
       data: parseValues(open.texts) as Values,
     }
   }
+}
+
+function same<T>(answer: T): T {
+  return answer
 }
 
 function eventOf({ id, userId }: OpenSession): SessionEvent {

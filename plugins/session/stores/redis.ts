@@ -274,25 +274,31 @@ export class RedisSessionStore implements SessionStore {
 function parse(id: string, record: string | null, now: number): StoredSession | 'ended' | undefined {
   if (record === null) return undefined
   if (record.startsWith(ENDED)) return Number(record.slice(ENDED.length)) > now ? 'ended' : undefined
-  const lines = record.split('\n')
-  const head = (lines[0] as string).split(' ')
-  const expires = Number(head[0])
-  if (!(expires > now)) return undefined
-  const fields: Record<string, string> = {}
-  // The last line ends as all do: an empty text comes after it.
-  for (let i = 2; i + 1 < lines.length; i += 2) fields[unquoted(lines[i] as string)] = lines[i + 1] as string
-  const session: StoredSession = {
-    id,
-    created: Number(head[3]),
-    seen: Number(head[1]),
-    expires,
-    ends: Number(head[4]),
-    version: Number(head[2]),
-    logins: Number(head[5]),
-    fields,
+  // With a position instead of split(), which takes twice as long: every request with a session comes by.
+  let at = 0
+  const until = (separator: string) => {
+    const end = record.indexOf(separator, at)
+    const text = record.slice(at, end)
+    at = end + 1
+    return text
   }
-  if (head[6]) session.owner = head[6]
-  if (lines[1]) session.meta = lines[1]
+  const expires = Number(until(' '))
+  if (!(expires > now)) return undefined
+  const seen = Number(until(' '))
+  const version = Number(until(' '))
+  const created = Number(until(' '))
+  const ends = Number(until(' '))
+  const logins = Number(until(' '))
+  const owner = until('\n')
+  const meta = until('\n')
+  const fields: Record<string, string> = {}
+  while (at < record.length) {
+    const name = unquoted(until('\n'))
+    fields[name] = until('\n')
+  }
+  const session: StoredSession = { id, created, seen, expires, ends, version, logins, fields }
+  if (owner !== '') session.owner = owner
+  if (meta !== '') session.meta = meta
   return session
 }
 
