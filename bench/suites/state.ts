@@ -215,7 +215,6 @@ const suite: Suite = {
         {
           name: 'bare EVALSHA with the same writes',
           role: 'limit',
-          packages: ['ioredis'],
           async setup(context) {
             const client = await redisClient(context, await redisServer(context))
             const write = (i: number) => {
@@ -264,7 +263,6 @@ const suite: Suite = {
         {
           name: 'HINCRBY through one script',
           role: 'limit',
-          packages: ['ioredis'],
           async setup(context) {
             const port = await redisServer(context)
             const clients = [await redisClient(context, port), await redisClient(context, port)]

@@ -1,15 +1,9 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Commit } from '../../openapi/schemas/state.ts'
 import { StateClosedError, StateOutcomeUnknownError, StateOverloadedError } from '../support/errors.ts'
 import { Hints } from './hints.ts'
-import {
-  type CommitOutcome,
-  type Hint,
-  isUnavailable,
-  type LogRecord,
-  type LogState,
-  type LogTail,
-  surelyNotWritten,
-} from './log.ts'
+import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from './log.ts'
+import { isUnavailable, surelyNotWritten } from './log.ts'
 import { OpenWrites } from './open-writes.ts'
 import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
 import { attemptWrite, type Staged } from './stage-write.ts'
@@ -137,6 +131,8 @@ export class Sequencer {
         this.#follow(told)
         // Own writes that were among it are confirmed, and told, by catching up.
         if (this.#found.length > 0) this.#hints.invalidate()
+        // What is written in the turn in which others hear of their commits goes along with what waits.
+        await nextTurn()
         continue
       }
       if (this.#hints.stale) {

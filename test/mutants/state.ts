@@ -266,6 +266,13 @@ export default [
     guards: 'giving way has an end',
   },
   {
+    file: 'plugins/state/turns.ts',
+    from: 'this.#pause = inVain ? ',
+    to: 'this.#pause = false ? ',
+    suite: 'test/plugins/state/turns.test.ts',
+    guards: 'who waits in vain waits more and more seldom',
+  },
+  {
     file: 'plugins/state/open-writes.ts',
     from: 'if (!write.open) return',
     to: '',

@@ -50,7 +50,7 @@ type CommitReply = ['committed' | 'duplicate'] | ['conflict', ...TailReply]
 
 /**
  * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision`, all in one slot. The stream is
- * the log; the published head is only a hint.
+ * the log; what is published is only a hint.
  */
 export class RedisStateLog implements StateLog {
   readonly durability: Durability

@@ -41,10 +41,34 @@ t.test('and no longer than a few milliseconds', async (t) => {
   const turns = new Turns(clock)
   turns.contend()
   const waiting = turns.giveWay()
-  clock.advance(1)
-  t.equal(await over(waiting), false)
   clock.advance(4)
+  t.equal(await over(waiting), false)
+  clock.advance(1)
   t.equal(await over(waiting), true)
+})
+
+t.test('who waits in vain waits more and more seldom, until it is worth it again', async (t) => {
+  const clock = new ManualClock()
+  const turns = new Turns(clock)
+  /** For each contention whether it waited. */
+  const contentions = async (count: number, heard = false) => {
+    let waits = ''
+    for (let n = 0; n < count; n++) {
+      turns.contend()
+      const waiting = turns.giveWay()
+      const waited = clock.timers > 0
+      waits += waited ? 'w' : '-'
+      if (heard && waited) turns.goOn()
+      else clock.advance(5)
+      await waiting
+    }
+    return waits
+  }
+  t.equal(await contentions(13), 'w-w---w------')
+  await contentions(1_000)
+  t.equal((await contentions(640)).replaceAll('-', '').length, 10, 'each 64th at least')
+  await contentions(64, true)
+  t.equal(await contentions(5, true), 'wwwww')
 })
 
 t.test('two instances that write at the same time lose few batches to each other', async (t) => {
