@@ -183,7 +183,7 @@ export default [
   },
   {
     file: 'plugins/state/space.ts',
-    from: '(this.#loaded ? this.#replica.position : undefined)',
+    from: '(this.loaded ? this.#replica.position : undefined)',
     to: 'undefined',
     suite: 'test/plugins/state/watch.test.ts',
     guards: 'a watch begins at its call',
