@@ -50,7 +50,7 @@ export class Hints {
     const hint = this.#waiting.shift() as Hint
     if (hint.epoch === epoch && hint.prev === revision) {
       const records = readable(hint)
-      if (records?.length === hint.revision - revision) return records
+      if (records?.length === hint.revision - hint.prev) return records
     }
     this.#stale = true
     return undefined

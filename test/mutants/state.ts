@@ -46,7 +46,7 @@ export default [
   },
   {
     file: 'plugins/state/hints.ts',
-    from: 'if (records?.length === hint.revision - revision) return records',
+    from: 'if (records?.length === hint.revision - hint.prev) return records',
     to: 'if (records) return records',
     suite: 'test/plugins/state/hints.test.ts',
     guards: 'what was published lacks nothing',
@@ -77,9 +77,8 @@ export default [
     file: 'plugins/state/sequencer.ts',
     from: 'if (log.shared && this.#provenRound <= write.round && !commit) {',
     to: 'if (log.shared && this.#provenRound < -1 && !commit) {',
-    suite: 'test/plugins/state/linearizability.test.ts',
+    suite: 'test/plugins/state/redis.test.ts',
     guards: 'a refusal rests on a fresh replica',
-    timeout: 120_000,
   },
   {
     file: 'plugins/state/write-queue.ts',

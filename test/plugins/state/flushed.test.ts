@@ -23,10 +23,17 @@ t.test('a commit is done when it is on disk, not when it is only written', async
       get(target, name) {
         const member = Reflect.get(target, name)
         if (name === 'flushed' && held) return Promise.resolve(member).then(() => word)
-        return typeof member === 'function' ? member.bind(target) : member
+        if (typeof member !== 'function') return member
+        const bound = member.bind(target)
+        if (name !== 'batch') return bound
+        return (puts: () => void) => {
+          written = bound(puts)
+          return written
+        }
       },
     })
   }
+  let written: Promise<unknown> | undefined
   let held = false
   const log = new LmdbStateLog({ ...storage, root }, 'app', { commits: 10 })
   const state = await log.load()
@@ -37,6 +44,7 @@ t.test('a commit is done when it is on disk, not when it is only written', async
   })
   await storage.root.flushed
   while (storage.root.openDB({ name: STATE_DATABASE }).doesExist('app/key/a') === false) await new Promise(setImmediate)
+  await written
   for (let n = 0; n < 20; n++) await new Promise(setImmediate)
   t.equal(done, false, 'the disk has not answered')
   flush()

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Json, Position } from '../../../openapi/schemas/state.ts'
-import type { Hint, LogRecord, LogTail } from '../../../plugins/state/log.ts'
+import type { Hint, LogRecord, LogTail, StateLog } from '../../../plugins/state/log.ts'
 import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { testState, until } from '../../fixtures/state.ts'
@@ -202,6 +202,28 @@ t.test('a message that never came is made up for within the poll interval', asyn
   await one.set('k', 1)
   await until(two, () => two.get('k') === 1)
   t.equal(two.get('k'), 1)
+})
+
+t.test('a write that comes to nothing by what the replica holds has looked at the log first', async (t) => {
+  const redis = await startRedis(t)
+  const deaf = (log: StateLog) =>
+    new Proxy(log, {
+      get(target, name) {
+        const member = Reflect.get(target, name)
+        if (name === 'watch') return async () => async () => {}
+        return typeof member === 'function' ? member.bind(target) : member
+      },
+    })
+  const { state: one } = await testState(t, { url: redis.url })
+  const { state: two } = await testState(t, { url: redis.url, pollInterval: 60_000, wrap: deaf })
+  await two.freshen()
+  await one.set('k', 1)
+  t.equal(two.has('k'), false, 'it has not heard of it')
+  t.equal(await two.delete('k'), true)
+  const { revision } = await one.set('k', 2)
+  t.equal(await two.compareAndSet('k', revision, 3), true)
+  await one.freshen()
+  t.equal(one.get('k'), 3)
 })
 
 t.test('SCRIPT FLUSH is no trouble', async (t) => {
