@@ -17,6 +17,7 @@ import { RedisScript } from '../../plugins/storage/redis/script.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
 import type { Case, Context, Suite } from '../harness.ts'
 import { asyncCallsPerSecond, callsPerSecond } from '../tools/timing.ts'
+import { installedServers } from './state/servers.ts'
 
 const KEYS = 1_000
 const RETAINED = 1_000
@@ -122,7 +123,7 @@ function bootCase(store: string, place: (context: Context) => Promise<string>): 
 const suite: Suite = {
   name: 'state',
   description:
-    'State is read in memory, written durably and shared by several instances: what does that cost beside the bare parts? Writes are acknowledged when they are on disk (LMDB) or committed (Redis).',
+    'State is read in memory, written durably and shared by several instances: what does that cost beside the bare parts? Writes are acknowledged when they are on disk (LMDB) or committed (Redis). etcd flushes what it acknowledges, NATS and Redis do not; both peers are the servers of Debian, and take part where they are installed.',
   rounds: 5,
   cases: [
     {
@@ -253,6 +254,7 @@ const suite: Suite = {
             return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100) })
           },
         },
+        ...installedServers(JSON.stringify(value)),
       ],
     },
     {
