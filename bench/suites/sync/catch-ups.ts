@@ -34,7 +34,7 @@ export function catchUps(name: 'resume' | 'full sync', role: Contender['role']):
       const change = (count: number) => fetch(`http://127.0.0.1:${control}/?large&bursts=${count}&size=1`)
       await (await change(2 * MISSED)).text()
 
-      const rounds = context.quick ? 20 : 200
+      const rounds = context.quick ? 20 : 1_000
       return async () => {
         let lost = 0
         let cpu = 0
