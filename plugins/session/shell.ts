@@ -62,7 +62,8 @@ export class Shell implements SessionMethods {
   readonly #objects: SessionObjects
   /** The cookie is sent with each request, and always has the same end. */
   readonly #simple: boolean
-  #hooks: ShellHooks | undefined
+  /** Those of @fastify/session, which run inside ours, `arrive` and `leave`. Set when it is registered. */
+  hooks!: ShellHooks
   /** What was opened before the shell asks its store for it. */
   #opened: Opened | undefined
   /** What was opened for the shell's constructor, which has run when the callback of `get` returns. */
@@ -73,11 +74,6 @@ export class Shell implements SessionMethods {
     this.#options = options
     this.#objects = new SessionObjects(this, options.cookie)
     this.#simple = (options.cookie.path ?? '/') === '/' && !options.cookie.expires
-  }
-
-  /** The hooks of @fastify/session, which run inside ours: `arrive` and `leave`. */
-  set hooks(hooks: ShellHooks) {
-    this.#hooks = hooks
   }
 
   /** The store that the shell talks to. */
@@ -171,7 +167,7 @@ export class Shell implements SessionMethods {
   #construct(request: FastifyRequest, reply: FastifyReply, done: Callback, opened?: Opened): void {
     // The shell asks its store before it returns, if at all.
     this.#opened = opened
-    this.#hooks?.onRequest(request, reply, (error) => {
+    this.hooks.onRequest(request, reply, (error) => {
       if (error) return done(error)
       const session = request.session
       if (session?.sessionId && session.encryptedSessionId) {
@@ -206,7 +202,7 @@ export class Shell implements SessionMethods {
     if (visit?.sending) return
     if (visit) visit.sending = true
     const session = request.session
-    const setCookie = () => this.#hooks?.onSend(request, reply, payload, done)
+    const setCookie = () => this.hooks.onSend(request, reply, payload, done)
     if (!visit || !session || visitOf(session) !== visit) {
       setCookie()
     } else if (visit.failed) {
@@ -225,18 +221,22 @@ export class Shell implements SessionMethods {
 
   #save(session: ShellSession, visit: Visit, setCookie: () => void, end: Callback): void {
     if (this.#needsSave(session, visit)) {
-      session.save((error) => (error ? end(error) : setCookie()))
+      session.save((error) => (error ? end(error) : this.#asCompared(visit, setCookie)))
     } else if (visit.open && !visit.ended && !session.isSaved()) {
       // The browser has the right cookie.
       end()
     } else {
       // The browser may have the cookie of another session by now.
       if (visit.ended) detach(session)
-      // The shell's own onSend runs inside.
-      visit.unchanged = !visit.ended
-      setCookie()
-      visit.unchanged = false
+      this.#asCompared(visit, setCookie)
     }
+  }
+
+  /** Nothing can have changed since it was compared or saved: the shell's own onSend, inside, need not look again. */
+  #asCompared(visit: Visit, setCookie: () => void): void {
+    visit.unchanged = !visit.ended
+    setCookie()
+    visit.unchanged = false
   }
 
   /** Whether a handler put another user into the session, or took the user out, without login() and logout(). */

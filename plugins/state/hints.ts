@@ -49,7 +49,7 @@ export class Hints {
     const { epoch, revision } = this.#replica
     const hint = this.#waiting.shift() as Hint
     if (hint.epoch === epoch && hint.prev === revision) {
-      const records = readable(hint)
+      const records = recordsOf(hint)
       if (records?.length === hint.revision - hint.prev) return records
     }
     this.#stale = true
@@ -62,7 +62,7 @@ export class Hints {
 }
 
 /** What cannot be read is as good as lost. */
-function readable(hint: Hint): LogRecord[] | undefined {
+function recordsOf(hint: Hint): LogRecord[] | undefined {
   try {
     return hint.records()
   } catch {

@@ -35,3 +35,17 @@ export interface SequencerCounts {
   catchUps: number
   resyncs: number
 }
+
+export function noCounts(): SequencerCounts {
+  return {
+    commits: 0,
+    batches: 0,
+    conflicts: 0,
+    refused: 0,
+    timeouts: 0,
+    unknown: 0,
+    storeErrors: 0,
+    catchUps: 0,
+    resyncs: 0,
+  }
+}

@@ -5,7 +5,7 @@ import { Hints } from './hints.ts'
 import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from './log.ts'
 import { isUnavailable, surelyNotWritten } from './log.ts'
 import { OpenWrites } from './open-writes.ts'
-import type { SequencerCounts, SequencerOptions } from './sequencer-types.ts'
+import { noCounts, type SequencerOptions } from './sequencer-types.ts'
 import { attemptWrite, type Staged } from './stage-write.ts'
 import { Staging } from './staging.ts'
 import { Turns } from './turns.ts'
@@ -24,17 +24,7 @@ const LONGEST_PAUSE = 1_000
  * replica, so a record is applied exactly when it continues what is there.
  */
 export class Sequencer {
-  readonly counts: SequencerCounts = {
-    commits: 0,
-    batches: 0,
-    conflicts: 0,
-    refused: 0,
-    timeouts: 0,
-    unknown: 0,
-    storeErrors: 0,
-    catchUps: 0,
-    resyncs: 0,
-  }
+  readonly counts = noCounts()
   readonly #options: SequencerOptions
   readonly #queue: WriteQueue
   readonly #open: OpenWrites

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../support/clock.ts'
 import { InvalidSpaceError, TooManySpacesError } from '../support/errors.ts'
 import type { StateLimits } from './limits.ts'
 import type { StateLog } from './log.ts'
+import { noCounts } from './sequencer-types.ts'
 import { Space } from './space.ts'
 
 export const DEFAULT_SPACE = 'app'
@@ -75,15 +76,7 @@ export class StateManager extends Space {
       bytes: 0,
       waiting: 0,
       retained: 0,
-      commits: 0,
-      batches: 0,
-      conflicts: 0,
-      refused: 0,
-      timeouts: 0,
-      unknown: 0,
-      storeErrors: 0,
-      catchUps: 0,
-      resyncs: 0,
+      ...noCounts(),
       epochChanges: 0,
     }
     for (const space of this.#spaces.values()) {

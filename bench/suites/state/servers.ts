@@ -16,8 +16,8 @@ const KEYS = 1_000
 
 interface Server {
   command: string
-  /** What makes it tell its version. */
-  version: string[]
+  /** The npm package of its client. */
+  client: string
   arguments(folder: string, ports: number[]): string[]
   /** A write that is acknowledged. */
   writer(context: Context, port: number): Promise<(key: string, text: string) => Promise<unknown>>
@@ -26,7 +26,7 @@ interface Server {
 /** Keeps what it is told in files, which it flushes every two minutes. */
 const nats: Server = {
   command: 'nats-server',
-  version: ['--version'],
+  client: 'nats',
   arguments: (folder, [port]) => ['-js', '-sd', folder, '-a', '127.0.0.1', '-p', `${port}`],
   async writer({ teardown }, port) {
     const connection = await connect({ servers: `127.0.0.1:${port}`, waitOnFirstConnect: true, reconnectTimeWait: 50 })
@@ -40,7 +40,7 @@ const nats: Server = {
 /** Flushes what it acknowledges, many writes at a time. */
 const etcd: Server = {
   command: 'etcd',
-  version: ['--version'],
+  client: 'etcd3',
   arguments(folder, [port, peerPort]) {
     const [client, peer] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`]
     return [
@@ -58,14 +58,14 @@ const etcd: Server = {
 /** Those of the servers that are installed (Debian's packages nats-server and etcd-server), by their version. */
 export function installedServers(text: string): Contender[] {
   return [nats, etcd].flatMap((server) => {
-    const version = versionOf(server)
+    const version = versionOf(server.command)
     return version === undefined ? [] : [contender(server, `${server.command} ${version}`, text)]
   })
 }
 
-function versionOf({ command, version }: Server): string | undefined {
+function versionOf(command: string): string | undefined {
   try {
-    const told = execFileSync(command, version, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    const told = execFileSync(command, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
     return /\d+\.\d+\.\d+/.exec(told)?.[0]
   } catch {
     return undefined
@@ -76,7 +76,7 @@ function contender(server: Server, name: string, text: string): Contender {
   return {
     name,
     role: 'peer',
-    packages: [server === nats ? 'nats' : 'etcd3'],
+    packages: [server.client],
     async setup(context) {
       const folder = await mkdtemp(join(tmpdir(), 'stateful-bench-'))
       context.teardown(() => rm(folder, { recursive: true, force: true }))

@@ -10,8 +10,8 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
-import { changed } from './changed.ts'
-import { Turns } from './turns.ts'
+import { applyChange } from './apply-change.ts'
+import { KeyedQueue } from './keyed-queue.ts'
 
 /** What express-session and @fastify/session ask of a store: three methods with a callback. */
 export interface CallbackStore {
@@ -39,7 +39,7 @@ interface Owner {
 export class CallbackSessionStore implements SessionStore {
   readonly #store: CallbackStore
   /** By user; of a session that is nobody's, by its id. */
-  readonly #turns = new Turns()
+  readonly #queue = new KeyedQueue()
   /** Id → until when it is told apart from one that never was. */
   readonly #ended = new Map<string, number>()
   /** What was created or seen here. */
@@ -54,7 +54,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#turns.take(session.owner ?? session.id, () => this.#create(session, admission))
+    return this.#queue.run(session.owner ?? session.id, () => this.#create(session, admission))
   }
 
   async rotate(
@@ -64,7 +64,7 @@ export class CallbackSessionStore implements SessionStore {
   ): Promise<CreateOutcome> {
     const { now } = admission
     if (admission.requireLive && !(await this.#live(former.id, now))) return { outcome: 'gone' }
-    return this.#turns.take(session.owner ?? former.id, async () => {
+    return this.#queue.run(session.owner ?? former.id, async () => {
       const old = await this.#live(former.id, now)
       if (!old && admission.requireLive) return { outcome: 'gone' }
       const outcome = await this.#create(session, admission, former.id)
@@ -74,18 +74,18 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   save(id: string, owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
-    return this.#turns.take(owner ?? id, async () => {
+    return this.#queue.run(owner ?? id, async () => {
       const session = await this.#live(id, now)
       if (!session) return 'gone'
       if (change.version !== undefined && change.version !== session.version) return 'conflict'
-      await this.#put(changed(session, change), now)
+      await this.#put(applyChange(session, change), now)
       return 'saved'
     })
   }
 
   async revoke(id: string, now: number): Promise<boolean> {
     const session = await this.#live(id, now)
-    return this.#turns.take(session?.owner ?? id, async () => {
+    return this.#queue.run(session?.owner ?? id, async () => {
       const live = await this.#live(id, now)
       if (live) await this.#end(live, now)
       return live !== undefined
@@ -93,7 +93,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
-    return this.#turns.take(owner, async () => {
+    return this.#queue.run(owner, async () => {
       const sessions = (await this.#ofOwner(owner, now)).filter(({ id }) => id !== except)
       for (const session of sessions) await this.#end(session, now)
       return sessions.map(({ id }) => id)
@@ -121,7 +121,7 @@ export class CallbackSessionStore implements SessionStore {
     for (const [id] of due) this.#known.delete(id)
     const expired: StoredSession[] = []
     for (const [id, { owner }] of due) {
-      await this.#turns.take(owner ?? id, async () => {
+      await this.#queue.run(owner ?? id, async () => {
         const session = await this.#read<StoredSession>(id)
         // Another process may have kept it alive.
         if (!session || session.expires > now) return

@@ -11,7 +11,7 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
-import { changed } from './changed.ts'
+import { applyChange } from './apply-change.ts'
 
 /** What is left of an ended session for a while. */
 interface Tombstone {
@@ -80,7 +80,7 @@ export class LmdbSessionStore implements SessionStore {
       const session = this.#live(id, now)
       if (!session) return 'gone'
       if (change.version !== undefined && change.version !== session.version) return 'conflict'
-      const after = changed(session, change)
+      const after = applyChange(session, change)
       const { expires } = after
       this.#sessions.put(id, after)
       if (expires > session.expires) {

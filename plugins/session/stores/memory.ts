@@ -10,7 +10,7 @@ import {
   type StoredSession,
   TOMBSTONE_TTL,
 } from '../session-store.ts'
-import { changed } from './changed.ts'
+import { applyChange } from './apply-change.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 
 interface Logins {
@@ -57,7 +57,7 @@ export class MemorySessionStore implements SessionStore {
     if (!session) return 'gone'
     if (change.version !== undefined && change.version !== session.version) return 'conflict'
     // The heap still holds the earlier time; when that comes, the session is queued again.
-    this.#sessions.set(id, changed(session, change))
+    this.#sessions.set(id, applyChange(session, change))
     return 'saved'
   }
 

@@ -14,7 +14,7 @@ import {
   TOMBSTONE_TTL,
 } from '../session-store.ts'
 import { bucketOf } from '../token.ts'
-import { Turns } from './turns.ts'
+import { KeyedQueue } from './keyed-queue.ts'
 
 /**
  * How long Redis keeps a record beyond its expiry: the sweep reads whose it was. Nobody can use it meanwhile;
@@ -52,7 +52,7 @@ export class RedisSessionStore implements SessionStore {
   readonly #client: RedisStorage['client']
   readonly #prefix: string
   /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
-  readonly #logins = new Turns()
+  readonly #logins = new KeyedQueue()
 
   constructor(storage: Pick<RedisStorage, 'client' | 'prefix'>) {
     this.#client = storage.client
@@ -174,7 +174,7 @@ export class RedisSessionStore implements SessionStore {
   ): Promise<CreateOutcome> {
     const { owner } = session
     if (owner === undefined || !admission.limit) return this.#tryToCreate(session, admission, former)
-    return this.#logins.take(owner, () => this.#tryToCreate(session, admission, former))
+    return this.#logins.run(owner, () => this.#tryToCreate(session, admission, former))
   }
 
   async #tryToCreate(

@@ -1,8 +1,7 @@
 import t from 'tap'
 import { Expiry } from '../../../plugins/state/expiry.ts'
-import type { StateLog } from '../../../plugins/state/log.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
-import { testState, until } from '../../fixtures/state.ts'
+import { deaf, testState, until } from '../../fixtures/state.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 t.test('a key is deleted when its time is over, by a commit that everybody hears of', (t) =>
@@ -79,14 +78,6 @@ t.test('what was set anew elsewhere is not deleted by an instance that has not h
   const url = await storageUrl(t, 'redis')
   const clock = new ManualClock()
   const { state: one } = await testState(t, { url, clock, random: () => 0 })
-  const deaf = (log: StateLog) =>
-    new Proxy(log, {
-      get(target, name) {
-        const member = Reflect.get(target, name)
-        if (name === 'watch') return async () => async () => {}
-        return typeof member === 'function' ? member.bind(target) : member
-      },
-    })
   const { state: two } = await testState(t, { url, clock, random: () => 0, wrap: deaf })
   await one.set('k', 1, undefined, 500)
   await two.freshen()

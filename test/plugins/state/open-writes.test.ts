@@ -1,5 +1,6 @@
 import t from 'tap'
 import { OpenWrites } from '../../../plugins/state/open-writes.ts'
+import { noCounts } from '../../../plugins/state/sequencer-types.ts'
 import { Write } from '../../../plugins/state/write.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 
@@ -7,17 +8,7 @@ const TIMEOUT = 1_000
 
 function setUp() {
   const clock = new ManualClock()
-  const counts = {
-    commits: 0,
-    batches: 0,
-    conflicts: 0,
-    refused: 0,
-    timeouts: 0,
-    unknown: 0,
-    storeErrors: 0,
-    catchUps: 0,
-    resyncs: 0,
-  }
+  const counts = noCounts()
   const writes = new OpenWrites({ space: 'app', clock, timeout: TIMEOUT, counts, onExpired: () => {} })
   let n = 0
   const open = () => {

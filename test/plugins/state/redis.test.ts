@@ -2,10 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import type { Json, Position } from '../../../openapi/schemas/state.ts'
-import type { Hint, LogRecord, LogTail, StateLog } from '../../../plugins/state/log.ts'
+import type { Hint, LogRecord, LogTail } from '../../../plugins/state/log.ts'
 import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
-import { testState, until } from '../../fixtures/state.ts'
+import { deaf, testState, until } from '../../fixtures/state.ts'
 import { openTestStorage } from '../../fixtures/storages.ts'
 import { batchOf } from '../../suites/state-log.ts'
 
@@ -206,14 +206,6 @@ t.test('a message that never came is made up for within the poll interval', asyn
 
 t.test('a write that comes to nothing by what the replica holds has looked at the log first', async (t) => {
   const redis = await startRedis(t)
-  const deaf = (log: StateLog) =>
-    new Proxy(log, {
-      get(target, name) {
-        const member = Reflect.get(target, name)
-        if (name === 'watch') return async () => async () => {}
-        return typeof member === 'function' ? member.bind(target) : member
-      },
-    })
   const { state: one } = await testState(t, { url: redis.url })
   const { state: two } = await testState(t, { url: redis.url, pollInterval: 60_000, wrap: deaf })
   await two.freshen()

@@ -1,7 +1,7 @@
 import type { SessionChange, StoredSession } from '../session-store.ts'
 
 /** A live session as it is after a save. The time of its last use and its expiry never go back. */
-export function changed(session: StoredSession, change: SessionChange): StoredSession {
+export function applyChange(session: StoredSession, change: SessionChange): StoredSession {
   const fields = { ...session.fields, ...change.set }
   for (const name of change.remove) delete fields[name]
   const isTouch = change.remove.length === 0 && Object.keys(change.set).length === 0

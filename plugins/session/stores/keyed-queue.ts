@@ -1,8 +1,8 @@
 /** Steps of the same key run one after the other, in the order in which they were asked for; others meanwhile. */
-export class Turns {
+export class KeyedQueue {
   readonly #last = new Map<string, Promise<unknown>>()
 
-  take<T>(key: string, step: () => Promise<T>): Promise<T> {
+  run<T>(key: string, step: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key) ?? Promise.resolve()
     const result = before.then(step, step)
     this.#last.set(key, result)
