@@ -45,7 +45,7 @@ export class StateManager extends Space {
   space(name: string): Space {
     const open = this.#spaces.get(name)
     if (open) return open
-    if (!SPACE_NAME.test(name)) throw new InvalidSpaceError(String(name).slice(0, 80))
+    if (typeof name !== 'string' || !SPACE_NAME.test(name)) throw new InvalidSpaceError(String(name).slice(0, 80))
     if (this.#spaces.size >= this.#options.limits.spaces) throw new TooManySpacesError(this.#spaces.size)
     const space = new Space(spaceOptions(name, this.#options))
     this.#spaces.set(name, space)
