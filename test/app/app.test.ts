@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { loggedIn, testApp } from '../fixtures/app.ts'
@@ -69,6 +70,31 @@ t.test('a page of another site cannot make a browser write', async (t) => {
   t.equal((await write({ 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' })).statusCode, 403)
   t.equal((await write({ 'sec-fetch-site': 'cross-site', origin: 'https://good.example' })).statusCode, 200)
   t.equal((await write({})).statusCode, 200, 'a client that is no browser')
+})
+
+t.test('what a client sends cannot write a line of the log', async (t) => {
+  const lines: string[] = []
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(`${chunk}`)
+      done()
+    },
+  })
+  const app = await testApp(t, { logger: { level: 'trace', stream } })
+  const forged = '\r\n{"level":30,"msg":"forged"}'
+  await app.inject({ url: `/state/keys/${encodeURIComponent(forged)}?x=${forged}`, headers: { 'user-agent': forged } })
+  await app.inject({ method: 'POST', url: '/login', payload: { username: `admin${forged}`, password: forged } })
+  await app.inject({
+    method: 'POST',
+    url: '/login',
+    payload: `{"username":"${forged}`,
+    headers: { 'content-type': forged },
+  })
+  t.ok(lines.length > 0)
+  for (const line of lines) {
+    t.equal(line.indexOf('\n'), line.length - 1, 'one record is one line')
+    t.not(JSON.parse(line).msg, 'forged')
+  }
 })
 
 t.test('no timer keeps the process alive', async (t) => {
