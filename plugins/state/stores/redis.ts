@@ -266,7 +266,7 @@ export class RedisStateLog implements StateLog {
 const MOST_ATTEMPTS = 16
 const EPOCH = /^\d{1,16}:/
 /** What a script fails with that finds keys of another type or fields of another form than it wrote. */
-const UNREADABLE = /^WRONGTYPE|^ERR (user_script:|The ID specified in XADD|hash value is not)/
+const UNREADABLE = /^WRONGTYPE|^ERR .*@user_script/s
 
 function countLines(lines: string): number {
   let count = 1

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { StateManager } from '../../../plugins/state/index.ts'
-import { headKey, recordKey, STATE_DATABASE, seal, valueKey } from '../../../plugins/state/stores/lmdb-records.ts'
+import type { Space } from '../../../plugins/state/index.ts'
+import { recordKey, STATE_DATABASE, seal, valueKey } from '../../../plugins/state/stores/lmdb-records.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
 import { testApp } from '../../fixtures/app.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
@@ -47,17 +47,16 @@ async function overwriteLmdb(url: string, changes: Record<string, string>): Prom
   await storage.close()
 }
 
-async function threeCommits(state: StateManager) {
-  await state.set('a', 1)
-  await state.set('b', 2)
-  await state.set('c', 3)
+async function threeCommits(space: Space) {
+  await space.set('a', 1)
+  await space.set('b', 2)
+  await space.set('c', 3)
 }
 
-/** Boots over the damage: everything is there, the history from after it on, and it is told once. */
-async function bootsOver(t: Test, url: string, what: string) {
-  const { state, errors, close } = await testState(t, { url })
+/** Everything is there, the history from after the damage on, and it was told once. */
+async function isWhole(t: Test, space: Space, errors: unknown[], what: string) {
   t.same(
-    [...state.entries()].sort(),
+    [...space.entries()].sort(),
     [
       ['a', 1],
       ['b', 2],
@@ -65,36 +64,42 @@ async function bootsOver(t: Test, url: string, what: string) {
     ],
     what,
   )
-  t.equal(state.revision, 3)
-  t.match(errors, [{ code: 'STATEFUL_STORAGE_CORRUPT', message: /history before revision 3/ }], 'told once')
-  t.equal(state.stats().unreadable, 1)
-  const { epoch } = state
-  t.equal((await state.history({ epoch, revision: 2 }))?.length ?? 1, 1, 'what came after it is still history')
-  t.equal(await state.history({ epoch, revision: 0 }), undefined, 'whoever stands before it gets everything anew')
-  t.equal((await state.set('d', 4)).revision, 4, 'and life goes on')
-  await close()
+  t.equal(space.revision, 3)
+  const told = errors.filter((error) => (error as Error).message.includes(`'${space.name}'`))
+  t.match(told, [{ code: 'STATEFUL_STORAGE_CORRUPT', message: /history before revision 3/ }], 'told once')
+  t.equal(space.describe().unreadable, 1)
+  const { epoch } = space
+  t.equal((await space.history({ epoch, revision: 2 }))?.length, 1, 'what came after it is still history')
+  t.equal(await space.history({ epoch, revision: 0 }), undefined, 'whoever stands before it gets everything anew')
+  t.equal((await space.set('d', 4)).revision, 4, 'and life goes on')
 }
 
 t.test('LMDB boots over commits that cannot be read, loudly', async (t) => {
-  for (const [what, text] of Object.entries(records)) {
-    const url = await storageUrl(t, 'lmdb')
-    const { state, close } = await testState(t, { url })
-    await threeCommits(state)
-    await close()
-    await overwriteLmdb(url, { [recordKey('app', 2)]: text })
-    await bootsOver(t, url, what)
+  const url = await storageUrl(t, 'lmdb')
+  const damages = Object.entries(records).map(([what, text], n) => ({ what, text, name: `space-${n}` }))
+  const before = await testState(t, { url })
+  for (const { name } of damages) await threeCommits(before.state.space(name))
+  await before.close()
+  await overwriteLmdb(url, Object.fromEntries(damages.map(({ name, text }) => [recordKey(name, 2), text])))
+  const { state, errors } = await testState(t, { url })
+  for (const { what, name } of damages) {
+    const space = state.space(name)
+    await space.ready
+    await isWhole(t, space, errors, what)
   }
 })
 
 t.test('Redis boots over commits that cannot be read, loudly', async (t) => {
+  const { url, client } = await redisClient(t)
   for (const [what, text] of Object.entries(records)) {
-    const { url, client } = await redisClient(t)
+    await client.flushall()
     const { state, close } = await testState(t, { url })
     await threeCommits(state)
     await close()
     await overwriteRecord(client, 2, text)
-    await bootsOver(t, url, what)
-    await client.shutdown('NOSAVE').catch(() => {})
+    const after = await testState(t, { url })
+    await isWhole(t, after.state, after.errors, what)
+    await after.close()
   }
 })
 
@@ -104,12 +109,17 @@ t.test('a key that cannot be read is set aside for all, and its text is kept', a
     const first = await testState(t, { url })
     await threeCommits(first.state)
     const { epoch } = first.state
+    const other = first.state.space('other')
+    await threeCommits(other)
     await first.close()
-    await overwriteLmdb(url, { [valueKey('app', 'b')]: '2 - {"half":' })
+    await overwriteLmdb(url, { [valueKey('app', 'b')]: '2 - {"half":', [recordKey('app', 1)]: 'garbled' })
     const { state, errors, close } = await testState(t, { url })
     t.same([...state.keys()].sort(), ['a', 'c'])
     t.match(errors, [{ message: /the key 'b' is set aside/ }])
     t.equal(await state.history({ epoch, revision: 1 }), undefined)
+    const sound = state.space('other')
+    await sound.ready
+    t.same([sound.size, sound.describe().unreadable], [3, 0], 'another space has lost nothing')
     await state.set('b', 'new')
     await close()
     const again = await testState(t, { url })
@@ -242,22 +252,4 @@ t.test('an instance that cannot follow any more says that it is not ready, until
   await client.hset(`${base}meta`, 'revision', revision)
   await app.state.freshen()
   t.equal((await ready()).statusCode, 200)
-})
-
-t.test('the head of LMDB is checked by its checksum, and keys of spaces are apart', async (t) => {
-  const url = await storageUrl(t, 'lmdb')
-  const { state, close } = await testState(t, { url })
-  await threeCommits(state)
-  const other = state.space('other')
-  await other.ready
-  await other.set('a', 'sound')
-  await close()
-  await overwriteLmdb(url, { [valueKey('app', 'a')]: 'garbled', [recordKey('app', 1)]: 'garbled' })
-  const again = await testState(t, { url })
-  t.same([...again.state.keys()].sort(), ['b', 'c'])
-  const sound = again.state.space('other')
-  await sound.ready
-  t.equal(sound.get('a'), 'sound')
-  t.equal(sound.describe().unreadable, 0)
-  t.ok(headKey('app'))
 })
