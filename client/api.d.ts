@@ -70,7 +70,7 @@ export interface paths {
         };
         /**
          * Whether the process can serve requests
-         * @description Answers 503 while the storage does not answer in time and while the process is overloaded. A process that closes answers 503 to every request.
+         * @description Answers 503 while the storage does not answer in time, while state cannot be followed because its log is damaged, and while the process is overloaded. A process that closes answers 503 to every request.
          */
         get: operations["getReadiness"];
         put?: never;
@@ -835,7 +835,7 @@ export interface components {
             /** @description Any JSON; `null` is a value. */
             value: unknown;
             /**
-             * @description Milliseconds, or text such as `'5m'`.
+             * @description Milliseconds, or text such as `'5m'`; at most a hundred years.
              * @example 5m
              * @example 60000
              */
@@ -1123,6 +1123,8 @@ export interface components {
             catchUps: number;
             /** @description Times a replica was replaced as a whole. */
             resyncs: number;
+            /** @description Keys and commits of a log that could not be read or applied, and were left out. */
+            unreadable: number;
             /** @description New epochs because the store may have lost the end of a log. */
             epochChanges: number;
         };

@@ -1,5 +1,6 @@
 /** What a client may send over `GET /sync`. One JSON text frame a message. */
 import { type Static, Type } from '@sinclair/typebox'
+import { Integer } from '../schemas/numbers.ts'
 import { annotated } from '../schemas/responses.ts'
 import { JsonValue, Op } from '../schemas/state.ts'
 import { closed, Position, SpaceName, topic } from './position.ts'
@@ -9,12 +10,12 @@ const Ops = Type.Array(Op, {
   maxItems: 128,
   description: 'Applied together, as one revision, or not at all.',
 })
-const Seq = Type.Integer({ minimum: 1, description: "The client's own number of the write, rising by one." })
+const Seq = Integer({ minimum: 1, description: "The client's own number of the write, rising by one." })
 
 export const HelloRequest = Type.Object(
   {
     type: Type.Literal('hello'),
-    protocols: Type.Array(Type.Integer({ minimum: 1 }), {
+    protocols: Type.Array(Integer({ minimum: 1, maximum: 1_000 }), {
       minItems: 1,
       maxItems: 16,
       description: 'Protocol versions that the client speaks. The server answers with the highest that it speaks too.',

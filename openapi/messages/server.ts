@@ -1,5 +1,6 @@
 /** What the server sends over `GET /sync` and `GET /sync/events`. One JSON text frame a message. */
 import { type Static, Type } from '@sinclair/typebox'
+import { Integer, Moment } from '../schemas/numbers.ts'
 import { annotated } from '../schemas/responses.ts'
 import { Epoch, JsonValue, Op, Revision } from '../schemas/state.ts'
 import { closed, Position, SpaceName, topic } from './position.ts'
@@ -7,11 +8,11 @@ import { closed, Position, SpaceName, topic } from './position.ts'
 export const Hello = Type.Object(
   {
     type: Type.Literal('hello'),
-    protocol: Type.Integer({ description: 'The version that is spoken from here on.' }),
+    protocol: Integer({ description: 'The version that is spoken from here on.' }),
     node: Type.String({ description: 'The name of this connection in the node registry.' }),
     clientId: Type.String({ description: 'How the writes of this client are marked in the changes of others.' }),
-    heartbeat: Type.Integer({ description: 'Milliseconds between heartbeats; two of them in silence end it.' }),
-    maxPayload: Type.Integer({ description: 'Bytes of the largest message that the server accepts.' }),
+    heartbeat: Integer({ description: 'Milliseconds between heartbeats; two of them in silence end it.' }),
+    maxPayload: Integer({ description: 'Bytes of the largest message that the server accepts.' }),
   },
   { $id: 'Hello', ...closed, description: 'Answer to a hello.' },
 )
@@ -24,9 +25,7 @@ export const FullSync = Type.Object(
     ...topic,
     epoch: Epoch,
     revision: Revision,
-    part: Type.Optional(
-      Type.Integer({ minimum: 0, description: 'A large state comes in parts, in order; the first is 0.' }),
-    ),
+    part: Type.Optional(Integer({ description: 'A large state comes in parts, in order; the first is 0.' })),
     more: Type.Optional(
       Type.Literal(true, { description: 'Further parts follow: the position is reached with the last one.' }),
     ),
@@ -42,18 +41,17 @@ export type FullSync = Static<typeof FullSync>
 
 export const Change = Type.Object(
   {
-    prev: Type.Integer({
-      minimum: 0,
+    prev: Integer({
       description:
         'The revision before, within this topic. Apply the change only if it is your position; drop it if `revision` is not above your position; else there is a gap: send a syncRequest.',
     }),
-    revision: Type.Integer({ minimum: 0, description: 'Your position once it is applied.' }),
+    revision: Integer({ description: 'Your position once it is applied.' }),
     ops: Type.Array(Op, {
       description:
         'Applied together, in order. Empty: the position moves and nothing else. A conflated change spans several revisions and holds the latest value of each key that they touched.',
     }),
     clientId: Type.Optional(Type.String({ description: 'Who wrote it (see hello). Absent: the server.' })),
-    seq: Type.Optional(Type.Integer({ description: "The writer's own number of it." })),
+    seq: Type.Optional(Integer({ description: "The writer's own number of it." })),
   },
   { $id: 'Change', ...closed },
 )
@@ -85,11 +83,11 @@ export type StateChange = Omit<Static<typeof StateChange>, 'changes'> & { change
 export const Ack = Type.Object(
   {
     type: Type.Literal('ack'),
-    seq: Type.Optional(Type.Integer({ description: 'Absent for a stateChange without a number.' })),
+    seq: Type.Optional(Integer({ description: 'Absent for a stateChange without a number.' })),
     space: SpaceName,
     epoch: Epoch,
-    prev: Type.Integer({ minimum: 0, description: 'The revision before the write.' }),
-    revision: Type.Integer({ minimum: 0, description: 'The revision that the write became. It is durable.' }),
+    prev: Integer({ description: 'The revision before the write.' }),
+    revision: Integer({ description: 'The revision that the write became. It is durable.' }),
     ops: Type.Optional(
       Type.Array(Op, { description: 'What was committed, when that differs from what was sent under this `seq`.' }),
     ),
@@ -106,7 +104,7 @@ export type Ack = Static<typeof Ack>
 export const Reject = Type.Object(
   {
     type: Type.Literal('reject'),
-    seq: Type.Optional(Type.Integer()),
+    seq: Type.Optional(Integer()),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
     message: Type.String(),
     outcome: Type.Union([Type.Literal('refused'), Type.Literal('unknown')], {
@@ -157,7 +155,7 @@ export const PresenceMember = Type.Object(
     clientId: Type.String({ description: 'The same as in the changes that it writes.' }),
     userId: Type.Optional(Type.String()),
     data: Type.Optional(JsonValue),
-    connectedAt: Type.Integer({ description: 'Milliseconds since the Unix epoch.' }),
+    connectedAt: Moment('Milliseconds since the Unix epoch.'),
   },
   { $id: 'PresenceMember', ...closed },
 )
@@ -194,8 +192,7 @@ export interface PresenceMessage {
 export const Closing = Type.Object(
   {
     type: Type.Literal('closing'),
-    retryAfter: Type.Integer({
-      minimum: 0,
+    retryAfter: Integer({
       description:
         'Milliseconds to wait before reconnecting: each client has its own, so that they do not come at once.',
     }),

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { AnyNumber } from './numbers.ts'
 import { Role } from './user.ts'
 
 /** Long enough for any passphrase, short enough that hashing one is no way to keep the server busy. */
@@ -9,7 +10,7 @@ const Username = Type.String({ minLength: 1, maxLength: 128, pattern: '^\\S(.*\\
 const NewPassword = Type.String({ minLength: MIN_PASSWORD_LENGTH, maxLength: MAX_PASSWORD_LENGTH })
 
 const PreferenceName = '^.{1,64}$'
-const PreferenceValue = Type.Union([Type.String({ maxLength: 1024 }), Type.Number(), Type.Boolean(), Type.Null()])
+const PreferenceValue = Type.Union([Type.String({ maxLength: 1024 }), AnyNumber(), Type.Boolean(), Type.Null()])
 
 /** A user's settings in this session: JSON scalars by name. */
 export const Preferences = Type.Record(Type.String({ pattern: PreferenceName }), PreferenceValue, {

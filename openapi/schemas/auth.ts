@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { MAX_PASSWORD_LENGTH, Preferences } from './account.ts'
+import { Integer } from './numbers.ts'
 import { reference } from './responses.ts'
 import { Role } from './user.ts'
 
@@ -21,7 +22,7 @@ export type Identity = Static<typeof Identity>
 
 const loginFields = {
   user: reference(Identity),
-  loginCount: Type.Integer({ minimum: 1, description: 'How often the user has logged in, this time included.' }),
+  loginCount: Integer({ minimum: 1, description: 'How often the user has logged in, this time included.' }),
   loginTime: Type.String({ format: 'date-time' }),
 }
 

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Durations } from './durations.ts'
+import { Count, Integer, MAX_DURATION, Measure, Moment } from './numbers.ts'
 
 export const CacheKey = Type.String({
   minLength: 1,
@@ -14,10 +15,13 @@ export type CacheQuery = Static<typeof CacheQuery>
 
 export const CacheEntryParams = Type.Object({ key: CacheKey }, { additionalProperties: false })
 
-const Ttl = Type.Union([Type.Number({ exclusiveMinimum: 0 }), Type.String({ minLength: 1, maxLength: 32 })], {
-  description: "Milliseconds, or text such as `'5m'`.",
-  examples: ['5m', 60_000],
-})
+const Ttl = Type.Union(
+  [Type.Number({ exclusiveMinimum: 0, maximum: MAX_DURATION }), Type.String({ minLength: 1, maxLength: 32 })],
+  {
+    description: "Milliseconds, or text such as `'5m'`; at most a hundred years.",
+    examples: ['5m', 60_000],
+  },
+)
 
 export const CacheWrite = Type.Object(
   {
@@ -49,8 +53,7 @@ export type CacheInvalidation = Static<typeof CacheInvalidation>
 
 export const CacheInvalidated = Type.Object(
   {
-    invalidated: Type.Integer({
-      minimum: 0,
+    invalidated: Integer({
       description:
         'Entries removed by key or pattern. What a tag or a declared prefix reaches is gone but not counted.',
     }),
@@ -67,9 +70,9 @@ export type CacheWarming = Static<typeof CacheWarming>
 
 export const CacheWarmed = Type.Object(
   {
-    warmed: Type.Integer({ minimum: 0, description: 'Now in the first level.' }),
-    missing: Type.Integer({ minimum: 0, description: 'In neither level.' }),
-    failed: Type.Integer({ minimum: 0 }),
+    warmed: Count('Now in the first level.'),
+    missing: Count('In neither level.'),
+    failed: Integer(),
   },
   { $id: 'CacheWarmed', additionalProperties: false },
 )
@@ -90,7 +93,7 @@ export const DeadLetters = Type.Object(
           key: CacheKey,
           value: Type.Unknown(),
           reason: Type.String({ description: 'What the handler said when it refused the write for good.' }),
-          at: Type.Integer({ description: 'When, in milliseconds since 1970.' }),
+          at: Moment('When, in milliseconds since 1970.'),
         },
         { additionalProperties: false },
       ),
@@ -108,12 +111,11 @@ export const DeadLetterRetry = Type.Object(
 export type DeadLetterRetry = Static<typeof DeadLetterRetry>
 
 export const DeadLettersRetried = Type.Object(
-  { retried: Type.Integer({ minimum: 0 }) },
+  { retried: Integer() },
   { $id: 'DeadLettersRetried', additionalProperties: false },
 )
 export type DeadLettersRetried = Static<typeof DeadLettersRetried>
 
-const Count = (description: string) => Type.Integer({ minimum: 0, description })
 const Share = (description: string) => Type.Number({ minimum: 0, maximum: 1, description })
 
 const cacheNumbers = {
@@ -130,7 +132,7 @@ const cacheNumbers = {
   loads: Count('Loaders run.'),
   loadFailures: Count('Loaders that failed or took too long.'),
   loadDuration: Durations('Loads'),
-  meanLoadTime: Type.Number({ minimum: 0, description: 'Mean duration of a load in milliseconds.' }),
+  meanLoadTime: Measure('Mean duration of a load in milliseconds.'),
   refused: Count('Loads that were not stored, because an invalidation came between.'),
   sets: Count('Entries stored by `set`.'),
   deletes: Count('Entries that deletions removed.'),

@@ -1,6 +1,5 @@
 import { Type } from '@sinclair/typebox'
-
-const Measure = (description: string) => Type.Number({ minimum: 0, description })
+import { Integer, Measure } from './numbers.ts'
 
 /**
  * How long something took, as a histogram.
@@ -13,8 +12,8 @@ export const Durations = (what: string) =>
       p50: Measure('Median, in milliseconds, interpolated from the buckets.'),
       p95: Measure('95th percentile, in milliseconds, interpolated from the buckets.'),
       p99: Measure('99th percentile, in milliseconds, interpolated from the buckets.'),
-      bounds: Type.Array(Type.Number(), { description: 'Upper bounds of the buckets, in milliseconds.' }),
-      counts: Type.Array(Type.Integer({ minimum: 0 }), {
+      bounds: Type.Array(Measure('Milliseconds.'), { description: 'Upper bounds of the buckets, in milliseconds.' }),
+      counts: Type.Array(Integer(), {
         description: `${what} of each bucket, not cumulative; the last one is of those above all bounds.`,
       }),
     },

@@ -1,8 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Durations } from './durations.ts'
-
-const Count = (description: string) => Type.Integer({ minimum: 0, description })
-const Measure = (description: string) => Type.Number({ minimum: 0, description })
+import { Count, Measure } from './numbers.ts'
 
 /** What the process itself does, whichever services it has. */
 export const ProcessStats = Type.Object(

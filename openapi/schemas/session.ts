@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { Count, Integer, Measure } from './numbers.ts'
 import { reference } from './responses.ts'
 
 /** A session as its user may see it. The handle names it for `DELETE /sessions/{handle}` and opens nothing. */
@@ -19,27 +20,26 @@ export const SessionList = Type.Object(
   {
     current: Type.String({ description: 'Handle of the session of this request.' }),
     sessions: Type.Array(reference(SessionInfo)),
-    loginCount: Type.Integer({ minimum: 1, description: 'How often the user of this request has logged in.' }),
+    loginCount: Integer({ minimum: 1, description: 'How often the user of this request has logged in.' }),
   },
   { $id: 'SessionList', additionalProperties: false },
 )
 export type SessionList = Static<typeof SessionList>
 
 export const RevokedSessions = Type.Object(
-  { revoked: Type.Integer({ minimum: 0 }) },
+  { revoked: Integer() },
   { $id: 'RevokedSessions', additionalProperties: false },
 )
 export type RevokedSessions = Static<typeof RevokedSessions>
 
-const counter = (description: string) =>
-  Type.Integer({ minimum: 0, description: `${description}, since this instance started.` })
+const counter = (description: string) => Count(`${description}, since this instance started.`)
 
 /** Statistics of sessions: the first three are of the storage, the others of one instance. */
 export const SessionStats = Type.Object(
   {
-    total: Type.Integer({ minimum: 0, description: 'Live sessions, anonymous ones included.' }),
-    activeUsers: Type.Integer({ minimum: 0, description: 'Users with at least one live session.' }),
-    averagePerUser: Type.Number({ minimum: 0, description: 'Live sessions by active user; 0 without users.' }),
+    total: Count('Live sessions, anonymous ones included.'),
+    activeUsers: Count('Users with at least one live session.'),
+    averagePerUser: Measure('Live sessions by active user; 0 without users.'),
     created: counter('Sessions begun'),
     rotated: counter('Sessions that went on under a new id'),
     revoked: counter('Sessions ended before their time'),

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { AnyNumber, Count, Integer, MAX_DURATION, Moment } from './numbers.ts'
 import { reference } from './responses.ts'
 
 /** Any JSON value. State holds nothing else: it travels to other instances and to browsers. */
@@ -14,13 +15,12 @@ export const SpaceName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63
 export const StateKey = Type.String({ minLength: 1, maxLength: 512 })
 
 export const Epoch = Type.String({
-  pattern: '^[0-9]+:[A-Za-z0-9_-]{1,64}$',
+  pattern: '^[0-9]{1,16}:[A-Za-z0-9_-]{1,64}$',
   description: 'Names one history, `counter:incarnation`. It changes whenever history may have been lost.',
 })
 export type Epoch = Static<typeof Epoch>
 
-export const Revision = Type.Integer({
-  minimum: 0,
+export const Revision = Integer({
   description: 'The number of a commit in its space; grows by one with each commit.',
 })
 
@@ -38,8 +38,9 @@ export const Op = Type.Object(
     key: StateKey,
     value: Type.Optional(JsonValue),
     ttl: Type.Optional(
-      Type.Integer({
+      Integer({
         minimum: 1,
+        maximum: MAX_DURATION,
         description:
           "Milliseconds after the commit's `at` when the key is deleted. `set` without it removes an earlier one; the other operations keep it.",
       }),
@@ -53,14 +54,12 @@ export const Commit = Type.Object(
   {
     space: SpaceName,
     epoch: Epoch,
-    prev: Type.Integer({ minimum: 0, description: 'Apply the commit only to a replica that is at this revision.' }),
+    prev: Integer({ description: 'Apply the commit only to a replica that is at this revision.' }),
     revision: Revision,
     ops: Type.Array(reference(Op), { minItems: 1, maxItems: 128 }),
     clientId: Type.Optional(Type.String({ maxLength: 128 })),
-    seq: Type.Optional(Type.Integer({ minimum: 0 })),
-    at: Type.Integer({
-      description: 'When it was committed, milliseconds since the Unix epoch; the clock of the writer.',
-    }),
+    seq: Type.Optional(Integer()),
+    at: Moment('When it was committed, milliseconds since the Unix epoch; the clock of the writer.'),
   },
   {
     $id: 'StateCommit',
@@ -90,14 +89,11 @@ export const StateEntry = Type.Object(
   {
     key: StateKey,
     value: JsonValue,
-    revision: Type.Integer({
-      minimum: 0,
+    revision: Integer({
       description: 'The revision at which this key last changed; also the `ETag`.',
     }),
     epoch: Epoch,
-    expiresAt: Type.Optional(
-      Type.Integer({ description: 'When the key will be deleted, milliseconds since the Unix epoch.' }),
-    ),
+    expiresAt: Type.Optional(Moment('When the key will be deleted, milliseconds since the Unix epoch.')),
   },
   { $id: 'StateEntry', additionalProperties: false },
 )
@@ -108,8 +104,8 @@ export const StateInfo = Type.Object(
     space: SpaceName,
     epoch: Epoch,
     revision: Revision,
-    size: Type.Integer({ minimum: 0, description: 'Number of keys.' }),
-    bytes: Type.Integer({ minimum: 0, description: 'Bytes of all keys and their values as JSON.' }),
+    size: Count('Number of keys.'),
+    bytes: Count('Bytes of all keys and their values as JSON.'),
   },
   { $id: 'StateInfo', additionalProperties: false },
 )
@@ -129,7 +125,9 @@ export type StateKeys = Static<typeof StateKeys>
 export const StateWrite = Type.Object(
   {
     value: JsonValue,
-    ttl: Type.Optional(Type.Integer({ minimum: 1, description: 'Milliseconds until the key is deleted.' })),
+    ttl: Type.Optional(
+      Integer({ minimum: 1, maximum: MAX_DURATION, description: 'Milliseconds until the key is deleted.' }),
+    ),
   },
   { $id: 'StateWrite', additionalProperties: false },
 )
@@ -147,7 +145,7 @@ export const StateMerge = Type.Object(
 export type StateMerge = Static<typeof StateMerge>
 
 export const StateIncrement = Type.Object(
-  { by: Type.Optional(Type.Number({ default: 1 })) },
+  { by: Type.Optional(AnyNumber({ default: 1 })) },
   { $id: 'StateIncrement', additionalProperties: false },
 )
 export type StateIncrement = Static<typeof StateIncrement>
@@ -183,34 +181,23 @@ export interface StateChanges {
 
 export const StateStats = Type.Object(
   {
-    spaces: Type.Integer({ minimum: 0, description: 'Open spaces.' }),
-    revision: Type.Integer({ minimum: 0, description: 'Revisions of all open spaces together.' }),
-    keys: Type.Integer({ minimum: 0, description: 'Keys of all open spaces.' }),
-    bytes: Type.Integer({ minimum: 0, description: 'Bytes of all keys and values as JSON.' }),
-    waiting: Type.Integer({ minimum: 0, description: 'Writes without an outcome yet.' }),
-    retained: Type.Integer({ minimum: 0, description: 'Commits that are kept in memory for those who come back.' }),
-    commits: Type.Integer({ minimum: 0, description: 'Commits made by this instance.' }),
-    batches: Type.Integer({
-      minimum: 0,
-      description: 'Rounds in which they went to the store; several commits share one.',
-    }),
-    conflicts: Type.Integer({
-      minimum: 0,
-      description: 'Rounds that were repeated because another instance was faster.',
-    }),
-    refused: Type.Integer({
-      minimum: 0,
-      description: 'Writes refused by a middleware, a schema, a limit, a guard or the store.',
-    }),
-    timeouts: Type.Integer({ minimum: 0, description: 'Writes given up before they reached the store.' }),
-    unknown: Type.Integer({ minimum: 0, description: 'Writes that the store did not confirm in time.' }),
-    storeErrors: Type.Integer({ minimum: 0, description: 'Calls of the store that failed.' }),
-    catchUps: Type.Integer({ minimum: 0, description: 'Times the log was read for what other instances wrote.' }),
-    resyncs: Type.Integer({ minimum: 0, description: 'Times a replica was replaced as a whole.' }),
-    epochChanges: Type.Integer({
-      minimum: 0,
-      description: 'New epochs because the store may have lost the end of a log.',
-    }),
+    spaces: Count('Open spaces.'),
+    revision: Count('Revisions of all open spaces together.'),
+    keys: Count('Keys of all open spaces.'),
+    bytes: Count('Bytes of all keys and values as JSON.'),
+    waiting: Count('Writes without an outcome yet.'),
+    retained: Count('Commits that are kept in memory for those who come back.'),
+    commits: Count('Commits made by this instance.'),
+    batches: Count('Rounds in which they went to the store; several commits share one.'),
+    conflicts: Count('Rounds that were repeated because another instance was faster.'),
+    refused: Count('Writes refused by a middleware, a schema, a limit, a guard or the store.'),
+    timeouts: Count('Writes given up before they reached the store.'),
+    unknown: Count('Writes that the store did not confirm in time.'),
+    storeErrors: Count('Calls of the store that failed.'),
+    catchUps: Count('Times the log was read for what other instances wrote.'),
+    resyncs: Count('Times a replica was replaced as a whole.'),
+    unreadable: Count('Keys and commits of a log that could not be read or applied, and were left out.'),
+    epochChanges: Count('New epochs because the store may have lost the end of a log.'),
   },
   { $id: 'StateStats', additionalProperties: false },
 )

@@ -1,8 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { Count, Integer } from './numbers.ts'
 import { annotated, reference } from './responses.ts'
 import { Epoch, Op, Revision, SpaceName } from './state.ts'
-
-const Count = (description: string) => Type.Integer({ minimum: 0, description })
 
 export const SyncNode = Type.Object(
   {
@@ -45,7 +44,7 @@ export const SyncWrite = Type.Object(
       maxLength: 128,
       description: 'Random, and kept across retries, so that a write sent twice is applied once.',
     }),
-    seq: Type.Integer({ minimum: 1, description: "The client's own number of the write, rising by one." }),
+    seq: Integer({ minimum: 1, description: "The client's own number of the write, rising by one." }),
     ops: Type.Array(reference(Op), {
       minItems: 1,
       maxItems: 128,
@@ -58,10 +57,10 @@ export type SyncWrite = Static<typeof SyncWrite>
 
 export const SyncWritten = Type.Object(
   {
-    seq: Type.Integer({ minimum: 1 }),
+    seq: Integer({ minimum: 1 }),
     space: SpaceName,
     epoch: Epoch,
-    prev: Type.Integer({ minimum: 0, description: 'The revision before.' }),
+    prev: Integer({ description: 'The revision before.' }),
     revision: Revision,
     ops: Type.Array(reference(Op), { description: 'What was committed.' }),
   },

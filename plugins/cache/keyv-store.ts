@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
+import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
 import { hasWildcard } from './glob.ts'
 import { keyFault } from './names.ts'
 import type { CacheNamespace } from './namespace.ts'
-
-/** Keyv has entries without an end, the cache has not: they end when nobody is there any more to miss them. */
-const FOR_EVER = 100 * 365 * 24 * 3_600_000
 
 /**
  * A storage adapter for Keyv 5 over a namespace of the cache, and so for whatever takes Keyv stores. Keyv's own
@@ -59,7 +57,8 @@ export class KeyvStore extends EventEmitter {
         gone.push(name)
         continue
       }
-      const lasting = ttl === 0 ? FOR_EVER : Math.min(ttl, FOR_EVER)
+      // Keyv has entries without an end, the cache has not: nobody is there any more to miss them after so long.
+      const lasting = ttl === 0 ? MAX_DURATION : Math.min(ttl, MAX_DURATION)
       const group = byTtl.get(lasting) ?? []
       group.push([name, value])
       byTtl.set(lasting, group)

@@ -13,6 +13,9 @@ const CONTROL = /[\u0000-\u001f\u007f]/
 /** With the `u` flag a surrogate matches only when its other half is missing. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
+/** Whether a text comes back from UTF-8 as it was. */
+export const isWellFormed = (text: string): boolean => !LONE_SURROGATE.test(text)
+
 /** @throws STATEFUL_STATE_INVALID_KEY */
 export function checkKey(key: unknown): asserts key is string {
   if (typeof key !== 'string') throw new InvalidStateKeyError('must be a string')
@@ -21,7 +24,7 @@ export function checkKey(key: unknown): asserts key is string {
     throw new InvalidStateKeyError(`is longer than ${MAX_KEY_BYTES} bytes`)
   }
   // LMDB and the line protocols of logs treat them specially; a lone surrogate has no UTF-8 form.
-  if (CONTROL.test(key) || LONE_SURROGATE.test(key)) {
+  if (CONTROL.test(key) || !isWellFormed(key)) {
     throw new InvalidStateKeyError('holds control characters or half a surrogate pair')
   }
 }
@@ -35,7 +38,7 @@ export function checkKey(key: unknown): asserts key is string {
 export function frozenJson(value: unknown, key: string, depth = 0): Json {
   if (value === null || typeof value === 'boolean') return value
   if (typeof value === 'string') {
-    if (LONE_SURROGATE.test(value)) throw new InvalidStateValueError(key, 'holds half a surrogate pair')
+    if (!isWellFormed(value)) throw new InvalidStateValueError(key, 'holds half a surrogate pair')
     return value
   }
   if (typeof value === 'number') {
@@ -46,8 +49,7 @@ export function frozenJson(value: unknown, key: string, depth = 0): Json {
   if (typeof value !== 'object') throw new InvalidStateValueError(key, `holds a ${typeof value}`)
   if (depth >= MAX_DEPTH) throw new InvalidStateValueError(key, `is deeper than ${MAX_DEPTH} levels or circular`)
   if (Array.isArray(value)) return Object.freeze(Array.from(value, (item) => frozenJson(item, key, depth + 1)))
-  const prototype = Object.getPrototypeOf(value)
-  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
+  if (!isPlainObject(value)) {
     throw new InvalidStateValueError(key, `holds a ${value.constructor?.name ?? 'class instance'}`)
   }
   const copy: { [name: string]: Json } = {}
@@ -55,6 +57,13 @@ export function frozenJson(value: unknown, key: string, depth = 0): Json {
     if (field !== undefined) setField(copy, name, frozenJson(field, key, depth + 1))
   }
   return Object.freeze(copy)
+}
+
+/** Also one of another realm, or without a prototype; no array, and nothing that has a class. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 /** Freezes a value that is JSON already (parsed, or made by the reducer out of frozen parts). */

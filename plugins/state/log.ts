@@ -30,9 +30,10 @@ export interface LogRecord {
 
 /**
  * Why an epoch began: the space was made; the process that owns it started; its content was replaced;
- * or the server that keeps it is another one than before and may have lost the end of the log.
+ * or the server that keeps it is another one than before and may have lost the end of the log; or keys that could not be
+ * read were set aside.
  */
-export type EpochCause = 'created' | 'boot' | 'restore' | 'clear' | 'incarnation'
+export type EpochCause = 'created' | 'boot' | 'restore' | 'clear' | 'incarnation' | 'damage'
 
 export interface EpochStart {
   readonly epoch: string
@@ -56,6 +57,8 @@ export interface LogState extends LogHead {
   readonly entries: Map<string, Entry>
   /** Retained records, without gaps up to `revision`; stores may leave out older ones that `since` still finds. */
   readonly records: LogRecord[]
+  /** What could not be read and is left out, a line each; absent when all was well. */
+  readonly damage?: readonly string[]
 }
 
 export interface LogTail extends LogHead {
@@ -106,7 +109,11 @@ export interface StateLog {
   readonly durability: Durability
   /** Whether other processes write to it as well. */
   readonly shared: boolean
-  /** Reads everything at one revision; makes the space when it is not there. */
+  /**
+   * Reads everything at one revision; makes the space when it is not there. A key that cannot be read is set aside, for
+   * everybody and under a new epoch; history begins after the last record that cannot be read.
+   * @throws STATEFUL_STORAGE_CORRUPT when it is not even known where the log stands
+   */
   load(): Promise<LogState>
   /**
    * Appends the batch if the log still stands at `base`, and resolves when that is durable.
@@ -123,7 +130,7 @@ export interface StateLog {
    * @throws STATEFUL_STATE_NOT_REPLICATED
    */
   confirm?(position: Position): Promise<void>
-  /** The records after a position; `undefined` when it is not in the retained history. */
+  /** The records after a position; `undefined` when not all of them are in the retained history, and readable. */
   since(position: Position): Promise<LogTail | undefined>
   /**
    * Calls `onHint` when the log may stand elsewhere than before. A hint may be missing, late or repeated; the log
@@ -178,3 +185,6 @@ export function continues(head: LogHead, position: Position): boolean {
   const last = next ? next.first - 1 : head.revision
   return position.revision <= last && position.revision + 1 >= head.floor
 }
+
+/** Lines about damage that are kept for a person to read. */
+export const MOST_DAMAGE = 20

@@ -1,21 +1,24 @@
 import type { Json } from '../../openapi/schemas/state.ts'
-import { StateLimitError } from '../support/errors.ts'
+import { InvalidStateOpError, StateLimitError } from '../support/errors.ts'
 import { sizeOf } from './codec.ts'
 import type { Definitions } from './definitions.ts'
-import { checkKey, frozenJson } from './json.ts'
+import { checkKey, frozenJson, isPlainObject } from './json.ts'
 import type { StateLimits } from './limits.ts'
 import type { WrittenEntry } from './log.ts'
 
 /**
  * Checks everything that shall become the content of a space, so that a restore is refused before anything is lost.
  * @returns the entries, given the revision that the restore will have
- * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
+ * @throws STATEFUL_STATE_INVALID_OPERATION, STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE,
+ * STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
  */
 export function restorable(
   state: Readonly<Record<string, unknown>>,
   definitions: Definitions,
   limits: StateLimits,
 ): (revision: number) => Map<string, WrittenEntry> {
+  // The entries of a Map are no fields: it would restore to nothing.
+  if (!isPlainObject(state)) throw new InvalidStateOpError('the state to restore is no plain object')
   const contents = new Map<string, { value: Json; json: string; bytes: number }>()
   let total = 0
   for (const [key, given] of Object.entries(state)) {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Commit } from '../../openapi/schemas/state.ts'
 import { StateClosedError, StateOutcomeUnknownError, StateOverloadedError } from '../support/errors.ts'
+import { Damage } from './damage.ts'
 import { Hints } from './hints.ts'
 import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from './log.ts'
 import { isUnavailable, surelyNotWritten } from './log.ts'
@@ -25,6 +26,7 @@ const LONGEST_PAUSE = 1_000
  */
 export class Sequencer {
   readonly counts = noCounts()
+  readonly damage: Damage
   readonly #options: SequencerOptions
   readonly #queue: WriteQueue
   readonly #open: OpenWrites
@@ -43,6 +45,7 @@ export class Sequencer {
   /** Counts looks at the log; a look that succeeded proves that the replica was at its head when it began. */
   #round = 0
   #provenRound = 0
+  #fault: Error | undefined
 
   constructor(options: SequencerOptions) {
     const { space, clock, timeout } = options
@@ -50,11 +53,17 @@ export class Sequencer {
     this.#queue = new WriteQueue(options.writerId)
     this.#hints = new Hints(options.replica)
     this.#turns = new Turns(clock)
+    this.damage = new Damage(options)
     this.#open = new OpenWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
   }
 
   get waiting(): number {
     return this.#open.size
+  }
+
+  /** Why the log cannot be followed, since its last look; another one may mend it. Not: a store that is out of reach. */
+  get fault(): Error | undefined {
+    return this.#fault
   }
 
   /** @returns the commit, or `undefined` when there was nothing to do */
@@ -118,9 +127,9 @@ export class Sequencer {
     for (;;) {
       const told = this.#hints.next()
       if (told) {
-        this.#follow(told)
+        const followed = this.#attempt(() => this.#follow(told))
         // Own writes that were among it are confirmed, and told, by catching up.
-        if (this.#found.length > 0) this.#hints.invalidate()
+        if (!followed || this.#found.length > 0) this.#hints.invalidate()
         // What is written in the turn in which others hear of their commits goes along with what waits.
         await nextTurn()
         continue
@@ -221,11 +230,9 @@ export class Sequencer {
   #lost(batch: Staged[], missed: LogTail | undefined, round: number): void {
     this.counts.conflicts++
     this.#queue.putBack(batch.map(({ write }) => write))
-    if (missed) {
-      this.#adopt(missed)
-      this.#provenRound = round
-    }
-    if (!missed || this.#found.length > 0) this.#hints.invalidate()
+    const adopted = missed && this.#attempt(() => this.#adopt(missed))
+    if (adopted) this.#provenRound = round
+    if (!adopted || this.#found.length > 0) this.#hints.invalidate()
   }
 
   async #failed(batch: Staged[], error: unknown): Promise<void> {
@@ -282,19 +289,33 @@ export class Sequencer {
     try {
       const tail = await log.since(replica.position)
       this.counts.catchUps++
-      if (tail) this.#adopt(tail)
-      else this.#load(await log.load())
+      // What the keys hold is there also where a commit on the way is not readable.
+      if (!(tail && this.#attempt(() => this.#adopt(tail)))) this.#load(await log.load())
       this.#provenRound = round
+      this.#fault = undefined
       for (const { resolve } of waiters.splice(0)) resolve()
       await this.#acknowledge()
       this.#failures = 0
     } catch (error) {
       this.counts.storeErrors++
+      if (!isUnavailable(error)) this.#fault = error as Error
       for (const { reject } of waiters) reject(error)
       this.#options.onError(error, 'the log could not be read')
       if (this.#queue.length === 0 && this.#found.length === 0) return
       this.#hints.invalidate()
       await this.#pause()
+    }
+  }
+
+  /** Applies what came of the log. A commit that does not fit what is here makes the space be read anew, not deaf. */
+  #attempt(apply: () => void): boolean {
+    try {
+      apply()
+      return true
+    } catch (error) {
+      this.damage.count++
+      this.#options.onError(error, 'a commit of the log cannot be applied; the space is read as a whole')
+      return false
     }
   }
 
@@ -325,6 +346,7 @@ export class Sequencer {
     const { replica, onReplaced, space, timeout } = this.#options
     const previousEpoch = replica.epoch
     this.counts.resyncs++
+    this.damage.note(state)
     const changes = replica.load(state)
     // What was found in the history before, and not confirmed there, may not be in this one.
     for (const { write } of this.#found.splice(0))

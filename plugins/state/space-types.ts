@@ -45,6 +45,8 @@ export interface SpaceStats extends SequencerCounts {
   /** Epochs that began here because the end of the log may have been lost. */
   epochChanges: number
   lastEpochCause: EpochCause | undefined
+  /** Keys and commits of the log that could not be read or applied, and were left out. */
+  unreadable: number
 }
 
 export interface SpaceOptions {

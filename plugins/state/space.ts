@@ -2,7 +2,7 @@ import type { TSchema } from '@sinclair/typebox'
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
-import { checkOp } from './check-op.ts'
+import { checkAuthor, checkOp } from './check-op.ts'
 import { Definitions } from './definitions.ts'
 import { Expiry } from './expiry.ts'
 import { checkKey } from './json.ts'
@@ -197,6 +197,7 @@ export class Space extends Readable {
   /** One operation; resolves to its commit and what the key holds right after it. */
   async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
     const { guards, clientId, seq, context } = options
+    checkAuthor(clientId, seq)
     return (await this.#submit({ ops: [checkOp(op)], guards, clientId, seq, context })) as Committed
   }
 
@@ -210,10 +211,8 @@ export class Space extends Readable {
     if (ops.length > opsPerCommit) {
       throw new StateLimitError(`A commit holds at most ${opsPerCommit} operations, not ${ops.length}.`)
     }
-    if ((options.clientId === undefined) !== (options.seq === undefined)) {
-      throw new InvalidStateOpError('clientId and seq belong together')
-    }
     const { guards, clientId, seq, context } = options
+    checkAuthor(clientId, seq)
     // No spread here and in `apply`: it costs more than all the rest of a small write.
     const committed = await this.#submit({ ops: ops.map(checkOp), guards, clientId, seq, context })
     return (committed as Committed).commit
@@ -279,8 +278,17 @@ export class Space extends Readable {
       retained,
       epochChanges,
       lastEpochCause: epochs.at(-1)?.cause,
+      unreadable: this.#sequencer.damage.count,
       ...this.#sequencer.counts,
     }
+  }
+
+  /**
+   * Why this instance cannot follow its log: what it reads is as it was before. `undefined` when it can, and while the
+   * store is out of reach, which the storage tells.
+   */
+  get fault(): Error | undefined {
+    return this.#sequencer.fault
   }
 
   close(): Promise<void> {
@@ -293,6 +301,7 @@ export class Space extends Readable {
     // Listening first: what is committed while the content is read is found by the first catch-up.
     if (log.shared) this.#unwatch = await log.watch((hint) => this.#hinted(hint))
     const state = await log.load()
+    this.#sequencer.damage.note(state)
     this.#replica.load(state)
     this.#expiry.reset(this.#replica.entries())
     this.loaded = true

@@ -78,6 +78,7 @@ export class StateManager extends Space {
       retained: 0,
       ...noCounts(),
       epochChanges: 0,
+      unreadable: 0,
     }
     for (const space of this.#spaces.values()) {
       const stats = space.describe()

@@ -10,7 +10,7 @@ export interface Clock {
   monotonic(): number
   /** Calls `run` once after `ms`. The timer never keeps the process alive. */
   after(ms: number, run: () => void): Timer
-  /** Calls `run` every `ms` until cancelled. The timer never keeps the process alive. */
+  /** Calls `run` every `ms`, at most 24 days, until cancelled. The timer never keeps the process alive. */
   every(ms: number, run: () => void): Timer
 }
 
@@ -18,16 +18,24 @@ export interface Timer {
   cancel(): void
 }
 
+/** What Node's timers count to, some 24 days: beyond it they fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, run) {
-    const handle = setTimeout(run, ms)
-    handle.unref()
+    let handle: NodeJS.Timeout
+    const arm = (left: number) => {
+      const rest = left - LONGEST_TIMER
+      handle = rest > 0 ? setTimeout(() => arm(rest), LONGEST_TIMER) : setTimeout(run, left)
+      handle.unref()
+    }
+    arm(ms)
     return { cancel: () => clearTimeout(handle) }
   },
   every(ms, run) {
-    const handle = setInterval(run, ms)
+    const handle = setInterval(run, Math.min(ms, LONGEST_TIMER))
     handle.unref()
     return { cancel: () => clearInterval(handle) }
   },

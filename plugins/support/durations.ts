@@ -1,4 +1,5 @@
 import ms, { type StringValue } from 'ms'
+import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
 import { InvalidDurationError } from './errors.ts'
 
 /** Milliseconds, or a string such as `'5m'`, `'1.5h'` or `'250ms'`. */
@@ -7,12 +8,18 @@ export type Duration = number | string
 /**
  * Milliseconds of a duration.
  * @param option the option's name, for the error message
- * @throws STATEFUL_INVALID_DURATION when it is not a finite, non-negative duration
+ * @throws STATEFUL_INVALID_DURATION when it is not a duration from 0 to a hundred years
  */
 export function milliseconds(duration: Duration, option: string): number {
   const value = typeof duration === 'number' ? duration : parse(duration)
-  if (!Number.isFinite(value) || value < 0) throw new InvalidDurationError(option, JSON.stringify(duration))
+  // Also what is no number at all.
+  if (!(value >= 0 && value <= MAX_DURATION)) throw new InvalidDurationError(option, told(duration))
   return value
+}
+
+/** JSON has no word for Infinity, and throws on a bigint. */
+function told(duration: unknown): string {
+  return typeof duration === 'string' ? JSON.stringify(duration.slice(0, 100)) : String(duration).slice(0, 100)
 }
 
 function parse(text: string): number {

@@ -7,7 +7,7 @@ import createError from '@fastify/error'
 // --- options and boot -------------------------------------------------------------------------
 export const InvalidDurationError = createError(
   'STATEFUL_INVALID_DURATION',
-  "Option '%s' is %s, which is no duration. Use milliseconds or a string such as '5m'.",
+  "Option '%s' is %s, which is no duration up to a hundred years. Use milliseconds or a string such as '5m'.",
   500,
 )
 export const InvalidOptionError = createError('STATEFUL_INVALID_OPTION', "Option '%s' %s", 500)
@@ -32,11 +32,7 @@ export const StorageUnavailableError = createError(
   503,
 )
 /** Found while reading: what is there is not what was written. */
-export const StorageCorruptError = createError(
-  'STATEFUL_STORAGE_CORRUPT',
-  'The storage is damaged (%s). Restart: the boot sets the damaged file aside and takes the newest backup.',
-  500,
-)
+export const StorageCorruptError = createError('STATEFUL_STORAGE_CORRUPT', 'The storage is damaged (%s). %s', 500)
 /** Nothing was written. Reading and deleting still work. */
 export const StorageFullError = createError(
   'STATEFUL_STORAGE_FULL',
@@ -69,7 +65,7 @@ export const InvalidCacheKeyError = createError(
 export const InvalidCacheValueError = createError('STATEFUL_INVALID_CACHE_VALUE', 'The value for the cache %s.', 400)
 export const InvalidTtlError = createError(
   'STATEFUL_INVALID_TTL',
-  "The ttl is no duration above 0. Use milliseconds or text such as '5m'.",
+  "The ttl is no duration above 0 and up to a hundred years. Use milliseconds or text such as '5m'.",
   400,
 )
 export const TooManyNamespacesError = createError(

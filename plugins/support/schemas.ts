@@ -1,7 +1,8 @@
 import type { TSchema } from '@sinclair/typebox'
-import { Ajv, type ValidateFunction } from 'ajv'
+import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+import { nonFinitePlace } from './json.ts'
 
 /** Makes schemas known by their `$id`, once, however many route plugins refer to them. */
 export function useSchemas(fastify: FastifyInstance, ...schemas: TSchema[]): void {
@@ -10,40 +11,73 @@ export function useSchemas(fastify: FastifyInstance, ...schemas: TSchema[]): voi
   }
 }
 
+/** The validator of everything that comes from outside, over HTTP and over sockets. */
+export function strictAjv(options: Options = {}): Ajv {
+  const ajv = new Ajv({
+    removeAdditional: false,
+    allErrors: false,
+    // TypeBox adds keywords of its own (examples, x-…) that Ajv's strict mode would refuse.
+    strict: false,
+    // Which `strict: false` switches off as well: `1e999` would be a number.
+    strictNumbers: true,
+    // The compiler has checked these schemas; to check them again by the meta-schema takes half of a boot.
+    meta: false,
+    validateSchema: false,
+    ...options,
+  })
+  addFormats.default(ajv)
+  return ajv
+}
+
+/** What validates a part of a request; its errors are those of the last call. */
+interface Validation {
+  (data: unknown): boolean
+  errors?: ErrorObject[] | null | undefined
+}
+
+/**
+ * Refuses what a schema cannot see: numbers that are none where any JSON may stand, and text such as `?limit=1e999`,
+ * which becomes Infinity when it is converted.
+ */
+export function withFiniteNumbers(validate: ValidateFunction): Validation {
+  const check: Validation = (data) => {
+    check.errors = null
+    if (!validate(data)) {
+      check.errors = validate.errors
+      return false
+    }
+    const instancePath = nonFinitePlace(data)
+    if (instancePath === undefined) return true
+    const message = 'must be a finite number'
+    check.errors = [{ instancePath, message, keyword: 'finite', schemaPath: '#', params: {} }]
+    return false
+  }
+  return check
+}
+
 /**
  * Validates strictly inside the scope that calls it: Fastify's default drops unknown body fields and turns
  * `"1"` into `1` without a word, so a client's mistake would look like success. Query strings, parameters and
- * headers are text by nature and are still converted.
+ * headers are text by nature and are still converted. Nowhere is a number accepted that JSON cannot say (`1e999`).
  */
 export function useStrictValidation(fastify: FastifyInstance): void {
   // Fastify reads text/plain into a string, for which the schemas would answer 400; the truth is 415.
   if (fastify.hasContentTypeParser('text/plain')) fastify.removeContentTypeParser('text/plain')
   const build = (coerceTypes: boolean) => {
-    const ajv = new Ajv({
-      coerceTypes,
-      useDefaults: true,
-      removeAdditional: false,
-      allErrors: false,
-      // TypeBox adds keywords of its own (examples, x-…) that Ajv's strict mode would refuse.
-      strict: false,
-      // The compiler has checked these schemas; to check them again by the meta-schema takes half of a boot.
-      meta: false,
-      validateSchema: false,
-    })
-    addFormats.default(ajv)
+    const ajv = strictAjv({ coerceTypes, useDefaults: true })
     for (const schema of Object.values(fastify.getSchemas())) ajv.addSchema(schema as TSchema)
     return ajv
   }
   // Built at the first route that compiles: by then every schema of the scope has been added.
   let body: Ajv | undefined
   let text: Ajv | undefined
-  const compile: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }): ValidateFunction => {
+  const compile: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
     if (httpPart === 'body') {
       body ??= build(false)
-      return body.compile(schema)
+      return withFiniteNumbers(body.compile(schema)) as ReturnType<FastifySchemaCompiler<TSchema>>
     }
     text ??= build(true)
-    return text.compile(schema)
+    return withFiniteNumbers(text.compile(schema)) as ReturnType<FastifySchemaCompiler<TSchema>>
   }
   fastify.setValidatorCompiler(compile)
 }

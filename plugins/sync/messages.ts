@@ -1,9 +1,11 @@
-import { Ajv, type ValidateFunction } from 'ajv'
+import type { ValidateFunction } from 'ajv'
 import { type ClientMessage, clientMessages } from '../../openapi/messages/client.ts'
 import { InvalidMessageError } from '../support/errors.ts'
+import { mayOverflow, nonFinitePlace } from '../support/json.ts'
+import { strictAjv } from '../support/schemas.ts'
 
-// As for routes (support/schemas.ts): nothing is converted, and unknown fields are refused.
-const ajv = new Ajv({ strict: false })
+// As for the bodies of routes: nothing is converted, and unknown fields are refused.
+const ajv = strictAjv()
 const checks = new Map<string, ValidateFunction>(
   Object.entries(clientMessages).map(([type, schema]) => [type, ajv.compile(schema)]),
 )
@@ -31,6 +33,10 @@ export function parseMessage(text: string): ClientMessage {
   }
   if (/__proto__|\\u/i.test(text) && hasPrototypeKey(message)) {
     throw new InvalidMessageError("a field may not be called '__proto__'")
+  }
+  if (mayOverflow(text)) {
+    const place = nonFinitePlace(message)
+    if (place !== undefined) throw new InvalidMessageError(`${place} must be a finite number`)
   }
   const valid = message as ClientMessage
   if ('key' in valid && 'prefix' in valid) throw new InvalidMessageError('name a key or a prefix, not both')

@@ -1,11 +1,13 @@
 import type {} from '@fastify/under-pressure'
+import type { FastifyInstance } from 'fastify'
 import { Live, Ready } from '../../openapi/schemas/health.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
+import type {} from '../../plugins/state/index.ts'
 import type {} from '../../plugins/storage/index.ts'
 import { type Clock, systemClock } from '../../plugins/support/clock.ts'
-import { defineRoutes } from '../../plugins/support/define.ts'
+import { defineRoutes, pluginName } from '../../plugins/support/define.ts'
 import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
 import { OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
@@ -57,7 +59,7 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
           tags: ['health'],
           summary: 'Whether the process can serve requests',
           description:
-            'Answers 503 while the storage does not answer in time and while the process is overloaded. A process that closes answers 503 to every request.',
+            'Answers 503 while the storage does not answer in time, while state cannot be followed because its log is damaged, and while the process is overloaded. A process that closes answers 503 to every request.',
           security: [],
           response: { 200: reference(Ready), ...problems() },
         },
@@ -66,12 +68,20 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
         reply.header('cache-control', 'no-store')
         if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
         await withinDeadline(fastify.storage.ping(), timeout, clock)
+        const cause = stateFault(fastify)
+        if (cause) throw new StorageUnavailableError(`state: ${cause.message}`, { cause })
         return { status: 'ok', storage: fastify.storage.kind }
       },
     )
   },
   { decorators: { fastify: ['storage'] } },
 )
+
+/** Why this instance goes on with what it read of a space before, although its storage answers. */
+function stateFault(fastify: FastifyInstance): Error | undefined {
+  if (!fastify.hasPlugin(pluginName('state'))) return undefined
+  return fastify.state.spaces().find(({ fault }) => fault !== undefined)?.fault
+}
 
 function withinDeadline<T>(promise: Promise<T>, timeout: number, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -23,7 +23,7 @@ export const changesSchema = {
     {
       space: Type.Optional(annotated(SpaceName, { default: 'app', description: 'Which space. Default `app`.' })),
       since: Type.String({
-        pattern: '^(oldest|([0-9]+:[A-Za-z0-9_-]{1,64}:)?[0-9]{1,16})$',
+        pattern: '^(oldest|([0-9]{1,16}:[A-Za-z0-9_-]{1,64}:)?[0-9]{1,15})$',
         description:
           '`<epoch>:<revision>`; a revision alone means the present epoch, `oldest` the begin of the retained history.',
       }),

@@ -22,7 +22,7 @@ export interface SyncRoutesOptions extends AuthorizeOption {
 
 /** Text of a position, as event ids have it: `<epoch>.<revision>`. */
 const Since = Type.String({
-  pattern: '^[0-9]+:[A-Za-z0-9_-]{1,64}\\.[0-9]{1,15}$',
+  pattern: '^[0-9]{1,16}:[A-Za-z0-9_-]{1,64}\\.[0-9]{1,15}$',
   description: 'Continue from this position, `<epoch>.<revision>`, if possible.',
 })
 

@@ -53,8 +53,8 @@ export default [
   },
   {
     file: 'plugins/state/stores/redis.ts',
-    from: 'return known > 0 ? records.slice(known) : records',
-    to: 'return records',
+    from: 'if (revision >= from && revision <= to) records[revision - from] = record',
+    to: 'records[index] = record',
     suite: 'test/plugins/state/redis.test.ts',
     guards: 'history begins amid the commits of one entry on Redis',
   },

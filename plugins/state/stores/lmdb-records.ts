@@ -34,6 +34,7 @@ const checksum = (key: string, text: string) => crc32(`${key}\n${text}`).toStrin
 
 export const headKey = (space: string): string => `${space}/head/`
 export const valueKey = (space: string, key: string): string => `${space}/key/${key}`
+export const damagedKey = (space: string, key: string): string => `${space}/damaged/${key}`
 export const recordKey = (space: string, revision: number): string =>
   `${space}/log/${`${revision}`.padStart(DIGITS, '0')}`
 

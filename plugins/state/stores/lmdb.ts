@@ -2,7 +2,7 @@ import type { Database } from 'lmdb'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
 import { StorageCorruptError, StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
-import { decodeEntry, decodeRecord, encodeEntry, encodeRecord } from '../codec.ts'
+import { decodeEntry, decodeRecords, encodeEntry, encodeRecord, readableTail } from '../codec.ts'
 import {
   type Batch,
   type CommitOutcome,
@@ -12,6 +12,7 @@ import {
   type LogRecord,
   type LogState,
   type LogTail,
+  MOST_DAMAGE,
   nextCounter,
   type Replacement,
   type Retention,
@@ -21,6 +22,7 @@ import {
 import {
   after,
   DIGITS,
+  damagedKey,
   headKey,
   recordKey,
   STATE_DATABASE,
@@ -44,7 +46,8 @@ const REASON_DEADLINE = 200
 const LINES_LENGTH = 32 * 1024
 
 /**
- * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<first revision>`. A space's name holds no slash.
+ * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<first revision>`, `<space>/damaged/<key>` for what could not
+ * be read. A space's name holds no slash.
  * Every text carries a checksum, and the head counts. Head, records and values change in one transaction, and a commit is done when that is on disk: a power cut
  * takes nothing that was acknowledged, and nobody has seen what it takes.
  */
@@ -66,13 +69,25 @@ export class LmdbStateLog implements StateLog {
   async load(): Promise<LogState> {
     const head = await this.#open()
     const entries = new Map<string, Entry>()
+    const damaged = new Map<string, string>()
     const start = valueKey(this.#space, '')
     for (const { key, value } of this.#database.getRange({ start, end: after(start) })) {
       const name = key.slice(start.length)
-      entries.set(name, decodeEntry(name, this.#unsealed(key, value)))
+      const text = this.#unsealed(key, value)
+      const entry = decodeEntry(name, text)
+      if (entry) entries.set(name, entry)
+      else damaged.set(name, text)
     }
-    if (entries.size !== head.size) throw this.#corrupt(`${entries.size} of ${head.size} keys are there`)
-    return { ...head, entries, records: this.#records(head.floor, head.revision) }
+    const size = entries.size + damaged.size
+    if (size !== head.size) throw this.#corrupt(`${size} of ${head.size} keys are there`)
+    const damage = Array.from(damaged.keys(), (key) => `the key '${key}' is set aside`).slice(0, MOST_DAMAGE)
+    if (damaged.size > 0) return { ...(await this.#setAside(head, damaged)), entries, records: [], damage }
+
+    const records = this.#records(head.floor, head.revision)
+    const readable = readableTail(records)
+    const floor = head.revision - readable.length + 1
+    if (readable.length < records.length) damage.push(`the history before revision ${floor} cannot be read`)
+    return { ...head, floor, entries, records: readable, ...(damage.length > 0 ? { damage } : {}) }
   }
 
   commit(base: Position, batch: Batch): Promise<CommitOutcome> {
@@ -86,7 +101,8 @@ export class LmdbStateLog implements StateLog {
   async since(position: Position): Promise<LogTail | undefined> {
     const head = await this.#open()
     if (!continues(head, position)) return undefined
-    return { ...head, records: this.#records(position.revision + 1, head.revision) }
+    const records = this.#records(position.revision + 1, head.revision)
+    return records.includes(undefined) ? undefined : { ...head, records: records as LogRecord[] }
   }
 
   async watch(): Promise<() => Promise<void>> {
@@ -134,6 +150,26 @@ export class LmdbStateLog implements StateLog {
     })
     this.#head = next
     return 'committed'
+  }
+
+  /** Under a new epoch, because no commit tells that these keys are gone. Their texts stay, for a person to look at. */
+  async #setAside(head: StoredHead, damaged: ReadonlyMap<string, string>): Promise<StoredHead> {
+    const first = head.revision + 1
+    const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
+    const epochs = withEpoch(head.epochs, { epoch, first, cause: 'damage' })
+    const size = head.size - damaged.size
+    const next = { epoch, revision: first, floor: first + 1, first: first + 1, epochs, size }
+    const log = `${this.#space}/log/`
+    await this.#write(() => {
+      for (const key of this.#database.getKeys({ start: log, end: after(log) })) this.#remove(key)
+      for (const [key, text] of damaged) {
+        this.#put(damagedKey(this.#space, key), text)
+        this.#remove(valueKey(this.#space, key))
+      }
+      this.#put(headKey(this.#space), JSON.stringify(next))
+    })
+    this.#head = next
+    return next
   }
 
   /** A process that starts cannot know whether the folder is the one it left, so it begins a new epoch. */
@@ -208,13 +244,13 @@ export class LmdbStateLog implements StateLog {
     return revision
   }
 
-  #records(from: number, to: number): LogRecord[] {
-    const records: LogRecord[] = []
+  #records(from: number, to: number): (LogRecord | undefined)[] {
+    const records: (LogRecord | undefined)[] = []
     const range = { start: recordKey(this.#space, this.#startOf(from)), end: recordKey(this.#space, to + 1) }
     for (const { key, value } of this.#database.getRange(range)) {
       let revision = Number(key.slice(-DIGITS))
-      for (const line of this.#unsealed(key, value).split('\n')) {
-        if (revision >= from && revision <= to) records.push(decodeRecord(this.#space, revision, line))
+      for (const record of decodeRecords(this.#space, revision, this.#unsealed(key, value))) {
+        if (revision >= from && revision <= to) records.push(record)
         revision++
       }
     }
@@ -230,7 +266,10 @@ export class LmdbStateLog implements StateLog {
   }
 
   #corrupt(what: string) {
-    return new StorageCorruptError(`space '${this.#space}': ${what}`)
+    return new StorageCorruptError(
+      `space '${this.#space}': ${what}`,
+      'Restart: the boot sets the damaged file aside and takes the newest backup.',
+    )
   }
 }
 

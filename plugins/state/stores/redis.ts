@@ -6,10 +6,11 @@ import type { RedisStorage } from '../../storage/storage.ts'
 import {
   InvalidOptionError,
   StateEvictingStoreError,
+  StorageCorruptError,
   StorageFullError,
   StorageUnavailableError,
 } from '../../support/errors.ts'
-import { decodeEntry, decodeRecords, encodeEntry, encodeRecords } from '../codec.ts'
+import { decodeEntry, decodeRecords, encodeEntry, encodeRecords, isRevision, readableTail } from '../codec.ts'
 import {
   type Batch,
   type CommitOutcome,
@@ -22,6 +23,7 @@ import {
   type LogRecord,
   type LogState,
   type LogTail,
+  MOST_DAMAGE,
   type Replacement,
   type Retention,
   type StateLog,
@@ -49,8 +51,8 @@ type ReadReply = [...TailReply, values: string[]]
 type CommitReply = ['committed' | 'duplicate'] | ['conflict', ...TailReply]
 
 /**
- * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision`, all in one slot. The stream is
- * the log; what is published is only a hint.
+ * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision|damaged`, all in one slot. The stream
+ * is the log; what is published is only a hint. `damaged` has the keys that could not be read, as they were.
  */
 export class RedisStateLog implements StateLog {
   readonly durability: Durability
@@ -60,6 +62,7 @@ export class RedisStateLog implements StateLog {
   readonly #retention: Retention
   readonly #keys: string[]
   readonly #channel: string
+  readonly #base: string
   /** Absent when the primary's word is enough. */
   readonly #confirmation: RedisConfirmation | undefined
   #checked = false
@@ -71,6 +74,7 @@ export class RedisStateLog implements StateLog {
     this.#space = space
     this.#retention = retention
     const base = `${storage.prefix}{state:${space}}:`
+    this.#base = base
     this.#keys = ['meta', 'values', 'log', 'epochs', 'clients', 'clients-by-revision'].map((part) => base + part)
     this.#channel = `${base}head`
     if (ack !== 'primary') this.#confirmation = new RedisConfirmation(storage, `${base}meta`, ack, ackTimeout)
@@ -78,13 +82,25 @@ export class RedisStateLog implements StateLog {
 
   async load(): Promise<LogState> {
     await this.#checkServer()
-    const [epoch, revision, floor, epochs, log, values] = await this.#readFrom(-1)
-    const entries = new Map<string, Entry>()
-    for (let i = 0; i + 1 < values.length; i += 2) {
-      const key = values[i] as string
-      entries.set(key, decodeEntry(key, values[i + 1] as string))
+    const damage = new Set<string>()
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      const [epoch, revision, floor, epochs, log, values] = await this.#readFrom(-1)
+      const head = this.#toHead([epoch, revision, floor, epochs, log])
+      const entries = new Map<string, Entry>()
+      const damaged: string[] = []
+      for (let i = 0; i + 1 < values.length; i += 2) {
+        const [key, text] = [values[i] as string, values[i + 1] as string]
+        const entry = decodeEntry(key, text)
+        if (entry) entries.set(key, entry)
+        else damaged.push(key, text)
+      }
+      if (damaged.length === 0) return { ...head, entries, ...this.#history(log, head, damage) }
+      for (let i = 0; i < damaged.length && damage.size < MOST_DAMAGE; i += 2) {
+        damage.add(`the key '${damaged[i]}' is set aside in '${this.#base}damaged'`)
+      }
+      await this.#setAside(head, entries, damaged)
     }
-    return { ...toHead([epoch, revision, floor, epochs, log]), entries, records: this.#toRecords(log, Number(floor)) }
+    throw new StorageUnavailableError(`space '${this.#space}' changed each time that a damaged key was to be set aside`)
   }
 
   async commit(base: Position, batch: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome> {
@@ -121,6 +137,17 @@ export class RedisStateLog implements StateLog {
     }
     // A duplicate is a commit that this replica has not seen yet; it finds it when it catches up.
     return 'conflict'
+  }
+
+  /** For all instances: those that read these keys when they were sound must not go on with other content than the rest. */
+  async #setAside(head: LogHead, entries: ReadonlyMap<string, Entry>, damaged: string[]): Promise<void> {
+    await this.#call(() => this.#storage.client.hset(`${this.#base}damaged`, ...damaged))
+    const args = [head.epoch, head.revision, incarnation(), 'damage', incarnation(), this.#channel]
+    for (const [key, entry] of entries) {
+      args.push(key, encodeEntry({ ...entry, json: JSON.stringify(entry.value) }))
+    }
+    // One that was faster has changed what there is: it is read again either way.
+    await this.#run(replaceScript, this.#keys, args)
   }
 
   async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
@@ -185,25 +212,66 @@ export class RedisStateLog implements StateLog {
       const { message } = cause as Error
       // Redis refuses the script before it starts: nothing was written.
       if (message.startsWith('OOM')) throw new StorageFullError(message, { cause })
+      if (UNREADABLE.test(message)) throw this.#corrupt(message, cause)
       throw new StorageUnavailableError(message, { cause })
     }
   }
 
   #toTail(reply: TailReply, position: Position): LogTail | undefined {
-    const head = toHead(reply)
-    return continues(head, position)
-      ? { ...head, records: this.#toRecords(reply[4], position.revision + 1) }
-      : undefined
+    const head = this.#toHead(reply)
+    if (!continues(head, position)) return undefined
+    const records = this.#toRecords(reply[4], position.revision + 1, head.revision)
+    return records.includes(undefined) ? undefined : { ...head, records: records as LogRecord[] }
   }
 
-  /** From a revision on, which may lie amid the first entry. */
-  #toRecords(log: [string, string[]][], from: number): LogRecord[] {
-    const records = log.flatMap(([id, [, lines = '']]) => {
-      return decodeRecords(this.#space, Number.parseInt(id, 10) - lines.split('\n').length + 1, lines)
-    })
-    const known = records.findIndex(({ commit }) => commit.revision >= from)
-    return known > 0 ? records.slice(known) : records
+  #history(log: [string, string[]][], head: LogHead, damage: Set<string>) {
+    const records = this.#toRecords(log, head.floor, head.revision)
+    const readable = readableTail(records)
+    const floor = head.revision - readable.length + 1
+    if (readable.length < records.length) damage.add(`the history before revision ${floor} cannot be read`)
+    return { records: readable, floor, ...(damage.size > 0 ? { damage: [...damage] } : {}) }
   }
+
+  /** One of each revision; an entry of the log holds several, so it may begin before `from`. */
+  #toRecords(log: [string, string[]][], from: number, to: number): (LogRecord | undefined)[] {
+    const records = new Array<LogRecord | undefined>(Math.max(to - from + 1, 0)).fill(undefined)
+    for (const [id, [, lines = '']] of log) {
+      const first = Number.parseInt(id, 10) - countLines(lines) + 1
+      decodeRecords(this.#space, first, lines).forEach((record, index) => {
+        const revision = first + index
+        if (revision >= from && revision <= to) records[revision - from] = record
+      })
+    }
+    return records
+  }
+
+  #toHead([epoch, revision, floor, epochs]: TailReply): LogHead {
+    const head = { epoch, revision: Number(revision), floor: Number(floor) }
+    if (!EPOCH.test(epoch) || !isRevision(head.revision) || !isRevision(head.floor)) {
+      throw this.#corrupt(`'${this.#base}meta' does not tell where the log stands`)
+    }
+    return { ...head, epochs: toEpochs(epochs, head) }
+  }
+
+  #corrupt(what: string, cause?: unknown) {
+    return new StorageCorruptError(
+      `space '${this.#space}': ${what}`,
+      `Put back what Redis had under '${this.#base}*', or delete these keys and restore a snapshot of the space.`,
+      { cause },
+    )
+  }
+}
+
+/** Other instances may commit between the read and the replacement that it needs. */
+const MOST_ATTEMPTS = 16
+const EPOCH = /^\d{1,16}:/
+/** What a script fails with that finds keys of another type or fields of another form than it wrote. */
+const UNREADABLE = /^WRONGTYPE|^ERR .*@user_script/s
+
+function countLines(lines: string): number {
+  let count = 1
+  for (let at = lines.indexOf('\n'); at >= 0; at = lines.indexOf('\n', at + 1)) count++
+  return count
 }
 
 /** `<epoch> <prev> <revision>[ <records>]` as commit.lua publishes it; replace.lua has no records to tell. */
@@ -216,16 +284,33 @@ function toHint(space: string, message: string): Hint {
     prev: Number(prev),
     revision: Number(revision),
     records() {
-      return start > message.length ? undefined : decodeRecords(space, first, message.slice(start))
+      if (start > message.length) return undefined
+      const records = decodeRecords(space, first, message.slice(start))
+      return records.includes(undefined) ? undefined : (records as LogRecord[])
     },
   }
 }
 
-function toHead([epoch, revision, floor, epochs]: TailReply): LogHead {
-  return {
-    epoch,
-    revision: Number(revision),
-    floor: Number(floor),
-    epochs: epochs.map((start) => JSON.parse(start) as EpochStart),
+/**
+ * Of an epoch that cannot be read, and of those before it, nobody knows where they end: whoever stands there gets
+ * everything anew.
+ */
+function toEpochs(texts: readonly string[], { epoch, revision }: Position): EpochStart[] {
+  const epochs: EpochStart[] = []
+  for (const text of [...texts].reverse()) {
+    const start = toEpoch(text)
+    if (!start) break
+    epochs.unshift(start)
+  }
+  if (epochs.at(-1)?.epoch !== epoch) return [{ epoch, first: revision + 1, cause: 'damage' }]
+  return epochs
+}
+
+function toEpoch(text: string): EpochStart | undefined {
+  try {
+    const start = JSON.parse(text) as Partial<EpochStart> | null
+    return typeof start?.epoch === 'string' && isRevision(start.first) ? (start as EpochStart) : undefined
+  } catch {
+    return undefined
   }
 }
