@@ -6,7 +6,7 @@ import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
 import { inProduction } from './exposure.ts'
 
-export type { Action, Authorize, AuthorizeOption, Resource } from './authorize.ts'
+export type { Action, Authorize, AuthorizeOption, Keys, Resource, Resources } from './authorize.ts'
 export type { ExposureOptions } from './exposure.ts'
 
 export interface SecurityOptions {

@@ -19,7 +19,7 @@ import {
   StateWrite,
 } from '../../openapi/schemas/state.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type Action, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import type { Entry, Space } from '../../plugins/state/index.ts'
 import { type Clock, systemClock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
@@ -83,11 +83,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     useProblems(fastify)
 
     /** Before validation: who may not ask is not told what is wrong with the question. */
-    const may = (action: Action) => ({
+    const may = (action: 'state:read' | 'state:write') => ({
       preValidation: async (request: FastifyRequest) => {
-        const { space = 'app' } = request.query as { space?: string }
+        const { space, prefix } = request.query as { space?: unknown; prefix?: unknown }
         const { key } = request.params as { key?: string }
-        await demand(options.authorize, request, action, { space, ...(key === undefined ? {} : { key }) })
+        await demand(options.authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
       },
     })
     const read = may('state:read')
