@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Action, Resources } from '../security/authorize.ts'
-
-/** What became of a session since its connection was accepted. */
-export type Verdict = 'same' | 'changed' | 'ended'
+import type { Verdict } from '../session/request-session.ts'
 
 /** Who is at the other end, and what it may do. */
 export interface Identity {

@@ -58,6 +58,12 @@ const entryResponse = {
 }
 const noContent = Type.Null({ description: 'Done.' })
 
+/** What is read of `app.sessions`, which need not be there. */
+interface SessionEvents {
+  on(event: 'revoked' | 'expired', listener: (event: { handle: string }) => void): () => void
+  onMissed(listener: () => void): () => void
+}
+
 type WithSpace = { Querystring: Static<typeof SpaceQuery> }
 
 /** State over HTTP: reading needs `state:read`, changing `state:write`. */
@@ -324,6 +330,18 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
 
     const polls = new LongPolls(options.clock ?? systemClock)
     fastify.addHook('preClose', async () => polls.end())
+    if (fastify.hasDecorator('sessions')) {
+      const sessions = fastify.getDecorator<SessionEvents>('sessions')
+      const end = ({ handle }: { handle: string }) => polls.endOf(handle)
+      const ending = [
+        sessions.on('revoked', end),
+        sessions.on('expired', end),
+        sessions.onMissed(() => void polls.verifyAll()),
+      ]
+      fastify.addHook('onClose', async () => {
+        for (const stop of ending) stop()
+      })
+    }
     fastify.get('/state/changes', { ...read, schema: changesSchema }, async (request, reply) =>
       answerChanges(await spaceOf(request), request, reply, polls),
     )
