@@ -92,7 +92,7 @@ export interface paths {
         put?: never;
         /**
          * Log in
-         * @description Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429.
+         * @description Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429. A second cookie makes the device known to the account: while others guess its password, they wait and it does not.
          */
         post: operations["login"];
         delete?: never;
@@ -208,6 +208,8 @@ export interface paths {
         /**
          * Change a user, or create one
          * @description What the body does not name stays. Users change their own displayName, email and password; administrators change everything, and create a user by naming a username and a password for an id that is free. A new password ends all other sessions of the user, a new role all of them.
+         *
+         *     Username, password, role and email are changed, and users created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
          */
         put: operations["putUser"];
         post?: never;
@@ -714,6 +716,8 @@ export interface components {
             role?: "administrator" | "user";
             displayName?: string;
             email?: string;
+            /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
+            currentPassword?: string;
         };
         /** @description One change of one key. */
         StateOp: {
@@ -2170,6 +2174,15 @@ export interface operations {
             };
             /** @description The input is well-formed, but its result was refused. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

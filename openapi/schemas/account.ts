@@ -28,6 +28,13 @@ export const UserChange = Type.Object(
     role: Type.Optional(Role),
     displayName: Type.Optional(Type.String({ maxLength: 256 })),
     email: Type.Optional(Type.String({ maxLength: 320 })),
+    currentPassword: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: MAX_PASSWORD_LENGTH,
+        description: 'Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins.',
+      }),
+    ),
   },
   { $id: 'UserChange', additionalProperties: false, minProperties: 1 },
 )

@@ -23,6 +23,16 @@ export interface Bootstrap {
   password?: string
 }
 
+/** A password that was right, and what it opened. */
+export interface Authentication {
+  user: User
+  /**
+   * Whether the account still has the password and the role that were looked at. Ask after whatever rests on them was
+   * made: a change that came in between ends the sessions that it finds, and may have found none yet.
+   */
+  isCurrent(): Promise<boolean>
+}
+
 /** 192 random bits: 32 characters. */
 const GENERATED_PASSWORD_BYTES = 24
 
@@ -95,9 +105,31 @@ export class Accounts {
 
   /** The user whose password this is. Takes as long when there is no such user. */
   async verify(username: string, password: string): Promise<User | undefined> {
+    return (await this.authenticate(username, password))?.user
+  }
+
+  /**
+   * As `verify`, for a login. Takes as long when there is no such user.
+   *
+   * @example
+   * ```ts
+   * const found = await accounts.authenticate(username, password)
+   * const session = await sessions.create(found.user.id, { user: found.user })
+   * if (!(await found.isCurrent())) await sessions.revoke(session.handle)
+   * ```
+   */
+  async authenticate(username: string, password: string): Promise<Authentication | undefined> {
     const account = await this.#ask(() => this.#store.findByName(nameKey(username)))
     const matches = await this.#passwords.verify(account?.passwordHash, password)
-    return account && matches ? toUser(account) : undefined
+    if (!account || !matches) return undefined
+    return {
+      user: toUser(account),
+      isCurrent: async () => {
+        const now = await this.#ask(() => this.#store.get(account.id))
+        // Salted: the same password set anew has another hash.
+        return now?.passwordHash === account.passwordHash && now.role === account.role
+      },
+    }
   }
 
   count(): Promise<number> {

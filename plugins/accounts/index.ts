@@ -4,16 +4,20 @@ import { defineService } from '../support/define.ts'
 import { InvalidOptionError } from '../support/errors.ts'
 import type { AccountStore } from './account-store.ts'
 import { Accounts, type Bootstrap } from './accounts.ts'
+import { LoginThrottle, type ThrottleOptions } from './login-throttle.ts'
 import { LmdbAccountStore } from './stores/lmdb.ts'
 import { MemoryAccountStore } from './stores/memory.ts'
 import { RedisAccountStore } from './stores/redis.ts'
 
 export type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
-export { type AccountPatch, Accounts, type Bootstrap, type NewAccount } from './accounts.ts'
+export { type AccountPatch, Accounts, type Authentication, type Bootstrap, type NewAccount } from './accounts.ts'
+export type { Attempt, DelayOptions, LoginThrottle, ThrottleOptions } from './login-throttle.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     accounts: Accounts
+    /** Counts wrong passwords, wherever they are tried. */
+    loginThrottle: LoginThrottle
   }
 }
 
@@ -26,6 +30,8 @@ export interface AccountsOptions {
   concurrency?: number
   /** Logins that may wait for that; more get 503 STATEFUL_OVERLOADED. Default 200. */
   queue?: number
+  /** How many failed logins are too many. */
+  throttle?: ThrottleOptions
 }
 
 /**
@@ -44,9 +50,11 @@ export const accounts = defineService<AccountsOptions>(
     if (!Number.isSafeInteger(queue) || queue < 0) {
       throw new InvalidOptionError('queue', 'must be a whole number from 0.')
     }
+    const throttle = new LoginThrottle(fastify.storage, options.throttle)
     const engine = new Accounts(options.store ?? storeOf(fastify.storage), { concurrency, queue })
     if (options.bootstrap !== false) await engine.bootstrap(options.bootstrap)
     fastify.decorate('accounts', engine)
+    fastify.decorate('loginThrottle', throttle)
   },
   { decorators: { fastify: ['storage'] } },
 )

@@ -37,7 +37,7 @@ export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fast
     return
   }
   useProblems(fastify)
-  const guard = exposureGuard(options, 'dashboard:read')
+  const guard = exposureGuard(options, 'dashboard')
   if (guard) fastify.addHook('onRequest', guard)
   fastify.addHook('onRequest', async (_request, reply) => {
     reply.header('content-security-policy', CONTENT_SECURITY_POLICY)

@@ -44,7 +44,7 @@ export const documentation = defineService<DocumentationOptions>('documentation'
   await fastify.register(fastifySwagger, swaggerOptions(options))
   if (options.expose === 'never') return
   const prefix = options.prefix ?? ''
-  const guard = exposureGuard(options, 'docs:read')
+  const guard = exposureGuard(options, 'docs')
   if (guard && !options.authorize && !fastify.hasRequestDecorator('session')) {
     const log = fastify.log.child({ plugin: 'documentation' })
     log.warn('the documentation is closed: in production it needs the session service, registered before it')

@@ -1,5 +1,5 @@
 import type { onRequestAsyncHookHandler } from 'fastify'
-import { type Action, type Authorize, demand } from './authorize.ts'
+import { type Authorize, demand, type Resources } from './authorize.ts'
 
 /** Who may open a page that is meant for those who run the application. */
 export interface ExposureOptions {
@@ -23,8 +23,11 @@ export const inProduction = (option?: boolean): boolean => option ?? process.env
  * the page: a hook of the scope covers every route in it, including static files that a plugin adds by itself
  * (the swagger-ui of CVE-2026-133273 gives those no hooks of their own).
  */
-export function exposureGuard(options: ExposureOptions, action: Action): onRequestAsyncHookHandler | undefined {
+export function exposureGuard(
+  options: ExposureOptions,
+  page: Resources['docs:read']['page'],
+): onRequestAsyncHookHandler | undefined {
   const { expose = 'development', authorize } = options
   if (expose === 'always' || !inProduction(options.production)) return undefined
-  return async (request) => demand(authorize, request, action)
+  return async (request) => demand(authorize, request, `${page}:read`, { page })
 }

@@ -5,8 +5,9 @@ import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
 import { inProduction } from './exposure.ts'
+import { noticeUntrustedProxy } from './forwarding.ts'
 
-export type { Action, Authorize, AuthorizeOption, Resource } from './authorize.ts'
+export type { Action, Authorize, AuthorizeOption, Keys, Resource, Resources } from './authorize.ts'
 export type { ExposureOptions } from './exposure.ts'
 
 export interface SecurityOptions {
@@ -30,7 +31,10 @@ export interface PressureOptions {
 /** Used heap beyond this share of V8's limit means that it collects garbage more than it works. */
 const HEAP_SHARE = 0.95
 
-/** Security headers on every answer, and refusal of new work when the process is overloaded. */
+/**
+ * Security headers on every answer, refusal of new work when the process is overloaded, and a warning when a proxy stands
+ * before it that `trustProxy` does not name.
+ */
 export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
   const production = inProduction(options.production)
   const pressure = pressureOptions(options.pressure)
@@ -48,6 +52,7 @@ export const security = defineService<SecurityOptions>('security', async (fastif
     xFrameOptions: { action: 'deny' },
   })
   await fastify.register(fastifyUnderPressure, pressure)
+  noticeUntrustedProxy(fastify)
 })
 
 function pressureOptions(options: PressureOptions = {}) {

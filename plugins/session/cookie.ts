@@ -32,16 +32,21 @@ export function sessionCookie(production: boolean, given: SessionCookieOptions =
     ...others,
     ...(maxAge === null ? {} : { maxAge: milliseconds(maxAge, 'cookie.maxAge') }),
   }
-  const hostOnly = options.secure === true && options.path === '/' && options.domain === undefined
-  const prefix = hostOnly ? '__Host-' : options.secure === true ? '__Secure-' : ''
+  const prefix = prefixOf(options)
   const cookie = { name: name ?? `${prefix}sid`, options }
-  if (cookie.name.startsWith('__Host-') && !hostOnly) {
+  if (cookie.name.startsWith('__Host-') && prefix !== '__Host-') {
     throw new InvalidOptionError('cookieName', "may begin with '__Host-' only if secure, with path '/' and no domain.")
   }
   if (cookie.name.startsWith('__Secure-') && options.secure !== true) {
     throw new InvalidOptionError('cookieName', "may begin with '__Secure-' only if the cookie is secure.")
   }
   return cookie
+}
+
+/** What a browser holds the attributes of a cookie to by its name. */
+export function prefixOf({ secure, path, domain }: CookieOptions): '__Host-' | '__Secure-' | '' {
+  if (secure !== true) return ''
+  return path === '/' && domain === undefined ? '__Host-' : '__Secure-'
 }
 
 /** Takes the cookie away with the attributes it was set with; browsers ignore it otherwise (`__Host-`, Partitioned). */

@@ -11,8 +11,11 @@ export interface SessionEvent {
 /** Carries revocations to the other instances. */
 export interface RevocationBus {
   publish(event: SessionEvent): Promise<void>
-  /** Resolves when it listens. `onEvent` is not told of this instance's own events. */
-  listen(onEvent: (event: SessionEvent) => void): Promise<void>
+  /**
+   * Resolves when it listens. `onEvent` is not told of this instance's own events; `onMissed` runs when some of others
+   * may have gone by unheard, and again as soon as it hears them once more.
+   */
+  listen(onEvent: (event: SessionEvent) => void, onMissed: () => void): Promise<void>
   close(): Promise<void>
 }
 

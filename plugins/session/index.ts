@@ -8,6 +8,7 @@ import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
 import { clearSessionCookie, type SessionCookieOptions, sessionCookie, tidyCookieHeader } from './cookie.ts'
+import { type SessionCookies, sessionCookies } from './cookies.ts'
 import { aesSealer } from './seal.ts'
 import type { SessionUser } from './session-data.ts'
 import type { SessionStore } from './session-store.ts'
@@ -21,6 +22,7 @@ import { sessionStoreOn } from './stores/on-storage.ts'
 import { RedisRevocationBus } from './stores/redis-bus.ts'
 
 export type { SessionCookieOptions } from './cookie.ts'
+export type { SessionCookies } from './cookies.ts'
 export type { SessionEvent, SessionEventName } from './events.ts'
 export type { Device, SessionValues } from './record.ts'
 export type * from './session-store.ts'
@@ -32,6 +34,8 @@ export type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     sessions: Sessions
+    /** For cookies beside the session's. */
+    sessionCookies: SessionCookies
   }
   interface FastifyRequest {
     /**
@@ -181,6 +185,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   )
 
   fastify.decorate('sessions', sessions)
+  fastify.decorate('sessionCookies', sessionCookies(fastify, signer, cookie.options))
   fastify.decorateRequest('login', function (this: FastifyRequest, user: SessionUser, loginOptions?: LoginOptions) {
     return shell.login(this, user, loginOptions)
   })

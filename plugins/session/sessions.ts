@@ -50,6 +50,7 @@ export class Sessions<Values extends object = SessionValues> {
   readonly #codec: RecordCodec
   readonly #bus: RevocationBus | undefined
   readonly #events: SessionEvents
+  readonly #missed = new Set<() => void>()
   readonly #onError: (error: unknown, doing: string) => void
   /** Where whoever asks has its session; a property costs each request less than an entry of a WeakMap. */
   readonly #current = Symbol('stateful.session.open')
@@ -81,7 +82,12 @@ export class Sessions<Values extends object = SessionValues> {
 
   /** Begins to listen to other instances and to remove expired sessions each `sweepInterval` milliseconds. */
   async start(sweepInterval: number): Promise<void> {
-    await this.#bus?.listen((event) => this.#events.emit('revoked', event))
+    await this.#bus?.listen(
+      (event) => this.#events.emit('revoked', event),
+      () => {
+        for (const listener of this.#missed) listener()
+      },
+    )
     this.#sweeper = this.clock.every(sweepInterval, () => {
       // One that takes longer than the interval is not joined by more and more others.
       if (this.#sweeping) return
@@ -105,6 +111,16 @@ export class Sessions<Values extends object = SessionValues> {
 
   off(name: SessionEventName, listener: (event: SessionEvent) => void): void {
     this.#events.off(name, listener)
+  }
+
+  /**
+   * `listener` runs when `revoked` of other instances may have gone by unheard (a lost connection to Redis), and again
+   * when they are heard once more: whatever rests on a session has to look at it. It must not throw.
+   * @returns a function that ends it
+   */
+  onMissed(listener: () => void): () => void {
+    this.#missed.add(listener)
+    return () => this.#missed.delete(listener)
   }
 
   // --- the store of a user's sessions -----------------------------------------------------------

@@ -1,4 +1,5 @@
 import { OverloadedError, TooManyConnectionsError } from '../support/errors.ts'
+import { networkOf } from '../support/network.ts'
 import type { SyncSettings } from './settings.ts'
 import { TokenBucket } from './token-bucket.ts'
 
@@ -31,7 +32,7 @@ export class Admission {
     const { maxConnections, maxConnectionsPerUser, maxConnectionsPerAddress, clock } = this.#settings
     if (
       this.#count >= maxConnections ||
-      (this.#byAddress.get(address) ?? 0) >= maxConnectionsPerAddress ||
+      (this.#byAddress.get(networkOf(address)) ?? 0) >= maxConnectionsPerAddress ||
       (userId !== undefined && (this.#byUser.get(userId) ?? 0) >= maxConnectionsPerUser)
     ) {
       throw new TooManyConnectionsError()
@@ -41,13 +42,13 @@ export class Admission {
 
   enter({ userId, address }: Applicant): void {
     this.#count++
-    add(this.#byAddress, address, 1)
+    add(this.#byAddress, networkOf(address), 1)
     if (userId !== undefined) add(this.#byUser, userId, 1)
   }
 
   leave({ userId, address }: Applicant): void {
     this.#count--
-    add(this.#byAddress, address, -1)
+    add(this.#byAddress, networkOf(address), -1)
     if (userId === undefined) return
     add(this.#byUser, userId, -1)
     if (!this.#byUser.has(userId)) this.#userRates.delete(userId)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { ClientMessage, HelloRequest } from '../../openapi/messages/client.ts'
 import type { CloseCode } from '../../openapi/messages/close-codes.ts'
 import type { Position } from '../../openapi/schemas/state.ts'
+import { keysOf } from '../security/authorize.ts'
 import type { Timer } from '../support/clock.ts'
 import {
   InvalidMessageError,
@@ -228,8 +229,7 @@ export class Connection {
   }
 
   async #subscribe(space: string, filter: TopicFilter, since: Position | undefined, log: boolean): Promise<void> {
-    const key = filter.key ?? filter.prefix
-    await this.identity.authorize('sync:read', { space, ...(key === undefined ? {} : { key }) })
+    await this.identity.authorize('sync:read', keysOf(space, filter))
     await this.#hub.subscribe(this, { space, filter, since, log })
   }
 
@@ -238,7 +238,7 @@ export class Connection {
     if (data !== undefined && JSON.stringify(data).length > presenceDataLimit) {
       throw new PresenceTooLargeError(presenceDataLimit)
     }
-    await this.identity.authorize('sync:read', { space })
+    await this.identity.authorize('sync:read', keysOf(space, {}))
     if (!this.ended) this.#hub.presence.watch(this, space, data)
   }
 

@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Action, Resource } from '../security/authorize.ts'
-
-/** What became of a session since its connection was accepted. */
-export type Verdict = 'same' | 'changed' | 'ended'
+import type { Action, Resources } from '../security/authorize.ts'
+import type { Verdict } from '../session/request-session.ts'
 
 /** Who is at the other end, and what it may do. */
 export interface Identity {
@@ -13,7 +11,7 @@ export interface Identity {
   /** The client's own id, for writes that survive a reconnect. */
   clientId?: string
   /** Rejects with STATEFUL_UNAUTHENTICATED or STATEFUL_FORBIDDEN. Asked for each subscription and each write. */
-  authorize(action: Action, resource: Resource): Promise<void>
+  authorize<A extends Action>(action: A, resource: Resources[A]): Promise<void>
   /** Looks at the session again: it may have expired, or its role changed. Rejects when the store does not answer. */
   verify?(): Promise<Verdict>
 }

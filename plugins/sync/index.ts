@@ -52,6 +52,7 @@ declare module 'fastify' {
 /** What it reads of `app.sessions`, which need not be there. */
 interface SessionEvents {
   on(event: 'revoked' | 'expired', listener: (event: { handle: string; reason?: string }) => void): () => void
+  onMissed(listener: () => void): () => void
 }
 
 /**
@@ -117,12 +118,15 @@ export const sync = defineService<SyncOptions>(
     fastify.addHook('onReady', async () => {
       await hub.start()
       await others?.listen()
-      if (storage.kind === 'redis') ending.push(storage.channels.onLost(() => hub.verifyAll()))
       if (!fastify.hasDecorator('sessions')) return
       const sessions = fastify.getDecorator<SessionEvents>('sessions')
       const end = ({ handle, reason = 'the session ended' }: { handle: string; reason?: string }) =>
         hub.revoke(handle, reason)
-      ending.push(sessions.on('revoked', end), sessions.on('expired', end))
+      ending.push(
+        sessions.on('revoked', end),
+        sessions.on('expired', end),
+        sessions.onMissed(() => hub.verifyAll()),
+      )
     })
     fastify.addHook('onClose', async () => {
       for (const end of ending) end()

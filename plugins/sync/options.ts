@@ -19,7 +19,7 @@ export interface SyncOptions {
   /** Live connections of one user. Default 100. */
   maxConnectionsPerUser?: number
   /**
-   * Live connections from one address. Default `maxConnections`, because behind a proxy all of them come from its
+   * Live connections from one address, of IPv6 from one /64. Default `maxConnections`, because behind a proxy all of them come from its
    * address unless Fastify's `trustProxy` is set.
    */
   maxConnectionsPerAddress?: number

@@ -5,6 +5,8 @@ import type { Subscription } from './subscription.ts'
 
 /** Sessions that are looked at again at the same time. */
 const VERIFY_AT_ONCE = 16
+/** How soon those whose store did not answer are looked at again, in milliseconds. */
+const RETRY_AFTER = 1_000
 
 /** Goes round all connections: who is silent, who is stuck, whose session is no longer what it was. */
 export class Watchdog {
@@ -14,6 +16,9 @@ export class Watchdog {
   #lastRound = 0
   #rounds = 0
   #verifying = false
+  /** News was lost while sessions were being looked at: what was found may be out of date. */
+  #again = false
+  #retry: Timer | undefined
 
   constructor(hub: SyncHub, connections: ReadonlyMap<string, Connection>) {
     this.#hub = hub
@@ -28,6 +33,7 @@ export class Watchdog {
 
   stop(): void {
     this.#timer?.cancel()
+    this.#retry?.cancel()
   }
 
   #round(): void {
@@ -60,6 +66,10 @@ export class Watchdog {
 
   /** Looks at all sessions at once, because news of revoked ones may have been lost. */
   verifyAll(): void {
+    if (this.#verifying) {
+      this.#again = true
+      return
+    }
     for (const connection of this.#connections.values()) connection.unverified = true
     this.#verifyDue()
   }
@@ -78,6 +88,9 @@ export class Watchdog {
     }
     Promise.all(Array.from({ length: VERIFY_AT_ONCE }, next)).finally(() => {
       this.#verifying = false
+      if (!this.#again) return
+      this.#again = false
+      this.verifyAll()
     })
   }
 
@@ -92,6 +105,10 @@ export class Watchdog {
       if (verdict === 'ended') this.#hub.endSession(connection, 'the session ended')
       if (verdict === 'changed') connection.end(4403, 'what the session may do has changed')
     } catch (error) {
+      if (connection.unverified) {
+        this.#retry?.cancel()
+        this.#retry = clock.after(RETRY_AFTER, () => this.#verifyDue())
+      }
       // Another round tries again. Who cannot be verified for long may have been revoked long ago.
       if (asked - connection.verifiedAt < verifyDeadline) return
       this.#hub.report(error, 'sessions could not be verified for too long')

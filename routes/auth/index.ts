@@ -1,21 +1,29 @@
 import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
 import { Preferences } from '../../openapi/schemas/account.ts'
 import { Credentials, Identity, LoginResult, PreferencesResult, Profile } from '../../openapi/schemas/auth.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import type { Role, User } from '../../openapi/schemas/user.ts'
-import type {} from '../../plugins/accounts/index.ts'
+import { nameKey } from '../../plugins/accounts/accounts.ts'
+import type { Authentication, ThrottleOptions } from '../../plugins/accounts/index.ts'
+import { KnownDevice } from '../../plugins/accounts/known-device.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import type {} from '../../plugins/session/index.ts'
 import type { SessionUser } from '../../plugins/session/session-data.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
-import { InvalidCredentialsError, TooManyPreferencesError, UnauthenticatedError } from '../../plugins/support/errors.ts'
+import {
+  InvalidCredentialsError,
+  SessionRevokedError,
+  TooManyPreferencesError,
+  UnauthenticatedError,
+} from '../../plugins/support/errors.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
-import { LoginThrottle, type ThrottleOptions } from './throttle.ts'
+import { tellingWhen } from './retry-after.ts'
 
 export interface AuthRoutesOptions {
   prefix?: string
-  /** How many failed logins are too many. */
+  /** How many failed logins are too many: instead of what the plugin `accounts` was told. */
   throttle?: ThrottleOptions
 }
 
@@ -25,7 +33,10 @@ const MAX_PREFERENCES = 50
 export const authRoutes = defineRoutes<AuthRoutesOptions>(
   'auth',
   async (fastify, options) => {
-    const throttle = new LoginThrottle(fastify.storage, options.throttle)
+    if (options.throttle) fastify.loginThrottle.configure(options.throttle)
+    const devices = new KnownDevice(fastify.sessionCookies, () => fastify.sessions.clock.now())
+    /** Of requests that have logged in: the account. */
+    const loggedIn = new WeakMap<FastifyRequest, string>()
     useSchemas(fastify, Problem, Credentials, Identity, LoginResult, Preferences, PreferencesResult, Profile)
     useStrictValidation(fastify)
     useProblems(fastify)
@@ -38,7 +49,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           tags: ['auth'],
           summary: 'Log in',
           description:
-            'Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429.',
+            'Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429. A second cookie makes the device known to the account: while others guess its password, they wait and it does not.',
           security: [],
           body: reference(Credentials),
           response: { 200: reference(LoginResult), ...problems(400, 401, 403, 409, 413, 415, 429) },
@@ -46,19 +57,26 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
       },
       async (request, reply) => {
         const { username, password } = request.body
-        const user = await throttle
-          .attempt(username.normalize('NFKC').toLowerCase(), request.ip, () =>
-            fastify.accounts.verify(username, password),
-          )
-          .catch((error: Error & { retryAfter?: number }) => {
-            if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
-            throw error
-          })
-        if (!user) throw new InvalidCredentialsError()
-        await request.login(sessionUser(user))
+        const account = nameKey(username)
+        const device = devices.of(request, account)
+        const by = { account, address: request.ip, ...(device === undefined ? {} : { device }) }
+        const found = await tellingWhen(
+          reply,
+          fastify.loginThrottle.attempt(by, () => fastify.accounts.authenticate(username, password)),
+        )
+        if (!found) throw new InvalidCredentialsError()
+        await request.login(sessionUser(found.user))
+        await endUnlessCurrent(request, found)
+        loggedIn.set(request, account)
         return { user: identity(request.session.user), ...loginOf(request.session) }
       },
     )
+
+    // The hooks of the session have run by now: its cookie stands first.
+    fastify.addHook('onSend', async (request, reply) => {
+      const account = loggedIn.get(request)
+      if (account !== undefined && reply.statusCode === 200) devices.remember(request, reply, account)
+    })
 
     fastify.post(
       '/logout',
@@ -124,7 +142,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
   },
   {
     decorators: {
-      fastify: ['storage', 'accounts', 'sessions'],
+      fastify: ['accounts', 'loginThrottle', 'sessions', 'sessionCookies'],
       request: ['login', 'logout'],
     },
   },
@@ -132,6 +150,24 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
 
 function sessionUser({ id, username, role }: User): SessionUser {
   return { id, username, role }
+}
+
+/**
+ * A password or role that is changed while somebody logs in with the old one: who changes it ends the sessions that
+ * there are, and this one may have come after. It was made before the account is read here, so one of both sees the other.
+ */
+async function endUnlessCurrent(request: FastifyRequest, found: Authentication): Promise<void> {
+  let current = false
+  try {
+    current = await found.isCurrent()
+  } finally {
+    if (!current) {
+      // Nobody has its token yet. When the store cannot be reached, it stays so: no cookie is set.
+      await request.logout().catch(() => {})
+      request.session = null as unknown as FastifyRequest['session']
+    }
+  }
+  if (!current) throw new SessionRevokedError()
 }
 
 function identity(user: SessionUser | undefined): Identity {

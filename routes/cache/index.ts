@@ -16,9 +16,11 @@ import {
 } from '../../openapi/schemas/cache.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { DEFAULT_NAMESPACE } from '../../plugins/cache/cache.ts'
+import { hasWildcard, literalPrefix } from '../../plugins/cache/glob.ts'
 import type { CacheNamespace } from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type Action, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { type AuthorizeOption, demand, type Keys, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { milliseconds } from '../../plugins/support/durations.ts'
 import { InvalidTtlError, NotFoundError } from '../../plugins/support/errors.ts'
@@ -40,6 +42,27 @@ function clientDuration(ttl: number | string): number {
 
 const nothing = Type.Null({ description: 'Done.' })
 
+function spaceOf(request: FastifyRequest): string {
+  return textOr((request.query as { namespace?: unknown }).namespace, DEFAULT_NAMESPACE)
+}
+
+/**
+ * What an invalidation or a warming reaches, one after the other: of a pattern, every key that begins like it; of a
+ * tag, any key. The body may not be validated yet: what is no text is refused there.
+ */
+function* reachedBy(space: string, body: unknown): Generator<Keys> {
+  const { keys, tags, patterns } = (body ?? {}) as { [name: string]: unknown }
+  for (const key of textsIn(keys)) yield { space, key }
+  for (const pattern of textsIn(patterns)) {
+    yield hasWildcard(pattern) ? { space, prefix: literalPrefix(pattern) } : { space, key: pattern }
+  }
+  if (textsIn(tags).size > 0) yield { space, prefix: '' }
+}
+
+function textsIn(list: unknown): Set<string> {
+  return new Set(Array.isArray(list) ? list.filter((one): one is string => typeof one === 'string') : [])
+}
+
 /** The cache over HTTP: for operators and tools; applications use `fastify.cache`. */
 export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
   'cache',
@@ -55,14 +78,22 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
     const namespaceOf = ({ namespace }: CacheQuery): CacheNamespace =>
       namespace === undefined ? fastify.cache : fastify.cache.namespace(namespace)
     // Before validation, so that whoever may not ask does not learn what a valid question looks like.
-    const allow = (action: Action) => async (request: FastifyRequest) => {
-      const { namespace } = request.query as CacheQuery
-      const { key } = (request.params ?? {}) as { key?: string }
-      const resource = {
-        ...(namespace === undefined ? {} : { space: namespace }),
-        ...(key === undefined ? {} : { key }),
+    const allow = (action: 'cache:read' | 'cache:write') => async (request: FastifyRequest) => {
+      await demand(options.authorize, request, action, keysOf(spaceOf(request), request.params as { key?: string }))
+    }
+    const allowWriter = async (request: FastifyRequest) => {
+      const { writer } = request.params as { writer: string }
+      await demand(options.authorize, request, 'cache:write', { writer })
+    }
+    /** The first of what a body names is asked for before it is validated, and all of it, which is bounded, after. */
+    const allowFirst = async (request: FastifyRequest) => {
+      const [first = keysOf(spaceOf(request), {})] = reachedBy(spaceOf(request), request.body)
+      await demand(options.authorize, request, 'cache:write', first)
+    }
+    const allowAll = async (request: FastifyRequest) => {
+      for (const reached of reachedBy(spaceOf(request), request.body)) {
+        await demand(options.authorize, request, 'cache:write', reached)
       }
-      await demand(options.authorize, request, action, resource)
     }
 
     fastify.get(
@@ -138,7 +169,8 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           body: reference(CacheInvalidation),
           response: { 200: reference(CacheInvalidated), ...problems(400, 401, 403, 413, 415) },
         },
-        preValidation: allow('cache:write'),
+        preValidation: allowFirst,
+        preHandler: allowAll,
       },
       async ({ query, body: { keys = [], tags = [], patterns = [] } }) => {
         const cache = namespaceOf(query)
@@ -162,7 +194,8 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           body: reference(CacheWarming),
           response: { 200: reference(CacheWarmed), ...problems(400, 401, 403, 413, 415) },
         },
-        preValidation: allow('cache:write'),
+        preValidation: allowFirst,
+        preHandler: allowAll,
       },
       ({ query, body: { keys } }) => namespaceOf(query).warm(keys),
     )
@@ -186,7 +219,7 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           params: WriterParams,
           response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404) },
         },
-        preValidation: allow('cache:write'),
+        preValidation: allowWriter,
       },
       async ({ params: { writer } }) => ({ letters: await known(fastify.cache.writers.deadLetters(writer)) }),
     )
@@ -203,7 +236,7 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           body: reference(DeadLetterRetry),
           response: { 200: reference(DeadLettersRetried), ...problems(400, 401, 403, 404, 413, 415) },
         },
-        preValidation: allow('cache:write'),
+        preValidation: allowWriter,
       },
       async ({ params: { writer }, body: { ids } }) => ({
         retried: await known(fastify.cache.writers.retryDeadLetters(writer, ids)),

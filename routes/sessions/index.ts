@@ -4,7 +4,7 @@ import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { RevokedSessions, SessionInfo, SessionList } from '../../openapi/schemas/session.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
 import type { SessionInfo as Listed } from '../../plugins/session/index.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError, UnauthenticatedError } from '../../plugins/support/errors.ts'
@@ -36,7 +36,7 @@ export const sessionRoutes = defineRoutes<SessionRoutesOptions>(
     async function subject(request: FastifyRequest): Promise<{ userId: string; own: boolean }> {
       const user = request.session?.user
       if (!user) throw new UnauthenticatedError()
-      const { userId = user.id } = request.query as { userId?: string }
+      const userId = textOr((request.query as { userId?: unknown }).userId, user.id)
       if (userId === user.id) return { userId, own: true }
       await demand(options.authorize, request, 'sessions:administer', { userId })
       return { userId, own: false }

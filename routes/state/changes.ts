@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { Commit, SpaceName, StateChanges } from '../../openapi/schemas/state.ts'
+import { requestSession } from '../../plugins/session/request-session.ts'
 import type { Space } from '../../plugins/state/index.ts'
 import { StateHistoryGoneError } from '../../plugins/support/errors.ts'
 import type { LongPolls } from './long-polls.ts'
@@ -68,7 +69,7 @@ export async function answerChanges(
 ): Promise<StateChanges | FastifyReply> {
   const { since, wait = 0, limit } = request.query as ChangesQuery
   const position = positionOf(space, since)
-  const commits = await polls.commitsAfter(space, position, wait, reply.raw)
+  const commits = await polls.commitsAfter(space, position, wait, reply.raw, requestSession(request))
   reply.header('vary', 'accept')
   if (!wantsLines(request.headers.accept)) return page(space, position, commits, limit ?? PAGE)
   if (!commits) throw new StateHistoryGoneError(since)

@@ -19,7 +19,7 @@ import {
   StateWrite,
 } from '../../openapi/schemas/state.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type Action, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import type { Entry, Space } from '../../plugins/state/index.ts'
 import { type Clock, systemClock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
@@ -58,6 +58,12 @@ const entryResponse = {
 }
 const noContent = Type.Null({ description: 'Done.' })
 
+/** What is read of `app.sessions`, which need not be there. */
+interface SessionEvents {
+  on(event: 'revoked' | 'expired', listener: (event: { handle: string }) => void): () => void
+  onMissed(listener: () => void): () => void
+}
+
 type WithSpace = { Querystring: Static<typeof SpaceQuery> }
 
 /** State over HTTP: reading needs `state:read`, changing `state:write`. */
@@ -83,11 +89,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     useProblems(fastify)
 
     /** Before validation: who may not ask is not told what is wrong with the question. */
-    const may = (action: Action) => ({
+    const may = (action: 'state:read' | 'state:write') => ({
       preValidation: async (request: FastifyRequest) => {
-        const { space = 'app' } = request.query as { space?: string }
+        const { space, prefix } = request.query as { space?: unknown; prefix?: unknown }
         const { key } = request.params as { key?: string }
-        await demand(options.authorize, request, action, { space, ...(key === undefined ? {} : { key }) })
+        await demand(options.authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
       },
     })
     const read = may('state:read')
@@ -324,6 +330,18 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
 
     const polls = new LongPolls(options.clock ?? systemClock)
     fastify.addHook('preClose', async () => polls.end())
+    if (fastify.hasDecorator('sessions')) {
+      const sessions = fastify.getDecorator<SessionEvents>('sessions')
+      const end = ({ handle }: { handle: string }) => polls.endOf(handle)
+      const ending = [
+        sessions.on('revoked', end),
+        sessions.on('expired', end),
+        sessions.onMissed(() => void polls.verifyAll()),
+      ]
+      fastify.addHook('onClose', async () => {
+        for (const stop of ending) stop()
+      })
+    }
     fastify.get('/state/changes', { ...read, schema: changesSchema }, async (request, reply) =>
       answerChanges(await spaceOf(request), request, reply, polls),
     )

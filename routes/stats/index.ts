@@ -36,7 +36,12 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
     fastify.get(
       '/stats',
       {
-        preValidation: (request) => demand(options.authorize, request, 'stats:read'),
+        preValidation: (request) => {
+          const { scope } = request.query as { scope?: unknown }
+          return demand(options.authorize, request, 'stats:read', {
+            scope: scope === 'cluster' ? 'cluster' : 'instance',
+          })
+        },
         schema: {
           operationId: 'getStats',
           tags: ['stats'],
@@ -54,7 +59,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
     fastify.post(
       '/stats/reset',
       {
-        preValidation: (request) => demand(options.authorize, request, 'stats:reset'),
+        preValidation: (request) => demand(options.authorize, request, 'stats:reset', { scope: 'instance' }),
         schema: {
           operationId: 'resetStats',
           tags: ['stats'],
@@ -72,7 +77,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
     fastify.get(
       '/metrics',
       {
-        preValidation: (request) => demand(options.authorize, request, 'stats:read'),
+        preValidation: (request) => demand(options.authorize, request, 'stats:read', { scope: 'instance' }),
         schema: {
           operationId: 'getMetrics',
           tags: ['stats'],

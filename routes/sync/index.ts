@@ -6,9 +6,14 @@ import { annotated, problems, reference } from '../../openapi/schemas/responses.
 import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
-import { ForeignOriginError, NotFoundError, UpgradeRequiredError } from '../../plugins/support/errors.ts'
+import {
+  ForeignOriginError,
+  NotFoundError,
+  UnauthenticatedError,
+  UpgradeRequiredError,
+} from '../../plugins/support/errors.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import type {} from '../../plugins/sync/index.ts'
 import { isAllowedOrigin } from '../../plugins/sync/origin.ts'
@@ -57,10 +62,11 @@ const NodesQuery = Type.Object(
 
 const NodeParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) })
 
-/** Before validation, the body may be anything: only its space is looked at, to ask for permission first. */
-function spaceOf(body: unknown): { space?: string } {
-  const space = (body as { space?: unknown } | null)?.space
-  return typeof space === 'string' ? { space } : {}
+/** Before validation the body may be anything: the first key that it names is asked for, to turn others away early. */
+function firstWritten(body: unknown) {
+  const { space, ops } = (body ?? {}) as { space?: unknown; ops?: unknown }
+  const [op] = Array.isArray(ops) ? (ops as unknown[]) : []
+  return keysOf(textOr(space, 'app'), { key: (op as { key?: unknown } | null | undefined)?.key })
 }
 
 /** `GET /sync` (WebSocket), `GET /sync/events` (server-sent events), `POST /sync/writes`, `GET|DELETE /sync/nodes`. */
@@ -81,15 +87,14 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     const admit = async (request: FastifyRequest) => {
       hub.admit({ address: request.ip, userId: request.session?.user?.id })
     }
-    const mayRead = async (
-      request: FastifyRequest<{ Querystring: { space?: string; key?: string; prefix?: string } }>,
-    ) => {
-      const { space, key, prefix } = request.query
-      const part = key ?? prefix
-      await demand(options.authorize, request, 'sync:read', {
-        ...(space === undefined ? {} : { space }),
-        ...(part === undefined ? {} : { key: part }),
-      })
+    const mayFollow = async (request: FastifyRequest) => {
+      const { space, ...topic } = request.query as { space?: unknown; key?: unknown; prefix?: unknown }
+      await demand(options.authorize, request, 'sync:read', keysOf(textOr(space, 'app'), topic))
+    }
+    const mayConnect = async (request: FastifyRequest) => {
+      if ((request.query as { space?: unknown }).space !== undefined) return mayFollow(request)
+      // It wants nothing yet, and a rule that knows spaces could not answer. Each message will be asked about.
+      if (!options.authorize && !request.session?.user) throw new UnauthenticatedError()
     }
 
     fastify.route({
@@ -97,7 +102,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       url: '/sync',
       schema: { hide: true, querystring: Query },
       onRequest: checkOrigin,
-      preValidation: mayRead,
+      preValidation: mayConnect,
       preHandler: admit,
       handler: async () => {
         throw new UpgradeRequiredError()
@@ -126,7 +131,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           },
         },
         onRequest: checkOrigin,
-        preValidation: mayRead,
+        preValidation: mayFollow,
         preHandler: admit,
       },
       (request, reply) => openEventStream(hub, request, reply, options.authorize),
@@ -145,7 +150,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           response: { 200: reference(SyncWritten), ...problems(400, 401, 403, 409, 413, 415, 422, 429) },
         },
         onRequest: checkOrigin,
-        preValidation: (request) => demand(options.authorize, request, 'sync:write', spaceOf(request.body)),
+        preValidation: (request) => demand(options.authorize, request, 'sync:write', firstWritten(request.body)),
         preHandler: async (request) => {
           const { space = 'app', ops } = request.body
           for (const key of new Set(ops.map((op) => op.key))) {
@@ -172,7 +177,12 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           querystring: NodesQuery,
           response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 503) },
         },
-        preValidation: (request) => demand(options.authorize, request, 'sync:administer'),
+        preValidation: (request) => {
+          const { scope } = request.query as { scope?: unknown }
+          return demand(options.authorize, request, 'sync:administer', {
+            scope: scope === 'cluster' ? 'cluster' : 'instance',
+          })
+        },
       },
       async ({ query: { scope } }) =>
         scope === 'cluster' ? fastify.sync.clusterNodes() : { nodes: fastify.sync.nodes() },
@@ -190,7 +200,8 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           params: NodeParams,
           response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404, 503) },
         },
-        preValidation: (request) => demand(options.authorize, request, 'sync:administer'),
+        preValidation: (request) =>
+          demand(options.authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),
       },
       async (request, reply) => {
         if (!(await fastify.sync.clusterDisconnect(request.params.id, 'disconnected by an administrator'))) {

@@ -10,6 +10,7 @@ export class RedisRevocationBus implements RevocationBus {
   readonly #storage: Pick<RedisStorage, 'channels' | 'instanceId'>
   readonly #channel: string
   #unsubscribe: (() => Promise<void>) | undefined
+  #ending: (() => void)[] = []
 
   constructor(storage: Pick<RedisStorage, 'channels' | 'instanceId' | 'prefix'>) {
     this.#storage = storage
@@ -21,14 +22,17 @@ export class RedisRevocationBus implements RevocationBus {
     await this.#storage.channels.publish(this.#channel, JSON.stringify(message))
   }
 
-  async listen(onEvent: (event: SessionEvent) => void): Promise<void> {
-    this.#unsubscribe = await this.#storage.channels.subscribe(this.#channel, (text) => {
+  async listen(onEvent: (event: SessionEvent) => void, onMissed: () => void): Promise<void> {
+    const { channels } = this.#storage
+    this.#ending = [channels.onLost(onMissed), channels.onBack(onMissed)]
+    this.#unsubscribe = await channels.subscribe(this.#channel, (text) => {
       const { from, ...event } = JSON.parse(text) as Message
       if (from !== this.#storage.instanceId) onEvent(event)
     })
   }
 
   async close(): Promise<void> {
+    for (const end of this.#ending) end()
     await this.#unsubscribe?.()
   }
 }

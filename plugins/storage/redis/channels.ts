@@ -20,6 +20,7 @@ export class RedisChannels {
   readonly #listeners = new Map<string, Set<Subscription>>()
   readonly #heartbeat: Timer
   readonly #lost = new Set<() => void>()
+  readonly #back = new Set<() => void>()
   #closed = false
 
   constructor(subscriber: Redis, publisher: RedisConnection, clock: Clock = systemClock) {
@@ -87,6 +88,15 @@ export class RedisChannels {
   }
 
   /**
+   * `listener` runs each time a connection that dropped has its subscriptions again: what is published from then on is
+   * heard, and what was missed can be looked up without missing more.
+   */
+  onBack(listener: () => void): () => void {
+    this.#back.add(listener)
+    return () => this.#back.delete(listener)
+  }
+
+  /**
    * ioredis would do it by itself (`autoResubscribe`), but nobody handles its promise: a server that freezes in
    * this very moment would end the process with an unhandled rejection. A connection that cannot subscribe is
    * given up for the next one.
@@ -94,9 +104,14 @@ export class RedisChannels {
   #resubscribe(): void {
     const channels = [...this.#listeners.keys()]
     if (channels.length === 0 || this.#closed) return
-    this.#subscriber.subscribe(...channels).catch(() => {
-      if (!this.#closed) this.#subscriber.disconnect(true)
-    })
+    this.#subscriber.subscribe(...channels).then(
+      () => {
+        for (const listener of this.#back) listener()
+      },
+      () => {
+        if (!this.#closed) this.#subscriber.disconnect(true)
+      },
+    )
   }
 
   /** Best effort: a message that comes nevertheless finds no listener, and a new connection does not ask for it. */

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
-import { type Action, authorizeByRole, demand, type Resource } from '../../../plugins/security/authorize.ts'
+import { type Action, authorizeByRole, demand, keysOf, type Resource } from '../../../plugins/security/authorize.ts'
 import type { SessionUser } from '../../../plugins/session/session-data.ts'
 
 const requestOf = (user?: SessionUser) => ({ session: { user } }) as unknown as FastifyRequest
@@ -17,7 +17,8 @@ const PRIVILEGED: Action[] = [
   'docs:read',
   'dashboard:read',
 ]
-const allowed = (user: SessionUser | undefined, action: Action, resource: Resource = {}) =>
+const APP = { space: 'app', prefix: '' }
+const allowed = (user: SessionUser | undefined, action: Action, resource: Resource = APP) =>
   authorizeByRole(requestOf(user), action, resource)
 
 t.test('by default every session reads and the administrator does everything', async (t) => {
@@ -42,14 +43,17 @@ t.test('a role is compared whole: nothing but administrator is one', async (t) =
 })
 
 t.test('a refusal tells whether a session is missing or not enough', async (t) => {
-  await t.rejects(demand(undefined, requestOf(), 'state:write'), { code: 'STATEFUL_UNAUTHENTICATED', statusCode: 401 })
-  await t.rejects(demand(undefined, {} as FastifyRequest, 'state:write'), { code: 'STATEFUL_UNAUTHENTICATED' })
-  await t.rejects(demand(undefined, requestOf({ id: 'u' }), 'state:write'), {
+  await t.rejects(demand(undefined, requestOf(), 'state:write', APP), {
+    code: 'STATEFUL_UNAUTHENTICATED',
+    statusCode: 401,
+  })
+  await t.rejects(demand(undefined, {} as FastifyRequest, 'state:write', APP), { code: 'STATEFUL_UNAUTHENTICATED' })
+  await t.rejects(demand(undefined, requestOf({ id: 'u' }), 'state:write', APP), {
     code: 'STATEFUL_FORBIDDEN',
     statusCode: 403,
     message: /state:write/,
   })
-  await demand(undefined, requestOf({ id: 'a', role: 'administrator' }), 'state:write')
+  await demand(undefined, requestOf({ id: 'a', role: 'administrator' }), 'state:write', APP)
 })
 
 t.test('an application’s own rule replaces the default, synchronous or not, and sees the resource', async (t) => {
@@ -59,10 +63,18 @@ t.test('an application’s own rule replaces the default, synchronous or not, an
     return resource.space === 'public'
   }
   await demand(rule, requestOf(), 'state:write', { space: 'public', key: 'k' })
-  await t.rejects(demand(rule, requestOf(), 'state:write', { space: 'app' }), { code: 'STATEFUL_UNAUTHENTICATED' })
+  await t.rejects(demand(rule, requestOf(), 'state:write', APP), { code: 'STATEFUL_UNAUTHENTICATED' })
   await t.rejects(
-    demand(() => false, requestOf({ id: 'a', role: 'administrator' }), 'stats:read'),
+    demand(() => false, requestOf({ id: 'a', role: 'administrator' }), 'stats:read', { scope: 'instance' }),
     { code: 'STATEFUL_FORBIDDEN' },
   )
   t.match(seen[0], ['state:write', { space: 'public', key: 'k' }])
+})
+
+t.test('a key and a prefix are told apart, and what is no text is neither', async (t) => {
+  t.same(keysOf('app', { key: 'a', prefix: 'b' }), { space: 'app', key: 'a' }, 'as subscriptions do it')
+  t.same(keysOf('app', { prefix: 'b' }), { space: 'app', prefix: 'b' })
+  for (const other of [undefined, null, ['a', 'b'], 1, {}]) {
+    t.same(keysOf('app', { key: other, prefix: other }), { space: 'app', prefix: '' })
+  }
 })

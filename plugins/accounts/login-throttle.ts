@@ -1,0 +1,243 @@
+import { createHash } from 'node:crypto'
+import { type RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible'
+import type { Storage } from '../storage/storage.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { InvalidOptionError, StorageUnavailableError, TooManyAttemptsError } from '../support/errors.ts'
+import { networkOf } from '../support/network.ts'
+import { BoundedLimiter } from './bounded-limiter.ts'
+
+export interface ThrottleOptions {
+  /** Failed logins to one account from one address, or from one known device, in `window`. Default 10. */
+  perAccount?: number
+  /** Failed logins from one address, in `window`. Default 100. */
+  perAddress?: number
+  /** Default `'15m'`. */
+  window?: Duration
+  /** What failed logins to one account from all addresses together lead to. A known device is exempt from it. */
+  delay?: DelayOptions
+}
+
+export interface DelayOptions {
+  /** Failed logins, in `window`, after which each further one makes the next wait. Default 10. */
+  after?: number
+  /** How long the first of them makes wait; each further one twice as long. Default `'1s'`. */
+  first?: Duration
+  /** The longest wait. Default `'5m'`. */
+  most?: Duration
+  /** Default `'1h'`. */
+  window?: Duration
+}
+
+export interface Attempt {
+  /** Whose password is tried: by whatever name, the same text for the same account. */
+  account: string
+  /** Counted by its network: of IPv6, the /64. */
+  address: string
+  /** A device on which a login to this account has succeeded. */
+  device?: string
+}
+
+type Limiter = RateLimiterMemory | RateLimiterRedis
+
+interface Limit {
+  readonly limiter: Limiter
+  readonly key: string
+  readonly points: number
+  /** Says how long to wait once `points` are used up; without it, until they are given back. */
+  readonly delays?: Limiter
+}
+
+interface Limits {
+  address: Omit<Limit, 'key'>
+  pair: Omit<Limit, 'key'>
+  device: Omit<Limit, 'key'>
+  account: Omit<Limit, 'key'>
+  /** Seconds of the first and of the longest delay. */
+  delay: { after: number; first: number; most: number }
+}
+
+/** Attempts that may wait for others of the same account or address. */
+const MAX_WAITING = 200
+
+/**
+ * Counts failed logins, and refuses more once there were too many; logins that succeed cost nothing.
+ *
+ * - From one address, and from one address to one account, so many in a while.
+ * - To one account, from however many addresses: each after the first few makes the next one wait, twice as long as the
+ *   one before. Nobody is locked out for good, but who guesses gets a few hundred guesses a day.
+ * - A device that has logged in to the account before is asked for nothing of this. It has a count of its own, so the
+ *   owner gets in while others guess (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+ *
+ * An attempt that is still being checked is taken for one that may fail: it waits when the attempts before it
+ * could use the limit up. So the limit holds against guesses that are sent at the same moment, too.
+ *
+ * Counts are shared by the instances on one Redis. On other storages they are this process's, and a restart forgets
+ * them; the memory for them is bounded.
+ */
+export class LoginThrottle {
+  readonly #storage: Storage
+  readonly #busy = new Map<string, number>()
+  readonly #waiting = new Map<string, Set<() => void>>()
+  #limits: Limits
+  #finished = 0
+
+  /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
+  constructor(storage: Storage, options: ThrottleOptions = {}) {
+    this.#storage = storage
+    this.#limits = this.#limitsOf(options)
+  }
+
+  /**
+   * Other limits, from now on.
+   * @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+   */
+  configure(options: ThrottleOptions): void {
+    this.#limits = this.#limitsOf(options)
+  }
+
+  /**
+   * Runs `login`; one that answers `undefined` has failed.
+   * @throws STATEFUL_TOO_MANY_ATTEMPTS with `retryAfter` in whole seconds, STATEFUL_STORAGE_UNAVAILABLE
+   */
+  async attempt<T>(by: Attempt, login: () => Promise<T | undefined>): Promise<T | undefined> {
+    const network = networkOf(by.address)
+    // Of fixed length: a name may be long, and keys are what the memory is bounded by.
+    const account = createHash('sha256').update(by.account).digest('base64url')
+    const { address, pair, device, account: whole } = this.#limits
+    const strangers: Limit[] = [
+      { ...address, key: `address ${network}` },
+      { ...pair, key: `pair ${network} ${account}` },
+      { ...whole, key: `account ${account}` },
+    ]
+    const known = by.device === undefined ? [] : [{ ...device, key: `device ${account} ${by.device}` }]
+    const counted = [...known, ...strangers]
+    await this.#enter(known, strangers, counted)
+    try {
+      const user = await login()
+      if (user === undefined) await this.#fail(counted)
+      return user
+    } finally {
+      this.#leave(counted)
+    }
+  }
+
+  #limitsOf(options: ThrottleOptions): Limits {
+    const seconds = (value: Duration, name: string) => Math.max(1, Math.ceil(milliseconds(value, name) / 1000))
+    const count = (value: number, name: string) => {
+      if (Number.isSafeInteger(value) && value > 0) return value
+      throw new InvalidOptionError(`throttle.${name}`, 'must be a whole number from 1.')
+    }
+    const duration = seconds(options.window ?? '15m', 'throttle.window')
+    const perAccount = count(options.perAccount ?? 10, 'perAccount')
+    const perAddress = count(options.perAddress ?? 100, 'perAddress')
+    const delay = {
+      after: count(options.delay?.after ?? 10, 'delay.after'),
+      first: seconds(options.delay?.first ?? '1s', 'throttle.delay.first'),
+      most: seconds(options.delay?.most ?? '5m', 'throttle.delay.most'),
+    }
+    const span = seconds(options.delay?.window ?? '1h', 'throttle.delay.window')
+    const limiter = (name: string, points: number, duration: number) => this.#limiter(name, points, duration)
+    return {
+      address: { limiter: limiter('perAddress', perAddress, duration), points: perAddress },
+      pair: { limiter: limiter('perAccount', perAccount, duration), points: perAccount },
+      device: { limiter: limiter('perDevice', perAccount, duration), points: perAccount },
+      account: {
+        limiter: limiter('failures', delay.after, span),
+        points: delay.after,
+        delays: limiter('delay', 1, delay.most),
+      },
+      delay,
+    }
+  }
+
+  #limiter(name: string, points: number, duration: number): Limiter {
+    const keyPrefix = `login:${name}`
+    const storage = this.#storage
+    if (storage.kind !== 'redis') return new BoundedLimiter({ keyPrefix, points, duration })
+    return new RateLimiterRedis({
+      storeClient: storage.client,
+      keyPrefix: storage.prefix + keyPrefix,
+      points,
+      duration,
+    })
+  }
+
+  async #enter(known: Limit[], strangers: Limit[], counted: Limit[]): Promise<void> {
+    for (;;) {
+      const finished = this.#finished
+      const used = new Map(
+        await ask(() => Promise.all(counted.map(async (limit) => [limit.key, await use(limit)] as const))),
+      )
+      const of = ({ key }: Limit) => used.get(key) ?? { points: 0, wait: 0 }
+      // A device that has used up its own count is a stranger again.
+      const trusted = known.some((limit) => of(limit).points < limit.points)
+      const limits = trusted ? known : strangers
+      for (const limit of limits) {
+        const { points, wait } = of(limit)
+        if (points >= limit.points && wait > 0) throw tooMany(wait)
+      }
+      // An attempt that ended meanwhile is neither in what was read nor among the busy ones: read again.
+      if (finished !== this.#finished) continue
+      const full = limits.find((limit) => {
+        // Those that only delay let one at a time through once they are used up.
+        const most = limit.delays ? Math.max(limit.points, of(limit).points + 1) : limit.points
+        return of(limit).points + (this.#busy.get(limit.key) ?? 0) >= most
+      })
+      if (!full) break
+      await this.#wait(full.key)
+    }
+    for (const { key } of counted) this.#busy.set(key, (this.#busy.get(key) ?? 0) + 1)
+  }
+
+  async #fail(counted: Limit[]): Promise<void> {
+    const { after, first, most } = this.#limits.delay
+    await ask(() =>
+      Promise.all(
+        counted.map(async ({ limiter, key, delays }) => {
+          const { consumedPoints } = await limiter.penalty(key)
+          if (!delays || consumedPoints < after) return
+          await delays.set(key, 1, Math.min(most, first * 2 ** Math.min(consumedPoints - after, 30)))
+        }),
+      ),
+    )
+  }
+
+  #wait(key: string): Promise<void> {
+    const waiting = this.#waiting.get(key) ?? new Set()
+    if (waiting.size >= MAX_WAITING) throw tooMany(0)
+    this.#waiting.set(key, waiting)
+    return new Promise((resolve) => waiting.add(resolve))
+  }
+
+  #leave(limits: Limit[]): void {
+    this.#finished += 1
+    for (const { key } of limits) {
+      const busy = (this.#busy.get(key) ?? 1) - 1
+      if (busy > 0) this.#busy.set(key, busy)
+      else this.#busy.delete(key)
+      const waiting = this.#waiting.get(key)
+      this.#waiting.delete(key)
+      for (const wake of waiting ?? []) wake()
+    }
+  }
+}
+
+/** How much of a limit is used up, and for how many milliseconds that refuses more. */
+async function use({ limiter, key, delays }: Limit): Promise<{ points: number; wait: number }> {
+  const [count, delay] = await Promise.all([limiter.get(key), delays?.get(key)])
+  // In memory, one that has expired may still be there until its timer has run.
+  if (!count || count.msBeforeNext <= 0) return { points: 0, wait: 0 }
+  return { points: count.consumedPoints, wait: delays ? (delay?.msBeforeNext ?? 0) : count.msBeforeNext }
+}
+
+function tooMany(wait: number): Error & { retryAfter: number } {
+  return Object.assign(new TooManyAttemptsError(), { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
+}
+
+async function ask<T>(question: () => Promise<T>): Promise<T> {
+  try {
+    return await question()
+  } catch (cause) {
+    throw new StorageUnavailableError(`login throttle: ${(cause as Error).message}`, { cause })
+  }
+}

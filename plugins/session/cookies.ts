@@ -1,0 +1,38 @@
+import type { CookieOptions } from '@fastify/session'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { prefixOf } from './cookie.ts'
+import type { SessionSigner } from './signer.ts'
+
+/** Further cookies that are signed with the session's secrets and have the attributes of its cookie. */
+export interface SessionCookies {
+  /** The value that was signed; `undefined` without one, and when the signature is not ours. */
+  get(request: FastifyRequest, name: string): string | undefined
+  /** Behind the `Set-Cookie` lines that are there already. @param maxAge in milliseconds */
+  set(reply: FastifyReply, name: string, value: string, maxAge: number): void
+}
+
+/**
+ * @param attributes those of the session's cookie
+ *
+ * A value must not look like a session's token: both are signed with the same secrets.
+ */
+export function sessionCookies(
+  fastify: FastifyInstance,
+  signer: SessionSigner,
+  attributes: CookieOptions,
+): SessionCookies {
+  const prefix = prefixOf(attributes)
+  return {
+    get(request, name) {
+      const signed = request.cookies[prefix + name]
+      const verified = signed === undefined ? undefined : signer.unsign(signed)
+      return verified?.valid ? (verified.value ?? undefined) : undefined
+    },
+    set(reply, name, value, maxAge) {
+      const { expires, ...others } = attributes
+      const secure = others.secure === 'auto' ? reply.request.protocol === 'https' : others.secure === true
+      const options = { ...others, secure, maxAge: Math.floor(maxAge / 1_000) }
+      reply.header('set-cookie', fastify.serializeCookie(prefix + name, signer.sign(value), options))
+    },
+  }
+}
