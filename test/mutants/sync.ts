@@ -65,4 +65,32 @@ export default [
     suite: 'test/client/resilience.test.ts',
     guards: 'a replica applies only what continues it',
   },
+  {
+    file: 'plugins/session/stores/redis-bus.ts',
+    from: ', channels.onBack(onMissed)',
+    to: '',
+    suite: 'test/routes/state/revocation.test.ts',
+    guards: 'what a lost connection missed is looked up when it is back',
+  },
+  {
+    file: 'routes/state/long-polls.ts',
+    from: "if (verdict === 'ended') throw new SessionRevokedError()",
+    to: '',
+    suite: 'test/routes/state/revocation.test.ts',
+    guards: 'a long poll tells nothing to a session that ended',
+  },
+  {
+    file: 'routes/state/index.ts',
+    from: "sessions.on('revoked', end),",
+    to: '',
+    suite: 'test/routes/state/revocation.test.ts',
+    guards: 'revocation ends long polls',
+  },
+  {
+    file: 'plugins/security/authorize.ts',
+    from: "return { space, prefix: typeof prefix === 'string' ? prefix : '' }",
+    to: "return (typeof prefix === 'string' ? { space, key: prefix } : { space }) as never",
+    suite: 'test/routes/authorize.test.ts',
+    guards: 'a prefix is no key, and a question names something',
+  },
 ] satisfies Mutant[]
