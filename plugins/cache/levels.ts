@@ -1,7 +1,7 @@
 import { coarse } from './coarse-clock.ts'
 import { Coherence } from './coherence.ts'
 import type { Counters } from './counters.ts'
-import { matchesGlob } from './glob.ts'
+import { globMatcher } from './glob.ts'
 import { GENERATION, prefixName, tagName } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import { TinyLfu } from './policy/tiny-lfu.ts'
@@ -368,7 +368,8 @@ export class Levels {
   dropMatching(pattern: string): void {
     // Any key may match, also one that is being read now.
     this.#era++
-    for (const key of [...this.#l1.keys()]) if (matchesGlob(pattern, key)) this.#l1.delete(key)
+    const matches = globMatcher(pattern)
+    for (const key of [...this.#l1.keys()]) if (matches(key)) this.#l1.delete(key)
   }
 
   #lose(): void {

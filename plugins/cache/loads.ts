@@ -1,6 +1,6 @@
 import { CacheLoadTimeoutError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
-import { matchesGlob } from './glob.ts'
+import { globMatcher } from './glob.ts'
 import type { Found, Levels } from './levels.ts'
 import { Context, type Plan, planOf } from './load-context.ts'
 import { checkTags, GENERATION, tagName } from './names.ts'
@@ -116,7 +116,8 @@ export class Loads {
     }
     const { pattern } = message
     if (pattern === undefined) return
-    for (const key of [...this.#pending.keys()]) if (matchesGlob(pattern, key)) this.#pending.delete(key)
+    const matches = globMatcher(pattern)
+    for (const key of [...this.#pending.keys()]) if (matches(key)) this.#pending.delete(key)
   }
 
   async #run(load: Load, key: string, loader: Loader, plan: Plan): Promise<unknown> {

@@ -260,7 +260,7 @@ export class CacheNamespace {
    */
   warmFrom(pattern: string, loader: Loader, options: LoadOptions = {}): void {
     checkKey(pattern, 'pattern')
-    this.#shared.warming.register(this.name, { pattern, loader, options })
+    this.#shared.warming.register(this.name, pattern, loader, options)
   }
 
   /** The keys of the first level that were used most, the hottest first. */

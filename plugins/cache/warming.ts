@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../support/clock.ts'
-import { matchesGlob } from './glob.ts'
+import { globMatcher, type Matcher } from './glob.ts'
 import type { CacheNamespace } from './namespace.ts'
 import type { Loader, LoadOptions, WarmResult } from './types.ts'
 
@@ -18,7 +18,7 @@ export interface WarmingStats extends WarmResult {
 }
 
 interface Source {
-  pattern: string
+  matches: Matcher
   loader: Loader
   options: LoadOptions
 }
@@ -59,7 +59,8 @@ export class Warming {
   }
 
   /** The loader for keys of the namespace that match and are not in the second level. */
-  register(namespace: string, source: Source): void {
+  register(namespace: string, pattern: string, loader: Loader, options: LoadOptions): void {
+    const source = { matches: globMatcher(pattern), loader, options }
     this.#sources.set(namespace, [...(this.#sources.get(namespace) ?? []), source])
   }
 
@@ -99,7 +100,7 @@ export class Warming {
     const sources = this.#sources.get(namespace.name) ?? []
     const result = await namespace.warm(
       keys.map((key) => {
-        const source = sources.find(({ pattern }) => matchesGlob(pattern, key))
+        const source = sources.find(({ matches }) => matches(key))
         return source ? { key, loader: source.loader, ...source.options } : key
       }),
     )

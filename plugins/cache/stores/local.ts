@@ -1,5 +1,5 @@
 import type { Clock } from '../../support/clock.ts'
-import { matchesGlob } from '../glob.ts'
+import { globMatcher } from '../glob.ts'
 import { GENERATION } from '../names.ts'
 import { EXPIRED, stampsIn, unique, VERSION_LENGTH, versionOf } from '../record.ts'
 import type {
@@ -126,10 +126,11 @@ export class LocalTier implements CacheTier {
     }
     for (const key of keys) remove(key)
     if (pattern !== undefined) {
-      for (const key of [...this.#shelf.keys(namespace)]) if (matchesGlob(pattern, key)) remove(key)
+      const matches = globMatcher(pattern)
+      for (const key of [...this.#shelf.keys(namespace)]) if (matches(key)) remove(key)
       for (const lease of [...this.#leases.keys()]) {
         const [of, key] = [lease.slice(0, namespace.length + 1), lease.slice(namespace.length + 1)]
-        if (of === `${namespace}:` && matchesGlob(pattern, key)) this.#leases.delete(lease)
+        if (of === `${namespace}:` && matches(key)) this.#leases.delete(lease)
       }
     }
     const renewed = names.map((name): [string, string] => {

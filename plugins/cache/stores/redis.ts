@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { RedisStorage } from '../../storage/index.ts'
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { Clock } from '../../support/clock.ts'
+import { globMatcher, literalPrefix } from '../glob.ts'
 import { unique } from '../record.ts'
 import type {
   CacheTier,
@@ -154,7 +155,7 @@ export class RedisTier implements CacheTier {
 
   async *keys(namespace: string): AsyncGenerator<string[]> {
     const start = `${this.#base(namespace)}v:`.length
-    for await (const keys of this.#scan(namespace, 'v:', '*')) yield keys.map((key) => key.slice(start))
+    for await (const keys of this.#scan(namespace, 'v:', '')) yield keys.map((key) => key.slice(start))
   }
 
   async close(): Promise<void> {
@@ -163,16 +164,20 @@ export class RedisTier implements CacheTier {
 
   async #unlinkMatching(namespace: string, kind: 'v:' | 'l:', pattern: string): Promise<number> {
     let removed = 0
-    for await (const keys of this.#scan(namespace, kind, pattern)) {
-      if (keys.length > 0) removed += await this.#storage.client.unlink(keys)
+    // Matched here and not by Redis, whose own matcher would let one hostile pattern hold up everybody.
+    const matches = globMatcher(pattern)
+    const start = `${this.#base(namespace)}${kind}`.length
+    for await (const keys of this.#scan(namespace, kind, literalPrefix(pattern))) {
+      const matching = keys.filter((key) => matches(key.slice(start)))
+      if (matching.length > 0) removed += await this.#storage.client.unlink(matching)
     }
     return removed
   }
 
-  async *#scan(namespace: string, kind: 'v:' | 'l:', pattern: string): AsyncGenerator<string[]> {
+  /** @param prefix what the keys begin with */
+  async *#scan(namespace: string, kind: 'v:' | 'l:', prefix: string): AsyncGenerator<string[]> {
     const server = await this.#storage.servers.of(this.#base(namespace))
-    // In a pattern of Redis `[` and `\` mean something, in ours they do not.
-    const match = literal(`${this.#base(namespace)}${kind}`).replace(/[*?]/g, '\\$&') + literal(pattern)
+    const match = `${literal(`${this.#base(namespace)}${kind}${prefix}`)}*`
     let cursor = '0'
     do {
       const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', SCAN_COUNT)
@@ -201,7 +206,8 @@ export class RedisTier implements CacheTier {
   }
 }
 
-const literal = (text: string): string => text.replace(/[[\]\\]/g, '\\$&')
+/** As it stands in a pattern of Redis. */
+const literal = (text: string): string => text.replace(/[[\]\\*?]/g, '\\$&')
 
 /** Redis takes whole milliseconds above 0. */
 const lifetime = (ttl: number): number => Math.max(1, Math.ceil(ttl))
