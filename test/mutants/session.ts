@@ -191,7 +191,7 @@ export default [
     suite: 'test/routes/auth/devices.test.ts',
   },
   {
-    guards: 'a device that guesses is a stranger',
+    guards: 'a device that has used up its guesses is a stranger, not locked out',
     file: 'plugins/accounts/login-throttle.ts',
     from: 'known.some((limit) => of(limit).points < limit.points)',
     to: 'known.length > 0',

@@ -71,6 +71,7 @@ t.test('a known device has a count of its own, and is a stranger when it is used
     for (let n = 0; n < 3; n++) t.equal(await guess({ device: 'stolen', address: '192.0.2.1' }), 'wrong')
     t.equal(typeof (await guess({ device: 'stolen', address: '192.0.2.1' })), 'number')
     t.equal(await guess({ device: 'another', address: '192.0.2.1' }, true), 'in')
+    t.equal(await guess({ device: 'stolen', address: '192.0.2.2' }, true), 'in', 'as any stranger')
     t.equal(await guess({ device: 'stolen', account: 'grace' }, true), 'in', 'known to one account')
   }),
 )
