@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Owner } from '../fixtures/cleanup.ts'
 import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
+import { HonestUsers } from '../fixtures/honest-users.ts'
 import { type Random, seededRandom } from '../fixtures/random.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
 import { type ServerProcess, startServer } from '../fixtures/server-process.ts'
@@ -11,7 +12,6 @@ import { mountSmallDisk } from '../fixtures/small-disk.ts'
 import { type StorageKind, temporaryFolder } from '../fixtures/storages.ts'
 import { diskFaults, type Fault, FaultSchedule, RECOVERY, REDIS_ARGUMENTS, redisFaults } from './faults.ts'
 import { type FindingClass, Findings } from './findings.ts'
-import { HonestUsers } from './honest-users.ts'
 import type { HostileMessage, HostileOrder } from './hostile-client.ts'
 import { inspect, measure, readLog, ready } from './verdict.ts'
 
@@ -89,12 +89,14 @@ export async function attack(owner: Owner, kind: StorageKind, options: AttackOpt
   const honest = new HonestUsers({
     url: server.url,
     random: random.fork(),
-    findings,
     excuse: () => schedule.excuse(),
-    attacks: () => [...running].join(', '),
+    broken(kind, where, seen) {
+      const during = `${schedule.excuse() ?? 'no fault'}; ${[...running].join(', ')}`
+      findings.add({ kind, where, example: `${seen}\n    → during: ${during}` })
+    },
   })
   owner.teardown(() => honest.end())
-  await honest.begin(HOSTILE)
+  await honest.begin([HOSTILE])
   const before = measure(server)
 
   const stop = new AbortController()
@@ -118,6 +120,7 @@ export async function attack(owner: Owner, kind: StorageKind, options: AttackOpt
     if (await ready(server, findings)) {
       await wait(faults.length > 0 ? RECOVERY : 0)
       await honest.verify('at the end')
+      honest.verifyLatency()
     }
   }
   const alive = server.process.exitCode === null && server.process.signalCode === null
