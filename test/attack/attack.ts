@@ -86,12 +86,14 @@ export async function attack(owner: Owner, kind: StorageKind, options: AttackOpt
   let server = await startServer(owner, environment, { openFiles: OPEN_FILES })
   const schedule = new FaultSchedule(only === undefined ? faults : [], random.fork())
   const running = new Set<string>()
+  const gone = () => server.process.exitCode !== null || server.process.signalCode !== null
+  const excuse = () => (gone() ? 'the end of the process' : schedule.excuse())
   const honest = new HonestUsers({
     url: server.url,
     random: random.fork(),
-    excuse: () => schedule.excuse(),
+    excuse,
     broken(kind, where, seen) {
-      const during = `${schedule.excuse() ?? 'no fault'}; ${[...running].join(', ')}`
+      const during = `${excuse() ?? 'no fault'}; ${[...running].join(', ')}`
       findings.add({ kind, where, example: `${seen}\n    → during: ${during}` })
     },
   })
@@ -116,17 +118,16 @@ export async function attack(owner: Owner, kind: StorageKind, options: AttackOpt
   stop.abort()
   await Promise.all(work)
 
-  if (server.process.exitCode === null && server.process.signalCode === null) {
+  if (!gone()) {
     if (await ready(server, findings)) {
       await wait(faults.length > 0 ? RECOVERY : 0)
       await honest.verify('at the end')
       honest.verifyLatency()
     }
   }
-  const alive = server.process.exitCode === null && server.process.signalCode === null
   const secrets = [SECRET, ADMIN_PASSWORD, HOSTILE.password, ...honest.tokens]
   let { megabytes } = before
-  if (alive) {
+  if (!gone()) {
     megabytes = (await inspect(server, before, findings, secrets)).megabytes
     stopping = true
     const { code, took } = await server.stop()

@@ -15,6 +15,11 @@ const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 2)
 const STORAGE = process.env['CHAOS_STORAGE']
 /** Milliseconds of CPU, of the process and those that it starts. */
 const MAX_BOOT = 2_000
+/**
+ * The same work counts for more CPU on a machine whose cores are shared. The first boot, which finds nothing, shows how
+ * much more: one after a kill may cost so many times as much, where that is above MAX_BOOT.
+ */
+const MAX_RATIO = 1.5
 /** Until another owner takes a journal over, and a little more. */
 const JOURNAL_DEADLINE = 30_000
 /** Requests that are served before the blow falls. */
@@ -55,6 +60,7 @@ async function killRounds(t: Test, url: string, redis?: RedisServer): Promise<vo
     NODE_OPTIONS: `--import ${new URL('./delayed-writes.js', import.meta.url).href}`,
   }
   let server = await startServer(t, environment)
+  const firstBoot = cpuOfBoot(server)
   const broken: string[] = []
   let killing = false
   const honest = new HonestUsers({
@@ -96,10 +102,11 @@ async function killRounds(t: Test, url: string, redis?: RedisServer): Promise<vo
     `${honest.promises} promises, ${honest.served} requests served, ${redisKills} times Redis was killed, too`,
   )
   t.same(await notHandedOver(sink, honest.delayed), [], `${honest.delayed.size} keys written behind were handed over`)
-  const [most = Number.NaN] = boots.sort((a, b) => b - a)
+  const most = Math.max(...boots)
+  const middle = boots.sort((a, b) => a - b)[Math.floor(boots.length / 2)]
   t.ok(
-    most <= MAX_BOOT,
-    `boots took at most ${most} ms of CPU, ${boots[Math.floor(boots.length / 2)]} ms in the middle`,
+    most <= Math.max(MAX_BOOT, MAX_RATIO * firstBoot),
+    `boots took ${middle} ms of CPU, at most ${most} ms; the first, which found nothing, ${firstBoot} ms`,
   )
   honest.end()
   t.equal((await server.stop()).code, 0)
