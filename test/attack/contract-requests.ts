@@ -97,7 +97,8 @@ async function askOneOperation(hostile: Hostile): Promise<void> {
   const target = targetOf(operation, intent, generator, random)
   const request = `${head ? 'HEAD' : operation.method} ${target} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`
   const { answers } = await judgedExchange(hostile, [Buffer.from(request, 'latin1'), ...(body ? [body] : [])], {
-    operation,
+    // A parameter with a slash in it makes it another path.
+    operation: meant(operation, target) ? operation : undefined,
     head,
     headersOnly: operation.id === 'streamState',
     // A header or a target that is no HTTP may end the connection at once.
@@ -141,6 +142,11 @@ function targetOf(operation: Operation, intent: Intent, generator: Generator, ra
   }
   const target = query.length === 0 ? path : `${path}?${query.join('&')}`
   return target.replaceAll(' ', '%20')
+}
+
+/** Whether the path of the target is one of the operation's. */
+function meant({ path }: Operation, target: string): boolean {
+  return target.split('?')[0]?.split('/').length === path.split('/').length
 }
 
 /** Requests made from the contract, from right ones to hostile ones. */

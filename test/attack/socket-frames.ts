@@ -37,6 +37,16 @@ function frame(payload: string | Buffer, options: FrameOptions = {}): Buffer {
   return Buffer.concat([header, size, key, body])
 }
 
+/** What was put into a frame, for people. */
+function unmasked(frame: Buffer): string {
+  const short = (frame[1] as number) & 0x7f
+  const begin = short === 126 ? 4 : short === 127 ? 10 : 2
+  const key = frame.subarray(begin, begin + 4)
+  const body = Buffer.from(frame.subarray(begin + 4, begin + 204))
+  for (const [index, byte] of body.entries()) body[index] = byte ^ (key[index % 4] as number)
+  return shown(body, 200)
+}
+
 /** The texts that the server sent, and the code it closed with. */
 function readFrames(bytes: Buffer): { texts: string[]; closed?: number } {
   const texts: string[] = []
@@ -104,11 +114,11 @@ async function sendFrames(hostile: Hostile, query: string, frames: Buffer[]): Pr
     try {
       checked(text)
     } catch (error) {
-      const sent = frames.map((one) => one.toString('hex', 0, 100)).join(' ')
+      const sent = frames.map(unmasked).join(' ')
       hostile.report({
         kind: 'no message of the contract',
         where: 'WS /sync',
-        example: `${sent.slice(0, 600)}\n    → ${shown(text, 300)}: ${(error as Error).message.slice(0, 200)}`,
+        example: `${sent.slice(0, 2_000)}\n    → ${shown(text, 300)}: ${(error as Error).message.slice(0, 200)}`,
       })
     }
   }
