@@ -1,6 +1,9 @@
 /**
  * `npm run chaos -- [--seed N] [--rounds N]`: two real servers on one Redis, clients that write and watch, and a
  * network that misbehaves in an order that the seed decides. A failure prints its seed; the same seed replays it.
+ *
+ * `npm run chaos -- --kill [--storage lmdb|redis] [--seed N] [--rounds N]`: a real server that is ended by `kill -9`
+ * in each round, and boots again; what it had acknowledged must be there.
  */
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -9,23 +12,21 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: `${Date.now() % 1_000_000}` },
     rounds: { type: 'string', default: '20' },
+    kill: { type: 'boolean', default: false },
+    storage: { type: 'string' },
   },
 })
 
-const tap = spawn(
-  'npx',
-  [
-    'tap',
-    '--disable-coverage',
-    '--timeout=1800',
-    '-R',
-    'tap',
-    'test/chaos/two-instances.test.ts',
-    'test/chaos/sync-convergence.test.ts',
-  ],
-  {
-    stdio: 'inherit',
-    env: { ...process.env, CHAOS_ROUNDS: values.rounds, CHAOS_SEED: values.seed },
+const files = values.kill
+  ? ['test/chaos/kill.test.ts']
+  : ['test/chaos/two-instances.test.ts', 'test/chaos/sync-convergence.test.ts']
+const tap = spawn('npx', ['tap', '--disable-coverage', '--timeout=3600', '-R', 'tap', ...files], {
+  stdio: 'inherit',
+  env: {
+    ...process.env,
+    CHAOS_ROUNDS: values.rounds,
+    CHAOS_SEED: values.seed,
+    ...(values.storage === undefined ? {} : { CHAOS_STORAGE: values.storage }),
   },
-)
+})
 tap.once('exit', (code) => process.exit(code ?? 1))

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
@@ -19,14 +20,34 @@ export const draining = defineService<DrainingOptions>('draining', async (fastif
   const clock = options.clock ?? systemClock
   const log = fastify.log.child({ plugin: 'draining' })
   const inFlight = new Set<object>()
+  const bySocket = new WeakMap<Socket, Set<object>>()
   let drained: (() => void) | undefined
+
+  const over = (request: object) => {
+    inFlight.delete(request)
+    if (inFlight.size === 0) drained?.()
+  }
+  /** Requests in flight of one connection, which end with it. */
+  const requestsOf = (socket: Socket) => {
+    const known = bySocket.get(socket)
+    if (known) return known
+    const requests = new Set<object>()
+    bySocket.set(socket, requests)
+    socket.once('close', () => {
+      for (const request of requests) over(request)
+    })
+    return requests
+  }
 
   fastify.addHook('onRequest', async (request, reply) => {
     inFlight.add(request)
-    // Not onResponse: it does not run for a client that went away or for a hijacked reply.
+    const requests = requestsOf(request.raw.socket)
+    requests.add(request)
+    // Not onResponse: it does not run for a client that went away or for a hijacked reply. Nor is this enough: Node
+    // never closes the answers of a pipeline whose turn had not come when the connection broke.
     reply.raw.once('close', () => {
-      inFlight.delete(request)
-      if (inFlight.size === 0) drained?.()
+      requests.delete(request)
+      over(request)
     })
   })
 

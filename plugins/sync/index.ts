@@ -2,6 +2,7 @@ import fastifyWebsocket from '@fastify/websocket'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { defineService } from '../support/define.ts'
+import { endUnfinishedHandshakes } from './handshakes.ts'
 import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
 import type { SyncSpace } from './space.ts'
@@ -85,6 +86,7 @@ export const sync = defineService<SyncOptions>(
         // (and it costs more CPU and memory a connection than it saves on frames this small).
         perMessageDeflate: false,
       }
+      let endHandshakes = () => {}
       await fastify.register(fastifyWebsocket, {
         options: limits,
         errorHandler: (err, socket, request) => {
@@ -93,11 +95,13 @@ export const sync = defineService<SyncOptions>(
           if (socket.readyState === socket.OPEN) socket.close(1011, 'internal error')
         },
         async preClose() {
+          endHandshakes()
           await hub.close()
           for (const client of fastify.websocketServer.clients) client.terminate()
           fastify.websocketServer.close()
         },
       })
+      endHandshakes = endUnfinishedHandshakes(fastify.server, fastify.websocketServer, settings.clock)
     }
 
     fastify.decorate<Sync>('sync', {

@@ -87,7 +87,10 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           summary: 'Log out',
           description: 'Ends the session on every instance and takes the cookie away. Does nothing without a session.',
           security: [],
-          response: { 204: Type.Null({ description: 'There is no session any more.' }), ...problems(403, 413, 415) },
+          response: {
+            204: Type.Null({ description: 'There is no session any more.' }),
+            ...problems(400, 403, 413, 415),
+          },
         },
       },
       async (request, reply) => {

@@ -248,7 +248,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           params: KeyParams,
           querystring: SpaceQuery,
           headers: Conditions,
-          response: { 204: noContent, ...problems(400, 401, 403, 404, 409, 412, 507) },
+          response: { 204: noContent, ...problems(400, 401, 403, 404, 409, 412, 413, 415, 507) },
         },
       },
       async (request, reply) => {

@@ -65,7 +65,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
           tags: ['stats'],
           summary: 'Set the counters of this instance back to 0',
           description: 'What is there now (sessions, entries, connections) stays as it is, and so do other instances.',
-          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(401, 403) },
+          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(400, 401, 403, 413, 415) },
         },
       },
       async (_request, reply) => {

@@ -198,7 +198,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           description:
             'Whichever instance has it. The client is told to reconnect (close code 1001): to keep somebody out, end the session.',
           params: NodeParams,
-          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404, 503) },
+          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404, 413, 415, 503) },
         },
         preValidation: (request) =>
           demand(options.authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),

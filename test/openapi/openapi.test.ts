@@ -149,6 +149,13 @@ t.test('objects of a body refuse what they do not know', async (t) => {
   }
 })
 
+t.test('whoever may send a body, wanted or not, finds its refusals declared', async (t) => {
+  for (const { name, method, operation } of operations) {
+    if (method === 'get') continue
+    for (const status of ['400', '413', '415']) t.ok(operation.responses[status], `${name} ${status}`)
+  }
+})
+
 t.test('a prefix stands before every path', async (t) => {
   const app = await build({
     storage: 'memory:',

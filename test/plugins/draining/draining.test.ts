@@ -70,6 +70,19 @@ t.test('a client that went away is not waited for', async (t) => {
   t.equal(clock.timers, 0)
 })
 
+t.test('nor is one that had sent more requests before it got the first answer', async (t) => {
+  const { app, url, clock, arrived } = await start(t)
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  socket.write(`${'GET /slow HTTP/1.1\r\nHost: x\r\n\r\n'}${'GET /quick HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20)}`)
+  await arrived
+  // Behind the first one they have been handled, and their answers wait for their turn.
+  await fetch(`${url}/quick`)
+  socket.destroy()
+  await once(socket, 'close')
+  await app.close()
+  t.equal(clock.timers, 0)
+})
+
 t.test('an idle server closes without a wait', async (t) => {
   const { app, url, clock } = await start(t)
   await (await fetch(`${url}/quick`)).text()

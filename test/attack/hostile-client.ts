@@ -1,0 +1,113 @@
+/** The hostile client, in a process of its own: what it costs itself must not be taken for the server's slowness. */
+import { seededRandom } from '../fixtures/random.ts'
+import { Contract } from './contract.ts'
+import { contractRequests } from './contract-requests.ts'
+import { exchange, type Target } from './exchange.ts'
+import type { Finding } from './findings.ts'
+import {
+  dribbles,
+  idleSockets,
+  logins,
+  longPolls,
+  messageFlood,
+  newNames,
+  stalledFollowers,
+  unreadSnapshots,
+} from './floods.ts'
+import type { Attack, Hostile } from './hostile.ts'
+import { rawHttp } from './raw-http.ts'
+import { frames, handshakes, messages } from './socket-frames.ts'
+
+export interface HostileOrder {
+  target: Target
+  seed: number
+  credentials: { username: string; password: string }
+  /** `<attack>:<seed>` to run once; default: all of them until told to stop. */
+  only?: string
+}
+
+export type HostileMessage =
+  | { type: 'finding'; finding: Finding }
+  | { type: 'began' | 'ended'; case: string }
+  | { type: 'ready' }
+  | { type: 'done'; cases: Record<string, number> }
+
+const ATTACKS: readonly Attack[] = [
+  ...[contractRequests, rawHttp, messages, frames, handshakes],
+  ...[idleSockets, dribbles, logins, messageFlood, longPolls, unreadSnapshots, stalledFollowers, newNames],
+]
+const LANES = 4
+/** After a login that failed: the throttle must not become what the attack is about. */
+const LOGIN_PAUSE = 2_000
+
+const order = JSON.parse(process.argv[2] ?? '') as HostileOrder
+const tell = (message: HostileMessage) => void process.send?.(message)
+const contract = new Contract()
+const over = new AbortController()
+const cases: Record<string, number> = {}
+let cookie = ''
+let mayLogIn = 0
+let heavy = 0
+
+async function logIn(): Promise<void> {
+  if (cookie !== '' || performance.now() < mayLogIn) return
+  mayLogIn = performance.now() + LOGIN_PAUSE
+  const body = JSON.stringify(order.credentials)
+  const { answers } = await exchange(order.target, [
+    `POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  ])
+  cookie = answers[0]?.headers['set-cookie']?.split(';')[0] ?? ''
+}
+
+async function runCase(attack: Attack, seed: number): Promise<void> {
+  const name = `${attack.name}:${seed}`
+  const hostile: Hostile = {
+    target: order.target,
+    contract,
+    random: seededRandom(seed),
+    over: over.signal,
+    cookie: () => cookie,
+    loggedOut() {
+      cookie = ''
+    },
+    report: (finding) => tell({ type: 'finding', finding: { ...finding, case: name } }),
+  }
+  await logIn()
+  tell({ type: 'began', case: name })
+  cases[attack.name] = (cases[attack.name] ?? 0) + 1
+  await attack.run(hostile)
+  tell({ type: 'ended', case: name })
+}
+
+async function runLane(seed: number): Promise<void> {
+  const random = seededRandom(seed)
+  const total = ATTACKS.reduce((sum, { weight }) => sum + weight, 0)
+  while (!over.signal.aborted) {
+    let point = random.next() * total
+    const attack = ATTACKS.find(({ weight }) => {
+      point -= weight
+      return point < 0
+    }) as Attack
+    const seed = random.integer(0, 2 ** 31)
+    if (attack.heavy && heavy > 0) continue
+    if (attack.heavy) heavy++
+    await runCase(attack, seed)
+    if (attack.heavy) heavy--
+  }
+}
+
+/** Without this process's parent nobody would end it. */
+process.once('disconnect', () => process.exit())
+process.once('message', () => over.abort())
+tell({ type: 'ready' })
+
+if (order.only === undefined) {
+  const random = seededRandom(order.seed)
+  await Promise.all(Array.from({ length: LANES }, () => runLane(random.integer(0, 2 ** 31))))
+} else {
+  const split = order.only.lastIndexOf(':')
+  const attack = ATTACKS.find(({ name }) => name === order.only?.slice(0, split))
+  if (!attack) throw new Error(`there is no attack '${order.only}'; they are ${ATTACKS.map(({ name }) => name).join()}`)
+  await runCase(attack, Number(order.only.slice(split + 1)))
+}
+process.send?.({ type: 'done', cases } satisfies HostileMessage, () => process.exit())
