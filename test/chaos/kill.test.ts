@@ -19,7 +19,7 @@ const MAX_BOOT = 2_000
  * The same work counts for more CPU on a machine whose cores are shared. The first boot, which finds nothing, shows how
  * much more: one after a kill may cost so many times as much, where that is above MAX_BOOT.
  */
-const MAX_RATIO = 1.5
+const MAX_RATIO = 2
 /** Until another owner takes a journal over, and a little more. */
 const JOURNAL_DEADLINE = 30_000
 /** Requests that are served before the blow falls. */
