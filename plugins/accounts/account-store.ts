@@ -47,9 +47,7 @@ export function checkedAccount(id: string, read: () => unknown): StoredAccount {
 function isAccount(value: unknown): value is StoredAccount {
   const { id, username, nameKey, role, passwordHash } = (value ?? {}) as Partial<Record<keyof StoredAccount, unknown>>
   return (
-    [id, username, nameKey].every((text) => typeof text === 'string' && text !== '') &&
-    (role === 'administrator' || role === 'user') &&
-    typeof passwordHash === 'string' &&
-    passwordHash.startsWith('$')
+    [id, username, nameKey, passwordHash].every((text) => typeof text === 'string' && text !== '') &&
+    (role === 'administrator' || role === 'user')
   )
 }
