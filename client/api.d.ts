@@ -1095,6 +1095,8 @@ export interface components {
             touches: number;
             /** @description Uses not written because a recent one was on record, since this instance started. */
             touchesSkipped: number;
+            /** @description Records that could not be read and were taken for no session, since this instance started. */
+            unreadable: number;
         };
         StateStats: {
             /** @description Open spaces. */

@@ -48,6 +48,7 @@ export const SessionStats = Type.Object(
     refusedSaves: counter('Writes refused because their session had ended'),
     touches: counter('Writes that recorded a use only'),
     touchesSkipped: counter('Uses not written because a recent one was on record'),
+    unreadable: counter('Records that could not be read and were taken for no session'),
   },
   { $id: 'SessionStats', additionalProperties: false },
 )

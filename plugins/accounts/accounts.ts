@@ -39,7 +39,8 @@ const GENERATED_PASSWORD_BYTES = 24
 /**
  * Who may log in. Passwords are kept as argon2id hashes and never leave.
  *
- * Every method rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails.
+ * Every method rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails, and with STATEFUL_STORAGE_CORRUPT when
+ * what it holds of the account cannot be read.
  */
 export class Accounts {
   readonly #store: AccountStore
@@ -140,7 +141,7 @@ export class Accounts {
     try {
       return await question()
     } catch (cause) {
-      if ((cause as { code?: unknown }).code === 'STATEFUL_STORAGE_UNAVAILABLE') throw cause
+      if (`${(cause as { code?: unknown }).code}`.startsWith('STATEFUL_STORAGE_')) throw cause
       throw new StorageUnavailableError(`accounts: ${(cause as Error).message}`, { cause })
     }
   }

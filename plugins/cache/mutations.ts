@@ -1,10 +1,11 @@
-import { CacheStoreError } from '../support/errors.ts'
+import { CacheStoreError, InvalidCacheValueError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
 import type { Levels } from './levels.ts'
 import { GENERATION } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import { encode } from './record.ts'
 import { DEFERRED, type Invalidation, type Mutation } from './stores/tier.ts'
+import { cloned } from './values.ts'
 
 /** How often a `put` is tried again because a stamp was renewed between reading it and storing. */
 const PUT_ATTEMPTS = 5
@@ -76,7 +77,7 @@ export class Mutations {
       const now = tier.now()
       const items = [...entries].map(([key, value]) => {
         const stamps = (names.get(key) as string[]).map((name) => [name, stampOf.get(name) as string] as const)
-        const own = this.#options.values === 'clone' ? structuredClone(value) : value
+        const own = this.#options.values === 'clone' ? cloned(value) : value
         const record = { freshUntil: now + ttl, deadAt: now + ttl + stale, cost: 0, stamps, value: own }
         return { key, record, data: encode(record), ttl: ttl + stale }
       })
@@ -102,7 +103,7 @@ export class Mutations {
     } catch (cause) {
       // It may or may not have happened; if it does later, the bus tells.
       this.#levels.drop(keys)
-      if ((cause as { code?: string }).code === 'STATEFUL_INVALID_CACHE_VALUE') throw cause
+      if (cause instanceof InvalidCacheValueError) throw cause
       this.#counters.storeFailures++
       throw new CacheStoreError(what, { cause })
     }

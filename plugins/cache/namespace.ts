@@ -9,6 +9,7 @@ import { duration, type ResolvedOptions } from './options.ts'
 import { checkValue } from './record.ts'
 import type { CacheTier } from './stores/tier.ts'
 import type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+import { cloned } from './values.ts'
 import type { Warming } from './warming.ts'
 import type { Writers } from './write-behind.ts'
 
@@ -380,7 +381,7 @@ export class CacheNamespace {
 
   /** What a caller gets of a value that the first level may hold. */
   #own(value: unknown): unknown {
-    return this.#clones ? structuredClone(value) : value
+    return this.#clones ? cloned(value) : value
   }
 
   #warmOne({ key, loader, ...options }: WarmEntry): Promise<unknown> {

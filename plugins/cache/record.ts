@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto'
 import { Packr } from 'msgpackr'
 import { InvalidCacheValueError } from '../support/errors.ts'
 import type { Stamp } from './stores/tier.ts'
+import { refuseFunctions } from './values.ts'
 
 /**
  * How an entry looks in the second level: 16 characters of version, a flag, the kind of the body, three little-endian
@@ -89,11 +90,16 @@ export function decode(bytes: Uint8Array): CacheRecord | undefined {
     // Each call into the decoder of UTF-8 costs more than what it decodes, so there is one.
     const simple = data[KIND] === JSON_BODY
     const text = data.toString('utf8', STAMPS, simple ? data.length : STAMPS + length)
+    const freshUntil = data.readDoubleLE(FRESH_UNTIL)
+    const deadAt = data.readDoubleLE(DEAD_AT)
+    const cost = data.readDoubleLE(COST)
+    // A time that is none is neither before nor after any other: the entry would be served for ever.
+    if (!Number.isFinite(freshUntil + deadAt + cost)) return undefined
     return {
       expired: data[VERSION_LENGTH] === EXPIRED,
-      freshUntil: data.readDoubleLE(FRESH_UNTIL),
-      deadAt: data.readDoubleLE(DEAD_AT),
-      cost: data.readDoubleLE(COST),
+      freshUntil,
+      deadAt,
+      cost,
       stamps: readStamps(text.slice(0, length)),
       value: simple ? JSON.parse(text.slice(length)) : packr.unpack(data.subarray(STAMPS + length)),
       bytes: data.length,
@@ -108,22 +114,31 @@ export function stampsIn(bytes: Uint8Array): readonly Stamp[] | undefined {
   const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   if (data.length <= STAMPS) return undefined
   const body = STAMPS + data.readUInt32LE(STAMPS_LENGTH)
-  return body < data.length ? readStamps(data.toString('utf8', STAMPS, body)) : undefined
+  try {
+    return body < data.length ? readStamps(data.toString('utf8', STAMPS, body)) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** The same JSON with as many characters as bytes. */
 const ascii = (json: string): string =>
   json.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
+/** @throws for what are no stamps */
 function readStamps(text: string): readonly Stamp[] {
   let stamps = stampsOf.get(text)
   if (stamps === undefined) {
     stamps = JSON.parse(text) as Stamp[]
+    if (!(Array.isArray(stamps) && stamps.every(isStamp))) throw new TypeError('these are no stamps')
     if (stampsOf.size >= MAX_KNOWN_STAMPS) stampsOf.clear()
     stampsOf.set(text, stamps)
   }
   return stamps
 }
+
+const isStamp = (stamp: unknown): stamp is Stamp =>
+  Array.isArray(stamp) && typeof stamp[0] === 'string' && typeof stamp[1] === 'string'
 
 /** A value alone, as write-behind keeps it. @throws STATEFUL_INVALID_CACHE_VALUE */
 export function encodeValue(value: unknown): Buffer {
@@ -159,6 +174,7 @@ function isJson(value: unknown, depth: number): boolean {
 }
 
 function pack(body: unknown): Buffer {
+  refuseFunctions(body)
   try {
     return packr.pack(body)
   } catch (cause) {

@@ -94,7 +94,9 @@ export class Warming {
   /** Warms what was hot; resolves when it is through, never rejects. */
   async warm(namespace: CacheNamespace): Promise<void> {
     if (this.#settings.keys === 0) return
-    const keys = this.#last.get(namespace.name) ?? (await this.#lists().get<string[]>(namespace.name)) ?? []
+    // A list is an entry like others: anything may be there.
+    const list = this.#last.get(namespace.name) ?? (await this.#lists().get(namespace.name))
+    const keys = Array.isArray(list) ? list.filter((key): key is string => typeof key === 'string') : []
     if (keys.length === 0) return
     this.#running++
     const sources = this.#sources.get(namespace.name) ?? []

@@ -83,7 +83,7 @@ export class Writers {
   async deadLetters(name: string, limit = 100): Promise<(DelayedWrite & { reason: string; at: number })[]> {
     if (!this.#workers.has(name)) throw new UnknownWriterError(name)
     const letters = await this.#journal.dead(name, limit)
-    return letters.map(({ data, ...letter }) => ({ ...letter, value: decodeValue(data) }))
+    return letters.map(({ data, ...letter }) => ({ ...letter, value: readable(data) }))
   }
 
   /**
@@ -260,6 +260,15 @@ class Worker {
     this.#timer?.cancel()
     this.#due = due
     this.#timer = clock.after(due - now, () => void this.drain())
+  }
+}
+
+/** A dead letter is there to be looked at: also one that nobody can read. */
+function readable(data: Uint8Array): unknown {
+  try {
+    return decodeValue(data)
+  } catch {
+    return null
   }
 }
 

@@ -81,7 +81,8 @@ export class ExpressStore extends EventEmitter {
   async #get(sid: string): Promise<SessionValues | null> {
     const stored = await this.#store.load(idOfSid(sid), this.#clock.now())
     if (typeof stored !== 'object') return null
-    const values = parseValues(stored.fields)
+    const values = readable(stored)
+    if (!values) return null
     // A save can make a session end later, never earlier; the cookie may say earlier.
     return this.#expiryOf(values) > this.#clock.now() ? values : null
   }
@@ -119,7 +120,12 @@ export class ExpressStore extends EventEmitter {
 
   async #all(): Promise<Record<string, SessionValues>> {
     const stored = await this.#store.all(this.#clock.now())
-    return Object.fromEntries(stored.map(({ id, fields }: StoredSession) => [id, parseValues(fields)]))
+    return Object.fromEntries(
+      stored.flatMap((session) => {
+        const values = readable(session)
+        return values ? [[session.id, values]] : []
+      }),
+    )
   }
 
   async #clear(): Promise<void> {
@@ -131,6 +137,15 @@ export class ExpressStore extends EventEmitter {
     const expires = cookie?.expires
     const at = typeof expires === 'string' || expires instanceof Date ? new Date(expires).getTime() : Number.NaN
     return Number.isNaN(at) ? this.#clock.now() + this.#ttl : at
+  }
+}
+
+/** One that cannot be read is none. */
+function readable({ fields }: StoredSession): SessionValues | undefined {
+  try {
+    return parseValues(fields)
+  } catch {
+    return undefined
   }
 }
 

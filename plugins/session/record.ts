@@ -1,3 +1,5 @@
+import { InvalidSessionValueError } from '../support/errors.ts'
+import { mayOverflow, nonFinitePlace } from '../support/json.ts'
 import type { Sealer } from './seal.ts'
 import type { SessionChange, StoredSession } from './session-store.ts'
 import { ownerOf } from './token.ts'
@@ -46,12 +48,14 @@ export class RecordCodec {
     this.#sealer = sealer
   }
 
-  /** `undefined` when the record was sealed under a key that is not known any more, or was tampered with. */
+  /** `undefined` when the record was sealed under a key that is not known any more, was tampered with, or is damaged. */
   toOpen(stored: StoredSession): OpenSession | undefined {
     const sealer = this.#sealer
     const opened = sealer ? unseal(stored, sealer) : stored
     if (!opened) return undefined
-    const { user, authenticated, device = {} } = (opened.meta ? JSON.parse(opened.meta) : {}) as Meta
+    const meta = opened.meta ? readMeta(opened.meta) : {}
+    if (!meta) return undefined
+    const { user, authenticated, device = {} } = meta
     const { owner } = stored
     // Every load comes by: set one by one, not spread.
     const open: { -readonly [Key in keyof OpenSession]: OpenSession[Key] } = {
@@ -112,6 +116,15 @@ export class RecordCodec {
   }
 }
 
+function readMeta(text: string): Meta | undefined {
+  try {
+    const meta = JSON.parse(text) as Meta | null
+    return typeof meta === 'object' && meta !== null ? meta : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** What a sealed text is bound to. */
 function metaOf(id: string): string {
   return `${id} meta`
@@ -140,19 +153,69 @@ function isStale({ meta, fields }: StoredSession, sealer: Sealer): boolean {
   return (meta !== undefined && sealer.isStale(meta)) || Object.values(fields).some((text) => sealer.isStale(text))
 }
 
-/** The values out of their texts; each call makes fresh ones, in a new object or in `values`. */
+/**
+ * The values out of their texts; each call makes fresh ones, in a new object or in `values`.
+ * @throws UnreadableSessionError when one of them is not what was written
+ */
 export function parseValues(texts: Readonly<Record<string, string>>, values: SessionValues = {}): SessionValues {
-  for (const key in texts) values[key] = JSON.parse(texts[key] as string)
+  for (const key in texts) values[key] = parse(texts[key] as string)
   return values
 }
 
-/** JSON of each value; what JSON cannot say (undefined, functions) is not there. */
+/** The session is taken for none: to go on without one of its values could let in who was to be kept out. */
+export class UnreadableSessionError extends Error {}
+
+function parse(text: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new UnreadableSessionError('a value of a session is no JSON', { cause })
+  }
+  if (mayOverflow(text) && nonFinitePlace(value) !== undefined) {
+    throw new UnreadableSessionError('a value of a session holds a number that is none')
+  }
+  return value
+}
+
+/**
+ * JSON of a value; `undefined` for what JSON cannot say at all (undefined, functions).
+ * @throws STATEFUL_SESSION_INVALID_VALUE for what would come back as something else, or not be written
+ */
+export function textOf(key: string, value: unknown): string | undefined {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(value) as string | undefined
+  } catch (cause) {
+    throw new InvalidSessionValueError(key, `cannot be written (${(cause as Error).message})`, { cause })
+  }
+  // What JSON has no word for it writes as one of these; mostly there is neither.
+  if (text?.includes('null') || text?.includes('{}')) refuseLoss(key, value)
+  return text
+}
+
+function refuseLoss(key: string, value: unknown): void {
+  if (nonFinitePlace(value) !== undefined) throw new InvalidSessionValueError(key, 'holds a number that is none')
+  const waiting: unknown[] = [value]
+  while (waiting.length > 0) {
+    const part = waiting.pop()
+    if (part instanceof Map || part instanceof Set) {
+      throw new InvalidSessionValueError(key, `holds a ${part.constructor.name}`)
+    }
+    if (typeof part === 'object' && part !== null) for (const inner of Object.values(part)) waiting.push(inner)
+  }
+}
+
+/**
+ * JSON of each value; what JSON cannot say (undefined, functions) is not there.
+ * @throws STATEFUL_SESSION_INVALID_VALUE
+ */
 export function stringifyValues(values: SessionValues): Record<string, string> {
   const texts: Record<string, string> = {}
   for (const key of Object.keys(values)) {
     // An own `__proto__` is never the application's: it would become the prototype of whoever copies it.
     if (key === '__proto__') continue
-    const text = JSON.stringify(values[key]) as string | undefined
+    const text = textOf(key, values[key])
     if (text !== undefined) texts[key] = text
   }
   return texts

@@ -70,6 +70,8 @@ export interface SessionCount {
  * - No method looks at the machine's clock; `now` is the engine's.
  */
 export interface SessionStore {
+  /** Set by the engine: told of a record that could not be read and was taken for none. */
+  onUnreadable?: (error: unknown) => void
   load(id: string, now: number): Promise<StoredSession | 'ended' | undefined>
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome>
   /**
@@ -100,3 +102,16 @@ export interface SessionStore {
 export const TOMBSTONE_TTL = 30_000
 /** For how long an owner's number of logins is remembered after the last one, in milliseconds. */
 export const LOGIN_COUNT_TTL = 400 * 24 * 60 * 60 * 1_000
+
+/** Whether what a store holds is a session at all: a flipped bit or a hand may have made something else of it. */
+export function isStoredSession(value: unknown): value is StoredSession {
+  if (typeof value !== 'object' || value === null) return false
+  const { id, created, seen, expires, ends, version, logins, fields } = value as Partial<StoredSession>
+  return (
+    typeof id === 'string' &&
+    [created, seen, expires, ends, version, logins].every(Number.isFinite) &&
+    typeof fields === 'object' &&
+    fields !== null &&
+    Object.values(fields).every((text) => typeof text === 'string')
+  )
+}

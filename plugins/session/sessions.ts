@@ -10,6 +10,7 @@ import {
   RecordCodec,
   type SessionValues,
   stringifyValues,
+  UnreadableSessionError,
 } from './record.ts'
 import { Remembered } from './remembered.ts'
 import type { Sealer } from './seal.ts'
@@ -67,6 +68,7 @@ export class Sessions<Values extends object = SessionValues> {
     refusedSaves: 0,
     touches: 0,
     touchesSkipped: 0,
+    unreadable: 0,
   }
 
   constructor({ store, clock, bus, sealer, deadline, onError, ...policy }: SessionsOptions) {
@@ -78,6 +80,7 @@ export class Sessions<Values extends object = SessionValues> {
     this.#bus = bus
     this.#onError = onError ?? (() => {})
     this.#events = new SessionEvents((error) => this.#onError(error, 'event listener'))
+    store.onUnreadable = (error) => this.noteUnreadable(error)
   }
 
   /** Begins to listen to other instances and to remove expired sessions each `sweepInterval` milliseconds. */
@@ -142,7 +145,7 @@ export class Sessions<Values extends object = SessionValues> {
   /** @param id the session's handle */
   async get(id: string): Promise<UserSession<Values> | undefined> {
     const open = isId(id) ? await this.#load(id) : undefined
-    return typeof open === 'object' ? this.#describe(open) : undefined
+    return typeof open === 'object' ? this.#described(open) : undefined
   }
 
   /**
@@ -158,7 +161,8 @@ export class Sessions<Values extends object = SessionValues> {
     for (let attempt = 0; attempt < MAX_UPDATES; attempt++) {
       const open = isId(id) ? await this.#load(id) : undefined
       if (typeof open !== 'object') return undefined
-      const values = parseValues(open.texts)
+      const values = this.valuesOf(open)
+      if (!values) return undefined
       const change = typeof patch === 'function' ? await patch(values as Values) : patch
       const after = stringifyValues({ ...values, ...change })
       const outcome = await this.#save(open, after, typeof patch === 'function' ? { version: open.version } : {})
@@ -328,12 +332,31 @@ export class Sessions<Values extends object = SessionValues> {
     return ended
   }
 
+  /** What the session holds; `undefined`, and told, when that cannot be read. */
+  valuesOf(open: OpenSession): SessionValues | undefined {
+    try {
+      return parseValues(open.texts)
+    } catch (error) {
+      this.noteUnreadable(error)
+      return undefined
+    }
+  }
+
+  /** Each counts; the first is told, for of damage there may be much. */
+  noteUnreadable(error: unknown): void {
+    if (this.#stats.unreadable++ === 0) this.#onError(error, 'reading a record, which is taken for no session,')
+  }
+
   #openOf(requester: object): OpenSession | undefined {
     return (requester as Record<symbol, OpenSession | undefined>)[this.#current]
   }
 
-  readonly #opened = (stored: StoredSession | 'ended' | undefined): OpenSession | 'ended' | undefined =>
-    typeof stored === 'object' ? this.#codec.toOpen(stored) : stored
+  readonly #opened = (stored: StoredSession | 'ended' | undefined): OpenSession | 'ended' | undefined => {
+    if (typeof stored !== 'object') return stored
+    const open = this.#codec.toOpen(stored)
+    if (!open) this.noteUnreadable(new UnreadableSessionError('it is damaged, or sealed under a secret that is gone'))
+    return open
+  }
 
   #load(id: string): Promise<OpenSession | 'ended' | undefined> {
     return this.#guard.ask(() => this.#store.load(id, this.clock.now()), this.#opened)
@@ -397,6 +420,10 @@ export class Sessions<Values extends object = SessionValues> {
 
   #ask<T>(question: () => Promise<T>): Promise<T> {
     return this.#guard.ask(question, same)
+  }
+
+  #described(open: OpenSession): UserSession<Values> | undefined {
+    return this.valuesOf(open) && this.#describe(open)
   }
 
   #describe(open: OpenSession): UserSession<Values> {

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest, Session } from 'fastify'
 import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
 import { changedTexts, storedValues } from './changes.ts'
 import { lifetimeOf } from './cookie.ts'
-import { type Device, type OpenSession, parseValues, type SessionValues } from './record.ts'
+import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from './record.ts'
 import type { SessionUser } from './session-data.ts'
 import { detach, type SessionMethods, SessionObjects, type ShellSession, valuesOf } from './session-objects.ts'
 import type { Sessions } from './sessions.ts'
@@ -81,12 +81,8 @@ export class Shell implements SessionMethods {
     get: (token, callback) => {
       const give = (open: Opened['open']) => {
         if (open === undefined) return callback(null, null as unknown as Session)
-        let values: SessionValues
-        try {
-          values = parseValues(open === 'ended' ? {} : open.texts)
-        } catch (error) {
-          return callback(error)
-        }
+        const values = open === 'ended' ? {} : this.#sessions.valuesOf(open)
+        if (!values) return callback(null, null as unknown as Session)
         this.#arrived = { token, open }
         callback(null, values as unknown as Session)
         this.#arrived = undefined
@@ -130,7 +126,8 @@ export class Shell implements SessionMethods {
         try {
           restored = typeof open === 'object' && this.#restore(request, signed, token, open)
         } catch (error) {
-          return done(error)
+          if (!(error instanceof UnreadableSessionError)) return done(error)
+          // Told when the shell asks for it below.
         }
         if (restored) done()
         else this.#construct(request, reply, done, { token, open })

@@ -202,6 +202,12 @@ export const SessionRevokedError = createError(
   'The session was ended meanwhile. Log in again.',
   401,
 )
+/** Thrown where the value would be saved, and nothing of the request is. */
+export const InvalidSessionValueError = createError(
+  'STATEFUL_SESSION_INVALID_VALUE',
+  "The session value '%s' is no JSON: it %s. Keep what JSON gives back as it is: text, finite numbers, lists and plain objects.",
+  500,
+)
 export const SessionConflictError = createError(
   'STATEFUL_SESSION_CONFLICT',
   'The session was changed by other requests at the same time, again and again. Try once more.',

@@ -1,5 +1,5 @@
 import type { Database, RootDatabase } from 'lmdb'
-import type { AccountChange, AccountStore, StoredAccount } from '../account-store.ts'
+import { type AccountChange, type AccountStore, checkedAccount, type StoredAccount } from '../account-store.ts'
 
 /** Accounts in the embedded database. A change is on disk before it is answered. */
 export class LmdbAccountStore implements AccountStore {
@@ -14,12 +14,12 @@ export class LmdbAccountStore implements AccountStore {
   }
 
   async get(id: string): Promise<StoredAccount | undefined> {
-    return this.#accounts.get(id)
+    return this.#read(id)
   }
 
   async findByName(nameKey: string): Promise<StoredAccount | undefined> {
     const id = this.#ids.get(nameKey)
-    return id === undefined ? undefined : this.#accounts.get(id)
+    return id === undefined ? undefined : this.#read(id)
   }
 
   create(account: StoredAccount): Promise<boolean> {
@@ -33,7 +33,7 @@ export class LmdbAccountStore implements AccountStore {
 
   update(id: string, change: AccountChange): Promise<StoredAccount | undefined | 'taken'> {
     return this.#durably(() => {
-      const account = this.#accounts.get(id)
+      const account = this.#read(id)
       if (!account) return undefined
       const { nameKey = account.nameKey } = change
       if ((this.#ids.get(nameKey) ?? id) !== id) return 'taken'
@@ -47,6 +47,10 @@ export class LmdbAccountStore implements AccountStore {
 
   async count(): Promise<number> {
     return this.#accounts.getCount()
+  }
+
+  #read(id: string): StoredAccount | undefined {
+    return this.#accounts.doesExist(id) ? checkedAccount(id, () => this.#accounts.get(id)) : undefined
   }
 
   async #durably<T>(change: () => T): Promise<T> {

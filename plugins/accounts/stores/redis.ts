@@ -1,6 +1,6 @@
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
-import type { AccountChange, AccountStore, StoredAccount } from '../account-store.ts'
+import { type AccountChange, type AccountStore, checkedAccount, type StoredAccount } from '../account-store.ts'
 
 const createScript = RedisScript.fromFile(new URL('./create.lua', import.meta.url), 2)
 const updateScript = RedisScript.fromFile(new URL('./update.lua', import.meta.url), 2)
@@ -19,7 +19,7 @@ export class RedisAccountStore implements AccountStore {
   }
 
   async get(id: string): Promise<StoredAccount | undefined> {
-    return toAccount(await this.#client.hgetall(this.#account(id)))
+    return toAccount(id, await this.#client.hgetall(this.#account(id)))
   }
 
   async findByName(nameKey: string): Promise<StoredAccount | undefined> {
@@ -39,6 +39,7 @@ export class RedisAccountStore implements AccountStore {
     if (result === 'missing') return undefined
     const flat = result as string[]
     return toAccount(
+      id,
       Object.fromEntries(flat.flatMap((name, index) => (index % 2 === 0 ? [[name, flat[index + 1] ?? '']] : []))),
     )
   }
@@ -56,9 +57,8 @@ export class RedisAccountStore implements AccountStore {
   }
 }
 
-function toAccount(record: Record<string, string>): StoredAccount | undefined {
-  // The scripts write whole accounts only, so a record that has an id has all that is required.
-  return record['id'] === undefined ? undefined : ({ ...record } as unknown as StoredAccount)
+function toAccount(id: string, record: Record<string, string>): StoredAccount | undefined {
+  return Object.keys(record).length === 0 ? undefined : checkedAccount(id, () => ({ ...record }))
 }
 
 function pairs(fields: AccountChange): string[] {

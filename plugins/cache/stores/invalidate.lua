@@ -1,7 +1,7 @@
 -- ARGV: fresh, base, from, 'remove' or 'expire', pattern or '', number of names, name…, key…
 local removed, keys, names = 0, {}, {}
 -- What was made under a stamp that has fallen is there for nobody. For the places see record.ts.
-local function isThere(key)
+local function stands(key)
   local length = redis.call('GETRANGE', key, 42, 45)
   if #length < 4 then return false end
   local made = cjson.decode(redis.call('GETRANGE', key, 46, 45 + struct.unpack('<I4', length)))
@@ -9,6 +9,11 @@ local function isThere(key)
     if stamp(made[i][1]) ~= made[i][2] then return false end
   end
   return true
+end
+-- What cannot be read is there for nobody either, and must go all the same.
+local function isThere(key)
+  local readable, answer = pcall(stands, key)
+  return readable and answer
 end
 local last = 6 + tonumber(ARGV[6])
 advance()
@@ -28,9 +33,9 @@ for i = last + 1, #ARGV do
     if isThere(key) then removed = removed + 1 end
     redis.call('UNLINK', key)
   elseif redis.call('EXISTS', key) == 1 then
-    -- The flag stands behind the 16 characters of version.
-    redis.call('SETRANGE', key, 16, 'x')
-    removed = removed + 1
+    -- The flag stands behind the 16 characters of version. What has no place for it is no entry.
+    local marked = redis.pcall('SETRANGE', key, 16, 'x')
+    if type(marked) == 'table' then redis.call('UNLINK', key) else removed = removed + 1 end
   end
   redis.call('DEL', base .. 'l:' .. ARGV[i])
   keys[#keys + 1] = ARGV[i]

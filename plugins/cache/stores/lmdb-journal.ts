@@ -16,7 +16,8 @@ export class LmdbJournal implements Journal {
     this.#dead = root.openDB({ name: 'cache-dead-letters' })
     let last = 0
     for (const db of [this.#pending, this.#dead] as Database<unknown, Key>[]) {
-      for (const [, id] of db.getKeys()) last = Math.max(last, Number(id))
+      // One that is no number would make all that follow the same one.
+      for (const [, id] of db.getKeys()) if (/^\d{1,16}$/.test(id)) last = Math.max(last, Number(id))
     }
     this.#next = last + 1
   }
@@ -66,6 +67,25 @@ export class LmdbJournal implements Journal {
 }
 
 function range<V extends object>(db: Database<V, Key>, writer: string, limit: number): (V & { id: string })[] {
-  const found = db.getRange({ start: [writer, ''], end: [writer, '\uffff'], limit })
-  return [...found].map(({ key, value }) => ({ ...value, id: key[1] }))
+  const keys = [...db.getKeys({ start: [writer, ''], end: [writer, '\uffff'], limit })]
+  return keys.map((key) => ({ ...(entryAt(db, key) ?? UNREADABLE), id: key[1] }) as V & { id: string })
+}
+
+/** One that cannot be read goes the way of all that its handler refuses, instead of holding up those behind it. */
+const UNREADABLE: DeadLetter = {
+  id: '',
+  namespace: '',
+  key: '',
+  data: new Uint8Array(),
+  reason: 'it cannot be read',
+  at: 0,
+}
+
+function entryAt<V extends object>(db: Database<V, Key>, key: Key): V | undefined {
+  try {
+    const value = db.get(key) as (V & { data?: unknown }) | undefined
+    return value?.data instanceof Uint8Array ? value : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -31,7 +31,7 @@ export class LmdbShelf implements Shelf {
 
   get(namespace: string, key: string): { data: Uint8Array; deadAt: number } | undefined {
     const stored = this.#entries.get([namespace, key])
-    return stored && { data: stored.subarray(8), deadAt: stored.readDoubleLE(0) }
+    return isTimed(stored) ? { data: stored.subarray(8), deadAt: stored.readDoubleLE(0) } : undefined
   }
 
   put(namespace: string, key: string, data: Uint8Array, deadAt: number): void {
@@ -63,6 +63,9 @@ export class LmdbShelf implements Shelf {
     await this.settled()
   }
 }
+
+/** Whether it begins with a time at all, as everything does that was written here. */
+const isTimed = (stored: Buffer | undefined): stored is Buffer => stored !== undefined && stored.length >= 8
 
 /** The time first, as a little-endian double, so that a sweep reads eight bytes and decodes nothing. */
 function withTime(time: number, data: Uint8Array): Buffer {
@@ -127,14 +130,14 @@ class Table {
 
   /** Removes what is dead among the next `limit` entries; goes round and round. */
   sweep(now: number, limit: number): void {
-    for (const { key, time } of this.#next(limit)) if (time <= now) this.remove(key)
+    for (const { key, time } of this.#next(limit)) if (!(time > now)) this.remove(key)
   }
 
   /** Of the next few entries the one that would die first has to go. */
   #evict(): void {
     let victim: { key: Key; time: number } | undefined
     for (const candidate of this.#next(SAMPLE)) {
-      if (!victim || candidate.time < victim.time) victim = candidate
+      if (!victim || !(candidate.time >= victim.time)) victim = candidate
     }
     if (victim) this.remove(victim.key)
   }
@@ -148,7 +151,8 @@ class Table {
         this.#cursor = key
         break
       }
-      found.push({ key, time: value.readDoubleLE(0) })
+      // What has no time goes first.
+      found.push({ key, time: isTimed(value) ? value.readDoubleLE(0) : Number.NEGATIVE_INFINITY })
     }
     return found
   }

@@ -44,7 +44,11 @@ export class RedisJournal implements Journal {
   async dead(writer: string, limit: number): Promise<DeadLetter[]> {
     return (await this.#range(this.#key(writer, 'dead'), limit)).map((item) => {
       const fields = toFields(item)
-      return { ...toEntry(item), reason: `${fields.get('reason') ?? ''}`, at: Number(`${fields.get('at') ?? 0}`) }
+      return {
+        ...toEntry(item),
+        reason: `${fields.get('reason') ?? ''}`,
+        at: Math.trunc(Number(`${fields.get('at')}`)) || 0,
+      }
     })
   }
 

@@ -3,6 +3,7 @@ import type { RedisStorage } from '../../storage/index.ts'
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { Clock } from '../../support/clock.ts'
 import { globMatcher, literalPrefix } from '../glob.ts'
+import { keyFault } from '../names.ts'
 import { unique } from '../record.ts'
 import type {
   CacheTier,
@@ -221,9 +222,23 @@ function mutation(answer: unknown): Mutation | undefined {
 function parse(text: string): Message | undefined {
   try {
     const message: unknown = JSON.parse(text)
-    const { epoch, seq } = message as Partial<Message>
-    return typeof epoch === 'string' && typeof seq === 'number' ? (message as Message) : undefined
+    return isMessage(message) ? message : undefined
   } catch {
     return undefined
   }
 }
+
+/** One that is counted as heard must be one that can be carried out. */
+function isMessage(message: unknown): message is Message {
+  const { epoch, seq, keys, names, pattern } = (message ?? {}) as Partial<Record<keyof Message, unknown>>
+  return (
+    typeof epoch === 'string' &&
+    Number.isSafeInteger(seq) &&
+    (keys === undefined || isTexts(keys)) &&
+    (names === undefined || (Array.isArray(names) && names.every(isTexts))) &&
+    (pattern === undefined || (typeof pattern === 'string' && keyFault(pattern) === undefined))
+  )
+}
+
+const isTexts = (list: unknown): list is string[] =>
+  Array.isArray(list) && list.every((text) => typeof text === 'string')

@@ -2,6 +2,7 @@ import {
   type Admission,
   type CreateOutcome,
   type FormerSession,
+  isStoredSession,
   LOGIN_COUNT_TTL,
   type SaveOutcome,
   type SessionChange,
@@ -37,6 +38,7 @@ interface Owner {
  * process only.
  */
 export class CallbackSessionStore implements SessionStore {
+  onUnreadable?: (error: unknown) => void
   readonly #store: CallbackStore
   /** By user; of a session that is nobody's, by its id. */
   readonly #queue = new KeyedQueue()
@@ -173,6 +175,10 @@ export class CallbackSessionStore implements SessionStore {
     if ((this.#ended.get(id) ?? 0) > now) return undefined
     const session = await this.#read<StoredSession>(id)
     if (!session || session.expires <= now) return undefined
+    if (!isStoredSession(session)) {
+      this.onUnreadable?.(new TypeError('the store holds something that is no session'))
+      return undefined
+    }
     this.#know(session)
     return session
   }

@@ -3,6 +3,7 @@ import {
   type Admission,
   type CreateOutcome,
   type FormerSession,
+  isStoredSession,
   LOGIN_COUNT_TTL,
   type SaveOutcome,
   type SessionChange,
@@ -36,6 +37,7 @@ type IndexKey = ['expiry' | 'tombstone' | 'owner-expiry' | 'login-count', number
  * cannot disagree whenever the process dies; reads see what is committed.
  */
 export class LmdbSessionStore implements SessionStore {
+  onUnreadable?: (error: unknown) => void
   readonly #root: RootDatabase
   readonly #sessions: Database<StoredSession | Tombstone, string>
   readonly #owners: Database<Owner, string>
@@ -51,7 +53,7 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
-    const found = this.#sessions.get(id)
+    const found = this.#read(id)
     if (!found) return undefined
     if ('endedUntil' in found) return found.endedUntil > now ? 'ended' : undefined
     return found.expires > now ? found : undefined
@@ -133,10 +135,16 @@ export class LmdbSessionStore implements SessionStore {
       for (const owner of this.#due('login-count', now, limit)) this.#forget(owner, now)
       const expired: StoredSession[] = []
       for (const id of this.#due('expiry', now, limit)) {
-        const session = this.#sessions.get(id)
-        if (!session || 'endedUntil' in session) continue
-        this.#remove(session)
-        expired.push(session)
+        const session = this.#read(id)
+        if (session && 'endedUntil' in session) continue
+        if (session) {
+          this.#remove(session)
+          expired.push(session)
+        } else if (this.#sessions.doesExist(id)) {
+          // One that cannot be read must not keep the others from being removed, nor be counted for ever.
+          this.#sessions.remove(id)
+          this.#add('sessions', -1)
+        }
       }
       return expired
     })
@@ -222,8 +230,21 @@ export class LmdbSessionStore implements SessionStore {
     else this.#owners.put(name, { ...owner, logins: 0 })
   }
 
+  /** What cannot be read is not there: it must neither end a request nor a transaction over many. */
+  #read(id: string): StoredSession | Tombstone | undefined {
+    try {
+      const found = this.#sessions.get(id)
+      if (found === undefined || isStoredSession(found)) return found
+      if (typeof found === 'object' && Number.isFinite(found?.endedUntil)) return found
+      throw new TypeError('the record is no session')
+    } catch (error) {
+      this.onUnreadable?.(error)
+      return undefined
+    }
+  }
+
   #live(id: string, now: number): StoredSession | undefined {
-    const session = this.#sessions.get(id)
+    const session = this.#read(id)
     return session && !('endedUntil' in session) && session.expires > now ? session : undefined
   }
 
@@ -234,7 +255,7 @@ export class LmdbSessionStore implements SessionStore {
   #records(owner: string): StoredSession[] {
     const keys = [...this.#index.getKeys({ start: ['owned', owner, ''], end: ['owned', owner, '~'] })]
     return keys.flatMap(([, , id]) => {
-      const session = this.#sessions.get(id)
+      const session = this.#read(id)
       return session && !('endedUntil' in session) ? session : []
     })
   }

@@ -49,6 +49,7 @@ function forKeys(scripts: Map<number, RedisScript>, file: string, keys: number):
  * the owner's number of logins. Each script stays in one slot and names every key; nothing scans.
  */
 export class RedisSessionStore implements SessionStore {
+  onUnreadable?: (error: unknown) => void
   readonly #client: RedisStorage['client']
   readonly #prefix: string
   /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
@@ -61,7 +62,7 @@ export class RedisSessionStore implements SessionStore {
 
   /** Without `async`, as all on the way of a read: each layer of promises costs. */
   load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
-    return this.#client.get(this.#record(id)).then((record) => parse(id, record, now))
+    return this.#client.get(this.#record(id)).then((record) => this.#parse(id, record, now))
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
@@ -159,7 +160,7 @@ export class RedisSessionStore implements SessionStore {
   }
 
   async #expire(id: string, now: number): Promise<StoredSession | undefined> {
-    const session = live(parse(id, await this.#client.get(this.#record(id)), Number.NEGATIVE_INFINITY))
+    const session = live(this.#parse(id, await this.#client.get(this.#record(id)), Number.NEGATIVE_INFINITY))
     const owner = session?.owner
     const claimed = await expireScript.run(this.#client, this.#keys(id, owner), [id, owner ?? '', now])
     if (claimed !== 1) return undefined
@@ -246,7 +247,16 @@ export class RedisSessionStore implements SessionStore {
 
   async #live(ids: string[], now: number): Promise<StoredSession[]> {
     const records = await Promise.all(ids.map((id) => this.#client.get(this.#record(id))))
-    return ids.flatMap((id, index) => live(parse(id, records[index] ?? null, now)) ?? [])
+    return ids.flatMap((id, index) => live(this.#parse(id, records[index] ?? null, now)) ?? [])
+  }
+
+  #parse(id: string, record: string | null, now: number): StoredSession | 'ended' | undefined {
+    try {
+      return parse(id, record, now)
+    } catch (error) {
+      this.onUnreadable?.(error)
+      return undefined
+    }
   }
 
   /** The record and the three indexes that it stands in. */
@@ -270,6 +280,7 @@ export class RedisSessionStore implements SessionStore {
  * number of the login and owner, which do not), the meta, then each field in two lines. A client reads one text in a
  * fraction of the time that it needs for a hash, whose every name and value is one, and Redis keeps it in half the
  * memory; what parallel requests change is put together by the script that saves.
+ * @throws when it is not what was written
  */
 function parse(id: string, record: string | null, now: number): StoredSession | 'ended' | undefined {
   if (record === null) return undefined
@@ -278,6 +289,7 @@ function parse(id: string, record: string | null, now: number): StoredSession | 
   let at = 0
   const until = (separator: string) => {
     const end = record.indexOf(separator, at)
+    if (end < 0) throw new SyntaxError('the record of a session is cut short')
     const text = record.slice(at, end)
     at = end + 1
     return text
@@ -295,6 +307,9 @@ function parse(id: string, record: string | null, now: number): StoredSession | 
   while (at < record.length) {
     const name = unquoted(until('\n'))
     fields[name] = until('\n')
+  }
+  if (!Number.isFinite(expires + seen + version + created + ends + logins)) {
+    throw new SyntaxError('the head of a session holds a number that is none')
   }
   const session: StoredSession = { id, created, seen, expires, ends, version, logins, fields }
   if (owner !== '') session.owner = owner

@@ -2,6 +2,7 @@ import type { InstanceStats } from '../../../openapi/schemas/stats.ts'
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
+import { nonFinitePlace } from '../../support/json.ts'
 import type { Board } from './board.ts'
 
 const publish = RedisScript.fromFile(new URL('./publish.lua', import.meta.url), 1)
@@ -30,13 +31,26 @@ export class RedisBoard implements Board {
     const entries = (await answered(read.run(client, [this.#key], [this.#lifetime]))) as string[]
     const others: InstanceStats[] = []
     for (let i = 0; i < entries.length; i += 2) {
-      if (entries[i] !== instanceId) others.push(JSON.parse(entries[i + 1] as string) as InstanceStats)
+      const stats = entries[i] === instanceId ? undefined : readable(entries[i + 1] as string)
+      if (stats) others.push(stats)
     }
     return others
   }
 
   async withdraw(): Promise<void> {
     await answered(this.#storage.client.hdel(this.#key, this.#storage.instanceId))
+  }
+}
+
+/** One that cannot be read, or is of another version, is left out: the numbers of the others are wanted all the same. */
+function readable(text: string): InstanceStats | undefined {
+  try {
+    const stats = JSON.parse(text) as Partial<InstanceStats> | null
+    if (typeof stats?.instance !== 'string' || typeof stats.at !== 'string') return undefined
+    if (!Array.isArray(stats.unavailable) || typeof stats.process !== 'object') return undefined
+    return nonFinitePlace(stats) === undefined ? (stats as InstanceStats) : undefined
+  } catch {
+    return undefined
   }
 }
 

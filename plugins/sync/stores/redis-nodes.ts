@@ -68,7 +68,7 @@ export class RedisNodes {
   /** @throws STATEFUL_STORAGE_UNAVAILABLE */
   async nodes(): Promise<ClusterNodes> {
     const { answers, unanswered } = await this.#ask({ ask: 'nodes' }, () => false)
-    return { nodes: answers.flatMap(({ nodes = [] }) => nodes), unanswered }
+    return { nodes: answers.flatMap(({ nodes }) => (Array.isArray(nodes) ? nodes.filter(isNode) : [])), unanswered }
   }
 
   /**
@@ -127,4 +127,14 @@ export class RedisNodes {
   #answersTo(instance: string): string {
     return `${this.#storage.prefix}sync-nodes:${instance}`
   }
+}
+
+/** Another instance may be of another version: what it tells goes to an administrator, by a schema. */
+function isNode(value: unknown): value is SyncNode {
+  const node = (value ?? {}) as Partial<SyncNode>
+  const texts = [node.id, node.instance, node.clientId, node.transport, node.connectedAt, node.lastSeen, node.address]
+  const counts = [node.subscriptions, node.lag, node.buffered]
+  return (
+    texts.every((text) => typeof text === 'string') && counts.every(Number.isSafeInteger) && Array.isArray(node.spaces)
+  )
 }

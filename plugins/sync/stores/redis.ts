@@ -1,6 +1,7 @@
 import type { PresenceMember } from '../../../openapi/messages/server.ts'
 import { RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
+import { nonFinitePlace } from '../../support/json.ts'
 import type { PresenceExchange } from '../presence.ts'
 
 const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), 3)
@@ -32,7 +33,7 @@ export class RedisPresence implements PresenceExchange {
     const others: PresenceMember[] = []
     for (let index = 0; index + 1 < entries.length; index += 2) {
       if (entries[index] === this.#storage.instanceId) continue
-      others.push(...(JSON.parse(entries[index + 1] as string) as PresenceMember[]))
+      others.push(...membersOf(entries[index + 1] as string))
     }
     return others
   }
@@ -65,4 +66,19 @@ export class RedisPresence implements PresenceExchange {
   get #channel(): string {
     return `${this.#storage.prefix}presence`
   }
+}
+
+/** A list that cannot be read is that of one instance: the others are there all the same. */
+function membersOf(text: string): PresenceMember[] {
+  try {
+    const members = JSON.parse(text) as unknown
+    return Array.isArray(members) && nonFinitePlace(members) === undefined ? members.filter(isMember) : []
+  } catch {
+    return []
+  }
+}
+
+function isMember(value: unknown): value is PresenceMember {
+  const { node, clientId, connectedAt } = (value ?? {}) as Partial<PresenceMember>
+  return typeof node === 'string' && typeof clientId === 'string' && Number.isSafeInteger(connectedAt)
 }

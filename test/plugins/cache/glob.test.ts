@@ -98,7 +98,8 @@ t.test('each hostile pattern over 3,000 keys of 512 characters', async (t) => {
 
 for (const kind of storageKinds) {
   t.test(`hostile patterns hold up nobody on ${kind}, and match what they should`, async (t) => {
-    const cache = await freshCache(t, kind)
+    // What is measured is the processor, not how long Redis takes while others run.
+    const cache = await freshCache(t, kind, { l2: { timeout: '30s' } })
     await cache.setMany(longKeys.map((key, n) => [key, n]))
     const before = process.cpuUsage()
     for (const pattern of hostile) t.equal(await cache.deleteMatching(pattern), 0, pattern.slice(0, 24))
