@@ -197,7 +197,9 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.decorateRequest('requireFresh', function (this: FastifyRequest, maxAge: Duration = DEFAULT_FRESH) {
     const authenticated = sessions.authenticatedAt(this)
     if (!this.session?.user || authenticated === undefined) throw new UnauthenticatedError()
-    if (sessions.clock.now() - authenticated > milliseconds(maxAge, 'maxAge')) throw new FreshLoginRequiredError()
+    // A login that lies ahead is none that is known to be fresh: the clock went back meanwhile.
+    const age = Math.abs(sessions.clock.now() - authenticated)
+    if (age > milliseconds(maxAge, 'maxAge')) throw new FreshLoginRequiredError()
   })
 
   fastify.addHook('onReady', () => sessions.start(sweep))
