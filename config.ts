@@ -4,7 +4,9 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { type Static, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { isProduction, noticeOf } from './plugins/support/environment.ts'
 import { InvalidConfigurationError } from './plugins/support/errors.ts'
+import { isSecret, SECRET_RULE, unexpectedCharacters } from './plugins/support/secrets.ts'
 
 const Environment = Type.Object({
   NODE_ENV: Type.String({ default: 'development' }),
@@ -24,24 +26,28 @@ const Environment = Type.Object({
 
 /** What each variable must look like, for the one line that a wrong value ends the boot with. */
 const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
-  NODE_ENV: "'production' or another name",
+  NODE_ENV: "'production', 'development' or 'test'",
   HOST: 'a host name or address to listen on',
   PORT: 'a port number from 0 to 65535',
   PREFIX: "empty or a path such as '/api', without a slash at its end",
   STORAGE: "'memory:', 'lmdb:<folder>', 'redis://host:port' or the URL of a Cluster or of Sentinels",
-  SESSION_SECRET: 'one or more secrets of at least 32 characters, separated by commas, the newest first',
-  ADMIN_PASSWORD: 'a password of 8 to 128 characters',
+  SESSION_SECRET: `one or more secrets, separated by commas, the newest first, each of them ${SECRET_RULE}`,
+  ADMIN_PASSWORD: "a password of 8 to 128 characters, and in production none such as 'changeme'",
   ALLOWED_ORIGINS: "origins such as 'https://app.example.com', separated by commas",
   TRUST_PROXY: 'addresses or networks of your proxies, separated by commas',
   LOG_LEVEL: "'fatal', 'error', 'warn', 'info', 'debug', 'trace' or 'silent'",
 }
 
-const MIN_SECRET_LENGTH = 32
 const MIN_PASSWORD_LENGTH = 8
 const MAX_PASSWORD_LENGTH = 128
+/** Letters and digits of the first password in production that are no part of what everybody tries first. */
+const MIN_UNEXPECTED_IN_PASSWORD = 5
 
 export interface Config {
+  /** Whatever `NODE_ENV` is, unless it is `development`, `test` or not set. */
   production: boolean
+  /** To be logged: `NODE_ENV` is a name that nobody knows. */
+  notice?: string
   host: string
   port: number
   /** Stands before every route; empty or `/api`. */
@@ -64,9 +70,11 @@ export interface Config {
  */
 export async function readConfig(environment: NodeJS.ProcessEnv = process.env): Promise<Config> {
   const values = check(environment)
-  const production = values.NODE_ENV === 'production'
+  const production = isProduction(values.NODE_ENV)
+  const notice = noticeOf(values.NODE_ENV)
   const config: Config = {
     production,
+    ...(notice ? { notice } : {}),
     host: values.HOST,
     port: values.PORT,
     prefix: values.PREFIX,
@@ -80,6 +88,9 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
   if (values.ADMIN_PASSWORD !== '') {
     const length = values.ADMIN_PASSWORD.length
     if (length < MIN_PASSWORD_LENGTH || length > MAX_PASSWORD_LENGTH) throw invalid('ADMIN_PASSWORD')
+    if (production && unexpectedCharacters(values.ADMIN_PASSWORD) < MIN_UNEXPECTED_IN_PASSWORD) {
+      throw invalid('ADMIN_PASSWORD', 'is one that everybody tries first')
+    }
     config.adminPassword = values.ADMIN_PASSWORD
   }
   if (!config.allowedOrigins.every(isOrigin)) throw invalid('ALLOWED_ORIGINS')
@@ -87,10 +98,10 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
     throw invalid('TRUST_PROXY')
   }
   if (config.secrets.length === 0) {
-    if (production) throw invalid('SESSION_SECRET', 'is required in production')
+    if (production) throw invalid('SESSION_SECRET', `is required in production${notice ? ` (${notice})` : ''}`)
     config.secrets = [await developmentSecret(dataFolder(config.storage))]
   }
-  if (!config.secrets.every(isStrong)) throw invalid('SESSION_SECRET')
+  if (!config.secrets.every((secret) => isSecret(secret, production))) throw invalid('SESSION_SECRET')
   return config
 }
 
@@ -132,11 +143,6 @@ function isAddress(text: string): boolean {
     ['loopback', 'linklocal', 'uniquelocal'].includes(text) ||
     (isIP(address) > 0 && /^\d{1,3}$/.test(bits) && rest.length === 0)
   )
-}
-
-/** Long enough, and not one character over and over, as examples in documentation are. */
-function isStrong(secret: string): boolean {
-  return secret.length >= MIN_SECRET_LENGTH && new Set(secret).size >= 8
 }
 
 function dataFolder(storage: string): string {

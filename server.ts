@@ -18,6 +18,7 @@ async function main(): Promise<void> {
     trustProxy: config.trustProxy,
     logger: { level: config.logLevel },
   })
+  if (config.notice) app.log.warn(config.notice)
   closeWithGrace({ delay: CLOSE_TIMEOUT, logger: app.log }, async ({ err, signal }) => {
     if (err) app.log.fatal({ err }, 'closing after an error that nobody caught')
     else app.log.info({ signal }, 'closing')

@@ -1,11 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { readConfig } from '../config.ts'
 import { temporaryFolder } from './fixtures/storages.ts'
 
-const SECRET = 'a-secret-of-more-than-32-characters-0123456789'
-const OTHER = 'another-secret-of-more-than-32-characters-9876'
+const SECRET = randomBytes(32).toString('base64url')
+const OTHER = randomBytes(32).toString('hex')
 
 t.test('the defaults need no configuration', async (t) => {
   const folder = await temporaryFolder(t)
@@ -34,7 +35,7 @@ t.test('every variable is read', async (t) => {
     PREFIX: '/api/v1',
     STORAGE: 'redis://127.0.0.1:6379',
     SESSION_SECRET: `${SECRET}, ${OTHER}`,
-    ADMIN_PASSWORD: 'correct horse',
+    ADMIN_PASSWORD: 'umbrella harbour',
     ALLOWED_ORIGINS: 'https://app.example.com,http://localhost:5173',
     TRUST_PROXY: '10.0.0.0/8,::1,loopback',
     LOG_LEVEL: 'debug',
@@ -46,7 +47,7 @@ t.test('every variable is read', async (t) => {
     prefix: '/api/v1',
     storage: 'redis://127.0.0.1:6379',
     secrets: [SECRET, OTHER],
-    adminPassword: 'correct horse',
+    adminPassword: 'umbrella harbour',
     allowedOrigins: ['https://app.example.com', 'http://localhost:5173'],
     trustProxy: ['10.0.0.0/8', '::1', 'loopback'],
     logLevel: 'debug',
@@ -88,6 +89,64 @@ t.test('production must bring its own secret', (t) =>
     message: /SESSION_SECRET is required in production/,
   }),
 )
+
+t.test('an environment of an unknown name is production, and told', async (t) => {
+  const base = { STORAGE: 'memory:', SESSION_SECRET: SECRET }
+  for (const NODE_ENV of ['prod', 'staging', 'Production', 'PRODUCTION', 'production ', 'Development', 'dev', 'live']) {
+    const config = await readConfig({ ...base, NODE_ENV })
+    t.equal(config.production, true, NODE_ENV)
+    t.match(config.notice, JSON.stringify(NODE_ENV))
+    await t.rejects(readConfig({ STORAGE: 'memory:', NODE_ENV }), {
+      code: 'STATEFUL_INVALID_CONFIGURATION',
+      message: /SESSION_SECRET is required in production \(NODE_ENV is ".+", which is none of/,
+    })
+  }
+  for (const [NODE_ENV, production] of [
+    [undefined, false],
+    ['', false],
+    ['development', false],
+    ['test', false],
+    ['production', true],
+  ] as const) {
+    const config = await readConfig({ ...base, ...(NODE_ENV === undefined ? {} : { NODE_ENV }) })
+    t.match(config, { production, notice: undefined }, String(NODE_ENV))
+  }
+})
+
+t.test('what everybody knows is no secret of a production', async (t) => {
+  const environment = { NODE_ENV: 'production', STORAGE: 'memory:' }
+  const known = 'changeme-changeme-please-changeme-2024'
+  const rule = /^Configuration: SESSION_SECRET is not valid; it must be .*32 characters.*placeholder.*randomBytes/
+  for (const SESSION_SECRET of [known, `${SECRET},${known}`]) {
+    const error: Error = await readConfig({ ...environment, SESSION_SECRET }).then(
+      () => t.fail(SESSION_SECRET),
+      (error) => error,
+    )
+    t.match(error, { code: 'STATEFUL_INVALID_CONFIGURATION', message: rule }, 'the whole rule, and how to make one')
+    t.notOk(error.message.includes(known) || error.message.includes(SECRET), 'and no secret')
+  }
+  t.match(
+    await readConfig({ STORAGE: 'memory:', SESSION_SECRET: known }),
+    { secrets: [known] },
+    'in development it will do',
+  )
+
+  for (const ADMIN_PASSWORD of [
+    'changeme',
+    'password1',
+    'Admin123',
+    'Passw0rd!2024',
+    'letmein1234',
+    'qwertyuiop',
+    'aaaaaaaa',
+  ]) {
+    await t.rejects(
+      readConfig({ ...environment, SESSION_SECRET: SECRET, ADMIN_PASSWORD }),
+      { code: 'STATEFUL_INVALID_CONFIGURATION', message: /ADMIN_PASSWORD is one that everybody tries first/ },
+      ADMIN_PASSWORD,
+    )
+  }
+})
 
 t.test('a folder that cannot be written is said', (t) =>
   t.rejects(readConfig({ STORAGE: 'lmdb:/dev/null/data' }), { code: 'STATEFUL_INVALID_CONFIGURATION' }),

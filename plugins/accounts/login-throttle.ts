@@ -6,6 +6,9 @@ import { InvalidOptionError, StorageUnavailableError, TooManyAttemptsError } fro
 import { networkOf } from '../support/network.ts'
 import { BoundedLimiter } from './bounded-limiter.ts'
 
+/** Seconds of 24 days: the limiter forgets by a timer of its own, and Node fires one that is longer at once. */
+const MAX_WINDOW = 24 * 24 * 60 * 60
+
 export interface ThrottleOptions {
   /** Failed logins to one account from one address, or from one known device, in `window`. Default 10. */
   perAccount?: number
@@ -122,7 +125,11 @@ export class LoginThrottle {
   }
 
   #limitsOf(options: ThrottleOptions): Limits {
-    const seconds = (value: Duration, name: string) => Math.max(1, Math.ceil(milliseconds(value, name) / 1000))
+    const seconds = (value: Duration, name: string) => {
+      const whole = Math.max(1, Math.ceil(milliseconds(value, name) / 1000))
+      if (whole > MAX_WINDOW) throw new InvalidOptionError(name, 'must be at most 24 days.')
+      return whole
+    }
     const count = (value: number, name: string) => {
       if (Number.isSafeInteger(value) && value > 0) return value
       throw new InvalidOptionError(`throttle.${name}`, 'must be a whole number from 1.')

@@ -1,4 +1,5 @@
 import type { onRequestAsyncHookHandler } from 'fastify'
+import { isProduction } from '../support/environment.ts'
 import { type Authorize, demand, type Resources } from './authorize.ts'
 
 /** Who may open a page that is meant for those who run the application. */
@@ -11,12 +12,9 @@ export interface ExposureOptions {
   expose?: 'always' | 'development' | 'never'
   /** Who may open it in production. Default: the role `administrator`. */
   authorize?: Authorize
-  /** Default: whether `NODE_ENV` is `production`. */
+  /** Default: whether `NODE_ENV` is set to anything but `development` and `test`. */
   production?: boolean
 }
-
-/** Whether this process runs in production, unless an option says so. */
-export const inProduction = (option?: boolean): boolean => option ?? process.env['NODE_ENV'] === 'production'
 
 /**
  * The guard of such a page, or nothing when everybody may open it. Add it to the encapsulated scope that holds
@@ -27,7 +25,7 @@ export function exposureGuard(
   options: ExposureOptions,
   page: Resources['docs:read']['page'],
 ): onRequestAsyncHookHandler | undefined {
-  const { expose = 'development', authorize } = options
-  if (expose === 'always' || !inProduction(options.production)) return undefined
+  const { expose = 'development', authorize, production = isProduction() } = options
+  if (expose === 'always' || !production) return undefined
   return async (request) => demand(authorize, request, `${page}:read`, { page })
 }

@@ -3,15 +3,18 @@ import fastifyHelmet from '@fastify/helmet'
 import fastifyUnderPressure from '@fastify/under-pressure'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+import { inProduction } from '../support/environment.ts'
 import { InvalidOptionError } from '../support/errors.ts'
-import { inProduction } from './exposure.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
 
 export type { Action, Authorize, AuthorizeOption, Keys, Resource, Resources } from './authorize.ts'
 export type { ExposureOptions } from './exposure.ts'
 
 export interface SecurityOptions {
-  /** Default: whether `NODE_ENV` is `production`. HSTS is sent only then: on plain HTTP it would lock a developer out. */
+  /**
+   * Default: whether `NODE_ENV` is set to anything but `development` and `test`. HSTS is sent only in production: on
+   * plain HTTP it would lock a developer out.
+   */
   production?: boolean
   pressure?: PressureOptions
 }
@@ -36,7 +39,7 @@ const HEAP_SHARE = 0.95
  * before it that `trustProxy` does not name.
  */
 export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
-  const production = inProduction(options.production)
+  const production = inProduction(options.production, fastify)
   const pressure = pressureOptions(options.pressure)
   await fastify.register(fastifyHelmet, {
     contentSecurityPolicy: {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+import { PassedTime } from './passed-time.ts'
 import { difference, parseValues, type SessionValues, stringifyValues } from './record.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
 import { MemorySessionStore } from './stores/memory.ts'
@@ -20,6 +21,8 @@ interface ExpressSession {
 }
 type Callback<T> = (error: unknown, result?: T) => void
 
+/** Expired sessions that are taken from the store at a time. */
+const SWEEP_BATCH = 1_000
 /** There is no absolute end in the contract of express-session; a time that no session reaches stands for it. */
 const NEVER = 10 * 365 * 24 * 60 * 60 * 1_000
 
@@ -35,12 +38,16 @@ export class ExpressStore extends EventEmitter {
   readonly #store: SessionStore
   readonly #ttl: number
   readonly #clock: Clock
+  readonly #time: PassedTime
 
   constructor(options: ExpressStoreOptions = {}) {
     super()
     this.#store = options.store ?? new MemorySessionStore()
     this.#ttl = milliseconds(options.ttl ?? '24h', 'ttl')
     this.#clock = options.clock ?? systemClock
+    this.#time = new PassedTime(this.#clock, async (until) => {
+      while ((await this.#store.sweep(until, SWEEP_BATCH)).length > 0);
+    })
   }
 
   get(sid: string, callback?: Callback<SessionValues | null>) {
@@ -69,7 +76,7 @@ export class ExpressStore extends EventEmitter {
 
   length(callback?: Callback<number>) {
     return answer(
-      this.#store.count(this.#clock.now()).then(({ sessions }) => sessions),
+      this.#time.ask((now) => this.#store.count(now)).then(({ sessions }) => sessions),
       callback,
     )
   }
@@ -78,48 +85,53 @@ export class ExpressStore extends EventEmitter {
     return answer(this.#clear(), callback)
   }
 
-  async #get(sid: string): Promise<SessionValues | null> {
-    const stored = await this.#store.load(idOfSid(sid), this.#clock.now())
-    if (typeof stored !== 'object') return null
-    const values = readable(stored)
-    if (!values) return null
-    // A save can make a session end later, never earlier; the cookie may say earlier.
-    return this.#expiryOf(values) > this.#clock.now() ? values : null
+  #get(sid: string): Promise<SessionValues | null> {
+    const id = idOfSid(sid)
+    return this.#time.ask(async (now) => {
+      const stored = await this.#store.load(id, now)
+      const values = typeof stored === 'object' ? readable(stored) : undefined
+      if (!values) return null
+      if (this.#expiryOf(values) > now) return values
+      // A save can make a session end later, never earlier; the cookie says earlier.
+      await this.#store.revoke(id, now)
+      return null
+    })
   }
 
-  async #set(sid: string, session: object): Promise<void> {
+  #set(sid: string, session: object): Promise<void> {
     const id = idOfSid(sid)
-    const now = this.#clock.now()
-    const expires = this.#expiryOf(session)
-    if (expires <= now) return this.#destroy(id)
-    const fields = stringifyValues(session as SessionValues)
-    const stored = await this.#store.load(id, now)
-    if (typeof stored === 'object') {
-      const change = { ...difference(stored.fields, fields), seen: now, expires }
-      await this.#store.save(id, undefined, change, now)
-    } else if (stored === undefined) {
-      const head = { id, created: now, seen: now, expires, ends: now + NEVER, version: 1, logins: 0 }
-      await this.#store.create({ ...head, fields }, { now, login: false })
-    }
+    return this.#time.ask(async (now) => {
+      const expires = this.#expiryOf(session)
+      if (expires <= now) {
+        await this.#store.revoke(id, now)
+        return
+      }
+      const fields = stringifyValues(session as SessionValues)
+      const stored = await this.#store.load(id, now)
+      if (typeof stored === 'object') {
+        const change = { ...difference(stored.fields, fields), seen: now, expires }
+        await this.#store.save(id, undefined, change, now)
+      } else if (stored === undefined) {
+        const head = { id, created: now, seen: now, expires, ends: now + NEVER, version: 1, logins: 0 }
+        await this.#store.create({ ...head, fields }, { now, login: false })
+      }
+    })
   }
 
   async #touch(sid: string, session: ExpressSession): Promise<void> {
-    const now = this.#clock.now()
     const set = session.cookie ? { cookie: JSON.stringify(session.cookie) } : {}
-    await this.#store.save(
-      idOfSid(sid),
-      undefined,
-      { set, remove: [], seen: now, expires: this.#expiryOf(session) },
-      now,
+    const expires = this.#expiryOf(session)
+    await this.#time.ask((now) =>
+      this.#store.save(idOfSid(sid), undefined, { set, remove: [], seen: now, expires }, now),
     )
   }
 
   async #destroy(id: string): Promise<void> {
-    await this.#store.revoke(id, this.#clock.now())
+    await this.#time.ask((now) => this.#store.revoke(id, now))
   }
 
   async #all(): Promise<Record<string, SessionValues>> {
-    const stored = await this.#store.all(this.#clock.now())
+    const stored = await this.#time.ask((now) => this.#store.all(now))
     return Object.fromEntries(
       stored.flatMap((session) => {
         const values = readable(session)
@@ -128,9 +140,10 @@ export class ExpressStore extends EventEmitter {
     )
   }
 
-  async #clear(): Promise<void> {
-    const now = this.#clock.now()
-    for (const { id } of await this.#store.all(now)) await this.#store.revoke(id, now)
+  #clear(): Promise<void> {
+    return this.#time.ask(async (now) => {
+      for (const { id } of await this.#store.all(now)) await this.#store.revoke(id, now)
+    })
   }
 
   #expiryOf({ cookie }: ExpressSession): number {

@@ -1,12 +1,13 @@
 import fastifyCookie from '@fastify/cookie'
 import type { CookieOptions, FastifySessionOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { inProduction } from '../security/exposure.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+import { inProduction } from '../support/environment.ts'
 import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
+import { isSecret, SECRET_RULE } from '../support/secrets.ts'
 import { clearSessionCookie, type SessionCookieOptions, sessionCookie, tidyCookieHeader } from './cookie.ts'
 import { type SessionCookies, sessionCookies } from './cookies.ts'
 import { aesSealer } from './seal.ts'
@@ -61,7 +62,8 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
    * may be changed while the server runs.
    */
   secret: string | string[] | SessionSigner
-  /** `Secure` cookies and the name prefix `__Host-`. Default: whether `NODE_ENV` is `production`. */
+  /** `Secure` cookies and the name prefix `__Host-`. Default: whether `NODE_ENV` is set to anything but
+   * `development` and `test`. */
   production?: boolean
   /** Default `__Host-sid` when the cookie is secure, else `sid`. */
   cookieName?: string
@@ -106,7 +108,6 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
   clock?: Clock
 }
 
-const MIN_SECRET_LENGTH = 32
 const DEFAULT_FRESH = '10m'
 
 /**
@@ -117,18 +118,19 @@ const DEFAULT_FRESH = '10m'
 export const session = defineService<SessionOptions>('session', async (fastify, options) => {
   const { saveUninitialized = false, rolling = false, cookiePrefix = '' } = options
   const log = fastify.log.child({ plugin: 'session' })
-  const cookie = sessionCookie(inProduction(options.production), options.cookie, options.cookieName)
+  const production = inProduction(options.production, fastify)
+  const cookie = sessionCookie(production, options.cookie, options.cookieName)
   const sweep = milliseconds(options.sweep ?? '1m', 'sweep')
-  const signer = signerOf(options)
+  const signer = signerOf(options, production)
 
   const clearSiteData = (options.clearSiteData ?? ['cache', 'storage']).map((what) => `"${what}"`).join(', ')
   if (!options.store) await checkEviction(fastify, options.onEviction ?? 'refuse', (message) => log.warn(message))
 
   const sessions = new Sessions({
     ...policyOf(options),
-    ...(options.encryption ? { sealer: aesSealer(checkedSecrets('encryption', options.encryption)) } : {}),
+    ...(options.encryption ? { sealer: aesSealer(checkedSecrets('encryption', options.encryption, production)) } : {}),
     deadline: options.store ? milliseconds(options.deadline ?? '1s', 'deadline') : 0,
-    store: storeOf(fastify, options),
+    store: storeOf(fastify, options.store, production),
     ...(options.clock ? { clock: options.clock } : {}),
     ...busOf(options.store ? undefined : fastify.storage),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
@@ -195,23 +197,25 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.decorateRequest('requireFresh', function (this: FastifyRequest, maxAge: Duration = DEFAULT_FRESH) {
     const authenticated = sessions.authenticatedAt(this)
     if (!this.session?.user || authenticated === undefined) throw new UnauthenticatedError()
-    if (sessions.clock.now() - authenticated > milliseconds(maxAge, 'maxAge')) throw new FreshLoginRequiredError()
+    // A login that lies ahead is none that is known to be fresh: the clock went back meanwhile.
+    const age = Math.abs(sessions.clock.now() - authenticated)
+    if (age > milliseconds(maxAge, 'maxAge')) throw new FreshLoginRequiredError()
   })
 
   fastify.addHook('onReady', () => sessions.start(sweep))
   fastify.addHook('onClose', () => sessions.close())
 })
 
-function signerOf({ secret, algorithm }: SessionOptions): SessionSigner {
+function signerOf({ secret, algorithm }: SessionOptions, production: boolean): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret
-  checkedSecrets('secret', secret)
+  checkedSecrets('secret', secret, production)
   return liveSigner(secret, algorithm)
 }
 
-function checkedSecrets(option: string, given: string | string[]): string[] {
+function checkedSecrets(option: string, given: string | string[], production: boolean): string[] {
   const secrets = typeof given === 'string' ? [given] : given
-  if (!secrets?.length || secrets.some((one) => typeof one !== 'string' || one.length < MIN_SECRET_LENGTH)) {
-    throw new InvalidOptionError(option, `must be one or more texts of at least ${MIN_SECRET_LENGTH} characters.`)
+  if (!secrets?.length || !secrets.every((secret) => isSecret(secret, production))) {
+    throw new InvalidOptionError(option, `must be one or more secrets, each of them ${SECRET_RULE}`)
   }
   return secrets
 }
@@ -244,11 +248,11 @@ function policyOf(options: SessionOptions) {
   return { idle, absolute, touch, limit: { sessions: maxSessions, action: onLimit } }
 }
 
-function storeOf(fastify: FastifyInstance, { store, production }: SessionOptions): SessionStore {
+function storeOf(fastify: FastifyInstance, store: SessionOptions['store'], production: boolean): SessionStore {
   if (store) return 'load' in store ? store : new CallbackSessionStore(checkedStore(store))
   const { storage } = fastify as Partial<FastifyInstance>
   if (storage) return sessionStoreOn(storage)
-  if (inProduction(production)) fastify.log.warn('sessions: neither a storage nor a store; they end with this process')
+  if (production) fastify.log.warn('sessions: neither a storage nor a store; they end with this process')
   return new MemorySessionStore()
 }
 

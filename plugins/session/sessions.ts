@@ -3,6 +3,7 @@ import { type Clock, systemClock, type Timer } from '../support/clock.ts'
 import { SessionConflictError, SessionRevokedError, TooManySessionsError } from '../support/errors.ts'
 import { type RevocationBus, type SessionEvent, type SessionEventName, SessionEvents } from './events.ts'
 import { StoreGuard } from './guard.ts'
+import { PassedTime } from './passed-time.ts'
 import {
   type Device,
   type OpenSession,
@@ -48,6 +49,7 @@ export class Sessions<Values extends object = SessionValues> {
   readonly clock: Clock
   readonly #store: SessionStore
   readonly #guard: StoreGuard
+  readonly #time: PassedTime
   readonly #codec: RecordCodec
   readonly #bus: RevocationBus | undefined
   readonly #events: SessionEvents
@@ -76,6 +78,7 @@ export class Sessions<Values extends object = SessionValues> {
     this.clock = clock ?? systemClock
     this.#store = store
     this.#guard = new StoreGuard(this.clock, deadline ?? 0)
+    this.#time = new PassedTime(this.clock, (until) => this.#endExpired(until))
     this.#codec = new RecordCodec(sealer)
     this.#bus = bus
     this.#onError = onError ?? (() => {})
@@ -178,7 +181,7 @@ export class Sessions<Values extends object = SessionValues> {
   }
 
   async list(userId: string): Promise<SessionInfo[]> {
-    const stored = await this.#ask(() => this.#store.list(ownerOf(userId), this.clock.now()))
+    const stored = await this.#ask((now) => this.#store.list(ownerOf(userId), now))
     return stored.flatMap((session) => {
       const open = this.#codec.toOpen(session)
       return open ? info(open) : []
@@ -210,17 +213,17 @@ export class Sessions<Values extends object = SessionValues> {
 
   /** Ends all sessions of the user, one handle perhaps excepted. @returns how many there were */
   async revokeUser(userId: string, { except, reason = 'revoked' }: { except?: string; reason?: string } = {}) {
-    const ids = await this.#ask(() => this.#store.revokeOwner(ownerOf(userId), this.clock.now(), except))
+    const ids = await this.#ask((now) => this.#store.revokeOwner(ownerOf(userId), now, except))
     for (const id of ids) this.#announceEnd({ handle: id, userId, reason })
     return ids.length
   }
 
   async count(): Promise<number> {
-    return (await this.#ask(() => this.#store.count(this.clock.now()))).sessions
+    return (await this.#ask((now) => this.#store.count(now))).sessions
   }
 
   async stats(): Promise<SessionStats> {
-    const { sessions, owners } = await this.#ask(() => this.#store.count(this.clock.now()))
+    const { sessions, owners } = await this.#ask((now) => this.#store.count(now))
     const ofUsers = owners === 0 ? 0 : sessions / owners
     return { total: sessions, activeUsers: owners, averagePerUser: ofUsers, ...this.#stats }
   }
@@ -288,13 +291,14 @@ export class Sessions<Values extends object = SessionValues> {
       ...(userId === undefined ? {} : { userId, owner: ownerOf(userId) }),
       ...(authenticated === undefined ? {} : { authenticated }),
     }
-    const admission: Admission = { now, login, ...(this.policy.limit ? { limit: this.policy.limit } : {}) }
+    const { limit } = this.policy
     const stored = this.#codec.toStored(open)
-    const outcome = await this.#ask<CreateOutcome>(() =>
-      former
+    const outcome = await this.#ask<CreateOutcome>((now) => {
+      const admission: Admission = { now, login, ...(limit ? { limit } : {}) }
+      return former
         ? this.#store.rotate(former, stored, { ...admission, requireLive: !login })
-        : this.#store.create(stored, admission),
-    )
+        : this.#store.create(stored, admission)
+    })
     if (outcome.outcome === 'full') throw new TooManySessionsError()
     if (outcome.outcome === 'gone') throw new SessionRevokedError()
     this.#announceBegin(open, former, login, outcome.evicted)
@@ -327,7 +331,7 @@ export class Sessions<Values extends object = SessionValues> {
 
   /** Ends an open session. `false` when it was not live any more. */
   async end(open: OpenSession, reason: string): Promise<boolean> {
-    const ended = await this.#ask(() => this.#store.revoke(open.id, this.clock.now()))
+    const ended = await this.#ask((now) => this.#store.revoke(open.id, now))
     if (ended) this.#announceEnd({ ...eventOf(open), reason })
     return ended
   }
@@ -359,7 +363,7 @@ export class Sessions<Values extends object = SessionValues> {
   }
 
   #load(id: string): Promise<OpenSession | 'ended' | undefined> {
-    return this.#guard.ask(() => this.#store.load(id, this.clock.now()), this.#opened)
+    return this.#time.ask((now) => this.#guard.ask(() => this.#store.load(id, now), this.#opened))
   }
 
   async #save(open: OpenSession, texts: Record<string, string>, options: { version?: number; idle?: number }) {
@@ -370,7 +374,7 @@ export class Sessions<Values extends object = SessionValues> {
       expires: Math.min(open.ends, now + (options.idle ?? this.policy.idle)),
       ...(options.version === undefined ? {} : { version: options.version }),
     }
-    const outcome = await this.#ask(() => this.#store.save(open.id, open.owner, change, now))
+    const outcome = await this.#ask((now) => this.#store.save(open.id, open.owner, change, now))
     if (outcome === 'gone') this.#stats.refusedSaves += 1
     if (outcome !== 'saved') return outcome
     if (texts === open.texts) this.#stats.touches += 1
@@ -385,14 +389,26 @@ export class Sessions<Values extends object = SessionValues> {
   async #sweep(): Promise<number> {
     let removed = 0
     for (;;) {
-      const expired = await this.#ask(() => this.#store.sweep(this.clock.now(), SWEEP_BATCH))
-      for (const session of expired) {
-        const open = this.#codec.toOpen(session)
-        this.#stats.expired += 1
-        this.#events.emit('expired', open ? eventOf(open) : { handle: session.id })
-      }
+      const expired = await this.#ask((now) => this.#store.sweep(now, SWEEP_BATCH))
+      this.#announceExpired(expired)
       removed += expired.length
       if (expired.length < SWEEP_BATCH) return removed
+    }
+  }
+
+  async #endExpired(until: number): Promise<void> {
+    let expired: StoredSession[]
+    do {
+      expired = await this.#guard.ask(() => this.#store.sweep(until, SWEEP_BATCH), same)
+      this.#announceExpired(expired)
+    } while (expired.length > 0)
+  }
+
+  #announceExpired(expired: StoredSession[]): void {
+    for (const session of expired) {
+      const open = this.#codec.toOpen(session)
+      this.#stats.expired += 1
+      this.#events.emit('expired', open ? eventOf(open) : { handle: session.id })
     }
   }
 
@@ -418,8 +434,8 @@ export class Sessions<Values extends object = SessionValues> {
     this.#bus?.publish(event).catch((error) => this.#onError(error, 'publishing a revocation'))
   }
 
-  #ask<T>(question: () => Promise<T>): Promise<T> {
-    return this.#guard.ask(question, same)
+  #ask<T>(question: (now: number) => Promise<T>): Promise<T> {
+    return this.#time.ask((now) => this.#guard.ask(() => question(now), same))
   }
 
   #described(open: OpenSession): UserSession<Values> | undefined {

@@ -8,9 +8,9 @@ export interface Clock {
   now(): number
   /** Milliseconds since an arbitrary start; never goes back. */
   monotonic(): number
-  /** Calls `run` once after `ms`. The timer never keeps the process alive. */
+  /** Calls `run` once after `ms`, however long that is. The timer never keeps the process alive. */
   after(ms: number, run: () => void): Timer
-  /** Calls `run` every `ms`, at most 24 days, until cancelled. The timer never keeps the process alive. */
+  /** Calls `run` every `ms` until cancelled. The timer never keeps the process alive. */
   every(ms: number, run: () => void): Timer
 }
 
@@ -18,25 +18,35 @@ export interface Timer {
   cancel(): void
 }
 
-/** What Node's timers count to, some 24 days: beyond it they fire at once. */
+/** Node fires a timer that is longer than this (24.8 days) after 1 ms. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, run) {
-    let handle: NodeJS.Timeout
-    const arm = (left: number) => {
-      const rest = left - LONGEST_TIMER
-      handle = rest > 0 ? setTimeout(() => arm(rest), LONGEST_TIMER) : setTimeout(run, left)
-      handle.unref()
+    let left = ms
+    const wait = (): NodeJS.Timeout => {
+      const next = Math.min(left, LONGEST_TIMER)
+      left -= next
+      return setTimeout(() => {
+        if (left > 0) handle = wait()
+        else run()
+      }, next).unref()
     }
-    arm(ms)
+    let handle = wait()
     return { cancel: () => clearTimeout(handle) }
   },
   every(ms, run) {
-    const handle = setInterval(run, Math.min(ms, LONGEST_TIMER))
-    handle.unref()
-    return { cancel: () => clearInterval(handle) }
+    if (ms <= LONGEST_TIMER) {
+      const handle = setInterval(run, ms).unref()
+      return { cancel: () => clearInterval(handle) }
+    }
+    const again = () => {
+      timer = systemClock.after(ms, again)
+      run()
+    }
+    let timer = systemClock.after(ms, again)
+    return { cancel: () => timer.cancel() }
   },
 }

@@ -1,6 +1,7 @@
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
+import { systemClock } from '../support/clock.ts'
 import { codeOfStatus } from '../support/error-code.ts'
 import { OverloadedError, TooManySubscriptionsError } from '../support/errors.ts'
 import { Admission, type Applicant } from './admission.ts'
@@ -332,12 +333,12 @@ export class SyncHub {
         this.#emptied = resolve
       })
       // A real timer, whatever the clock: a frozen client must not keep the process from ending.
-      const deadline = setTimeout(() => {
+      const deadline = systemClock.after(this.settings.closeTimeout, () => {
         for (const transport of this.#leaving) transport.terminate()
         this.#emptied?.()
-      }, this.settings.closeTimeout)
+      })
       await emptied
-      clearTimeout(deadline)
+      deadline.cancel()
     }
     for (const channel of this.#channels.values()) channel.close()
     this.#channels.clear()

@@ -156,6 +156,13 @@ export default [
     suite: cookies,
   },
   {
+    guards: 'what has expired stays so when the clock goes back',
+    file: 'plugins/session/passed-time.ts',
+    from: '    await this.#endExpired(latest)\n',
+    to: '',
+    suite: 'test/plugins/session/clock-back.test.ts',
+  },
+  {
     guards: 'no cache keeps a cookie',
     file: 'plugins/session/cookie.ts',
     from: "if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')",

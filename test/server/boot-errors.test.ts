@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { SECRET } from '../fixtures/credentials.ts'
 import { freePort } from '../fixtures/redis-server.ts'
@@ -42,4 +43,22 @@ t.test('a port that is taken', async (t) => {
     PORT: port,
   })
   oneLine(t, result, /EADDRINUSE/)
+})
+
+t.test('a secret out of our own examples, in production', async (t) => {
+  const environment = { NODE_ENV: 'production', STORAGE: 'memory:', SESSION_SECRET: SECRET }
+  oneLine(t, await failToStart(environment), /SESSION_SECRET is not valid; it must be .*placeholder.*randomBytes/)
+})
+
+t.test('an environment of an unknown name is told at boot and is production', async (t) => {
+  const environment = { STORAGE: 'memory:', SESSION_SECRET: randomBytes(32).toString('base64url') }
+  const server = await startServer(t, { ...environment, NODE_ENV: 'staging', ADMIN_PASSWORD: 'umbrella harbour' })
+  const [line] = server
+    .output()
+    .split('\n')
+    .filter((text) => text.includes('NODE_ENV'))
+  t.match(JSON.parse(line ?? '{}'), { level: 40, msg: /NODE_ENV is "staging".*taken for production/ })
+  const answer = await fetch(`${server.url}/health/live`)
+  t.ok(answer.headers.has('strict-transport-security'))
+  t.equal((await server.stop()).code, 0)
 })

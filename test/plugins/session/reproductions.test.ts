@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import fastifyCookie from '@fastify/cookie'
 import fastifySession, { type FastifySessionOptions } from '@fastify/session'
@@ -15,8 +16,8 @@ declare module 'fastify' {
   }
 }
 
-const A = 'A'.repeat(32)
-const B = 'B'.repeat(32)
+const A = randomBytes(32).toString('base64url')
+const B = randomBytes(32).toString('base64url')
 
 /** What is told of both sides: a fault of plain @fastify/session, and its absence here. */
 type Side = 'plain' | 'ours'

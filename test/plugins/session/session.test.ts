@@ -253,6 +253,10 @@ t.test('options that cannot work stop the boot', async (t) => {
   for (const session of [
     { secret: 'short' },
     { secret: [] },
+    { secret: 'x'.repeat(40) },
+    { secret: [SECRET, 'changeme changeme changeme changeme!'], production: true },
+    { encryption: 'short' },
+    { encryption: 'changeme changeme changeme changeme!', production: true },
     { idle: '1m', touch: '1m' },
     { maxSessions: 0 },
     { cookieName: '__Host-sid' },
@@ -260,6 +264,11 @@ t.test('options that cannot work stop the boot', async (t) => {
   ]) {
     await t.rejects(sessionApp(t, { session }), { code: 'STATEFUL_INVALID_OPTION' }, JSON.stringify(session))
   }
-  await t.rejects(sessionApp(t, { session: { idle: 'soon' } }), { code: 'STATEFUL_INVALID_DURATION' })
+  await t.rejects(sessionApp(t, { session: { secret: 'short' } }), {
+    message: /^Option 'secret' must be .*32 characters.*placeholder.*randomBytes/,
+  })
+  for (const idle of ['soon', '101y', 1e308]) {
+    await t.rejects(sessionApp(t, { session: { idle } }), { code: 'STATEFUL_INVALID_DURATION' })
+  }
   t.ok(PASSWORD)
 })

@@ -109,7 +109,10 @@ t.test('what is no key, no JSON or too large is refused by code', (t) =>
       const op = { op: 'set' as const, key: 'k', value: 1 }
       await t.rejects(state.commit([op, op, op]), { code: 'STATEFUL_STATE_LIMIT' })
       await t.rejects(state.commit([op], { clientId: 'c' }), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
-      await t.rejects(state.commit([{ ...op, ttl: 0 }]), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
+      for (const ttl of [0, -1, 0.5, Number.NaN, 3_153_600_000_001, Number.MAX_SAFE_INTEGER, 1e308, Infinity]) {
+        await t.rejects(state.commit([{ ...op, ttl }]), { code: 'STATEFUL_STATE_INVALID_OPERATION' }, `${ttl}`)
+        await t.rejects(state.set('k', 1, undefined, ttl), { code: 'STATEFUL_STATE_INVALID_OPERATION' }, `${ttl}`)
+      }
       t.equal(state.size, 1)
     },
     { limits: { valueBytes: 64, keys: 2, bytes: 150, opsPerCommit: 2 } },

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { mock } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { systemClock } from '../../../plugins/support/clock.ts'
@@ -22,6 +23,40 @@ t.test('the system clock tells both times and fires its timers', async (t) => {
   })
   t.equal(ticks, 3)
   clearInterval(alive)
+})
+
+t.test('a timer of any length fires at its time, not at once', async (t) => {
+  // Node fires a timer of more than 2^31-1 ms after 1 ms.
+  const longest = 2 ** 31 - 1
+  const real = [longest + 1, 3_153_600_000_000].flatMap((ms) => [
+    systemClock.after(ms, () => t.fail(`${ms} ms are not over`)),
+    systemClock.every(ms, () => t.fail(`${ms} ms are not over`)),
+  ])
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  for (const timer of real) timer.cancel()
+
+  t.before(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval'] }))
+  t.teardown(() => mock.timers.reset())
+  for (const ms of [1, longest - 1, longest, longest + 1, 3 * longest, 3 * longest + 7]) {
+    let fired = 0
+    let ticks = 0
+    systemClock.after(ms, () => fired++)
+    const repeated = systemClock.every(ms, () => ticks++)
+    const cancelled = systemClock.after(ms, () => t.fail('cancelled'))
+    const go = (by: number) => {
+      for (let left = by; left > 0; left -= longest) mock.timers.tick(Math.min(left, longest))
+    }
+    go(ms - 1)
+    t.same({ fired, ticks }, { fired: 0, ticks: 0 }, `not before ${ms} ms`)
+    cancelled.cancel()
+    go(1)
+    t.same({ fired, ticks }, { fired: 1, ticks: 1 }, `after ${ms} ms`)
+    go(ms)
+    t.same({ fired, ticks }, { fired: 1, ticks: 2 }, `after twice ${ms} ms`)
+    repeated.cancel()
+    go(ms)
+    t.equal(ticks, 2, 'cancelled')
+  }
 })
 
 t.test('a cancelled timer does not fire', async (t) => {

@@ -59,12 +59,18 @@ t.test('bad input gets a clear answer', async (t) => {
   const app = await build(t, anyone)
   const put = (payload: unknown, url = '/api/cache/entries/k') =>
     app.inject({ method: 'PUT', url, headers: json, payload: JSON.stringify(payload) })
-  const refused: [answer: { statusCode: number; json(): unknown }, code: string][] = [
+  const refused: [answer: { statusCode: number; json(): unknown }, code: string | RegExp][] = [
     [await put({}), 'STATEFUL_INVALID_INPUT'],
     [await put({ value: 1, extra: 1 }), 'STATEFUL_INVALID_INPUT'],
     [await put({ value: 1, ttl: 'soon' }), 'STATEFUL_INVALID_TTL'],
     [await put({ value: 1, ttl: '-5m' }), 'STATEFUL_INVALID_TTL'],
+    [await put({ value: 1, ttl: '1e9y' }), 'STATEFUL_INVALID_TTL'],
+    [await put({ value: 1, ttl: '292000000 years' }), 'STATEFUL_INVALID_TTL'],
+    [await put({ value: 1, ttl: '292 million years' }), 'STATEFUL_INVALID_TTL'],
+    [await put({ value: 1, ttl: '9007199254740993ms' }), 'STATEFUL_INVALID_TTL'],
     [await put({ value: 1, ttl: 0 }), 'STATEFUL_INVALID_INPUT'],
+    [await put({ value: 1, ttl: 1e308 }), /STATEFUL_INVALID_(TTL|INPUT)/],
+    [await put({ value: 1, ttl: 3_153_600_000_001 }), /STATEFUL_INVALID_(TTL|INPUT)/],
     [await put({ value: 1, tags: 'x' }), 'STATEFUL_INVALID_INPUT'],
     [await put({ value: 1 }, `/api/cache/entries/${'k'.repeat(513)}`), 'STATEFUL_INVALID_INPUT'],
     [

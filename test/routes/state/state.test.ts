@@ -309,6 +309,10 @@ t.test('bad input has a clear answer and changes nothing', async (t) => {
   await refused('PUT', '/state/keys/k', {}, 400, 'STATEFUL_INVALID_INPUT')
   await refused('PUT', '/state/keys/k', { value: 1, extra: 1 }, 400, 'STATEFUL_INVALID_INPUT')
   await refused('PUT', '/state/keys/k', { value: 1, ttl: '5' }, 400, 'STATEFUL_INVALID_INPUT')
+  for (const ttl of [0, 0.5, 3_153_600_000_001, 2 ** 53 - 1, 1e308]) {
+    const response = await admin('PUT', '/state/keys/k', { value: 1, ttl })
+    t.equal(response.statusCode, 400, `a ttl of ${ttl}`)
+  }
   await refused('PUT', '/state/keys/k', '{"value":{"__proto__":1}}', 400, 'STATEFUL_INVALID_INPUT', {
     'content-type': 'application/json',
   })

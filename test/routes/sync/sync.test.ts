@@ -43,6 +43,19 @@ t.test('a write reaches everybody but its writer, who gets the ack', (t) =>
   }),
 )
 
+t.test('a ttl beyond 100 years is refused, and the connection goes on', async (t) => {
+  const { app, ws } = await startServer(t, 'memory:')
+  const peer = await SyncPeer.connect(t, `${ws}?space=app`)
+  await peer.next()
+  for (const ttl of [3_153_600_000_001, 2 ** 53 - 1, 1e308]) {
+    peer.send({ type: 'write', seq: 1, ops: [{ op: 'set', key: 'k', value: 1, ttl }] })
+    t.match(await peer.next(), { code: /^STATEFUL_(STATE_INVALID_OPERATION|INVALID_MESSAGE)$/ }, `${ttl}`)
+  }
+  peer.send({ type: 'write', seq: 1, ops: [{ op: 'set', key: 'k', value: 1, ttl: 3_153_600_000_000 }] })
+  t.match(await peer.next(), { type: 'ack' })
+  t.equal(app.state.get('k'), 1)
+})
+
 t.test('two instances on one Redis serve one history', async (t) => {
   const target = await storageUrl(t, 'redis')
   const one = await startServer(t, target)
