@@ -202,6 +202,12 @@ export const SessionRevokedError = createError(
   'The session was ended meanwhile. Log in again.',
   401,
 )
+/** The response cannot carry the session's cookie; nothing was saved. */
+export const InvalidSessionCookieError = createError(
+  'STATEFUL_INVALID_SESSION_COOKIE',
+  "The session's cookie cannot be written: %s. Set single attributes of `session.cookie`, to values that a cookie may have.",
+  500,
+)
 export const SessionConflictError = createError(
   'STATEFUL_SESSION_CONFLICT',
   'The session was changed by other requests at the same time, again and again. Try once more.',
