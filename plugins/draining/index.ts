@@ -1,6 +1,14 @@
+import type { FastifyReply } from 'fastify'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Requests that are at work, by their replies. */
+    inFlight: ReadonlySet<FastifyReply>
+  }
+}
 
 export interface DrainingOptions {
   /** How long a close waits for requests in flight before it cuts them. Default 5 s. */
@@ -18,14 +26,15 @@ export const draining = defineService<DrainingOptions>('draining', async (fastif
   const timeout = milliseconds(options.timeout ?? '5s', 'timeout')
   const clock = options.clock ?? systemClock
   const log = fastify.log.child({ plugin: 'draining' })
-  const inFlight = new Set<object>()
+  const inFlight = new Set<FastifyReply>()
   let drained: (() => void) | undefined
 
-  fastify.addHook('onRequest', async (request, reply) => {
-    inFlight.add(request)
+  fastify.decorate('inFlight', inFlight)
+  fastify.addHook('onRequest', async (_request, reply) => {
+    inFlight.add(reply)
     // Not onResponse: it does not run for a client that went away or for a hijacked reply.
     reply.raw.once('close', () => {
-      inFlight.delete(request)
+      inFlight.delete(reply)
       if (inFlight.size === 0) drained?.()
     })
   })

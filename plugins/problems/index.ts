@@ -13,6 +13,7 @@ const CODES: Record<string, { code: string; status?: number }> = {
   FST_ERR_CTP_EMPTY_JSON_BODY: { code: 'STATEFUL_INVALID_INPUT' },
   FST_ERR_CTP_INVALID_JSON_BODY: { code: 'STATEFUL_INVALID_INPUT' },
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: 'STATEFUL_INVALID_INPUT' },
+  // An application's own @fastify/under-pressure.
   FST_UNDER_PRESSURE: { code: 'STATEFUL_OVERLOADED' },
 }
 

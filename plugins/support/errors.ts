@@ -56,6 +56,13 @@ export const OverloadedError = createError(
   503,
 )
 
+/** Something failed where nobody caught it, and this request was at work then and has not been answered since. */
+export const UncaughtError = createError(
+  'STATEFUL_INTERNAL',
+  'An error that nobody caught left the request without an answer.',
+  500,
+)
+
 // --- cache ------------------------------------------------------------------------------------
 export const InvalidCacheKeyError = createError(
   'STATEFUL_INVALID_CACHE_KEY',
