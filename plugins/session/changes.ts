@@ -1,6 +1,6 @@
 import type { CookieOptions } from '@fastify/session'
 import { ownCookie } from './cookie.ts'
-import { difference, type OpenSession, type SessionValues, stringifyValues } from './record.ts'
+import { difference, type OpenSession, type SessionValues, stringifyValues, textOf } from './record.ts'
 import { type ShellSession, valuesOf } from './session-objects.ts'
 
 /**
@@ -28,7 +28,7 @@ function isLike(session: ShellSession, texts: OpenSession['texts']): boolean {
   let alike = 0
   for (const key of Object.keys(session)) {
     if (key === 'cookie' || key === '__proto__') continue
-    const text = JSON.stringify(session[key as keyof ShellSession]) as string | undefined
+    const text = textOf(key, session[key as keyof ShellSession])
     if (text === undefined) continue
     if (text !== texts[key]) return false
     alike++

@@ -1,3 +1,4 @@
+import { InvalidSessionValueError } from '../support/errors.ts'
 import type { Sealer } from './seal.ts'
 import type { SessionChange, StoredSession } from './session-store.ts'
 import { ownerOf } from './token.ts'
@@ -146,13 +147,22 @@ export function parseValues(texts: Readonly<Record<string, string>>, values: Ses
   return values
 }
 
+/** @throws STATEFUL_INVALID_SESSION_VALUE */
+export function textOf(key: string, value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch (cause) {
+    throw new InvalidSessionValueError(key, (cause as Error | undefined)?.message, { cause })
+  }
+}
+
 /** JSON of each value; what JSON cannot say (undefined, functions) is not there. */
 export function stringifyValues(values: SessionValues): Record<string, string> {
   const texts: Record<string, string> = {}
   for (const key of Object.keys(values)) {
     // An own `__proto__` is never the application's: it would become the prototype of whoever copies it.
     if (key === '__proto__') continue
-    const text = JSON.stringify(values[key]) as string | undefined
+    const text = textOf(key, values[key])
     if (text !== undefined) texts[key] = text
   }
   return texts

@@ -49,6 +49,12 @@ export const UnauthenticatedError = createError(
 export const ForbiddenError = createError('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
 export const NotFoundError = createError('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
 
+export const JsonTooDeepError = createError(
+  'STATEFUL_JSON_TOO_DEEP',
+  'The JSON has more than %s levels of arrays and objects.',
+  400,
+)
+
 // --- health -----------------------------------------------------------------------------------
 export const OverloadedError = createError(
   'STATEFUL_OVERLOADED',
@@ -208,6 +214,11 @@ export const SessionRevokedError = createError(
   'STATEFUL_SESSION_REVOKED',
   'The session was ended meanwhile. Log in again.',
   401,
+)
+export const InvalidSessionValueError = createError(
+  'STATEFUL_INVALID_SESSION_VALUE',
+  "The session cannot keep '%s': %s. Put values into it that JSON knows.",
+  500,
 )
 /** The response cannot carry the session's cookie; nothing was saved. */
 export const InvalidSessionCookieError = createError(
