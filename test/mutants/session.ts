@@ -220,13 +220,6 @@ export default [
     suite: replies,
   },
   {
-    guards: 'the first reply stands while it waits for the store',
-    file: 'plugins/session/reply-head.ts',
-    from: "if (visit.stage === 'saving') return true",
-    to: '',
-    suite: replies,
-  },
-  {
     guards: 'the first reply keeps its head',
     file: 'plugins/session/reply-head.ts',
     from: 'if (visit.disturbed && visit.head) restoreHead(reply, visit.head)',
