@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { accounts } from './plugins/accounts/index.ts'
+import { connectionLimit } from './plugins/connection-limit/index.ts'
 import { dashboard } from './plugins/dashboard/index.ts'
 import { documentation } from './plugins/documentation/index.ts'
 import { draining } from './plugins/draining/index.ts'
@@ -29,6 +30,8 @@ export interface AppOptions extends StatefulOptions, AuthorizeOption {
   allowedOrigins?: string[]
   /** Addresses or networks of proxies whose forwarding headers are believed. Default none. */
   trustProxy?: string[]
+  /** Connections of all kinds at a time. Default: what the limit of open files allows. */
+  maxConnections?: number
   logger?: FastifyServerOptions['logger']
 }
 
@@ -53,6 +56,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   })
 
   await app.register(problems)
+  await app.register(connectionLimit, options.maxConnections ? { maxConnections: options.maxConnections } : {})
   await app.register(security, { production })
   await app.register(stateful, { ...options, session: { ...options.session, production } })
   await app.register(csrf, { allowedOrigins: options.allowedOrigins ?? [] })

@@ -18,6 +18,7 @@ const Environment = Type.Object({
   ADMIN_PASSWORD: Type.String({ default: '' }),
   ALLOWED_ORIGINS: Type.String({ default: '' }),
   TRUST_PROXY: Type.String({ default: '' }),
+  MAX_CONNECTIONS: Type.Optional(Type.Integer({ minimum: 1 })),
   LOG_LEVEL: Type.Union(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
     { default: 'info' },
@@ -35,6 +36,7 @@ const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
   ADMIN_PASSWORD: "a password of 8 to 128 characters, and in production none such as 'changeme'",
   ALLOWED_ORIGINS: "origins such as 'https://app.example.com', separated by commas",
   TRUST_PROXY: 'addresses or networks of your proxies, separated by commas',
+  MAX_CONNECTIONS: 'a whole number from 1, or empty for what the limit of open files allows',
   LOG_LEVEL: "'fatal', 'error', 'warn', 'info', 'debug', 'trace' or 'silent'",
 }
 
@@ -58,6 +60,8 @@ export interface Config {
   adminPassword?: string
   allowedOrigins: string[]
   trustProxy: string[]
+  /** Absent: what the limit of open files allows. */
+  maxConnections?: number
   logLevel: string
 }
 
@@ -93,6 +97,7 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
     }
     config.adminPassword = values.ADMIN_PASSWORD
   }
+  if (values.MAX_CONNECTIONS !== undefined) config.maxConnections = values.MAX_CONNECTIONS
   if (!config.allowedOrigins.every(isOrigin)) throw invalid('ALLOWED_ORIGINS')
   if (!config.trustProxy.every(isAddress)) {
     throw invalid('TRUST_PROXY')

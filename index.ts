@@ -1,10 +1,12 @@
 /** fastify-stateful: sessions, application state, a multi-level cache and live synchronisation for Fastify. */
 export * from './plugins/accounts/index.ts'
 export * from './plugins/cache/index.ts'
+export * from './plugins/connection-limit/index.ts'
 export * from './plugins/dashboard/index.ts'
 export * from './plugins/documentation/index.ts'
 export * from './plugins/draining/index.ts'
 export * from './plugins/problems/index.ts'
+export * from './plugins/process-errors/index.ts'
 export * from './plugins/response-cache/index.ts'
 export * from './plugins/security/authorize.ts'
 export { type CsrfOptions, csrf } from './plugins/security/csrf.ts'

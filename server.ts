@@ -2,6 +2,7 @@ import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import { build } from './app.ts'
 import { type Config, readConfig } from './config.ts'
+import { processErrors } from './plugins/process-errors/index.ts'
 
 /** A close that takes longer is abandoned: whoever supervises the process must not have to kill it. */
 const CLOSE_TIMEOUT = 10_000
@@ -16,14 +17,20 @@ async function main(): Promise<void> {
     ...(config.adminPassword ? { adminPassword: config.adminPassword } : {}),
     allowedOrigins: config.allowedOrigins,
     trustProxy: config.trustProxy,
+    ...(config.maxConnections ? { maxConnections: config.maxConnections } : {}),
     logger: { level: config.logLevel },
   })
   if (config.notice) app.log.warn(config.notice)
-  closeWithGrace({ delay: CLOSE_TIMEOUT, logger: app.log }, async ({ err, signal }) => {
-    if (err) app.log.fatal({ err }, 'closing after an error that nobody caught')
-    else app.log.info({ signal }, 'closing')
-    await app.close()
-  })
+  // See there why an error that nobody caught does not end this process.
+  await app.register(processErrors)
+  closeWithGrace(
+    { delay: CLOSE_TIMEOUT, logger: app.log, skip: ['uncaughtException', 'unhandledRejection'] },
+    async ({ err, signal }) => {
+      if (err) app.log.fatal({ err }, 'closing')
+      else app.log.info({ signal }, 'closing')
+      await app.close()
+    },
+  )
   await app.listen({ host: config.host, port: config.port })
   welcome(app, config)
 }

@@ -1,7 +1,15 @@
 import type { Socket } from 'node:net'
+import type { FastifyReply } from 'fastify'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Requests that are at work, by their replies. */
+    inFlight: ReadonlySet<FastifyReply>
+  }
+}
 
 export interface DrainingOptions {
   /** How long a close waits for requests in flight before it cuts them. Default 5 s. */
@@ -19,35 +27,36 @@ export const draining = defineService<DrainingOptions>('draining', async (fastif
   const timeout = milliseconds(options.timeout ?? '5s', 'timeout')
   const clock = options.clock ?? systemClock
   const log = fastify.log.child({ plugin: 'draining' })
-  const inFlight = new Set<object>()
-  const bySocket = new WeakMap<Socket, Set<object>>()
+  const inFlight = new Set<FastifyReply>()
+  const bySocket = new WeakMap<Socket, Set<FastifyReply>>()
   let drained: (() => void) | undefined
 
-  const over = (request: object) => {
-    inFlight.delete(request)
+  const over = (reply: FastifyReply) => {
+    inFlight.delete(reply)
     if (inFlight.size === 0) drained?.()
   }
-  /** Requests in flight of one connection, which end with it. */
-  const requestsOf = (socket: Socket) => {
+  /** Those of one connection, which end with it. */
+  const repliesOf = (socket: Socket) => {
     const known = bySocket.get(socket)
     if (known) return known
-    const requests = new Set<object>()
-    bySocket.set(socket, requests)
+    const replies = new Set<FastifyReply>()
+    bySocket.set(socket, replies)
     socket.once('close', () => {
-      for (const request of requests) over(request)
+      for (const reply of replies) over(reply)
     })
-    return requests
+    return replies
   }
 
+  fastify.decorate('inFlight', inFlight)
   fastify.addHook('onRequest', async (request, reply) => {
-    inFlight.add(request)
-    const requests = requestsOf(request.raw.socket)
-    requests.add(request)
+    inFlight.add(reply)
+    const replies = repliesOf(request.raw.socket)
+    replies.add(reply)
     // Not onResponse: it does not run for a client that went away or for a hijacked reply. Nor is this enough: Node
     // never closes the answers of a pipeline whose turn had not come when the connection broke.
     reply.raw.once('close', () => {
-      requests.delete(request)
-      over(request)
+      replies.delete(reply)
+      over(reply)
     })
   })
 

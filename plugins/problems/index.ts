@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { Problem } from '../../openapi/schemas/problem.ts'
 import { defineService } from '../support/define.ts'
 import { codeOfStatus } from '../support/error-code.ts'
+import { isHeaderError, removeUnsendableHeaders } from '../support/fail-reply.ts'
 
 /** Fastify's own codes that tell a client something; all others become the status's general code. */
 const CODES: Record<string, { code: string; status?: number }> = {
@@ -12,6 +13,7 @@ const CODES: Record<string, { code: string; status?: number }> = {
   FST_ERR_CTP_EMPTY_JSON_BODY: { code: 'STATEFUL_INVALID_INPUT' },
   FST_ERR_CTP_INVALID_JSON_BODY: { code: 'STATEFUL_INVALID_INPUT' },
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: 'STATEFUL_INVALID_INPUT' },
+  // An application's own @fastify/under-pressure.
   FST_UNDER_PRESSURE: { code: 'STATEFUL_OVERLOADED' },
 }
 
@@ -69,6 +71,7 @@ function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   const error = (
     thrown instanceof Object ? thrown : new Error('a value was thrown that is no error', { cause: thrown })
   ) as FastifyError
+  if (isHeaderError(error)) removeUnsendableHeaders(reply)
   const problem = toProblem(error, request)
   if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed')
   if (problem.status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')

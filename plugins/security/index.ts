@@ -1,11 +1,11 @@
 import { getHeapStatistics } from 'node:v8'
 import fastifyHelmet from '@fastify/helmet'
-import fastifyUnderPressure from '@fastify/under-pressure'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { inProduction } from '../support/environment.ts'
 import { InvalidOptionError } from '../support/errors.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
+import { type PressureLimits, shedLoad } from './pressure.ts'
 
 export type { Action, Authorize, AuthorizeOption, Keys, Resource, Resources } from './authorize.ts'
 export type { ExposureOptions } from './exposure.ts'
@@ -54,11 +54,11 @@ export const security = defineService<SecurityOptions>('security', async (fastif
     strictTransportSecurity: production ? { maxAge: 365 * 24 * 60 * 60, includeSubDomains: true } : false,
     xFrameOptions: { action: 'deny' },
   })
-  await fastify.register(fastifyUnderPressure, pressure)
+  shedLoad(fastify, pressure)
   noticeUntrustedProxy(fastify)
 })
 
-function pressureOptions(options: PressureOptions = {}) {
+function pressureOptions(options: PressureOptions = {}): PressureLimits {
   const maxHeapUsedBytes = options.maxHeapUsedBytes ?? Math.floor(getHeapStatistics().heap_size_limit * HEAP_SHARE)
   const maxRssBytes = options.maxRssBytes ?? 0
   for (const [name, value] of Object.entries({ maxHeapUsedBytes, maxRssBytes })) {

@@ -12,6 +12,7 @@ import { clearSessionCookie, type SessionCookieOptions, sessionCookie, tidyCooki
 import { type SessionCookies, sessionCookies } from './cookies.ts'
 import { aesSealer } from './seal.ts'
 import type { SessionUser } from './session-data.ts'
+import { owned } from './session-objects.ts'
 import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
 import { type LoginOptions, Shell } from './shell.ts'
@@ -135,6 +136,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     ...busOf(options.store ? undefined : fastify.storage),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
+  if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
   const shell = new Shell({
     sessions,
     cookieName: cookie.name,
@@ -143,10 +145,11 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     saveUninitialized,
     rolling,
     cookie: cookie.options,
+    serializeCookie: fastify.serializeCookie,
+    onError: (err) => log.error({ err }, 'a callback failed'),
     ...(options.idGenerator ? { idGenerator: options.idGenerator } : {}),
   })
 
-  if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
   shell.hooks = await registerShell(fastify, {
     ...(options.algorithm ? { algorithm: options.algorithm } : {}),
     secret: signer as FastifySessionOptions['secret'],
@@ -166,14 +169,17 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     const [cookieOptions = {}] = rest as [CookieOptions?]
     decryptSession(sessionId, request, cookieOptions, (error?: Error) => {
       if (!error) shell.adoptInto(request)
-      callback(error)
+      shell.call(request, () => callback(error))
     })
   }
   // With callbacks: a promise for each request and hook would be waited for.
   fastify.addHook('onRequest', (request, reply, done) =>
     shell.arrive(request, reply, done as (error?: unknown) => void),
   )
-  fastify.addHook('onError', async (request) => shell.fail(request))
+  fastify.addHook('onError', (request, reply, error, done) => {
+    shell.fail(request, reply, error)
+    done()
+  })
   fastify.addHook('onSend', (request, reply, payload, done) =>
     shell.leave(request, reply, payload, (error) => {
       if (error) return done(error as Error)
@@ -189,10 +195,10 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.decorate('sessions', sessions)
   fastify.decorate('sessionCookies', sessionCookies(fastify, signer, cookie.options))
   fastify.decorateRequest('login', function (this: FastifyRequest, user: SessionUser, loginOptions?: LoginOptions) {
-    return shell.login(this, user, loginOptions)
+    return owned(this, shell.login(this, user, loginOptions))
   })
   fastify.decorateRequest('logout', function (this: FastifyRequest) {
-    return shell.logout(this)
+    return owned(this, shell.logout(this))
   })
   fastify.decorateRequest('requireFresh', function (this: FastifyRequest, maxAge: Duration = DEFAULT_FRESH) {
     const authenticated = sessions.authenticatedAt(this)

@@ -180,7 +180,7 @@ function parse(text: string): unknown {
 
 /**
  * JSON of a value; `undefined` for what JSON cannot say at all (undefined, functions).
- * @throws STATEFUL_SESSION_INVALID_VALUE for what would come back as something else, or not be written
+ * @throws STATEFUL_INVALID_SESSION_VALUE for what would come back as something else, or not be written
  */
 export function textOf(key: string, value: unknown): string | undefined {
   let text: string | undefined
@@ -208,7 +208,7 @@ function refuseLoss(key: string, value: unknown): void {
 
 /**
  * JSON of each value; what JSON cannot say (undefined, functions) is not there.
- * @throws STATEFUL_SESSION_INVALID_VALUE
+ * @throws STATEFUL_INVALID_SESSION_VALUE
  */
 export function stringifyValues(values: SessionValues): Record<string, string> {
   const texts: Record<string, string> = {}

@@ -12,6 +12,8 @@ export interface SessionMethods {
   isModified(session: ShellSession, visit: Visit): boolean
   regenerate(visit: Visit, keys: string[]): Promise<void>
   update(session: ShellSession, key: string, change: (value: unknown) => unknown): Promise<unknown>
+  /** What a callback or a promise that nobody holds failed with: it ends the request, not the process. */
+  failed(visit: Visit, error: unknown): void
   /** The shell has put another object in the place of the request's session. */
   adoptInto(request: FastifyRequest): void
 }
@@ -94,6 +96,16 @@ export class SessionObjects {
 
   #extend(base: ShellSession): object {
     const methods = this.#methods
+    const settled = <T>(visit: Visit | undefined, result: Promise<T>, callback?: Callback) => {
+      if (!callback) return visit ? owned(visit.request, result) : result
+      result
+        .then(() => callback(null), callback)
+        .catch((error: unknown) => {
+          if (!visit) throw error
+          methods.failed(visit, error)
+        })
+      return undefined
+    }
     const hash = Object.getOwnPropertySymbols(base).find(({ description }) => description === 'hash')
     return Object.create(base, {
       // isModified() has no use for it, and it costs more than all the rest.
@@ -111,27 +123,37 @@ export class SessionObjects {
           const done = typeof keys === 'function' ? keys : callback
           const kept = Array.isArray(keys) ? keys : []
           const rotated = visit ? methods.regenerate(visit, kept) : base.regenerate.call(this, kept)
-          if (!done) return rotated
-          rotated.then(() => done(), done)
+          return settled(visit, rotated, done)
+        },
+      },
+      save: {
+        value(this: ShellSession, callback?: Callback) {
+          // What the callback throws comes back from the store's answer, which knows the visit.
+          if (callback) return (base.save as (callback: Callback) => void).call(this, callback)
+          return settled(visitOf(this), base.save.call(this))
+        },
+      },
+      destroy: {
+        value(this: ShellSession, callback?: Callback) {
+          return settled(visitOf(this), base.destroy.call(this), callback)
         },
       },
       reload: {
         value(this: ShellSession, callback?: Callback) {
-          const request = visitOf(this)?.request
+          const visit = visitOf(this)
           const reloaded = new Promise<void>((resolve, reject) =>
             (base.reload as (callback: Callback) => void).call(this, (error) => {
               if (error) return reject(error)
-              if (request) methods.adoptInto(request)
+              if (visit) methods.adoptInto(visit.request)
               resolve()
             }),
           )
-          if (!callback) return reloaded
-          reloaded.then(() => callback(null), callback)
+          return settled(visit, reloaded, callback)
         },
       },
       update: {
         value(this: ShellSession, key: string, change: (value: unknown) => unknown) {
-          return methods.update(this, key, change)
+          return settled(visitOf(this), methods.update(this, key, change))
         },
       },
       loginCount: computed('loginCount', (session) => visitOf(session)?.open?.logins ?? 0),
@@ -139,6 +161,19 @@ export class SessionObjects {
       lastActivity: computed('lastActivity', (session) => date(visitOf(session)?.open?.seen)),
     }) as object
   }
+}
+
+/**
+ * A promise given to a handler that may not wait for it. Whoever does gets its error all the same; without that, it
+ * would be a rejection that nobody holds, which ends the process and with it everybody's requests.
+ */
+export function owned<T>(request: FastifyRequest, promise: Promise<T>): Promise<T> {
+  promise.catch((err: { statusCode?: number } | undefined) => {
+    const refused = err?.statusCode !== undefined && err.statusCode < 500
+    // Tests pass objects that are no requests of Fastify.
+    request.log?.[refused ? 'info' : 'error']({ err }, 'what the request asked of its session failed')
+  })
+  return promise
 }
 
 /** A value that the engine knows; an application may still keep one of its own under that name. */

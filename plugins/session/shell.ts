@@ -1,9 +1,11 @@
 import type { CookieOptions, FastifySessionOptions, SessionStore as ShellStore } from '@fastify/session'
-import type { FastifyReply, FastifyRequest, Session } from 'fastify'
-import { SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest, Session } from 'fastify'
+import { InvalidSessionCookieError, SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
+import { failReply, isHeaderError, removeUnsendableHeaders } from '../support/fail-reply.ts'
 import { changedTexts, storedValues } from './changes.ts'
 import { lifetimeOf } from './cookie.ts'
 import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from './record.ts'
+import { beginSaving, endSaving, ignoreSurplus, isSurplus } from './reply-head.ts'
 import type { SessionUser } from './session-data.ts'
 import { detach, type SessionMethods, SessionObjects, type ShellSession, valuesOf } from './session-objects.ts'
 import type { Sessions } from './sessions.ts'
@@ -45,6 +47,9 @@ export interface ShellOptions {
   /** What a session's cookie has unless the session was given others. */
   cookie: CookieOptions
   idGenerator?: FastifySessionOptions['idGenerator']
+  serializeCookie: FastifyInstance['serializeCookie']
+  /** Told of errors that belong to no request. */
+  onError: (error: unknown) => void
 }
 
 /**
@@ -90,16 +95,25 @@ export class Shell implements SessionMethods {
       const opened = this.#opened
       this.#opened = undefined
       if (opened?.token === token) give(opened.open)
-      else this.#sessions.open(token).then(give, (error) => callback(error))
+      else this.#answer(this.#sessions.open(token).then(give, (error) => callback(error)))
     },
     set: (token, session, callback) => {
-      this.#set(token, session as ShellSession).then(() => callback(), callback)
+      const visit = this.#rotation?.visit ?? visitOf(session)
+      this.#answer(
+        this.#set(token, session as ShellSession).then(() => callback(), callback),
+        visit,
+      )
     },
     destroy: (token, callback) => {
       // The second half of a rotation, `set`, replaces the former session in one step.
       if (this.#rotation) callback()
-      else this.#destroy(token).then(() => callback(), callback)
+      else this.#answer(this.#destroy(token).then(() => callback(), callback))
     },
+  }
+
+  /** Of a store's answer, whose callback may throw: it runs what the application does next. */
+  #answer(called: Promise<void>, visit?: Visit): void {
+    called.catch((error) => (visit ? this.failed(visit, error) : this.#options.onError(error)))
   }
 
   /** Tokens of the shell's new sessions lie in the bucket of their user. */
@@ -121,17 +135,21 @@ export class Shell implements SessionMethods {
     const verified = signed ? this.#options.signer.unsign(signed) : undefined
     const token = verified?.valid ? verified.value : null
     if (signed && token && this.#simple) {
-      this.#sessions.open(token).then((open) => {
-        let restored = false
-        try {
-          restored = typeof open === 'object' && this.#restore(request, signed, token, open)
-        } catch (error) {
-          if (!(error instanceof UnreadableSessionError)) return done(error)
-          // Told when the shell asks for it below.
-        }
-        if (restored) done()
-        else this.#construct(request, reply, done, { token, open })
-      }, done)
+      this.#sessions
+        .open(token)
+        .then((open) => {
+          let restored = false
+          try {
+            restored = typeof open === 'object' && this.#restore(request, reply, signed, token, open)
+          } catch (error) {
+            if (!(error instanceof UnreadableSessionError)) return done(error)
+            // Told when the shell asks for it below.
+          }
+          if (restored) done()
+          else this.#construct(request, reply, done, { token, open })
+        }, done)
+        // The rest of the request runs inside of `done`. What it throws past all handlers is this request's.
+        .catch((error) => failReply(reply, error))
     } else {
       this.#construct(request, reply, done)
     }
@@ -145,11 +163,11 @@ export class Shell implements SessionMethods {
   }
 
   /** A live session, without the constructor of the shell. */
-  #restore(request: FastifyRequest, signed: string, token: string, open: OpenSession): boolean {
+  #restore(request: FastifyRequest, reply: FastifyReply, signed: string, token: string, open: OpenSession): boolean {
     const { texts } = open
     // Names that mean something to the shell.
     if ('cookie' in texts || 'sessionId' in texts || 'encryptedSessionId' in texts) return false
-    const visit = new Visit(request)
+    const visit = new Visit(request, reply)
     const signedNow = this.#options.signer.sign(token)
     const session = this.#objects.restore(visit, token, signedNow, texts)
     if (!session) return false
@@ -168,7 +186,7 @@ export class Shell implements SessionMethods {
       if (error) return done(error)
       const session = request.session
       if (session?.sessionId && session.encryptedSessionId) {
-        const visit = new Visit(request)
+        const visit = new Visit(request, reply)
         ;(request as Visited)[VISIT] = visit
         this.#adopt(session, visit)
         if (visit.open) this.#due(visit, visit.open, this.#signedIn(request) === session.encryptedSessionId)
@@ -184,48 +202,116 @@ export class Shell implements SessionMethods {
     visit.cookieDue = !sameCookie
   }
 
-  fail(request: FastifyRequest): void {
+  /** The request failed. What it changed in its session is not saved, unless its reply is on its way already. */
+  fail(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
+    // Also for error handlers of the application, which keep the headers that their reply has.
+    if (isHeaderError(error)) removeUnsendableHeaders(reply)
     const visit = (request as Visited)[VISIT]
     if (!visit) return
+    if (visit.stage === 'saving') {
+      visit.disturbed = true
+      request.log.error({ err: error }, 'failed after the reply was sent; the reply stands')
+      return
+    }
     visit.discard = true
-    visit.sending = false
+    visit.failing = true
   }
 
   /** Saves what has changed, and lets the shell set the cookie. */
   leave(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Callback): void {
     const visit = (request as Visited)[VISIT]
-    // An `async` handler that calls `reply.send()` and returns nothing makes Fastify send a second time while
-    // the first waits for the store. That one must not come through: its headers would be written twice.
-    if (visit?.sending) return
-    if (visit) visit.sending = true
-    const session = request.session
-    const setCookie = () => this.hooks.onSend(request, reply, payload, done)
-    if (!visit || !session || visitOf(session) !== visit) {
-      setCookie()
-    } else if (visit.failed) {
-      detach(session)
-      setCookie()
-    } else {
-      const end = (error?: unknown) => {
-        visit.failed = error !== undefined
+    if (!visit) {
+      this.hooks.onSend(request, reply, payload, done)
+      return
+    }
+    if (isSurplus(visit, reply)) {
+      ignoreSurplus(visit, reply)
+      return
+    }
+    if (visit.stage === 'handling' && reply.raw.headersSent) visit.raw = true
+    const end = (error?: unknown) => {
+      const failed = error !== undefined && error !== null
+      visit.failed = failed
+      visit.failing = failed
+      if (failed) visit.stage = 'handling'
+      else endSaving(visit, reply, payload)
+      try {
         done(error)
+      } catch (thrown) {
+        // The reply could not be written. From a promise, nobody else would hear of it.
+        visit.stage = 'handling'
+        this.#doneAgain(reply, done, thrown)
       }
-      const bound = visit.discard || !this.#isRebound(session, visit) ? undefined : this.#rebind(request, visit)
-      if (bound) bound.then(() => this.#save(request.session, visit, setCookie, end), end)
-      else this.#save(session, visit, setCookie, end)
+    }
+    try {
+      this.#leave(request, reply, payload, visit, end)
+    } catch (error) {
+      end(error)
     }
   }
 
-  #save(session: ShellSession, visit: Visit, setCookie: () => void, end: Callback): void {
+  /** Fastify turns the error into a reply, with its next handler each time that this fails. */
+  #doneAgain(reply: FastifyReply, done: Callback, thrown: unknown): void {
+    try {
+      done(thrown)
+    } catch (error) {
+      failReply(reply, error)
+    }
+  }
+
+  #leave(request: FastifyRequest, reply: FastifyReply, payload: unknown, visit: Visit, end: Callback): void {
+    const { session } = request
+    const setCookie = () => this.hooks.onSend(request, reply, payload, end)
+    if (visit.failed) {
+      if (session) detach(session)
+      setCookie()
+    } else if (!session || visitOf(session) !== visit) {
+      setCookie()
+    } else {
+      const bound = visit.discard || !this.#isRebound(session, visit) ? undefined : this.#rebind(request, visit)
+      if (bound) {
+        beginSaving(visit, reply)
+        bound.then(() => this.#save(request.session, visit, reply, setCookie, end)).catch(end)
+      } else {
+        this.#save(session, visit, reply, setCookie, end)
+      }
+    }
+  }
+
+  #save(session: ShellSession, visit: Visit, reply: FastifyReply, setCookie: () => void, end: Callback): void {
     if (this.#needsSave(session, visit)) {
-      session.save((error) => (error ? end(error) : this.#asCompared(visit, setCookie)))
+      this.#checkCookie(session)
+      beginSaving(visit, reply)
+      session.save((error) => {
+        if (error) return end(error)
+        try {
+          this.#asCompared(visit, setCookie)
+        } catch (thrown) {
+          end(thrown)
+        }
+      })
     } else if (visit.open && !visit.ended && !session.isSaved()) {
       // The browser has the right cookie.
       end()
     } else {
       // The browser may have the cookie of another session by now.
       if (visit.ended) detach(session)
+      else if (session.isSaved()) this.#checkCookie(session)
       this.#asCompared(visit, setCookie)
+    }
+  }
+
+  /**
+   * A cookie that cannot be written fails this request, and before anything is saved. Once @fastify/cookie has it, the
+   * answer that tells of the failure would fail as well.
+   */
+  #checkCookie(session: ShellSession): void {
+    const { cookie } = session as { cookie?: { toJSON?: () => object } | null }
+    if (typeof cookie?.toJSON !== 'function') throw new InvalidSessionCookieError('it is no cookie any more')
+    try {
+      this.#options.serializeCookie(this.#options.cookieName, session.encryptedSessionId, cookie.toJSON())
+    } catch (cause) {
+      throw new InvalidSessionCookieError((cause as Error).message, { cause })
     }
   }
 
@@ -295,6 +381,22 @@ export class Shell implements SessionMethods {
     visit.ended = arrived === 'ended'
     if (typeof arrived === 'object') this.#open(visit, arrived)
     this.#objects.bind(session, visit)
+  }
+
+  /** Calls back, and ends the request with what that throws. */
+  call(request: FastifyRequest, callback: () => void): void {
+    try {
+      callback()
+    } catch (thrown) {
+      const visit = (request as Visited)[VISIT]
+      if (visit) this.failed(visit, thrown)
+      else this.#options.onError(thrown)
+    }
+  }
+
+  failed(visit: Visit, error: unknown): void {
+    if (visit.reply) failReply(visit.reply, error)
+    else visit.request.log.error({ err: error }, 'a callback failed')
   }
 
   async update(session: ShellSession, key: string, change: (value: unknown) => unknown): Promise<unknown> {

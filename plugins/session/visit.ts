@@ -1,9 +1,12 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { OpenSession } from './record.ts'
+import type { ReplyHead } from './reply-head.ts'
 
 /** What a request's session was when it came in, and what became of it. */
 export class Visit {
   readonly request: FastifyRequest
+  /** Absent when the session was given to the request by hand (`decryptSession`) where it would have none. */
+  readonly reply: FastifyReply | undefined
   /** Absent: nothing is stored yet. */
   open: OpenSession | undefined
   /** The cookie names a session that ended a moment ago: neither is it saved, nor the cookie touched. */
@@ -13,15 +16,30 @@ export class Visit {
   cookieDue = false
   /** The handler failed: what it changed is not saved. */
   discard = false
-  /** A response is on its way through the hooks. */
-  sending = false
+  /**
+   * How far its reply is: `handling` until one is sent, `saving` while that waits for the store, `left` when it has gone
+   * on to the next hook. One that failed begins anew.
+   */
+  stage: 'handling' | 'saving' | 'left' = 'handling'
+  /** The reply as it was sent, while it waits for the store. */
+  head: ReplyHead | undefined
+  /** Its status, and its payload if that is a stream, when it went on. */
+  status = 200
+  stream: { destroyed?: boolean } | undefined
+  /** An error is being answered: the next reply is the one that tells of it. */
+  failing = false
+  /** Something was sent or thrown while the reply was under way. */
+  disturbed = false
+  /** The handler wrote to `reply.raw` before it replied. */
+  raw = false
   /** The store failed; the cookie stays as it is. */
   failed = false
   /** Compared a moment ago, and nothing had changed: the shell need not compare again. */
   unchanged = false
 
-  constructor(request: FastifyRequest) {
+  constructor(request: FastifyRequest, reply?: FastifyReply) {
     this.request = request
+    this.reply = reply
   }
 }
 

@@ -1,7 +1,9 @@
 import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
+import { getHeapStatistics } from 'node:v8'
 import { Histogram, type Registry } from 'prom-client'
 import type { ProcessStats } from '../../openapi/schemas/process-stats.ts'
 import { percentiles } from '../support/quantile.ts'
+import { residentBytes } from '../support/resident-bytes.ts'
 
 /** Upper bounds of the request durations, in seconds: what is below the first is fast, above the last is stuck. */
 const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -64,10 +66,16 @@ export class ProcessMeter {
   }
 
   async collect(): Promise<ProcessStats> {
-    const { rss, heapTotal, heapUsed, external } = process.memoryUsage()
+    // Not process.memoryUsage(): it opens a file, which fails just when one wants to see why.
+    const heap = getHeapStatistics()
     return {
       uptime: process.uptime(),
-      memory: { rss, heapTotal, heapUsed, external },
+      memory: {
+        rss: residentBytes(),
+        heapTotal: heap.total_heap_size,
+        heapUsed: heap.used_heap_size,
+        external: heap.external_memory,
+      },
       eventLoop: this.#window ?? this.#eventLoop(),
       requests: await this.#requests(),
     }

@@ -49,11 +49,24 @@ export const UnauthenticatedError = createError(
 export const ForbiddenError = createError('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
 export const NotFoundError = createError('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
 
+export const JsonTooDeepError = createError(
+  'STATEFUL_JSON_TOO_DEEP',
+  'The JSON has more than %s levels of arrays and objects.',
+  400,
+)
+
 // --- health -----------------------------------------------------------------------------------
 export const OverloadedError = createError(
   'STATEFUL_OVERLOADED',
   'The process is overloaded and takes no new work for a moment.',
   503,
+)
+
+/** Something failed where nobody caught it, and this request was at work then and has not been answered since. */
+export const UncaughtError = createError(
+  'STATEFUL_INTERNAL',
+  'An error that nobody caught left the request without an answer.',
+  500,
 )
 
 // --- cache ------------------------------------------------------------------------------------
@@ -204,8 +217,14 @@ export const SessionRevokedError = createError(
 )
 /** Thrown where the value would be saved, and nothing of the request is. */
 export const InvalidSessionValueError = createError(
-  'STATEFUL_SESSION_INVALID_VALUE',
+  'STATEFUL_INVALID_SESSION_VALUE',
   "The session value '%s' is no JSON: it %s. Keep what JSON gives back as it is: text, finite numbers, lists and plain objects.",
+  500,
+)
+/** The response cannot carry the session's cookie; nothing was saved. */
+export const InvalidSessionCookieError = createError(
+  'STATEFUL_INVALID_SESSION_COOKIE',
+  "The session's cookie cannot be written: %s. Set single attributes of `session.cookie`, to values that a cookie may have.",
   500,
 )
 export const SessionConflictError = createError(

@@ -2,7 +2,9 @@ import type { TSchema } from '@sinclair/typebox'
 import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+import { JsonTooDeepError } from './errors.ts'
 import { nonFinitePlace } from './json.ts'
+import { isTooDeep, MAX_JSON_DEPTH } from './json-depth.ts'
 
 /** Makes schemas known by their `$id`, once, however many route plugins refer to them. */
 export function useSchemas(fastify: FastifyInstance, ...schemas: TSchema[]): void {
@@ -63,6 +65,10 @@ export function withFiniteNumbers(validate: ValidateFunction): Validation {
 export function useStrictValidation(fastify: FastifyInstance): void {
   // Fastify reads text/plain into a string, for which the schemas would answer 400; the truth is 415.
   if (fastify.hasContentTypeParser('text/plain')) fastify.removeContentTypeParser('text/plain')
+  // Before any schema, which would follow the levels by calling itself.
+  fastify.addHook('preValidation', (request, _reply, done) =>
+    isTooDeep(request.body) ? done(new JsonTooDeepError(MAX_JSON_DEPTH)) : done(),
+  )
   const build = (coerceTypes: boolean) => {
     const ajv = strictAjv({ coerceTypes, useDefaults: true })
     for (const schema of Object.values(fastify.getSchemas())) ajv.addSchema(schema as TSchema)

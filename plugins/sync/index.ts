@@ -1,4 +1,5 @@
 import fastifyWebsocket from '@fastify/websocket'
+import type { FastifyInstance } from 'fastify'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { defineService } from '../support/define.ts'
@@ -15,6 +16,9 @@ export type { SyncOptions } from './options.ts'
 
 /** Fragments of one message; a peer that sends more is not one of ours. */
 const MAX_FRAGMENTS = 128
+/** Live connections, unless an option says otherwise. */
+const MAX_LIVE = 10_000
+const LIVE_SHARE = 0.8
 
 /** What `app.sync` offers. */
 export interface Sync {
@@ -66,7 +70,7 @@ export const sync = defineService<SyncOptions>(
   'sync',
   async (fastify, options) => {
     const log = fastify.log.child({ plugin: 'sync' })
-    const settings = settingsOf(options)
+    const settings = settingsOf({ maxConnections: liveConnections(fastify), ...options })
     const { storage } = fastify
     const hub = new SyncHub({
       settings,
@@ -139,5 +143,12 @@ export const sync = defineService<SyncOptions>(
   },
   { decorators: { fastify: ['storage', 'state'] } },
 )
+
+/** Ten thousand, but never all connections of the server: whoever asks for a page must get one. */
+function liveConnections(fastify: FastifyInstance): number {
+  if (!fastify.hasDecorator('connectionLimit')) return MAX_LIVE
+  const { maxConnections } = fastify.getDecorator<{ maxConnections: number }>('connectionLimit')
+  return Math.min(MAX_LIVE, Math.max(1, Math.floor(maxConnections * LIVE_SHARE)))
+}
 
 export default sync

@@ -2,6 +2,7 @@ import type { ValidateFunction } from 'ajv'
 import { type ClientMessage, clientMessages } from '../../openapi/messages/client.ts'
 import { InvalidMessageError } from '../support/errors.ts'
 import { mayOverflow, nonFinitePlace } from '../support/json.ts'
+import { isTooDeep, MAX_JSON_DEPTH } from '../support/json-depth.ts'
 import { strictAjv } from '../support/schemas.ts'
 
 // As for the bodies of routes: nothing is converted, and unknown fields are refused.
@@ -24,6 +25,7 @@ export function parseMessage(text: string): ClientMessage {
   } catch {
     throw new NotJsonError('The frame is not JSON.')
   }
+  if (isTooDeep(message)) throw new InvalidMessageError(`it has more than ${MAX_JSON_DEPTH} levels`)
   const type = (message as { type?: unknown } | null)?.type
   const check = typeof type === 'string' ? checks.get(type) : undefined
   if (!check) throw new InvalidMessageError(`'type' must be one of ${[...checks.keys()].join(', ')}`)

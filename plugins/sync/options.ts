@@ -14,7 +14,7 @@ export interface SyncOptions {
   closeTimeout?: Duration
   /** Bytes of the largest message accepted; larger ones end the connection with 1009. Default 1 MiB. */
   maxPayload?: number
-  /** Live connections of this instance. Default 10,000. */
+  /** Live connections of this instance. Default 10,000, or 80 % of the `connectionLimit` plugin's when that is less. */
   maxConnections?: number
   /** Live connections of one user. Default 100. */
   maxConnectionsPerUser?: number

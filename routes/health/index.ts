@@ -1,9 +1,9 @@
-import type {} from '@fastify/under-pressure'
 import type { FastifyInstance } from 'fastify'
 import { Live, Ready } from '../../openapi/schemas/health.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
+import type {} from '../../plugins/security/pressure.ts'
 import type {} from '../../plugins/state/index.ts'
 import type {} from '../../plugins/storage/index.ts'
 import { type Clock, systemClock } from '../../plugins/support/clock.ts'
@@ -33,7 +33,7 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
     useProblems(fastify)
 
     // Overload is no reason to restart (live) and is told by this route itself (ready).
-    const config = { pressureHandler: () => undefined }
+    const config = { pressure: false }
 
     fastify.get(
       '/health/live',

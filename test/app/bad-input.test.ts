@@ -1,8 +1,12 @@
 import { once } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { loggedIn, testApp } from '../fixtures/app.ts'
 import { openSync } from '../fixtures/frames.ts'
+import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
+import { SyncPeer } from '../fixtures/sync-peer.ts'
+import { hostileHeaders, hostileJson, hostileParts, hostileQueries } from './hostile-values.ts'
 
 /** What a client sends, and the answer that it must get. State is compared before and after: nothing is lost. */
 interface Case {
@@ -215,3 +219,159 @@ t.test('an oversized frame closes its socket with 1009 and nobody else', async (
   await app.state.set('after', true)
   t.match(await bystander.next('stateChange'), { changes: [{ ops: [{ key: 'after' }] }] })
 })
+
+interface Operation {
+  id: string
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  path: string
+  /** Names of its query parameters. */
+  query: string[]
+  /** An example for each field of its body. */
+  body: Record<string, unknown> | undefined
+  responses: string[]
+}
+
+/** These hold their answer back or end the session of the test; the sockets have a test of their own. */
+const APART = new Set(['openSync', 'connectSync', 'streamEvents', 'streamSync', 'logout', 'readChanges'])
+
+/** Of no operation in particular: an unknown route, a body that is none or too large. */
+const GENERAL = new Set([400, 404, 413, 414, 415])
+
+interface Documented {
+  operationId?: string
+  parameters?: { in: string; name: string }[]
+  requestBody?: { content?: Record<string, { schema?: { $ref?: string; properties?: object } }> }
+  responses: object
+}
+
+function operationsOf(document: { paths?: object; components?: { schemas?: object } }): Operation[] {
+  const schemas = (document.components?.schemas ?? {}) as Record<string, { properties?: object }>
+  return Object.entries((document.paths ?? {}) as Record<string, Record<string, Documented>>).flatMap(
+    ([path, methods]) =>
+      Object.entries(methods).flatMap(([method, operation]) => {
+        const id = operation.operationId ?? ''
+        const schema = operation.requestBody?.content?.['application/json']?.schema
+        const named = schema?.$ref ? schemas[schema.$ref.split('/').at(-1) as string] : schema
+        if (APART.has(id) || path.startsWith('/sync')) return []
+        return {
+          id,
+          method: method.toUpperCase() as Operation['method'],
+          path,
+          query: (operation.parameters ?? []).filter((one) => one.in === 'query').map(({ name }) => name),
+          body: operation.requestBody
+            ? Object.fromEntries(
+                Object.keys(named?.properties ?? {}).map((name) => [name, name === 'ttl' ? 1_000 : 'a']),
+              )
+            : undefined,
+          responses: Object.keys(operation.responses),
+        }
+      }),
+  )
+}
+
+function isDeclared(status: number, { responses }: Operation): boolean {
+  return responses.some((one) => one === `${status}` || one.toUpperCase() === `${Math.trunc(status / 100)}XX`)
+}
+
+t.test(
+  'hostile values in every operation: declared answers, no 500, and the process lives',
+  { timeout: 120_000 },
+  (t) =>
+    onEveryStorage(t, async (t, kind) => {
+      const escaped: unknown[] = []
+      const note = (error: unknown) => escaped.push(error)
+      process.on('unhandledRejection', note).on('uncaughtException', note)
+      t.teardown(() => process.off('unhandledRejection', note).off('uncaughtException', note))
+      const app = await testApp(t, { storage: await storageUrl(t, kind) })
+      const operations = operationsOf(app.swagger())
+      t.ok(operations.length > 25, `${operations.length} operations`)
+      let admin = await loggedIn(app)
+      let sent = 0
+      const failures: string[] = []
+      const send = async (operation: Operation, what: string, url: string, body?: string, headers = {}) => {
+        const response = await admin({
+          method: operation.method,
+          url,
+          ...(body === undefined ? {} : { payload: body }),
+          headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+        })
+        sent += 1
+        const { statusCode: status } = response
+        const type = `${response.headers['content-type']}`
+        const problem = /^application\/problem\+json/.test(type)
+        // The router's own answer to a URL that cannot be decoded.
+        const badUrl = status === 400 && /FST_ERR_BAD_URL/.test(response.body)
+        const general = badUrl || (problem && GENERAL.has(status))
+        // Without a turn of the event loop the process counts as overloaded.
+        await turn()
+        if (status >= 500 || (status >= 400 && !problem && !badUrl) || !(general || isDeclared(status, operation))) {
+          failures.push(`${operation.id} with ${what}: ${status} ${type} ${response.body.slice(0, 200)}`)
+        }
+        // Some of them end the session, as they should.
+        if (/revoke|logout|deleteSession/i.test(operation.id)) admin = await loggedIn(app)
+      }
+      for (const operation of operations) {
+        const url = operation.path.replaceAll(/\{\w+\}/g, 'a')
+        for (const [name, text] of Object.entries(hostileJson)) {
+          if (!operation.body) break
+          await send(operation, `the body ${name}`, url, text)
+          for (const field of Object.keys(operation.body)) {
+            const others = Object.entries(operation.body).filter(([other]) => other !== field)
+            const rest = others.map(([other, value]) => `,${JSON.stringify(other)}:${JSON.stringify(value)}`).join('')
+            await send(operation, `${field}: ${name}`, url, `{${JSON.stringify(field)}:${text}${rest}}`)
+          }
+        }
+        if (operation.path.includes('{')) {
+          for (const part of hostileParts) {
+            await send(operation, `the part ${part.slice(0, 20)}`, operation.path.replaceAll(/\{\w+\}/g, part))
+          }
+        }
+        for (const query of [...operation.query, 'unknown'].flatMap(hostileQueries)) {
+          await send(operation, `the query ${query.slice(0, 40)}`, `${url}?${query}`)
+        }
+        for (const headers of hostileHeaders)
+          await send(operation, JSON.stringify(headers).slice(0, 60), url, undefined, headers)
+      }
+      t.comment(`${sent} requests`)
+      t.strictSame(failures, [])
+      t.strictSame(escaped, [])
+      t.equal((await app.inject('/health/ready')).statusCode, 200)
+      t.equal(({} as { polluted?: unknown }).polluted, undefined)
+    }),
+)
+
+t.test(
+  'hostile values in every message of a socket: an answer or a documented end, and the process lives',
+  async (t) => {
+    const escaped: unknown[] = []
+    const note = (error: unknown) => escaped.push(error)
+    process.on('unhandledRejection', note).on('uncaughtException', note)
+    t.teardown(() => process.off('unhandledRejection', note).off('uncaughtException', note))
+    const app = await testApp(t, { sync: { maxRefusals: 1_000, messageRate: 10_000 } })
+    const { cookie } = await loggedIn(app)
+    const url = `${(await app.listen({ port: 0 })).replace('http', 'ws')}/sync`
+    const messages = [
+      '{"type":"hello","protocols":[1],"clientId":VALUE}',
+      '{"type":"subscribe","space":VALUE}',
+      '{"type":"subscribe","space":"app","key":VALUE}',
+      '{"type":"subscribe","space":"app","since":VALUE}',
+      '{"type":"syncRequest","space":"app","since":{"epoch":"1:x","revision":VALUE}}',
+      '{"type":"write","seq":VALUE,"ops":[{"op":"set","key":"a","value":1}]}',
+      '{"type":"write","seq":1,"ops":VALUE}',
+      '{"type":"write","seq":1,"ops":[{"op":"set","key":"a","value":VALUE}]}',
+      '{"type":"write","seq":1,"ops":[{"op":"merge","key":VALUE,"value":{}}]}',
+      '{"type":"presence","space":"app","data":VALUE}',
+      '{"type":"heartbeat","x":VALUE}',
+      'VALUE',
+    ]
+    for (const message of messages) {
+      const peer = await SyncPeer.connect(t, `${url}?space=app`, { headers: { cookie } })
+      for (const text of Object.values(hostileJson)) peer.send(message.replace('VALUE', () => text))
+      peer.socket.close(1000)
+      const { code } = await peer.closed
+      t.ok([1000, 1007, 1008].includes(code), `${message}: ${code}`)
+    }
+    t.strictSame(escaped, [])
+    t.equal((await app.inject('/health/ready')).statusCode, 200)
+  },
+)

@@ -4,6 +4,7 @@ const guarantees = 'test/plugins/session/guarantees.test.ts'
 const inPlace = 'test/plugins/session/in-place.test.ts'
 const cookies = 'test/plugins/session/cookies.test.ts'
 const stores = 'test/plugins/session/stores.test.ts'
+const replies = 'test/plugins/session/replies.test.ts'
 const shell = 'plugins/session/shell.ts'
 const engine = 'plugins/session/sessions.ts'
 
@@ -210,5 +211,47 @@ export default [
     from: 'const network = networkOf(by.address)',
     to: 'const network = by.address',
     suite: 'test/plugins/accounts/login-throttle.test.ts',
+  },
+  {
+    guards: 'a reply that cannot be written ends its request, not the process',
+    file: shell,
+    from: '        this.#doneAgain(reply, done, thrown)',
+    to: '        throw thrown',
+    suite: replies,
+  },
+  {
+    guards: 'what cannot be encoded does not stand in the answer that tells of it',
+    file: 'plugins/support/fail-reply.ts',
+    from: '      reply.removeHeader(name)',
+    to: '',
+    suite: replies,
+  },
+  {
+    guards: 'the first reply keeps its head',
+    file: 'plugins/session/reply-head.ts',
+    from: 'if (visit.disturbed && visit.head) restoreHead(reply, visit.head)',
+    to: '',
+    suite: replies,
+  },
+  {
+    guards: 'a stream that has begun stands',
+    file: 'plugins/session/reply-head.ts',
+    from: 'reply.raw.headersSent || isStreaming(visit, reply) || !visit.failing',
+    to: 'reply.raw.headersSent || !visit.failing',
+    suite: replies,
+  },
+  {
+    guards: 'a promise that a handler does not wait for has an owner',
+    file: 'plugins/session/session-objects.ts',
+    from: '  promise.catch((err: { statusCode?: number } | undefined) => {',
+    to: '  promise.then((err: unknown) => {',
+    suite: replies,
+  },
+  {
+    guards: "a store's own promise has an owner",
+    file: 'plugins/session/stores/callback.ts',
+    from: 'if (returned instanceof Promise) returned.catch(reject)',
+    to: '',
+    suite: replies,
   },
 ] satisfies Mutant[]

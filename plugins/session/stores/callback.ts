@@ -202,30 +202,30 @@ export class CallbackSessionStore implements SessionStore {
     await this.#remove(id)
   }
 
-  #read<T>(key: string): Promise<T | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#store.get(key, (error, value) => {
-        if (error) return reject(error)
-        // Some stores hand out the object that they keep.
-        const { stateful } = (value ?? {}) as { stateful?: T }
-        resolve(stateful && (structuredClone(stateful) as T))
-      })
-    })
+  async #read<T>(key: string): Promise<T | undefined> {
+    const value = await this.#ask((callback) => this.#store.get(key, callback))
+    // Some stores hand out the object that they keep.
+    const { stateful } = (value ?? {}) as { stateful?: T }
+    return stateful && (structuredClone(stateful) as T)
   }
 
-  #write<T extends object>(key: string, value: T, expires: number, now: number): Promise<void> {
+  async #write<T extends object>(key: string, value: T, expires: number, now: number): Promise<void> {
     const record: Expiry & { stateful: T } = {
       cookie: { expires: new Date(expires), originalMaxAge: expires - now },
       stateful: value,
     }
-    return new Promise((resolve, reject) => {
-      this.#store.set(key, record, (error) => (error ? reject(error) : resolve()))
-    })
+    await this.#ask((callback) => this.#store.set(key, record, callback))
   }
 
-  #remove(key: string): Promise<void> {
+  async #remove(key: string): Promise<void> {
+    await this.#ask((callback) => this.#store.destroy(key, callback))
+  }
+
+  /** One answer, the first: by callback, by throwing, or by the rejection of a method that is `async` beside. */
+  #ask(question: (callback: (error?: unknown, value?: unknown) => void) => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.#store.destroy(key, (error) => (error ? reject(error) : resolve()))
+      const returned = question((error, value) => (error ? reject(error) : resolve(value)))
+      if (returned instanceof Promise) returned.catch(reject)
     })
   }
 }

@@ -1,0 +1,86 @@
+import type { FastifyReply } from 'fastify'
+import type {} from '../draining/index.ts'
+import { type Clock, systemClock } from '../support/clock.ts'
+import { defineService } from '../support/define.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { UncaughtError } from '../support/errors.ts'
+import { failReply } from '../support/fail-reply.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Exceptions and rejections of this process that nobody caught, since it started. */
+    processErrors: { exceptions: number; rejections: number }
+  }
+}
+
+export interface ProcessErrorsOptions {
+  /**
+   * Requests that were at work when an error came that nobody caught, and that have no answer after so long, are
+   * answered with 500. Default `'10s'`.
+   */
+  answerWithin?: Duration
+  clock?: Clock
+}
+
+/**
+ * The last line of defence: an exception or a rejection that nobody caught is logged and counted, and the process goes
+ * on. Node's default is to end it, because its state is unknown then. Here that state is small: what matters lies in
+ * stores that change by transactions, and replicas are compared with them. Ending would end everybody's requests and
+ * connections, and, where something from outside brought the error about, could be had again at will.
+ *
+ * Nothing tells which request such an error belongs to (an AsyncLocalStorage would, at the price of half the speed of
+ * every promise on Node 20), but that request is left without an answer. So whoever was at work then and has none after
+ * `answerWithin` gets 500 STATEFUL_INTERNAL. A long poll may be among them, and polls again.
+ *
+ * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Whoever
+ * prefers a process that ends and is started again leaves it out.
+ *
+ * @throws at boot STATEFUL_INVALID_DURATION
+ */
+export const processErrors = defineService<ProcessErrorsOptions>(
+  'process-errors',
+  async (fastify, options) => {
+    const answerWithin = milliseconds(options.answerWithin ?? '10s', 'answerWithin')
+    const clock = options.clock ?? systemClock
+    const log = fastify.log.child({ plugin: 'process-errors' })
+    const counts = { exceptions: 0, rejections: 0 }
+    /** Those that wait for their time; one timer for all, however many errors come. */
+    let suspects = new Set<FastifyReply>()
+    let timer: { cancel(): void } | undefined
+
+    const answer = () => {
+      timer = undefined
+      const replies = suspects
+      suspects = new Set()
+      for (const reply of replies) {
+        if (fastify.inFlight.has(reply) && !reply.sent && !reply.raw.headersSent) failReply(reply, new UncaughtError())
+      }
+    }
+    const suspect = () => {
+      for (const reply of fastify.inFlight) suspects.add(reply)
+      if (suspects.size > 0) timer ??= clock.after(answerWithin, answer)
+    }
+    const onException = (err: unknown) => {
+      counts.exceptions += 1
+      log.fatal({ err }, 'an exception that nobody caught; the process goes on')
+      suspect()
+    }
+    const onRejection = (err: unknown) => {
+      counts.rejections += 1
+      log.error({ err }, 'a rejection that nobody handled; the process goes on')
+      suspect()
+    }
+
+    fastify.decorate('processErrors', counts)
+    fastify.addHook('onReady', async () => {
+      process.on('uncaughtException', onException).on('unhandledRejection', onRejection)
+    })
+    fastify.addHook('onClose', async () => {
+      process.off('uncaughtException', onException).off('unhandledRejection', onRejection)
+      timer?.cancel()
+    })
+  },
+  { decorators: { fastify: ['inFlight'] } },
+)
+
+export default processErrors
