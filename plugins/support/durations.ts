@@ -11,9 +11,9 @@ export type Duration = number | string
  * @throws STATEFUL_INVALID_DURATION when it is not a duration from 0 to a hundred years
  */
 export function milliseconds(duration: Duration, option: string): number {
-  const value = typeof duration === 'number' ? duration : parse(duration)
-  // Also what is no number at all.
-  if (!(value >= 0 && value <= MAX_DURATION)) throw new InvalidDurationError(option, told(duration))
+  const value = typeof duration === 'string' ? parse(duration) : duration
+  // Also refuses NaN, and what is no number at all.
+  if (!(typeof value === 'number' && value >= 0 && value <= MAX_DURATION)) throw new InvalidDurationError(option, told(duration))
   return value
 }
 
