@@ -13,7 +13,8 @@ export type Duration = number | string
 export function milliseconds(duration: Duration, option: string): number {
   const value = typeof duration === 'string' ? parse(duration) : duration
   // Also refuses NaN, and what is no number at all.
-  if (!(typeof value === 'number' && value >= 0 && value <= MAX_DURATION)) throw new InvalidDurationError(option, told(duration))
+  if (!(typeof value === 'number' && value >= 0 && value <= MAX_DURATION))
+    throw new InvalidDurationError(option, told(duration))
   return value
 }
 

@@ -176,4 +176,32 @@ export default [
     to: "this.#tier.onInterrupted(() => this.#lose('', 0))",
     suite: instances,
   },
+  {
+    file: 'plugins/cache/stores/redis.ts',
+    from: 'literalPrefix(pattern))) {',
+    to: 'pattern)) {',
+    suite: 'test/plugins/cache/glob.test.ts',
+    guards: 'Redis is asked for prefixes only',
+  },
+  {
+    file: 'plugins/cache/glob.ts',
+    from: 'if (/^\\?*$/.test(part)) return (_text, from) => from + part.length',
+    to: 'if (/^\\?*$/.test(part)) return (_text, from) => from',
+    suite: 'test/plugins/cache/glob.test.ts',
+    guards: 'a question mark takes a character',
+  },
+  {
+    file: 'plugins/cache/record.ts',
+    from: 'if (!Number.isFinite(freshUntil + deadAt + cost)) return undefined',
+    to: '',
+    suite: 'test/plugins/cache/record.test.ts',
+    guards: 'a time that is none makes no entry that lives for ever',
+  },
+  {
+    file: 'plugins/cache/stores/invalidate.lua',
+    from: 'local readable, answer = pcall(stands, key)',
+    to: 'local readable, answer = true, stands(key)',
+    suite: 'test/app/unreadable.test.ts',
+    guards: 'what cannot be read can be deleted',
+  },
 ] satisfies Mutant[]

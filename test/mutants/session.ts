@@ -254,4 +254,18 @@ export default [
     to: '',
     suite: replies,
   },
+  {
+    guards: 'a record that is cut short is no session, and hangs nobody',
+    file: 'plugins/session/stores/redis.ts',
+    from: "if (end < 0) throw new SyntaxError('the record of a session is cut short')",
+    to: "if (end < 0 && at > 1_000_000) throw new SyntaxError('the record of a session is cut short')\n    if (end < 0) at = record.length",
+    suite: 'test/app/unreadable.test.ts',
+  },
+  {
+    guards: 'what JSON would change is refused by name',
+    file: 'plugins/session/record.ts',
+    from: "if (text?.includes('null') || text?.includes('{}')) refuseLoss(key, value)",
+    to: '',
+    suite: 'test/plugins/session/values.test.ts',
+  },
 ] satisfies Mutant[]

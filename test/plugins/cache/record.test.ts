@@ -1,5 +1,5 @@
 import t from 'tap'
-import { decode, encode, unique } from '../../../plugins/cache/record.ts'
+import { decode, encode, stampsIn, unique } from '../../../plugins/cache/record.ts'
 
 const stamps = [
   ['', '0:abc'],
@@ -32,6 +32,39 @@ t.test('a record comes back as it was, whatever is in its value and its tags', a
 t.test('data that is not whole is a miss', async (t) => {
   const data = encode({ freshUntil: 1, deadAt: 2, cost: 0, stamps, value: { text: 'some' } })
   for (let length = 0; length < data.length; length++) t.equal(decode(data.subarray(0, length)), undefined)
+})
+
+t.test('times that are none and stamps that are none are misses', async (t) => {
+  const whole = encode({ freshUntil: 1, deadAt: 2, cost: 0, stamps, value: 1 })
+  for (const at of [18, 26, 34]) {
+    for (const time of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const data = Buffer.from(whole)
+      data.writeDoubleLE(time, at)
+      t.equal(decode(data), undefined)
+    }
+  }
+  for (const others of [{}, 'text', [1], [['a']], [[1, 2]], null]) {
+    const data = encode({ freshUntil: 1, deadAt: 2, cost: 0, stamps: others as never, value: 1 })
+    t.equal(decode(data), undefined, JSON.stringify(others))
+    t.equal(stampsIn(data), undefined)
+  }
+})
+
+t.test('what has no form in a store is refused by name, however deep', async (t) => {
+  const cycle: unknown[] = []
+  cycle.push(cycle, () => 1)
+  for (const value of [
+    () => 1,
+    [Symbol('s')],
+    { a: { b() {} } },
+    new Map([[1, { f: () => 1 }]]),
+    new Set([Symbol('s')]),
+    cycle,
+  ]) {
+    t.throws(() => encode({ freshUntil: 1, deadAt: 2, cost: 0, stamps, value }), {
+      code: 'STATEFUL_INVALID_CACHE_VALUE',
+    })
+  }
 })
 
 t.test('no two are the same, also beyond what is drawn at once', async (t) => {

@@ -2,7 +2,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { reference } from '../../../openapi/schemas/responses.ts'
-import { useSchemas, useStrictValidation } from '../../../plugins/support/schemas.ts'
+import { strictAjv, useSchemas, useStrictValidation } from '../../../plugins/support/schemas.ts'
 
 const Item = Type.Object(
   {
@@ -53,6 +53,30 @@ t.test('a body is taken as it is or refused: nothing converted, nothing dropped'
   ]) {
     t.equal((await post(payload)).statusCode, 400, JSON.stringify(payload))
   }
+})
+
+t.test('a number is one that JSON can say, wherever it stands', async (t) => {
+  t.equal(strictAjv().compile(Type.Number())(Number.POSITIVE_INFINITY), false)
+  t.equal(strictAjv().compile(Type.Integer())(Number.NaN), false)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(async (scope) => {
+    useStrictValidation(scope)
+    const schema = {
+      body: Type.Object({ any: Type.Unknown() }),
+      querystring: Type.Object({ n: Type.Optional(Type.Integer()) }),
+      headers: Type.Object({ 'x-n': Type.Optional(Type.Number()) }),
+    }
+    scope.post('/any/:n', { schema: { ...schema, params: Type.Object({ n: Type.Number() }) } }, async () => 'taken')
+  })
+  const post = (url: string, payload: string, headers = {}) =>
+    app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json', ...headers } })
+  t.equal((await post('/any/1?n=1', '{"any":[1e308]}', { 'x-n': '1' })).statusCode, 200)
+  t.equal((await post('/any/1', '{"any":[1e309]}')).statusCode, 400)
+  t.equal((await post(`/any/1`, `{"any":${'['.repeat(50_000)}1e999${']'.repeat(50_000)}}`)).statusCode, 400)
+  t.equal((await post('/any/1e999', '{"any":1}')).statusCode, 400)
+  t.equal((await post('/any/1?n=1e999', '{"any":1}')).statusCode, 400)
+  t.equal((await post('/any/1', '{"any":1}', { 'x-n': 'Infinity' })).statusCode, 400)
 })
 
 t.test('query strings and parameters are text and are converted', async (t) => {
