@@ -1,6 +1,8 @@
 import type { Storage } from '../storage/index.ts'
+import type { Client } from '../support/client-limits.ts'
 import { TooManyNamespacesError } from '../support/errors.ts'
-import { type CacheStats, numbers } from './counters.ts'
+import { Lending } from '../support/lending.ts'
+import { type CacheStats, Counters, counted, numbers, type Sums, sums } from './counters.ts'
 import { checkNamespace } from './names.ts'
 import { CacheNamespace, type Shared } from './namespace.ts'
 import { type CacheOptions, resolveOptions } from './options.ts'
@@ -53,7 +55,11 @@ export function cacheParts(
  */
 export class Cache extends CacheNamespace {
   readonly #parts: CacheParts
-  readonly #namespaces: Map<string, CacheNamespace>
+  readonly #namespaces: Lending<CacheNamespace>
+  /** Of namespaces that have been closed. */
+  readonly #past: { sums: Sums }
+  /** Where hot keys are remembered: the cache's own housekeeping, which nobody asks about. */
+  readonly #hotKeys: () => CacheNamespace | undefined
   readonly #writers: Writers
   readonly #warming: Warming
   readonly #running: { value: boolean }
@@ -61,7 +67,13 @@ export class Cache extends CacheNamespace {
   /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
   constructor(parts: CacheParts, options: CacheOptions = {}) {
     const resolved = resolveOptions(options)
-    const namespaces = new Map<string, CacheNamespace>()
+    const past = { sums: sums(new Counters(), 0, 0) }
+    let hotKeys: CacheNamespace | undefined
+    const made = (name: string) => {
+      const namespace = new CacheNamespace(name, shared)
+      if (running.value) void namespace.startCoherence().then(() => warming.warm(namespace))
+      return namespace
+    }
     const running = { value: false }
     const report = parts.onError ?? (() => {})
     const writers = new Writers(parts.journal, resolved, (error, writer) => report(error, `write-behind '${writer}'`))
@@ -77,23 +89,34 @@ export class Cache extends CacheNamespace {
       writers,
       warming,
       namespace(name) {
-        const known = namespaces.get(name)
-        if (known) return known
         checkNamespace(name)
-        // The cache's own housekeeping does not count.
-        const used = namespaces.size - Number(namespaces.has(HOT_KEYS))
-        if (used >= resolved.maxNamespaces && name !== HOT_KEYS)
-          throw new TooManyNamespacesError(resolved.maxNamespaces)
-        const made = new CacheNamespace(name, shared)
-        namespaces.set(name, made)
-        if (running.value) void made.startCoherence().then(() => warming.warm(made))
-        return made
+        if (name !== HOT_KEYS) return namespaces.keep(name)
+        hotKeys ??= made(name)
+        return hotKeys
       },
     }
+    const namespaces = new Lending<CacheNamespace>({
+      what: 'cache namespaces',
+      kept: resolved.maxNamespaces,
+      tooManyKept: () => new TooManyNamespacesError(resolved.maxNamespaces),
+      clients: resolved.clients,
+      clock: resolved.clock,
+      open: made,
+      close: (namespace) => namespace.stopCoherence(),
+      // Reads hold what they borrow, and an application that loads has kept its namespace.
+      busy: () => false,
+      onClosing(namespace) {
+        warming.forget(namespace)
+        past.sums = counted(past.sums, namespace.sums())
+      },
+      onError: report,
+    })
     super(DEFAULT_NAMESPACE, shared)
-    namespaces.set(DEFAULT_NAMESPACE, this)
+    namespaces.adopt(DEFAULT_NAMESPACE, this)
     this.#parts = parts
     this.#namespaces = namespaces
+    this.#past = past
+    this.#hotKeys = () => hotKeys
     this.#writers = writers
     this.#warming = warming
     this.#running = running
@@ -101,7 +124,39 @@ export class Cache extends CacheNamespace {
 
   /** Names of the namespaces that were used. */
   get namespaces(): string[] {
-    return [...this.#namespaces.keys()].filter((name) => name !== HOT_KEYS)
+    return this.#namespaces.all().map(({ name }) => name)
+  }
+
+  /**
+   * A namespace for something that a client does: within the bounds of clients, and closed some time after nobody has
+   * borrowed it any more. Release it when the client is done with it.
+   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_TOO_MANY_AT_ONCE, STATEFUL_OVERLOADED
+   */
+  borrow(name: string, client: Client): { namespace: CacheNamespace; release(): void } {
+    checkNamespace(name)
+    if (name === HOT_KEYS) return { namespace: this.namespace(name), release() {} }
+    const { thing: namespace, release } = this.#namespaces.borrow(name, client)
+    return { namespace, release }
+  }
+
+  /**
+   * Lets a client look up a key. A namespace that is neither open nor in the store is not opened for it.
+   * @returns `undefined` for a miss
+   * @throws what `borrow` throws
+   */
+  async readAs(client: Client, name: string, key: string): Promise<unknown> {
+    checkNamespace(name)
+    const known = this.#namespaces.get(name) ?? (name === HOT_KEYS ? this.#hotKeys() : undefined)
+    // As for every read: a store that is away is a miss.
+    if (!known && !(await this.#parts.tier.exists(name).catch(() => false))) return undefined
+    const { namespace, release } = this.borrow(name, client)
+    try {
+      // A miss would be told as if there were no such entry.
+      if (this.#running.value && !namespace.coherent) await namespace.proveCoherence()
+      return await namespace.get(key)
+    } finally {
+      release()
+    }
   }
 
   /**
@@ -120,14 +175,11 @@ export class Cache extends CacheNamespace {
 
   /** The numbers of all namespaces. */
   stats(): CacheStats {
-    // The cache's own housekeeping is not what anybody asks about.
-    const parts = [...this.#namespaces]
-      .filter(([name]) => name !== HOT_KEYS)
-      .map(([name, namespace]) => ({ name, sums: namespace.sums() }))
+    const parts = this.#namespaces.all().map((namespace) => ({ name: namespace.name, sums: namespace.sums() }))
     return {
       tier: this.#parts.tier.kind,
-      coherent: [...this.#namespaces.values()].every(({ coherent }) => coherent),
-      ...numbers(parts.map(({ sums }) => sums)),
+      coherent: this.#all().every(({ coherent }) => coherent),
+      ...numbers([this.#past.sums, ...parts.map(({ sums }) => sums)]),
       namespaces: Object.fromEntries(parts.map(({ name, sums }) => [name, numbers([sums])])),
       writeBehind: this.#writers.stats(),
       warming: this.#warming.stats(),
@@ -135,25 +187,32 @@ export class Cache extends CacheNamespace {
   }
 
   resetStats(): void {
-    for (const namespace of this.#namespaces.values()) namespace.resetCounters()
+    this.#past.sums = sums(new Counters(), 0, 0)
+    for (const namespace of this.#all()) namespace.resetCounters()
+  }
+
+  #all(): CacheNamespace[] {
+    const hotKeys = this.#hotKeys()
+    return [...this.#namespaces.all(), ...(hotKeys ? [hotKeys] : [])]
   }
 
   /** Starts the proof of coherence and the writers. Never rejects because of the store. */
   async start(): Promise<void> {
     this.#running.value = true
-    await Promise.all([...this.#namespaces.values()].map((namespace) => namespace.startCoherence()))
+    await Promise.all(this.#all().map((namespace) => namespace.startCoherence()))
     await this.#writers.start()
-    this.#warming.start(() => this.#namespaces.values())
+    this.#warming.start(() => this.#all())
     // Not awaited: the server need not wait for its cache to be warm.
-    for (const namespace of [...this.#namespaces.values()]) void this.#warming.warm(namespace)
+    for (const namespace of this.#all()) void this.#warming.warm(namespace)
   }
 
   /** Flushes write-behind and ends everything that `start` began; the storage stays open. */
   async close(): Promise<void> {
     this.#running.value = false
-    await this.#warming.stop([...this.#namespaces.values()])
+    await this.#warming.stop(this.#all())
     await this.#writers.stop()
-    await Promise.all([...this.#namespaces.values()].map((namespace) => namespace.stopCoherence()))
+    await this.#namespaces.close(this)
+    await Promise.all([this, this.#hotKeys()].map((namespace) => namespace?.stopCoherence()))
     await this.#parts.tier.close()
   }
 }

@@ -48,11 +48,21 @@ export class Counters {
   }
 }
 
-type Sums = Omit<
+export type Sums = Omit<
   CacheNumbers,
   'lookups' | 'l1HitRate' | 'l2HitRate' | 'missRate' | 'staleRate' | 'meanLoadTime' | 'loadDuration'
 > &
   Pick<Counters, 'loadTime' | 'loadCounts'>
+
+/** What was counted by both; for namespaces that are closed, whose first levels are gone. */
+export function counted(one: Sums, other: Sums): Sums {
+  const total = { ...one }
+  for (const [name, value] of Object.entries(other) as [keyof Sums, number][]) {
+    if (typeof value === 'number') (total[name] as number) += value
+  }
+  const loadCounts = one.loadCounts.map((count, bucket) => count + (other.loadCounts[bucket] as number))
+  return { ...total, loadCounts, entries: 0, bytes: 0 }
+}
 
 /** Adds namespaces up and computes rates. */
 export function numbers(parts: Sums[]): CacheNumbers {

@@ -324,6 +324,11 @@ export class CacheNamespace {
     return this.#levels.coherence.start()
   }
 
+  /** Asks the store where it stands; what is read before that is known counts as a miss. Never rejects. */
+  proveCoherence(): Promise<void> {
+    return this.#levels.coherence.beat()
+  }
+
   stopCoherence(): Promise<void> {
     return this.#levels.coherence.stop()
   }

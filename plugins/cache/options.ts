@@ -1,3 +1,4 @@
+import type { ClientBounds } from '../support/client-limits.ts'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
@@ -63,8 +64,19 @@ export interface CacheOptions {
   values?: 'share' | 'freeze' | 'clone'
   /** Prefixes such as `'user:'` whose `deleteMatching('user:*')` takes constant time. Default none. */
   prefixes?: string[]
-  /** Default 100. */
+  /** Namespaces of the application; those of clients have bounds of their own. Default 100. */
   maxNamespaces?: number
+  /** Open namespaces that clients use over HTTP and the application itself does not. */
+  clients?: {
+    /** Of all clients together. Default 64. */
+    namespaces?: number
+    /** Of one user; of an address for those without a user. Default 16. */
+    namespacesPerUser?: number
+    /** Of one session. Default 8. */
+    namespacesPerSession?: number
+    /** How long one stays open that no client uses any more. Default `'1m'`. */
+    idle?: Duration
+  }
   writeBehind?: WriteBehindOptions
   /** Hot keys are written down and brought back into the first level at boot and after it had to be emptied. */
   warming?: {
@@ -102,6 +114,7 @@ export interface ResolvedOptions {
   values: 'share' | 'freeze' | 'clone'
   prefixes: string[]
   maxNamespaces: number
+  clients: ClientBounds & { idle: number }
   writeBehind: { delay: number; batch: number; attempts: number; backoff: number; maxPending: number }
   warming: { keys: number; interval: number }
   clock: Clock
@@ -151,6 +164,12 @@ export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
     values,
     prefixes: [...prefixes],
     maxNamespaces: count(options.maxNamespaces ?? 100, 'cache.maxNamespaces'),
+    clients: {
+      total: count(options.clients?.namespaces ?? 64, 'cache.clients.namespaces'),
+      perUser: count(options.clients?.namespacesPerUser ?? 16, 'cache.clients.namespacesPerUser'),
+      perSession: count(options.clients?.namespacesPerSession ?? 8, 'cache.clients.namespacesPerSession'),
+      idle: duration(options.clients?.idle ?? '1m', 'cache.clients.idle'),
+    },
     writeBehind: {
       delay: milliseconds(writeBehind.delay ?? 50, 'cache.writeBehind.delay'),
       batch: count(writeBehind.batch ?? 100, 'cache.writeBehind.batch'),

@@ -111,6 +111,13 @@ export class Warming {
     this.#report('hot keys warmed', { namespace: namespace.name, keys: keys.length, ...result })
   }
 
+  /** The namespace is closed; its list stays where lists are kept. */
+  forget({ name }: CacheNamespace): void {
+    this.#soon.get(name)?.cancel()
+    this.#soon.delete(name)
+    this.#last.delete(name)
+  }
+
   /** The first level was emptied; more of that may come at once. */
   lost(namespace: CacheNamespace): void {
     if (this.#settings.keys === 0 || !this.#timer) return

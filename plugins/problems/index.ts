@@ -74,7 +74,8 @@ function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyRep
   if (isHeaderError(error)) removeUnsendableHeaders(reply)
   const problem = toProblem(error, request)
   if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed')
-  if (problem.status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
+  if ((problem.status === 503 || problem.status === 429) && !reply.hasHeader('retry-after'))
+    reply.header('retry-after', '1')
   reply.code(problem.status).type('application/problem+json').send(problem)
 }
 

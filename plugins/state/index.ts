@@ -1,21 +1,22 @@
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
-import { checkedLimits, type StateLimits } from './limits.ts'
+import { type ClientStateOptions, checkedClientLimits, checkedLimits, type StateLimits } from './limits.ts'
 import { StateManager } from './state-manager.ts'
 import { openStateLog } from './stores/open.ts'
 import type { RedisAck } from './stores/redis-ack.ts'
 
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 export type { ClearEvent, RestoreEvent, StateChange, StateEventMap } from './events.ts'
-export type { StateLimits } from './limits.ts'
+export type { ClientStateLimits, ClientStateOptions, StateLimits } from './limits.ts'
 export type { Durability, Entry, StateLog } from './log.ts'
 export type { Middleware, WriteContext } from './middleware.ts'
+export type { EmptySpace } from './readable.ts'
 export { applyOp, TypeMismatchError } from './reducer.ts'
 export { Space } from './space.ts'
 export type { CommitOptions, ResetReason, SpaceStats, StateKeyTypes, ValueOf } from './space-types.ts'
 export type { Guard } from './staging.ts'
-export { StateManager } from './state-manager.ts'
+export { type BorrowedSpace, StateManager } from './state-manager.ts'
 export type { RedisAck } from './stores/redis-ack.ts'
 export type { Transaction } from './transaction.ts'
 export type { WatchEvent, WatchOptions } from './watch.ts'
@@ -31,6 +32,8 @@ declare module 'fastify' {
 export interface StateOptions {
   /** What spaces may hold and how much may wait. See {@link StateLimits} for the defaults. */
   limits?: Partial<StateLimits>
+  /** What clients may have at the same time, each and all together. See {@link ClientStateLimits} for the defaults. */
+  clients?: ClientStateOptions
   /** From the call of a write to its outcome. Default 5 s. */
   writeTimeout?: Duration
   /** On Redis: how often the log is asked for what no message told of, at most `'1s'`. Default 1 s. */
@@ -58,6 +61,7 @@ export const state = defineService<StateOptions>(
   async (fastify, options) => {
     const log = fastify.log.child({ plugin: 'state' })
     const limits = checkedLimits(options.limits)
+    const clients = checkedClientLimits(options.clients)
     const writeTimeout = milliseconds(options.writeTimeout ?? '5s', 'state.writeTimeout')
     const pollInterval = milliseconds(options.pollInterval ?? '1s', 'state.pollInterval')
     const historyLimit = options.history ?? 10_000
@@ -75,8 +79,10 @@ export const state = defineService<StateOptions>(
       throw new InvalidOptionError('state.ack', 'must name a positive number of replicas.')
     }
     const manager = new StateManager({
-      openLog: (space) => openStateLog(fastify.storage, space, { commits: historyLimit }, redis),
+      openLog: (space, forClient) =>
+        openStateLog(fastify.storage, space, { commits: historyLimit }, { ...redis, makes: !forClient }),
       limits,
+      clients,
       writeTimeout,
       pollInterval,
       historyLimit,

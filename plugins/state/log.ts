@@ -110,11 +110,13 @@ export interface StateLog {
   /** Whether other processes write to it as well. */
   readonly shared: boolean
   /**
-   * Reads everything at one revision; makes the space when it is not there. A key that cannot be read is set aside, for
+   * Reads everything at one revision. A space that is not there is empty. A key that cannot be read is set aside, for
    * everybody and under a new epoch; history begins after the last record that cannot be read.
    * @throws STATEFUL_STORAGE_CORRUPT when it is not even known where the log stands
    */
   load(): Promise<LogState>
+  /** Whether anything was ever written to the space. */
+  exists(): Promise<boolean>
   /**
    * Appends the batch if the log still stands at `base`, and resolves when that is durable.
    * All of it is written or nothing.

@@ -1,9 +1,9 @@
-import type { Json, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
+import type { Commit, Json, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 import { StateNotReadyError } from '../support/errors.ts'
 import { Followable } from './followable.ts'
 import type { Entry } from './log.ts'
 import { setField } from './reducer.ts'
-import type { Replica } from './replica.ts'
+import { Replica } from './replica.ts'
 import type { ValueOf } from './space-types.ts'
 
 /**
@@ -85,5 +85,17 @@ export class Readable extends Followable {
   protected held(): Replica {
     if (!this.loaded) throw new StateNotReadyError(this.name)
     return this.#replica
+  }
+}
+
+/** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
+export class EmptySpace extends Readable {
+  constructor(name: string) {
+    super(name, new Replica(0), () => {})
+    this.loaded = true
+  }
+
+  async history({ epoch, revision }: Position): Promise<Commit[] | undefined> {
+    return epoch === this.epoch && revision === 0 ? [] : undefined
   }
 }

@@ -18,6 +18,9 @@ import { type Transacted, type Transaction, transact } from './transaction.ts'
 import { type WatchEvent, type WatchOptions, watchCommits } from './watch.ts'
 import type { Committed } from './write.ts'
 
+/** Fewer than may wait at the same time. */
+const OVERDUE_AT_ONCE = 100
+
 /**
  * The unit of order and transaction: one log, and this instance's replica of it. Reads are synchronous and come from
  * the replica; writes resolve when they are durable and visible here.
@@ -60,7 +63,7 @@ export class Space extends Readable {
       clock: options.clock,
       random: options.random,
       spread: options.log.shared ? options.pollInterval : 0,
-      onDue: (key, revision) => this.#expire(key, revision),
+      onDue: (key, revision) => void this.#expire(key, revision),
     })
     this.ready = this.#open()
     // Whoever uses the space awaits it or gets the error from the first operation.
@@ -264,6 +267,11 @@ export class Space extends Readable {
 
   // --- life -------------------------------------------------------------------------------------
 
+  /** It is being loaded, or a write has no outcome yet. */
+  get busy(): boolean {
+    return !this.loaded || this.#sequencer.waiting > 0
+  }
+
   describe(): SpaceStats {
     const { log } = this.#options
     const { epoch, revision, size: keys, bytes, retained, epochs, epochChanges } = this.#replica
@@ -309,6 +317,19 @@ export class Space extends Readable {
     if (log.shared) {
       this.#poll = clock.every(pollInterval, () => this.#sequencer.hint())
       this.#sequencer.hint()
+    }
+    await this.#expireOverdue()
+  }
+
+  /** What had to go while the space was closed is gone before it is ready, as if it had been open all the time. */
+  async #expireOverdue(): Promise<void> {
+    const now = this.#options.clock.now()
+    const due = [...this.#replica.entries()].filter(([, { expiresAt }]) => expiresAt !== undefined && expiresAt <= now)
+    for (let start = 0; start < due.length && !this.#closing; start += OVERDUE_AT_ONCE) {
+      const some = due.slice(start, start + OVERDUE_AT_ONCE)
+      const done = await Promise.all(some.map(([key, { revision }]) => this.#expire(key, revision)))
+      // The store takes nothing now: the timer goes on trying.
+      if (!done.includes(true)) return
     }
   }
 
@@ -356,10 +377,16 @@ export class Space extends Readable {
     this.tellReplacement(this.#replica, changes, previousEpoch, context, () => this.snapshot().state)
   }
 
-  #expire(key: string, revision: number): void {
-    this.#submit({ ops: [{ op: 'delete', key }], guards: [{ key, revision }] }).catch((error) => {
+  /** @returns whether it is gone; never rejects */
+  async #expire(key: string, revision: number): Promise<boolean> {
+    try {
+      await this.#submit({ ops: [{ op: 'delete', key }], guards: [{ key, revision }] })
+      return true
+    } catch (error) {
       // Somebody else wrote or expired it first: then there is nothing to do.
-      if (!(error instanceof StateConflictError)) this.#options.onError(error, 'an expired key could not be deleted')
-    })
+      if (error instanceof StateConflictError) return true
+      this.#options.onError(error, 'an expired key could not be deleted')
+      return false
+    }
   }
 }

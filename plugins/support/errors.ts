@@ -69,6 +69,13 @@ export const UncaughtError = createError(
   500,
 )
 
+// --- what one client may have at the same time ------------------------------------------------
+export const TooManyAtOnceError = createError(
+  'STATEFUL_TOO_MANY_AT_ONCE',
+  'You have %s %s already, as many as one may have at the same time. End some of them, or wait until they end.',
+  429,
+)
+
 // --- cache ------------------------------------------------------------------------------------
 export const InvalidCacheKeyError = createError(
   'STATEFUL_INVALID_CACHE_KEY',

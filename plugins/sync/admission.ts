@@ -1,21 +1,17 @@
+import { accountsOf, type Client } from '../support/client-limits.ts'
 import { OverloadedError, TooManyConnectionsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 import type { SyncSettings } from './settings.ts'
 import { TokenBucket } from './token-bucket.ts'
 
-/** Whose connection it is, as far as limits care. */
-export interface Applicant {
-  userId?: string | undefined
-  address: string
-}
-
 /**
- * Decides who may connect: so many at all, by user and by address, and so many a second, because after a restart
- * everybody comes at once and each handshake and each catching up takes the event loop from the others.
+ * Decides who may connect: so many at all, by user, by session and by address, and so many a second, because after a
+ * restart everybody comes at once and each handshake and each catching up takes the event loop from the others.
  */
 export class Admission {
   readonly #settings: SyncSettings
-  readonly #byUser = new Map<string, number>()
+  /** By user (or network, for those without one) and by session, see {@link accountsOf}. */
+  readonly #byAccount = new Map<string, number>()
   readonly #byAddress = new Map<string, number>()
   readonly #userRates = new Map<string, TokenBucket>()
   readonly #handshakes: TokenBucket
@@ -28,30 +24,35 @@ export class Admission {
   }
 
   /** @throws STATEFUL_TOO_MANY_CONNECTIONS (come back when others have left), STATEFUL_OVERLOADED (in a moment) */
-  check({ userId, address }: Applicant): void {
-    const { maxConnections, maxConnectionsPerUser, maxConnectionsPerAddress, clock } = this.#settings
+  check(client: Client): void {
+    const { maxConnections, maxConnectionsPerUser, maxConnectionsPerSession, clock } = this.#settings
+    const { maxConnectionsPerAddress, maxAnonymousPerAddress } = this.#settings
+    const most = {
+      perUser: client.userId === undefined ? maxAnonymousPerAddress : maxConnectionsPerUser,
+      perSession: maxConnectionsPerSession,
+    }
     if (
       this.#count >= maxConnections ||
-      (this.#byAddress.get(networkOf(address)) ?? 0) >= maxConnectionsPerAddress ||
-      (userId !== undefined && (this.#byUser.get(userId) ?? 0) >= maxConnectionsPerUser)
+      (this.#byAddress.get(networkOf(client.address)) ?? 0) >= maxConnectionsPerAddress ||
+      accountsOf(client).some(([account, bound]) => (this.#byAccount.get(account) ?? 0) >= most[bound])
     ) {
       throw new TooManyConnectionsError()
     }
     if (!this.#handshakes.tryTake(clock.monotonic())) throw new OverloadedError()
   }
 
-  enter({ userId, address }: Applicant): void {
+  enter(client: Client): void {
     this.#count++
-    add(this.#byAddress, networkOf(address), 1)
-    if (userId !== undefined) add(this.#byUser, userId, 1)
+    add(this.#byAddress, networkOf(client.address), 1)
+    for (const [account] of accountsOf(client)) add(this.#byAccount, account, 1)
   }
 
-  leave({ userId, address }: Applicant): void {
+  leave(client: Client): void {
     this.#count--
-    add(this.#byAddress, networkOf(address), -1)
-    if (userId === undefined) return
-    add(this.#byUser, userId, -1)
-    if (!this.#byUser.has(userId)) this.#userRates.delete(userId)
+    add(this.#byAddress, networkOf(client.address), -1)
+    for (const [account] of accountsOf(client)) add(this.#byAccount, account, -1)
+    const { userId } = client
+    if (userId !== undefined && !this.#byAccount.has(`user:${userId}`)) this.#userRates.delete(userId)
   }
 
   /** Shared by all connections of a user, so that opening more of them does not help. */

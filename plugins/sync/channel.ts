@@ -1,6 +1,9 @@
 import type { Commit, Position } from '../../openapi/schemas/state.ts'
+import type { ByteBudget } from '../support/client-limits.ts'
+import { SharedSequence } from '../support/shared-sequence.ts'
 import type { Frame } from './frame.ts'
-import { conflate, type Heard, Recent } from './recent.ts'
+import { FullSync, fullSyncFrames } from './full-sync.ts'
+import { type Heard, heardLater, keysOf, Recent } from './recent.ts'
 import type { SyncSettings } from './settings.ts'
 import type { SyncSpace } from './space.ts'
 import type { Subscription } from './subscription.ts'
@@ -10,12 +13,17 @@ import { type Outgoing, outgoing, Topic, type TopicFilter, topicId } from './top
 /** Longer ranges are conflated: by then most keys have changed more than once, and only the latest value counts. */
 const LONGEST_PLAIN_RANGE = 256
 
+/** Frames of a full sync that a conflated range may be as long as. */
+const LARGEST_CONFLATION = 4
+
 /** Why a subscription is caught up: it asked for it, its socket has room again, or a long full sync has been sent. */
 type Occasion = 'asked' | 'drained' | 'synced'
 
 export interface ChannelOptions {
   settings: SyncSettings
   counters: SyncCounters
+  /** For full syncs that are under way, of all spaces. */
+  fullSyncBytes: ByteBudget
   /** A subscription could not be brought up to date. */
   onFailure(subscription: Subscription, error: unknown): void
 }
@@ -33,6 +41,7 @@ export class Channel {
   readonly #counters: SyncCounters
   readonly #onFailure: ChannelOptions['onFailure']
   readonly #recent: Recent
+  readonly #fullSyncBytes: ByteBudget
   readonly #afterFlush: (() => void)[] = []
   #epoch = ''
   #revision = 0
@@ -41,11 +50,12 @@ export class Channel {
   /** Resolves when it listens to the space. */
   readonly ready: Promise<void>
 
-  constructor(space: SyncSpace, { settings, counters, onFailure }: ChannelOptions) {
+  constructor(space: SyncSpace, { settings, counters, fullSyncBytes, onFailure }: ChannelOptions) {
     this.space = space
     this.#settings = settings
     this.#counters = counters
     this.#onFailure = onFailure
+    this.#fullSyncBytes = fullSyncBytes
     this.#recent = new Recent(settings.recentCommits, settings.recentCharacters)
     this.ready = space.ready.then(() => this.#attach())
   }
@@ -80,7 +90,7 @@ export class Channel {
     this.#revision = commit.revision
     const heard = this.#recent.add(commit)
     for (const topic of this.topics.values()) {
-      topic.fullSync = undefined
+      this.#outdate(topic)
       const change = this.#changeFor(topic, heard, topic.revision)
       if (!change) continue
       topic.pending.push(change)
@@ -182,15 +192,15 @@ export class Channel {
   remove(subscription: Subscription): void {
     const { topic } = subscription
     subscription.ended = true
-    subscription.unsent = undefined
+    subscription.stop()
     topic.subscriptions.delete(subscription)
     if (topic.subscriptions.size === 0 && this.topics.get(topic.id) === topic) this.topics.delete(topic.id)
   }
 
   /** The socket has room again: goes on where it stopped. */
   drained(subscription: Subscription): void {
-    if (!subscription.unsent && subscription.mode !== 'lagging') return
-    const going = subscription.unsent
+    if (!subscription.sending && subscription.mode !== 'lagging') return
+    const going = subscription.sending
       ? this.#pump(subscription)
       : this.#catchUp(subscription, subscription.position, 'drained')
     going.catch((error: unknown) => this.#onFailure(subscription, error))
@@ -203,7 +213,7 @@ export class Channel {
 
   async #catchUp(subscription: Subscription, since: Position | undefined, occasion: Occasion): Promise<void> {
     const attempt = ++subscription.attempt
-    subscription.unsent = undefined
+    subscription.stop()
     if (subscription.connection.isFull) return this.#hold(subscription, since)
     subscription.mode = 'catching'
     this.#bringToPresent(subscription.topic)
@@ -246,70 +256,142 @@ export class Channel {
   #joined(since: Position, commits: Commit[]): Heard[] | undefined {
     const end = commits[commits.length - 1]?.revision ?? since.revision
     const rest = end === this.#revision ? [] : this.#recent.since(end)
-    return rest && [...commits.map((commit) => ({ commit, opsText: JSON.stringify(commit.ops) })), ...rest]
+    return rest && [...commits.map(heardLater), ...rest]
   }
 
   #sendRange(subscription: Subscription, since: Position, range: Heard[], occasion: Occasion): void {
     const { topic } = subscription
     if (topic.revision < since.revision) this.#advance(topic)
-    const changes: Outgoing[] = []
-    let prev = since.revision
-    if (!subscription.log && (occasion === 'drained' || range.length > LONGEST_PLAIN_RANGE)) {
-      const ops = conflate(
-        range,
-        (key) => this.space.get(key),
-        (key) => topic.matches(key),
-      )
-      if (ops.length > 0) {
-        changes.push(outgoing(prev, topic.revision, JSON.stringify(ops)))
-        prev = topic.revision
-      }
-    } else {
-      for (const heard of range) {
-        const change = this.#changeFor(topic, heard, prev)
-        if (!change) continue
-        changes.push(change)
-        prev = change.revision
-      }
+    const plain = subscription.log || (occasion !== 'drained' && range.length <= LONGEST_PLAIN_RANGE)
+    const changes = plain ? this.#changesIn(topic, since.revision, range) : this.#conflated(topic, since, range)
+    if (!changes) {
+      this.#sendFullSync(subscription).catch((error: unknown) => this.#onFailure(subscription, error))
+      return
     }
-    // Brings the client to the end of this instance's chain, which may lie after the last change of its own.
-    if (prev < topic.revision) changes.push(outgoing(prev, topic.revision, '[]'))
     if (occasion !== 'synced') this.#counters.count(occasion === 'drained' ? 'conflations' : 'resumes')
-    this.#counters.count('changes', changes.length)
-    this.#goLive(subscription, topic.stateChange(this.#epoch, changes, since))
+    const position = { epoch: this.#epoch, revision: topic.revision }
+    const frames = new SharedSequence(this.#rangeFrames(topic, changes, since))
+    const first = frames.at(0) as Frame
+    if (frames.at(1) === undefined) {
+      this.#goLive(subscription, first)
+      return
+    }
+    subscription.begin({ frames, position, enter() {}, leave() {} })
+    this.#pump(subscription).catch((error: unknown) => this.#onFailure(subscription, error))
+  }
+
+  /** The changes of a topic in a range, one after the other, up to the end of this instance's chain. */
+  *#changesIn(topic: Topic, since: number, range: Heard[]): Generator<Outgoing> {
+    const end = topic.revision
+    let prev = since
+    for (const heard of range) {
+      const change = this.#changeFor(topic, heard, prev)
+      if (!change) continue
+      yield change
+      prev = change.revision
+    }
+    // The client may be after the last change of its topic.
+    if (prev < end) yield outgoing(prev, end, '[]')
+  }
+
+  /** The same as one change; `undefined` when a full sync is the better answer. */
+  #conflated(topic: Topic, since: Position, range: Heard[]): Outgoing[] | undefined {
+    const end = topic.revision
+    const texts: string[] = []
+    let characters = 0
+    for (const key of keysOf(range)) {
+      if (!topic.matches(key)) continue
+      const value = this.space.get(key)
+      const text = JSON.stringify(value === undefined ? { op: 'delete', key } : { op: 'set', key, value })
+      characters += text.length
+      // It is one frame of one reader, which nobody shares.
+      if (characters > LARGEST_CONFLATION * this.#settings.chunkCharacters && texts.length > 0) return undefined
+      texts.push(text)
+    }
+    return since.revision < end ? [outgoing(since.revision, end, `[${texts.join(',')}]`)] : []
+  }
+
+  *#rangeFrames(topic: Topic, changes: Iterable<Outgoing>, since: Position): Generator<Frame> {
+    const epoch = this.#epoch
+    let some: Outgoing[] = []
+    let characters = 0
+    let from: Position | undefined = since
+    for (const change of changes) {
+      if (some.length > 0 && characters + change.text.length > this.#settings.chunkCharacters) {
+        yield topic.stateChange(epoch, some, from)
+        from = undefined
+        some = []
+        characters = 0
+      }
+      some.push(change)
+      characters += change.text.length
+      this.#counters.count('changes')
+    }
+    yield topic.stateChange(epoch, some, from)
   }
 
   /** Moves the chain of a topic to the present without a change, for a client that is ahead of it. */
   #advance(topic: Topic): void {
     topic.pending.push(outgoing(topic.revision, this.#revision, '[]'))
     topic.revision = this.#revision
-    topic.fullSync = undefined
+    this.#outdate(topic)
     this.flush()
   }
 
   async #sendFullSync(subscription: Subscription): Promise<void> {
-    const { topic } = subscription
     if (subscription.connection.isFull) return this.#hold(subscription, undefined)
-    topic.fullSync ??= topic.contentOf(this.space.snapshot().state, this.#epoch, this.#settings.chunkCharacters)
-    const { frames, position } = topic.fullSync
+    const fullSync = this.#fullSyncFor(subscription)
     this.#counters.count('fullSyncs')
-    if (frames.length === 1) return this.#goLive(subscription, frames[0] as Frame)
-    subscription.unsent = { frames, next: 0, position }
+    if (fullSync.short) return this.#goLive(subscription, fullSync.frames.at(0) as Frame)
+    subscription.begin(fullSync)
     await this.#pump(subscription)
   }
 
-  /** Sends a long full sync as fast as the peer takes it, then what was committed meanwhile. */
+  /** @throws STATEFUL_TOO_MANY_AT_ONCE, STATEFUL_OVERLOADED */
+  #fullSyncFor({ topic, connection }: Subscription): FullSync {
+    const known = topic.fullSync
+    if (known?.position.epoch === this.#epoch && known.position.revision === topic.revision) return known
+    const position = { epoch: this.#epoch, revision: topic.revision }
+    const all = Object.entries(this.space.snapshot().state)
+    const entries = topic.whole ? all : all.filter(([key]) => topic.matches(key))
+    const bytes = Math.ceil((this.space.bytes * entries.length) / Math.max(all.length, 1))
+    let release = () => {}
+    if (bytes > this.#settings.chunkCharacters) {
+      try {
+        release = this.#fullSyncBytes.take(connection.identity, bytes)
+      } catch (error) {
+        // Too many different ones are under way: an older one, and then what came after it, leads to the same.
+        if (known && known.readers > 0 && known.position.epoch === this.#epoch) return known
+        throw error
+      }
+    }
+    const frames = fullSyncFrames(topic.head, position, entries, this.#settings.chunkCharacters)
+    const fullSync: FullSync = new FullSync(frames, position, () => {
+      release()
+      if (topic.fullSync === fullSync) topic.fullSync = undefined
+    })
+    topic.fullSync = fullSync
+    return fullSync
+  }
+
+  /** Its content has changed: kept only for those who are amid it, and who may come while there is no room for more. */
+  #outdate(topic: Topic): void {
+    if (topic.fullSync?.readers === 0) topic.fullSync = undefined
+  }
+
+  /** Sends a long answer as fast as the peer takes it, then what was committed meanwhile. */
   async #pump(subscription: Subscription): Promise<void> {
-    const { unsent, connection } = subscription
-    if (!unsent) return
-    while (unsent.next < unsent.frames.length) {
+    const { connection } = subscription
+    for (;;) {
       if (connection.isFull) {
         subscription.waitingSince = this.#settings.clock.monotonic()
         return
       }
-      connection.send(unsent.frames[unsent.next++] as Frame)
+      const frame = subscription.nextFrame()
+      if (!frame) break
+      connection.send(frame)
     }
-    await this.#catchUp(subscription, unsent.position, 'synced')
+    await this.#catchUp(subscription, subscription.stop(), 'synced')
   }
 
   #goLive(subscription: Subscription, frame: Frame): void {
@@ -338,7 +420,7 @@ export class Channel {
       topic.revision = this.#revision
       for (const subscription of topic.subscriptions) {
         subscription.attempt++
-        subscription.unsent = undefined
+        subscription.stop()
         subscription.position = undefined
         // One that lags already keeps its deadline.
         if (subscription.mode === 'lagging') continue

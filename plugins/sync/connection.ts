@@ -30,6 +30,8 @@ export class Connection {
   readonly identity: Identity
   readonly connectedAt: number
   readonly subscriptions = new Map<string, Subscription>()
+  /** The spaces whose presence it asked for; each gives its count back. */
+  readonly presences = new Map<string, () => void>()
   readonly writes: Writes
   clientId: string
   lastSeen: number
@@ -239,7 +241,7 @@ export class Connection {
       throw new PresenceTooLargeError(presenceDataLimit)
     }
     await this.identity.authorize('sync:read', keysOf(space, {}))
-    if (!this.ended) this.#hub.presence.watch(this, space, data)
+    if (!this.ended) this.#hub.enterPresence(this, space, data)
   }
 
   // --- the end -------------------------------------------------------------------------------

@@ -1,37 +1,60 @@
 const TEXT_FRAME = 0x81
+const EVENT_END = Buffer.from('\n\n')
+/** Bytes above which a second copy of a frame costs more than making it again. */
+const LARGE = 16 * 1024
 
 /**
  * One message, serialised once and framed once per transport, however many connections get it.
  * The bytes must never be changed: all recipients share them.
  */
 export class Frame {
-  readonly text: string
+  #text: string | undefined
   /** The position after it, for transports that number their events. */
   readonly id: string | undefined
   #bytes: number | undefined
   #wire: Buffer | undefined
-  #event: Buffer | undefined
+  #event: Buffer[] | undefined
 
   constructor(text: string, id?: string) {
-    this.text = text
+    this.#text = text
     this.id = id
+  }
+
+  get text(): string {
+    return this.#text ?? this.#payload.toString()
   }
 
   /** Of the message, without any header of a transport. */
   get bytes(): number {
-    this.#bytes ??= Buffer.byteLength(this.text)
+    this.#bytes ??= this.#text === undefined ? this.#payload.length : Buffer.byteLength(this.#text)
     return this.#bytes
   }
 
   /** As an unmasked WebSocket text frame (RFC 6455 §5.2), header included. */
   get wire(): Buffer {
-    this.#wire ??= frameText(this.text)
+    if (!this.#wire) {
+      this.#wire = frameText(this.text)
+      // Large ones are held while slow readers are amid them: once.
+      if (this.#wire.length > LARGE) this.#text = undefined
+    }
     return this.#wire
   }
 
-  /** As a server-sent event. JSON holds no line breaks, so one `data` line is enough. */
-  get event(): Buffer {
-    this.#event ??= Buffer.from(`${this.id === undefined ? '' : `id: ${this.id}\n`}data: ${this.text}\n\n`)
+  /** The message as it stands in `wire`. */
+  get #payload(): Buffer {
+    const { wire } = this
+    const length = (wire[1] as number) & 0x7f
+    return wire.subarray(length < 126 ? 2 : length === 126 ? 4 : 10)
+  }
+
+  /**
+   * As a server-sent event, in pieces. JSON holds no line breaks, so one `data` line is enough. A large message is the
+   * same bytes as in `wire`.
+   */
+  get event(): readonly Buffer[] {
+    const head = `${this.id === undefined ? '' : `id: ${this.id}\n`}data: `
+    this.#event ??=
+      this.bytes > LARGE ? [Buffer.from(head), this.#payload, EVENT_END] : [Buffer.from(`${head}${this.text}\n\n`)]
     return this.#event
   }
 }

@@ -1,17 +1,18 @@
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
+import { ByteBudget, type Client, ClientLimits } from '../support/client-limits.ts'
 import { systemClock } from '../support/clock.ts'
 import { codeOfStatus } from '../support/error-code.ts'
-import { OverloadedError, TooManySubscriptionsError } from '../support/errors.ts'
-import { Admission, type Applicant } from './admission.ts'
+import { OverloadedError, TooManyAtOnceError, TooManySubscriptionsError } from '../support/errors.ts'
+import { Admission } from './admission.ts'
 import { Channel } from './channel.ts'
 import { Connection } from './connection.ts'
 import { type Frame, frame } from './frame.ts'
 import { type Identity, publicClientId } from './identity.ts'
 import { Presence, type PresenceExchange } from './presence.ts'
 import type { SyncSettings } from './settings.ts'
-import type { SyncSpace } from './space.ts'
+import type { BorrowedSyncSpace, SyncSpace } from './space.ts'
 import { Subscription } from './subscription.ts'
 import { subscriptionId } from './subscription-id.ts'
 import { SyncCounters } from './sync-stats.ts'
@@ -23,8 +24,8 @@ export interface HubOptions {
   settings: SyncSettings
   /** Names this instance to others. */
   instance: string
-  /** Opens a space by name. @throws what it thinks of the name */
-  space(name: string): SyncSpace
+  /** Opens a space by name. @throws what it thinks of the name, and when the client has opened too many */
+  space(name: string, client: Client): BorrowedSyncSpace
   /** Carries presence between instances. Default: there is only this one. */
   presence?: PresenceExchange
   /** Told of failures that no client is to see the details of. */
@@ -51,6 +52,9 @@ export class SyncHub {
   readonly #options: HubOptions
   readonly #connections = new Map<string, Connection>()
   readonly #channels = new Map<string, Channel>()
+  readonly #fullSyncBytes: ByteBudget
+  readonly #subscriptions: ClientLimits
+  readonly #presences: ClientLimits
   readonly #watchdog: Watchdog
   /** Said goodbye to, but their sockets are not closed yet. */
   readonly #leaving = new Set<Transport>()
@@ -62,6 +66,19 @@ export class SyncHub {
     this.settings = options.settings
     this.admission = new Admission(options.settings)
     this.presence = new Presence(options.settings, options.presence, options.onError)
+    const { settings } = options
+    this.#fullSyncBytes = new ByteBudget(settings.fullSyncBytes)
+    const total = Number.POSITIVE_INFINITY
+    this.#subscriptions = new ClientLimits('subscriptions', {
+      total,
+      perUser: settings.maxSubscriptionsPerUser,
+      perSession: settings.maxSubscriptionsPerSession,
+    })
+    this.#presences = new ClientLimits('presences', {
+      total,
+      perUser: settings.maxPresencesPerUser,
+      perSession: settings.maxPresencesPerSession,
+    })
     this.#watchdog = new Watchdog(this, this.#connections)
   }
 
@@ -74,10 +91,10 @@ export class SyncHub {
   // --- connections ---------------------------------------------------------------------------
 
   /** @throws STATEFUL_OVERLOADED, STATEFUL_TOO_MANY_CONNECTIONS: ask before a socket is upgraded */
-  admit(applicant: Applicant): void {
+  admit(client: Client): void {
     try {
       if (this.#closing) throw new OverloadedError()
-      this.admission.check(applicant)
+      this.admission.check(client)
     } catch (error) {
       this.counters.count('refused')
       throw error
@@ -114,6 +131,8 @@ export class SyncHub {
     this.counters.closed(code)
     for (const subscription of [...connection.subscriptions.values()]) this.unsubscribe(subscription)
     this.presence.leaveAll(connection)
+    for (const release of connection.presences.values()) release()
+    connection.presences.clear()
     const { transport } = connection
     this.#leaving.add(transport)
     this.settings.clock.after(this.settings.closeTimeout, () => {
@@ -148,29 +167,54 @@ export class SyncHub {
   // --- subscriptions -------------------------------------------------------------------------
 
   /** @throws STATEFUL_TOO_MANY_SUBSCRIPTIONS, and whatever opening the space throws */
-  async subscribe(connection: Connection, { space, filter, since, log = false }: SubscriptionRequest): Promise<void> {
-    const channel = await this.#channel(space)
-    if (connection.ended) {
-      this.#closeIfUnused(channel)
-      return
+  async subscribe(connection: Connection, request: SubscriptionRequest): Promise<void> {
+    const { maxSubscriptions } = this.settings
+    const known = connection.subscriptions.get(subscriptionId(request.space, request.filter))
+    if (!known && connection.subscriptions.size >= maxSubscriptions) {
+      throw new TooManySubscriptionsError(maxSubscriptions)
     }
+    // One that takes the place of another is counted before that is given back.
+    const same = known !== undefined && known.log === (request.log ?? false)
+    const uncount = same ? () => {} : this.#subscriptions.take(connection.identity)
+    let release = uncount
+    try {
+      const { space, release: giveBack } = this.#options.space(request.space, connection.identity)
+      release = () => {
+        giveBack()
+        uncount()
+      }
+      const channel = await this.#channel(space)
+      if (connection.ended || !this.#follow(connection, channel, request, release)) release()
+      this.#closeIfUnused(channel)
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  /** @returns whether there is a new subscription, which holds its space */
+  #follow(
+    connection: Connection,
+    channel: Channel,
+    { space, filter, since, log = false }: SubscriptionRequest,
+    release: () => void,
+  ): boolean {
     const id = subscriptionId(space, filter)
     const known = connection.subscriptions.get(id)
     if (known && known.log === log) {
       channel.catchUp(known, since)
-      return
+      return false
     }
-    const { maxSubscriptions } = this.settings
-    if (!known && connection.subscriptions.size >= maxSubscriptions) {
-      this.#closeIfUnused(channel)
-      throw new TooManySubscriptionsError(maxSubscriptions)
-    }
-    const subscription = new Subscription(connection, channel.topic(filter), log)
+    const subscription = new Subscription(connection, channel.topic(filter), log, release)
     subscription.topic.subscriptions.add(subscription)
-    if (known) channel.remove(known)
+    if (known) {
+      channel.remove(known)
+      known.release()
+    }
     connection.subscriptions.set(id, subscription)
     this.presence.enter(connection, space)
     channel.catchUp(subscription, since)
+    return true
   }
 
   unsubscribe(subscription: Subscription): void {
@@ -178,11 +222,29 @@ export class SyncHub {
     connection.subscriptions.delete(subscriptionId(topic.space, topic.filter))
     if (topic.whole) connection.writes.release(topic.space)
     const follows = [...connection.subscriptions.values()].some((other) => other.topic.space === topic.space)
-    if (!follows) this.presence.leave(connection, topic.space)
+    if (!follows) {
+      this.presence.leave(connection, topic.space)
+      connection.presences.get(topic.space)?.()
+      connection.presences.delete(topic.space)
+    }
     const channel = this.#channels.get(topic.space)
-    if (!channel) return
-    channel.remove(subscription)
-    this.#closeIfUnused(channel)
+    channel?.remove(subscription)
+    if (channel) this.#closeIfUnused(channel)
+    subscription.release()
+  }
+
+  /**
+   * A connection wants to know who is in a space, and to be seen there with its data.
+   * @throws STATEFUL_TOO_MANY_AT_ONCE
+   */
+  enterPresence(connection: Connection, space: string, data: unknown): void {
+    const { presences, identity } = connection
+    if (!presences.has(space)) {
+      const { maxPresences } = this.settings
+      if (presences.size >= maxPresences) throw new TooManyAtOnceError(maxPresences, 'presences')
+      presences.set(space, this.#presences.take(identity))
+    }
+    this.presence.watch(connection, space, data)
   }
 
   catchUp(subscription: Subscription, since: Position | undefined): void {
@@ -193,13 +255,18 @@ export class SyncHub {
     this.#channels.get(subscription.topic.space)?.drained(subscription)
   }
 
-  async #channel(name: string): Promise<Channel> {
+  /** @param space borrowed by the caller, so that it is the one that is open */
+  async #channel(space: SyncSpace): Promise<Channel> {
+    const { name } = space
     let channel = this.#channels.get(name)
     if (!channel) {
-      channel = new Channel(this.#options.space(name), {
+      channel = new Channel(space, {
         settings: this.settings,
         counters: this.counters,
+        fullSyncBytes: this.#fullSyncBytes,
         onFailure: ({ connection }, error) => {
+          const { statusCode } = error as { statusCode?: number }
+          if (statusCode === 429 || statusCode === 503) return connection.end(1013, 'too many full syncs under way')
           this.report(error, 'a subscription could not be brought up to date')
           connection.end(1011, 'internal error')
         },
@@ -213,7 +280,7 @@ export class SyncHub {
       throw error
     }
     // It may have been closed as unused while this waited.
-    return this.#channels.get(name) === channel ? channel : this.#channel(name)
+    return this.#channels.get(name) === channel ? channel : this.#channel(space)
   }
 
   #closeIfUnused(channel: Channel): void {
@@ -226,29 +293,35 @@ export class SyncHub {
 
   /** Resolves when the commit is durable, applied here, and sent to those who follow it. */
   async commit(connection: Connection, name: string, ops: Op[], author: { clientId: string; seq: number }) {
-    const { userId } = connection.identity
-    const commit = await this.#write(name, ops, author, { node: connection.id, userId })
+    const { identity, id } = connection
+    const commit = await this.#write(name, ops, author, identity, { node: id, userId: identity.userId })
     const channel = this.#channels.get(name)
     if (channel) await new Promise<void>((resolve) => channel.afterFlush(resolve))
     return commit
   }
 
   /** A write without a connection, as those of event streams are: the same numbers, the same effect once. */
-  write(name: string, ops: Op[], author: { clientId: string; seq: number; userId?: string }): Promise<Commit> {
+  write(name: string, ops: Op[], author: { clientId: string; seq: number }, client: Client): Promise<Commit> {
     this.counters.count('writes')
-    const { clientId, seq, userId } = author
-    return this.#write(name, ops, { clientId: publicClientId(clientId, userId), seq }, { userId })
+    const { userId } = client
+    const clientId = publicClientId(author.clientId, userId)
+    return this.#write(name, ops, { clientId, seq: author.seq }, client, { userId })
   }
 
   async #write(
     name: string,
     ops: Op[],
     author: { clientId: string; seq: number },
+    client: Client,
     by: { node?: string; userId: string | undefined },
   ): Promise<Commit> {
-    const space = this.#options.space(name)
-    await space.ready
-    return space.commit(ops, { ...author, context: { source: 'sync', ...by } })
+    const { space, release } = this.#options.space(name, client)
+    try {
+      await space.ready
+      return await space.commit(ops, { ...author, context: { source: 'sync', ...by } })
+    } finally {
+      release()
+    }
   }
 
   report(error: unknown, what: string): void {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Action, Resources } from '../security/authorize.ts'
 import type { Verdict } from '../session/request-session.ts'
+import type { Client } from '../support/client-limits.ts'
 
 /** Who is at the other end, and what it may do. */
-export interface Identity {
+export interface Identity extends Client {
   userId?: string
   /** Public handle of the session; the connection ends with it. */
   sessionHandle?: string

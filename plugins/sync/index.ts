@@ -6,7 +6,6 @@ import { defineService } from '../support/define.ts'
 import { endUnfinishedHandshakes } from './handshakes.ts'
 import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
-import type { SyncSpace } from './space.ts'
 import { RedisPresence } from './stores/redis.ts'
 import { type ClusterNodes, RedisNodes } from './stores/redis-nodes.ts'
 
@@ -75,7 +74,7 @@ export const sync = defineService<SyncOptions>(
     const hub = new SyncHub({
       settings,
       instance: storage.instanceId,
-      space: (name): SyncSpace => fastify.state.space(name),
+      space: (name, client) => fastify.state.borrow(name, client),
       ...(storage.kind === 'redis' ? { presence: new RedisPresence(storage, settings.presenceInterval * 3) } : {}),
       onError: (err, what) => log.error({ err }, what),
     })

@@ -18,6 +18,10 @@ export interface SyncOptions {
   maxConnections?: number
   /** Live connections of one user. Default 100. */
   maxConnectionsPerUser?: number
+  /** Live connections of one session. Default `maxConnectionsPerUser`. */
+  maxConnectionsPerSession?: number
+  /** Live connections without a user from one address (of IPv6: one /64). Default 1,000. */
+  maxAnonymousPerAddress?: number
   /**
    * Live connections from one address, of IPv6 from one /64. Default `maxConnections`, because behind a proxy all of them come from its
    * address unless Fastify's `trustProxy` is set.
@@ -30,6 +34,21 @@ export interface SyncOptions {
   connectionRate?: number
   /** Subscriptions of one connection. Default 100. */
   maxSubscriptions?: number
+  /** Subscriptions of all connections of a user; of an address for those without a user. Default 1,000. */
+  maxSubscriptionsPerUser?: number
+  /** Subscriptions of all connections of a session. Default 500. */
+  maxSubscriptionsPerSession?: number
+  /** Spaces that one connection asks the presence of. Default 100. */
+  maxPresences?: number
+  /** The same of all connections of a user; of an address for those without a user. Default 1,000. */
+  maxPresencesPerUser?: number
+  /** The same of all connections of a session. Default 500. */
+  maxPresencesPerSession?: number
+  /**
+   * Bytes of the different full syncs under way; all who read one share it. One user may be the cause of a quarter.
+   * Who comes when there is no room gets an older one that is under way, or is ended with 1013. Default 256 MiB.
+   */
+  fullSyncBytes?: number
   /** Messages of one connection that wait for their answers; more are refused. Default 256. */
   maxQueuedMessages?: number
   /** Refused messages of one connection before it is ended with 1008. Default 32. */
@@ -69,6 +88,7 @@ export function settingsOf(options: SyncOptions): SyncSettings {
     throw new InvalidOptionError(`sync.${name}`, 'must be above 0.')
   }
   const maxConnections = count('maxConnections', 10_000)
+  const maxConnectionsPerUser = count('maxConnectionsPerUser', 100)
   return {
     heartbeatInterval: duration('heartbeatInterval', '25s'),
     slowDeadline: duration('slowDeadline', '30s'),
@@ -76,10 +96,18 @@ export function settingsOf(options: SyncOptions): SyncSettings {
     highWaterMark: count('highWaterMark', 64 * 1024),
     maxPayload: count('maxPayload', 1024 * 1024),
     maxConnections,
-    maxConnectionsPerUser: count('maxConnectionsPerUser', 100),
+    maxConnectionsPerUser,
+    maxConnectionsPerSession: count('maxConnectionsPerSession', maxConnectionsPerUser),
+    maxAnonymousPerAddress: count('maxAnonymousPerAddress', 1_000),
     maxConnectionsPerAddress: count('maxConnectionsPerAddress', maxConnections),
     connectionRate: count('connectionRate', 1_000),
     maxSubscriptions: count('maxSubscriptions', 100),
+    maxSubscriptionsPerUser: count('maxSubscriptionsPerUser', 1_000),
+    maxSubscriptionsPerSession: count('maxSubscriptionsPerSession', 500),
+    maxPresences: count('maxPresences', 100),
+    maxPresencesPerUser: count('maxPresencesPerUser', 1_000),
+    maxPresencesPerSession: count('maxPresencesPerSession', 500),
+    fullSyncBytes: count('fullSyncBytes', 256 * 1024 * 1024),
     maxQueuedMessages: count('maxQueuedMessages', 256),
     maxRefusals: count('maxRefusals', 32),
     messageRate: count('messageRate', 200),

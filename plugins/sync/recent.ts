@@ -1,4 +1,4 @@
-import type { Commit, Json, Op } from '../../openapi/schemas/state.ts'
+import type { Commit } from '../../openapi/schemas/state.ts'
 
 /** A commit that was heard, with its operations serialised once. */
 export interface Heard {
@@ -62,16 +62,19 @@ export class Recent {
   }
 }
 
-/** The latest value of every key that the commits touched, as operations; what a conflated range consists of. */
-export function conflate(
-  commits: Heard[],
-  latest: (key: string) => Json | undefined,
-  matches: (key: string) => boolean,
-): Op[] {
+/** A commit of the history, of which a range may hold many: serialised when its turn comes, and not kept. */
+export function heardLater(commit: Commit): Heard {
+  return {
+    commit,
+    get opsText() {
+      return JSON.stringify(commit.ops)
+    },
+  }
+}
+
+/** The keys that the commits touched; their latest values are what a conflated range consists of. */
+export function keysOf(commits: readonly Heard[]): Set<string> {
   const keys = new Set<string>()
-  for (const { commit } of commits) for (const { key } of commit.ops) if (matches(key)) keys.add(key)
-  return Array.from(keys, (key) => {
-    const value = latest(key)
-    return value === undefined ? { op: 'delete', key } : { op: 'set', key, value }
-  })
+  for (const { commit } of commits) for (const { key } of commit.ops) keys.add(key)
+  return keys
 }

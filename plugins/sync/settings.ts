@@ -9,9 +9,17 @@ export interface SyncSettings {
   maxPayload: number
   maxConnections: number
   maxConnectionsPerUser: number
+  maxConnectionsPerSession: number
+  maxAnonymousPerAddress: number
   maxConnectionsPerAddress: number
   connectionRate: number
   maxSubscriptions: number
+  maxSubscriptionsPerUser: number
+  maxSubscriptionsPerSession: number
+  maxPresences: number
+  maxPresencesPerUser: number
+  maxPresencesPerSession: number
+  fullSyncBytes: number
   maxQueuedMessages: number
   maxRefusals: number
   messageRate: number

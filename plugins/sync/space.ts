@@ -6,6 +6,8 @@ export interface SyncSpace {
   readonly ready: Promise<void>
   readonly epoch: string
   readonly revision: number
+  /** Of all keys and values as JSON. */
+  readonly bytes: number
   get(key: string): Json | undefined
   /** Synchronous, and consistent at one revision. */
   snapshot(): StateSnapshot
@@ -17,4 +19,11 @@ export interface SyncSpace {
   history(since: Position): Promise<Commit[] | undefined>
   /** Idempotent by `(clientId, seq)`; resolves when the commit is durable and applied here. */
   commit(ops: Op[], options: { clientId: string; seq: number; context?: unknown }): Promise<Commit>
+}
+
+/** A space for as long as a connection has something to do with it. */
+export interface BorrowedSyncSpace {
+  readonly space: SyncSpace
+  /** After this the space may be closed. Calling it again does nothing. */
+  release(): void
 }

@@ -1,5 +1,6 @@
-import type { Json, Op, Position } from '../../openapi/schemas/state.ts'
+import type { Op, Position } from '../../openapi/schemas/state.ts'
 import { Frame } from './frame.ts'
+import type { FullSync } from './full-sync.ts'
 import type { Subscription } from './subscription.ts'
 
 /** The part of a space that a subscription follows. Neither: all of it. */
@@ -16,12 +17,6 @@ export interface Outgoing {
   readonly opsText: string
   readonly clientId: string | undefined
   readonly seq: number | undefined
-}
-
-/** A whole topic at one position, in frames of bounded size. */
-export interface FullSyncFrames {
-  readonly frames: readonly Frame[]
-  readonly position: Position
 }
 
 /** Tells topics of one space apart; also the name a client's subscription is found by. */
@@ -45,10 +40,10 @@ export class Topic {
   /** The epoch that the end of the chain belongs to, for those who got it. */
   epoch: string
   pending: Outgoing[] = []
-  /** The present content, made at the first demand and shared until the next commit. */
-  fullSync: FullSyncFrames | undefined
+  /** The latest content that was asked for, while it is the present one or somebody is amid it. */
+  fullSync: FullSync | undefined
   /** What all frames of the topic have in common. */
-  readonly #head: string
+  readonly head: string
 
   constructor(space: string, filter: TopicFilter, { epoch, revision }: Position) {
     this.id = topicId(filter)
@@ -58,7 +53,7 @@ export class Topic {
     this.revision = revision
     const { key, prefix } = filter
     const part = { space, ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
-    this.#head = JSON.stringify(part).slice(1, -1)
+    this.head = JSON.stringify(part).slice(1, -1)
   }
 
   get whole(): boolean {
@@ -79,31 +74,9 @@ export class Topic {
     const from = since ? `"since":${JSON.stringify(since)},` : ''
     const texts = changes.map(({ text }) => text).join(',')
     return new Frame(
-      `{"type":"stateChange",${this.#head},"epoch":${JSON.stringify(epoch)},${from}"changes":[${texts}]}`,
+      `{"type":"stateChange",${this.head},"epoch":${JSON.stringify(epoch)},${from}"changes":[${texts}]}`,
       `${epoch}.${changes[changes.length - 1]?.revision ?? this.revision}`,
     )
-  }
-
-  /** @param chunk characters after which a further frame is begun */
-  contentOf(state: Readonly<Record<string, Json>>, epoch: string, chunk: number): FullSyncFrames {
-    const position = { epoch, revision: this.revision }
-    const parts: string[] = ['']
-    for (const [key, value] of Object.entries(state)) {
-      if (!this.matches(key)) continue
-      const last = parts[parts.length - 1] as string
-      const entry = `${JSON.stringify(key)}:${JSON.stringify(value)}`
-      if (last === '') parts[parts.length - 1] = entry
-      else if (last.length + entry.length > chunk) parts.push(entry)
-      else parts[parts.length - 1] = `${last},${entry}`
-    }
-    const head = `{"type":"fullSync",${this.#head},"epoch":${JSON.stringify(epoch)},"revision":${this.revision}`
-    const frames = parts.map((entries, index) => {
-      const last = index === parts.length - 1
-      const part = parts.length === 1 ? '' : `,"part":${index}${last ? '' : ',"more":true'}`
-      // Only the last one completes the position that a stream may be continued from.
-      return new Frame(`${head}${part},"state":{${entries}}}`, last ? `${epoch}.${this.revision}` : undefined)
-    })
-    return { frames, position }
   }
 }
 

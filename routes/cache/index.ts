@@ -21,6 +21,7 @@ import { hasWildcard, literalPrefix } from '../../plugins/cache/glob.ts'
 import type { CacheNamespace } from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { type AuthorizeOption, demand, type Keys, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { milliseconds } from '../../plugins/support/durations.ts'
 import { InvalidTtlError, NotFoundError } from '../../plugins/support/errors.ts'
@@ -75,8 +76,20 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
     useStrictValidation(fastify)
     useProblems(fastify)
 
-    const namespaceOf = ({ namespace }: CacheQuery): CacheNamespace =>
-      namespace === undefined ? fastify.cache : fastify.cache.namespace(namespace)
+    /** A namespace of a client's choice is opened within the bounds of clients. */
+    async function using<Result>(
+      request: FastifyRequest<{ Querystring: CacheQuery }>,
+      run: (namespace: CacheNamespace) => Promise<Result>,
+    ): Promise<Result> {
+      const { namespace: name } = request.query
+      if (name === undefined) return run(fastify.cache)
+      const { namespace, release } = fastify.cache.borrow(name, clientOf(request))
+      try {
+        return await run(namespace)
+      } finally {
+        release()
+      }
+    }
     // Before validation, so that whoever may not ask does not learn what a valid question looks like.
     const allow = (action: 'cache:read' | 'cache:write') => async (request: FastifyRequest) => {
       await demand(options.authorize, request, action, keysOf(spaceOf(request), request.params as { key?: string }))
@@ -105,12 +118,16 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           summary: 'Read an entry',
           params: CacheEntryParams,
           querystring: CacheQuery,
-          response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 404) },
+          response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 404, 429) },
         },
         preValidation: allow('cache:read'),
       },
-      async ({ params: { key }, query }) => {
-        const value = await namespaceOf(query).get(key)
+      async (request) => {
+        const { key } = request.params
+        const { namespace } = request.query
+        const value = await (namespace === undefined
+          ? fastify.cache.get(key)
+          : fastify.cache.readAs(clientOf(request), namespace, key))
         if (value === undefined) throw new NotFoundError('entry with this key')
         return { key, value }
       },
@@ -126,13 +143,15 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           params: CacheEntryParams,
           querystring: CacheQuery,
           body: reference(CacheWrite),
-          response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 413, 415) },
+          response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 413, 415, 429) },
         },
         preValidation: allow('cache:write'),
       },
-      async ({ params: { key }, query, body: { value, ttl, tags } }) => {
+      async (request) => {
+        const { key } = request.params
+        const { value, ttl, tags } = request.body
         const settings = { ...(ttl === undefined ? {} : { ttl: clientDuration(ttl) }), ...(tags ? { tags } : {}) }
-        await namespaceOf(query).set(key, value, settings)
+        await using(request, (cache) => cache.set(key, value, settings))
         return { key, value }
       },
     )
@@ -147,12 +166,12 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           description: 'Also when there is none: afterwards it is certain that none is served.',
           params: CacheEntryParams,
           querystring: CacheQuery,
-          response: { 204: nothing, ...problems(400, 401, 403, 413, 415) },
+          response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429) },
         },
         preValidation: allow('cache:write'),
       },
-      async ({ params: { key }, query }, reply) => {
-        await namespaceOf(query).delete(key)
+      async (request, reply) => {
+        await using(request, (cache) => cache.delete(request.params.key))
         return reply.code(204).send(null)
       },
     )
@@ -167,19 +186,20 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           description: 'Answers when the store has confirmed; loads that are running are not stored afterwards.',
           querystring: CacheQuery,
           body: reference(CacheInvalidation),
-          response: { 200: reference(CacheInvalidated), ...problems(400, 401, 403, 413, 415) },
+          response: { 200: reference(CacheInvalidated), ...problems(400, 401, 403, 413, 415, 429) },
         },
         preValidation: allowFirst,
         preHandler: allowAll,
       },
-      async ({ query, body: { keys = [], tags = [], patterns = [] } }) => {
-        const cache = namespaceOf(query)
-        let invalidated = 0
-        if (keys.length > 0) invalidated += await cache.delete(keys)
-        if (tags.length > 0) await cache.invalidateTags(tags)
-        for (const pattern of patterns) invalidated += await cache.deleteMatching(pattern)
-        return { invalidated }
-      },
+      (request) =>
+        using(request, async (cache) => {
+          const { keys = [], tags = [], patterns = [] } = request.body
+          let invalidated = 0
+          if (keys.length > 0) invalidated += await cache.delete(keys)
+          if (tags.length > 0) await cache.invalidateTags(tags)
+          for (const pattern of patterns) invalidated += await cache.deleteMatching(pattern)
+          return { invalidated }
+        }),
     )
 
     fastify.post(
@@ -192,12 +212,12 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           description: 'From the second level of this instance; entries that are in neither are counted as missing.',
           querystring: CacheQuery,
           body: reference(CacheWarming),
-          response: { 200: reference(CacheWarmed), ...problems(400, 401, 403, 413, 415) },
+          response: { 200: reference(CacheWarmed), ...problems(400, 401, 403, 413, 415, 429) },
         },
         preValidation: allowFirst,
         preHandler: allowAll,
       },
-      ({ query, body: { keys } }) => namespaceOf(query).warm(keys),
+      (request) => using(request, (cache) => cache.warm(request.body.keys)),
     )
 
     const known = async <T>(answer: Promise<T>): Promise<T> => {
@@ -251,12 +271,12 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
           tags,
           summary: 'Clear one namespace',
           querystring: CacheQuery,
-          response: { 204: nothing, ...problems(400, 401, 403, 413, 415) },
+          response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429) },
         },
         preValidation: allow('cache:write'),
       },
-      async ({ query }, reply) => {
-        await namespaceOf(query).clear()
+      async (request, reply) => {
+        await using(request, (cache) => cache.clear())
         return reply.code(204).send(null)
       },
     )

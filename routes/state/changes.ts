@@ -1,17 +1,21 @@
-import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { Commit, SpaceName, StateChanges } from '../../openapi/schemas/state.ts'
+import { clientOf } from '../../plugins/security/client.ts'
 import { requestSession } from '../../plugins/session/request-session.ts'
-import type { Space } from '../../plugins/state/index.ts'
+import type { Space, StateManager } from '../../plugins/state/index.ts'
+import { EmptySpace } from '../../plugins/state/readable.ts'
+import type { Client, ClientLimits } from '../../plugins/support/client-limits.ts'
+import type { Clock } from '../../plugins/support/clock.ts'
 import { StateHistoryGoneError } from '../../plugins/support/errors.ts'
 import type { LongPolls } from './long-polls.ts'
+import { paced } from './paced.ts'
 
 /** Commits of a page of JSON when the query names no other number. */
 const PAGE = 1_000
 /** Characters that go to the socket together. */
-const CHUNK = 64 * 1024
+const PART = 64 * 1024
 const LINES = 'application/x-ndjson'
 
 export const changesSchema = {
@@ -50,34 +54,68 @@ export const changesSchema = {
         [LINES]: { schema: Type.String({ description: `A \`${Commit.$id}\` a line.` }) },
       },
     },
-    ...problems(400, 401, 403, 409, 410),
+    ...problems(400, 401, 403, 410, 429),
   },
 }
 
 interface ChangesQuery {
+  space?: string
   since: string
   wait?: number
   limit?: number
 }
 
-/** Answers `GET /state/changes`. */
-export async function answerChanges(
-  space: Space,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  polls: LongPolls,
-): Promise<StateChanges | FastifyReply> {
-  const { since, wait = 0, limit } = request.query as ChangesQuery
-  const position = positionOf(space, since)
-  const commits = await polls.commitsAfter(space, position, wait, reply.raw, requestSession(request))
-  reply.header('vary', 'accept')
-  if (!wantsLines(request.headers.accept)) return page(space, position, commits, limit ?? PAGE)
-  if (!commits) throw new StateHistoryGoneError(since)
-  // Not serialised before the socket takes it: a slow reader holds references to commits, not their text.
-  return reply.type(LINES).send(Readable.from(lines(commits.slice(0, limit)), { objectMode: false }))
+interface Answering {
+  polls: LongPolls
+  downloads: ClientLimits
+  clock: Clock
 }
 
-function positionOf(space: Space, since: string): { epoch: string; revision: number } {
+/** Answers `GET /state/changes`. */
+export async function answerChanges(
+  state: StateManager,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { polls, downloads, clock }: Answering,
+): Promise<StateChanges | FastifyReply> {
+  const { since, wait = 0, limit, space: name = 'app' } = request.query as ChangesQuery
+  const client = clientOf(request)
+  const asLines = wantsLines(request.headers.accept)
+  const parts = await following(state, name, client, wait, async (space) => {
+    const position = positionOf(space, since)
+    const commits =
+      space instanceof EmptySpace
+        ? await space.history(position)
+        : await polls.commitsAfter(space, position, wait, reply.raw, client, requestSession(request))
+    if (!asLines) return page(space, position, commits, limit ?? PAGE)
+    if (!commits) throw new StateHistoryGoneError(since)
+    return lines(commits.slice(0, limit))
+  })
+  const onEnd = downloads.take(client)
+  reply.header('vary', 'accept').type(asLines ? LINES : 'application/json; charset=utf-8')
+  // Not serialised before the socket takes it: a slow reader holds references to commits, not their text.
+  return reply.send(paced(reply, parts, { clock, stall: state.clientLimits.stall, onEnd }))
+}
+
+/** Who waits for the first commit of a space needs the space; who does not wait need not open one that is empty. */
+async function following<Result>(
+  state: StateManager,
+  name: string,
+  client: Client,
+  wait: number,
+  run: (space: Space | EmptySpace) => Promise<Result>,
+): Promise<Result> {
+  if (wait === 0) return state.readAs(client, name, run)
+  const { space, release } = state.borrow(name, client)
+  try {
+    await space.ready
+    return await run(space)
+  } finally {
+    release()
+  }
+}
+
+function positionOf(space: Space | EmptySpace, since: string): { epoch: string; revision: number } {
   if (since === 'oldest') return space.oldest
   const split = since.lastIndexOf(':')
   return { epoch: split < 0 ? space.epoch : since.slice(0, split), revision: Number(since.slice(split + 1)) }
@@ -87,28 +125,64 @@ function wantsLines(accept: string | undefined): boolean {
   return accept?.split(',').some((range) => range.split(';', 1)[0]?.trim().toLowerCase() === LINES) ?? false
 }
 
-function page(
-  space: Space,
+/** As JSON, where the caller stands after applying the page: it passes that as the next `since`. */
+function* page(
+  space: Space | EmptySpace,
   position: { epoch: string; revision: number },
   commits: Commit[] | undefined,
   limit: number,
-): StateChanges {
-  if (!commits) return { epoch: space.epoch, revision: space.revision, commits: [], reset: true }
-  const page = commits.slice(0, limit)
-  // Where the caller stands after applying the page, which it passes as the next `since`.
+): Generator<string> {
+  const page = commits?.slice(0, limit) ?? []
   const last = page.at(-1)
-  const end =
-    page.length < commits.length && last ? last : { epoch: space.epoch, revision: last?.revision ?? position.revision }
-  return { epoch: end.epoch, revision: end.revision, commits: page, reset: false }
+  const whole = page.length === (commits?.length ?? 0)
+  const epoch = whole ? space.epoch : last?.epoch
+  const revision = commits ? (last?.revision ?? position.revision) : space.revision
+  const head: Omit<StateChanges, 'commits'> = { epoch: epoch ?? space.epoch, revision, reset: commits === undefined }
+  yield* inParts(chain([`${JSON.stringify(head).slice(0, -1)},"commits":[`], joined(page), [']}']))
 }
 
-function* lines(commits: readonly Commit[]): Generator<string> {
-  let chunk = ''
+function* joined(commits: readonly Commit[]): Generator<string> {
+  let separator = ''
   for (const commit of commits) {
-    chunk += `${JSON.stringify(commit)}\n`
-    if (chunk.length < CHUNK) continue
-    yield chunk
-    chunk = ''
+    yield separator
+    yield* textOf(commit)
+    separator = ','
   }
-  if (chunk !== '') yield chunk
+}
+
+function lines(commits: readonly Commit[]): Generator<string> {
+  function* all() {
+    for (const commit of commits) {
+      yield* textOf(commit)
+      yield '\n'
+    }
+  }
+  return inParts(all())
+}
+
+/** Operation by operation: all of a commit may have megabytes. */
+function* textOf({ ops, ...rest }: Commit): Generator<string> {
+  yield `${JSON.stringify(rest).slice(0, -1)},"ops":[`
+  let separator = ''
+  for (const op of ops) {
+    yield separator + JSON.stringify(op)
+    separator = ','
+  }
+  yield ']}'
+}
+
+function* chain(...all: Iterable<string>[]): Generator<string> {
+  for (const some of all) yield* some
+}
+
+/** Small ones go to the socket together. */
+function* inParts(texts: Iterable<string>): Generator<string> {
+  let part = ''
+  for (const text of texts) {
+    part += text
+    if (part.length < PART) continue
+    yield part
+    part = ''
+  }
+  if (part !== '') yield part
 }

@@ -20,7 +20,10 @@ import {
 } from '../../openapi/schemas/state.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
-import type { Entry, Space } from '../../plugins/state/index.ts'
+import { clientOf } from '../../plugins/security/client.ts'
+import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
+import { Snapshots } from '../../plugins/state/snapshots.ts'
+import { ClientLimits } from '../../plugins/support/client-limits.ts'
 import { type Clock, systemClock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError } from '../../plugins/support/errors.ts'
@@ -28,6 +31,7 @@ import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.t
 import { answerChanges, changesSchema } from './changes.ts'
 import { conditional, entityTag, unchanged } from './conditions.ts'
 import { LongPolls } from './long-polls.ts'
+import { answerSnapshot } from './snapshot.ts'
 
 export interface StateRoutesOptions extends AuthorizeOption {
   prefix?: string
@@ -66,6 +70,10 @@ interface SessionEvents {
 
 type WithSpace = { Querystring: Static<typeof SpaceQuery> }
 
+function infoOf({ name, epoch, revision, size, bytes }: Space | EmptySpace): StateInfo {
+  return { space: name, epoch, revision, size, bytes }
+}
+
 /** State over HTTP: reading needs `state:read`, changing `state:write`. */
 export const stateRoutes = defineRoutes<StateRoutesOptions>(
   'state',
@@ -96,16 +104,39 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         await demand(options.authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
       },
     })
+    const limits = fastify.state.clientLimits
+    const clock = options.clock ?? systemClock
+    const snapshots = new Snapshots(limits.downloadBytes)
+    const downloads = new ClientLimits('snapshots and histories under way', {
+      total: limits.downloads,
+      perUser: limits.downloadsPerUser,
+      perSession: limits.downloadsPerSession,
+    })
     const read = may('state:read')
     const write = may('state:write')
 
-    async function spaceOf(request: FastifyRequest<WithSpace>): Promise<Space> {
-      const space = fastify.state.space(request.query.space ?? 'app')
-      await space.ready
-      return space
+    /** What nobody has written to is empty. */
+    function reading<Result>(
+      request: FastifyRequest<WithSpace>,
+      run: (space: Space | EmptySpace) => Result | Promise<Result>,
+    ): Promise<Result> {
+      return fastify.state.readAs(clientOf(request), request.query.space ?? 'app', run)
     }
 
-    function send(space: Space, key: string, found: Entry | undefined, reply: FastifyReply): StateEntry {
+    async function writing<Result>(
+      request: FastifyRequest<WithSpace>,
+      run: (space: Space) => Promise<Result>,
+    ): Promise<Result> {
+      const { space, release } = fastify.state.borrow(request.query.space ?? 'app', clientOf(request))
+      try {
+        await space.ready
+        return await run(space)
+      } finally {
+        release()
+      }
+    }
+
+    function send(space: Space | EmptySpace, key: string, found: Entry | undefined, reply: FastifyReply): StateEntry {
       if (!found) throw new NotFoundError(`key '${key}' in space '${space.name}'`)
       reply.header('etag', entityTag(found.revision))
       const { value, revision, expiresAt } = found
@@ -121,14 +152,10 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           summary: 'Where a space stands',
           querystring: SpaceQuery,
-          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409) },
+          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 429) },
         },
       },
-      async (request) => {
-        const space = await spaceOf(request)
-        const { name, epoch, revision, size, bytes } = space
-        return { space: name, epoch, revision, size, bytes }
-      },
+      (request) => reading(request, infoOf),
     )
 
     fastify.get(
@@ -148,13 +175,12 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
             },
             { additionalProperties: false },
           ),
-          response: { 200: reference(StateKeys), ...problems(400, 401, 403, 409) },
+          response: { 200: reference(StateKeys), ...problems(400, 401, 403, 409, 429) },
         },
       },
       async (request) => {
         const { prefix = '', cursor, limit = 100 } = request.query
-        const space = await spaceOf(request)
-        const keys = space.keys(prefix).sort()
+        const keys = (await reading(request, (space) => space.keys(prefix))).sort()
         const rest = cursor === undefined ? keys : keys.filter((key) => key > cursor)
         const page = rest.slice(0, limit)
         const last = page.at(-1)
@@ -176,14 +202,13 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           response: {
             200: entryResponse,
             304: Type.Null({ description: 'It is still at the revision that `If-None-Match` names.' }),
-            ...problems(400, 401, 403, 404, 409),
+            ...problems(400, 401, 403, 404, 409, 429),
           },
         },
       },
       async (request, reply) => {
-        const space = await spaceOf(request)
         const { key } = request.params
-        const found = send(space, key, space.entry(key), reply)
+        const found = await reading(request, (space) => send(space, key, space.entry(key), reply))
         if (unchanged(request.headers['if-none-match'], found.revision)) return reply.code(304).send(null)
         return found
       },
@@ -203,15 +228,14 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           querystring: SpaceQuery,
           headers: Conditions,
           body: reference(StateWrite),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 507) },
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 429, 507) },
         },
       },
       async (request, reply) => {
         const { key } = request.params
         const { value, ttl } = request.body
-        const space = await spaceOf(request)
         const op: Op = { op: 'set', key, value: value as Json, ...(ttl === undefined ? {} : { ttl }) }
-        return send(space, op.key, await conditional(space, op, request.headers), reply)
+        return writing(request, async (space) => send(space, key, await conditional(space, op, request.headers), reply))
       },
     )
 
@@ -227,13 +251,14 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           querystring: SpaceQuery,
           headers: Conditions,
           body: reference(StateMerge),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 507) },
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 429, 507) },
         },
       },
       async (request, reply) => {
-        const space = await spaceOf(request)
         const op: Op = { op: 'merge', key: request.params.key, value: request.body.value }
-        return send(space, op.key, await conditional(space, op, request.headers), reply)
+        return writing(request, async (space) =>
+          send(space, op.key, await conditional(space, op, request.headers), reply),
+        )
       },
     )
 
@@ -248,17 +273,18 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           params: KeyParams,
           querystring: SpaceQuery,
           headers: Conditions,
-          response: { 204: noContent, ...problems(400, 401, 403, 404, 409, 412, 413, 415, 507) },
+          response: { 204: noContent, ...problems(400, 401, 403, 404, 409, 412, 413, 415, 429, 507) },
         },
       },
       async (request, reply) => {
         const { key } = request.params
-        const space = await spaceOf(request)
-        if (request.headers['if-match'] === undefined) {
-          if (!(await space.delete(key))) throw new NotFoundError(`key '${key}' in space '${space.name}'`)
-        } else {
-          await conditional(space, { op: 'delete', key }, request.headers)
-        }
+        await writing(request, async (space) => {
+          if (request.headers['if-match'] !== undefined) {
+            await conditional(space, { op: 'delete', key }, request.headers)
+          } else if (!(await space.delete(key))) {
+            throw new NotFoundError(`key '${key}' in space '${space.name}'`)
+          }
+        })
         return reply.code(204).send(null)
       },
     )
@@ -275,15 +301,16 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           params: KeyParams,
           querystring: SpaceQuery,
           body: reference(StateIncrement),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 413, 415, 422, 507) },
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
         },
       },
       async (request, reply) => {
-        const space = await spaceOf(request)
         const { by = 1 } = request.body
         const { key } = request.params
-        const { entry } = await space.apply({ op: 'increment', key, value: by })
-        return send(space, key, entry, reply)
+        return writing(request, async (space) => {
+          const { entry } = await space.apply({ op: 'increment', key, value: by })
+          return send(space, key, entry, reply)
+        })
       },
     )
 
@@ -296,10 +323,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           summary: 'Everything that a space holds, at one revision',
           querystring: SpaceQuery,
-          response: { 200: reference(StateSnapshot), ...problems(400, 401, 403, 409) },
+          response: { 200: reference(StateSnapshot), ...problems(400, 401, 403, 429) },
         },
       },
-      async (request) => (await spaceOf(request)).snapshot(),
+      async (request, reply) =>
+        answerSnapshot(fastify.state, request.query.space ?? 'app', request, reply, { snapshots, downloads, clock }),
     )
 
     fastify.post(
@@ -317,18 +345,21 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
             'Begins a new epoch: every follower gets the space whole. Takes what `GET /state/snapshot` gives.',
           querystring: SpaceQuery,
           body: reference(StateRestore),
-          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 413, 415, 422, 507) },
+          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
         },
       },
-      async (request) => {
-        const space = await spaceOf(request)
-        await space.restore(request.body)
-        const { name, epoch, revision, size, bytes } = space
-        return { space: name, epoch, revision, size, bytes }
-      },
+      (request) =>
+        writing(request, async (space) => {
+          await space.restore(request.body)
+          return infoOf(space)
+        }),
     )
 
-    const polls = new LongPolls(options.clock ?? systemClock)
+    const polls = new LongPolls(clock, {
+      total: limits.polls,
+      perUser: limits.pollsPerUser,
+      perSession: limits.pollsPerSession,
+    })
     fastify.addHook('preClose', async () => polls.end())
     if (fastify.hasDecorator('sessions')) {
       const sessions = fastify.getDecorator<SessionEvents>('sessions')
@@ -343,7 +374,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       })
     }
     fastify.get('/state/changes', { ...read, schema: changesSchema }, async (request, reply) =>
-      answerChanges(await spaceOf(request), request, reply, polls),
+      answerChanges(fastify.state, request, reply, { polls, downloads, clock }),
     )
   },
   { decorators: { fastify: ['state'] } },

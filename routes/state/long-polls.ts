@@ -2,20 +2,20 @@ import type { EventEmitter } from 'node:events'
 import type { Commit, Position } from '../../openapi/schemas/state.ts'
 import type { RequestSession } from '../../plugins/session/request-session.ts'
 import type { Space } from '../../plugins/state/index.ts'
+import { type Client, type ClientBounds, ClientLimits } from '../../plugins/support/client-limits.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
-import { OverloadedError, SessionRevokedError } from '../../plugins/support/errors.ts'
+import { SessionRevokedError } from '../../plugins/support/errors.ts'
 
-/** Requests that may wait at the same time; each holds a socket and a listener. */
-const MOST_WAITING = 1_000
-
-/** Requests that wait for the next commit. */
+/** Requests that wait for the next commit; each holds a socket and a listener. */
 export class LongPolls {
   readonly #clock: Clock
+  readonly #limits: ClientLimits
   /** What ends the waiting, with the session of the request. */
   readonly #ends = new Map<() => void, RequestSession | undefined>()
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, bounds: ClientBounds) {
     this.#clock = clock
+    this.#limits = new ClientLimits('requests that wait', bounds)
   }
 
   /**
@@ -24,20 +24,22 @@ export class LongPolls {
    * @param session looked at again after the waiting: what was committed meanwhile is not for one that has ended, and
    * one that has got another role asks again, by which it is told what it may know now
    * @returns `undefined` when the position is not in the retained history
-   * @throws STATEFUL_OVERLOADED when too many wait already, STATEFUL_SESSION_REVOKED
+   * @throws STATEFUL_TOO_MANY_AT_ONCE when this client waits often already, STATEFUL_OVERLOADED when too many do,
+   * STATEFUL_SESSION_REVOKED
    */
   async commitsAfter(
     space: Space,
     position: Position,
     wait: number,
     socket: EventEmitter,
+    client: Client,
     session?: RequestSession,
   ): Promise<Commit[] | undefined> {
     const commits = await space.history(position)
     if (commits?.length !== 0 || wait === 0) return commits
     // One that was made while history was read has told nobody here.
     if (space.revision <= position.revision) {
-      await this.#nextCommit(space, wait, socket, session)
+      await this.#nextCommit(space, wait, socket, client, session)
       const verdict = await session?.verify()
       if (verdict === 'ended') throw new SessionRevokedError()
       if (verdict === 'changed') return []
@@ -69,10 +71,17 @@ export class LongPolls {
     )
   }
 
-  async #nextCommit(space: Space, wait: number, socket: EventEmitter, session?: RequestSession): Promise<void> {
-    if (this.#ends.size >= MOST_WAITING) throw new OverloadedError()
+  async #nextCommit(
+    space: Space,
+    wait: number,
+    socket: EventEmitter,
+    client: Client,
+    session: RequestSession | undefined,
+  ): Promise<void> {
+    const leave = this.#limits.take(client)
     await new Promise<void>((resolve) => {
       const end = () => {
+        leave()
         this.#ends.delete(end)
         socket.off('close', end)
         timer.cancel()

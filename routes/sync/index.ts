@@ -7,6 +7,7 @@ import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import {
   ForeignOriginError,
@@ -85,7 +86,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       throw new ForeignOriginError()
     }
     const admit = async (request: FastifyRequest) => {
-      hub.admit({ address: request.ip, userId: request.session?.user?.id })
+      hub.admit(clientOf(request))
     }
     const mayFollow = async (request: FastifyRequest) => {
       const { space, ...topic } = request.query as { space?: unknown; key?: unknown; prefix?: unknown }
@@ -160,9 +161,12 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       },
       async (request) => {
         const { space = 'app', ops, clientId, seq } = request.body
-        const userId = request.session?.user?.id
-        const author = { clientId, seq, ...(userId === undefined ? {} : { userId }) }
-        const { epoch, prev, revision, ops: committed } = await hub.write(space, ops, author)
+        const {
+          epoch,
+          prev,
+          revision,
+          ops: committed,
+        } = await hub.write(space, ops, { clientId, seq }, clientOf(request))
         return { seq, space, epoch, prev, revision, ops: committed }
       },
     )

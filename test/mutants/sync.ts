@@ -93,4 +93,18 @@ export default [
     suite: 'test/routes/authorize.test.ts',
     guards: 'a prefix is no key, and a question names something',
   },
+  {
+    file: 'plugins/sync/channel.ts',
+    from: 'if (known && known.readers > 0 && known.position.epoch === this.#epoch) return known',
+    to: '',
+    suite: 'test/plugins/sync/limits.test.ts',
+    guards: 'slow readers of full syncs do not keep others from theirs',
+  },
+  {
+    file: 'plugins/sync/hub.ts',
+    from: 'const uncount = same ? () => {} : this.#subscriptions.take(connection.identity)',
+    to: 'const uncount = () => {}',
+    suite: 'test/plugins/sync/limits.test.ts',
+    guards: 'the subscriptions of a user are bounded over all its connections',
+  },
 ] satisfies Mutant[]

@@ -69,6 +69,7 @@ export class Breaker implements CacheTier {
 
   get: CacheTier['get'] = (...args) => this.#through(() => this.#tier.get(...args))
   stamps: CacheTier['stamps'] = (...args) => this.#through(() => this.#tier.stamps(...args))
+  exists: CacheTier['exists'] = (...args) => this.#through(() => this.#tier.exists(...args))
   lease: CacheTier['lease'] = (...args) => this.#through(() => this.#tier.lease(...args))
   renew: CacheTier['renew'] = (...args) => this.#through(() => this.#tier.renew(...args))
   release: CacheTier['release'] = (...args) => this.#through(() => this.#tier.release(...args))

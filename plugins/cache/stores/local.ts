@@ -160,6 +160,10 @@ export class LocalTier implements CacheTier {
     return this.#done(namespace, marked, { keys: [...keys] })
   }
 
+  async exists(namespace: string): Promise<boolean> {
+    return this.#shelf.stamp(namespace, GENERATION) !== undefined
+  }
+
   async head(namespace: string): Promise<Head> {
     const { values } = await this.stamps(namespace, [GENERATION])
     return { epoch: this.#epoch, seq: this.#head(namespace).seq, generation: values[0] as string }
@@ -170,6 +174,7 @@ export class LocalTier implements CacheTier {
     this.#listeners.set(namespace, listeners.add(listener))
     return async () => {
       listeners.delete(listener)
+      if (listeners.size === 0) this.#listeners.delete(namespace)
     }
   }
 

@@ -128,6 +128,10 @@ export class RedisTier implements CacheTier {
     return mutation(await this.#call(scripts.invalidate, namespace, args)) as Mutation
   }
 
+  async exists(namespace: string): Promise<boolean> {
+    return (await this.#storage.client.exists(`${this.#base(namespace)}h`)) === 1
+  }
+
   async head(namespace: string): Promise<Head> {
     const run = this.#runs.get(namespace) ?? (await this.#runOf(namespace))
     this.#runs.set(namespace, run)

@@ -49,6 +49,9 @@ export interface CacheTier {
   /** Like `invalidate` of the keys, but their data stays and is marked as stale. */
   expire(namespace: string, keys: readonly string[]): Promise<Mutation>
 
+  /** Whether anything of the namespace is there; asking makes nothing. */
+  exists(namespace: string): Promise<boolean>
+
   /** Reads the head, making it if it is missing. */
   head(namespace: string): Promise<Head>
 

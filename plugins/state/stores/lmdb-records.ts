@@ -15,6 +15,8 @@ export interface StoredHead extends LogHead {
    * is absent, which was written when each record held one.
    */
   first?: number
+  /** The storage that wrote it: the one that finds its own name may continue the epoch. */
+  owner?: string
 }
 
 /** A checksum over key and text: LMDB checks neither, and a flipped bit would be handed out as a value. */

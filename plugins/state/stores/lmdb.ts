@@ -45,6 +45,8 @@ const REASON_DEADLINE = 200
 /** Characters of the commits that stand together: LMDB wants pages in a row for a long value. */
 const LINES_LENGTH = 32 * 1024
 
+type OpenHead = StoredHead & Required<Pick<StoredHead, 'first' | 'owner'>>
+
 /**
  * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<first revision>`, `<space>/damaged/<key>` for what could not
  * be read. A space's name holds no slash.
@@ -55,13 +57,15 @@ export class LmdbStateLog implements StateLog {
   readonly durability = 'flushed'
   readonly shared = false
   readonly #space: string
+  readonly #owner: string
   readonly #database: Database<string, string>
   readonly #retention: Retention
-  #head: StoredHead | undefined
+  #head: OpenHead | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(storage: LmdbStorage, space: string, retention: Retention) {
     this.#space = space
+    this.#owner = storage.instanceId
     this.#retention = retention
     this.#database = storage.root.openDB<string, string>({ name: STATE_DATABASE, encoding: 'string' })
   }
@@ -88,6 +92,11 @@ export class LmdbStateLog implements StateLog {
     const floor = head.revision - readable.length + 1
     if (readable.length < records.length) damage.push(`the history before revision ${floor} cannot be read`)
     return { ...head, floor, entries, records: readable, ...(damage.length > 0 ? { damage } : {}) }
+  }
+
+  async exists(): Promise<boolean> {
+    const head = this.#head ?? this.#stored()
+    return head !== undefined && head.revision > 0
   }
 
   commit(base: Position, batch: Batch): Promise<CommitOutcome> {
@@ -140,7 +149,8 @@ export class LmdbStateLog implements StateLog {
     const revision = head.revision + 1
     const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
     const epochs = withEpoch(head.epochs, { epoch, first: revision, cause, tx })
-    const next = { epoch, revision, floor: revision + 1, first: revision + 1, epochs, size: entries.size }
+    const { owner } = head
+    const next = { epoch, revision, floor: revision + 1, first: revision + 1, epochs, size: entries.size, owner }
     await this.#write(() => {
       for (const start of [valueKey(this.#space, ''), `${this.#space}/log/`]) {
         for (const key of this.#database.getKeys({ start, end: after(start) })) this.#remove(key)
@@ -153,12 +163,12 @@ export class LmdbStateLog implements StateLog {
   }
 
   /** Under a new epoch, because no commit tells that these keys are gone. Their texts stay, for a person to look at. */
-  async #setAside(head: StoredHead, damaged: ReadonlyMap<string, string>): Promise<StoredHead> {
+  async #setAside(head: OpenHead, damaged: ReadonlyMap<string, string>): Promise<StoredHead> {
     const first = head.revision + 1
     const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
     const epochs = withEpoch(head.epochs, { epoch, first, cause: 'damage' })
     const size = head.size - damaged.size
-    const next = { epoch, revision: first, floor: first + 1, first: first + 1, epochs, size }
+    const next = { epoch, revision: first, floor: first + 1, first: first + 1, epochs, size, owner: head.owner }
     const log = `${this.#space}/log/`
     await this.#write(() => {
       for (const key of this.#database.getKeys({ start: log, end: after(log) })) this.#remove(key)
@@ -172,21 +182,34 @@ export class LmdbStateLog implements StateLog {
     return next
   }
 
-  /** A process that starts cannot know whether the folder is the one it left, so it begins a new epoch. */
-  async #open(): Promise<StoredHead> {
+  /**
+   * A process that starts cannot know whether the folder is the one it left, so it begins a new epoch. Within a
+   * process a space that was closed goes on where it was.
+   */
+  async #open(): Promise<OpenHead> {
     if (this.#head) return this.#head
-    const key = headKey(this.#space)
-    const stored = this.#database.get(key)
-    const head = stored === undefined ? undefined : (JSON.parse(this.#unsealed(key, stored)) as StoredHead)
+    const head = this.#stored()
+    if (head?.owner === this.#owner) {
+      this.#head = { ...head, first: head.first ?? head.floor, owner: this.#owner }
+      return this.#head
+    }
     const epoch = `${head ? nextCounter(head.epoch) : 1}:${incarnation()}`
     const revision = head?.revision ?? 0
     const start: EpochStart = { epoch, first: revision + 1, cause: head ? 'boot' : 'created' }
     const epochs = withEpoch(head?.epochs ?? [], start)
     const floor = head?.floor ?? 1
-    const opened = { epoch, revision, floor, first: head?.first ?? floor, epochs, size: head?.size ?? 0 }
-    await this.#write(() => this.#put(key, JSON.stringify(opened)))
+    const size = head?.size ?? 0
+    const opened = { epoch, revision, floor, first: head?.first ?? floor, epochs, size, owner: this.#owner }
+    // The head of a space that nobody has written to is written with the first commit: reading makes nothing.
+    if (head) await this.#write(() => this.#put(headKey(this.#space), JSON.stringify(opened)))
     this.#head = opened
     return opened
+  }
+
+  #stored(): StoredHead | undefined {
+    const key = headKey(this.#space)
+    const stored = this.#database.get(key)
+    return stored === undefined ? undefined : (JSON.parse(this.#unsealed(key, stored)) as StoredHead)
   }
 
   /** Compares and writes one after the other: the head moves only when a write is on disk. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Position } from '../../../openapi/schemas/state.ts'
+import { StorageFullError } from '../../support/errors.ts'
 import {
   type Batch,
   type CommitOutcome,
@@ -17,6 +18,23 @@ import {
   withoutJson,
 } from '../log.ts'
 
+/** Spaces that a memory storage holds at the most. */
+const MOST_SPACES = 10_000
+
+/** What a memory storage holds: the logs of the spaces that were written to. They outlive the closing of a space. */
+export class MemoryStateLogs {
+  readonly #written = new Map<string, MemoryStateLog>()
+
+  open(space: string, retention: Retention): MemoryStateLog {
+    return this.#written.get(space) ?? new MemoryStateLog(retention, (log) => this.#keep(space, log))
+  }
+
+  #keep(space: string, log: MemoryStateLog): void {
+    if (this.#written.size >= MOST_SPACES) throw new StorageFullError(`memory holds ${MOST_SPACES} spaces`)
+    this.#written.set(space, log)
+  }
+}
+
 /** Lives as long as its process. The engine's replica is what holds the values; here is what a store would add. */
 export class MemoryStateLog implements StateLog {
   readonly durability = 'memory'
@@ -25,9 +43,12 @@ export class MemoryStateLog implements StateLog {
   readonly #entries = new Map<string, Entry>()
   #head: LogHead
   #records: LogRecord[] = []
+  readonly #onFirstWrite: (log: MemoryStateLog) => void
 
-  constructor(retention: Retention) {
+  /** @param onFirstWrite may throw: then nothing is written */
+  constructor(retention: Retention, onFirstWrite: (log: MemoryStateLog) => void = () => {}) {
     this.#retention = retention
+    this.#onFirstWrite = onFirstWrite
     const epoch = `1:${incarnation()}`
     this.#head = { epoch, revision: 0, floor: 1, epochs: [{ epoch, first: 1, cause: 'created' }] }
   }
@@ -36,8 +57,13 @@ export class MemoryStateLog implements StateLog {
     return { ...this.#head, entries: new Map(this.#entries), records: [...this.#records] }
   }
 
+  async exists(): Promise<boolean> {
+    return this.#head.revision > 0
+  }
+
   async commit(base: Position, { records, writes }: Batch): Promise<CommitOutcome> {
     if (!this.#standsAt(base)) return 'conflict'
+    if (base.revision === 0) this.#onFirstWrite(this)
     for (const [key, entry] of writes) {
       if (entry) this.#entries.set(key, withoutJson(entry))
       else this.#entries.delete(key)
@@ -53,6 +79,7 @@ export class MemoryStateLog implements StateLog {
 
   async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
     if (!this.#standsAt(base)) return 'conflict'
+    if (base.revision === 0) this.#onFirstWrite(this)
     const revision = base.revision + 1
     const epoch = `${nextCounter(this.#head.epoch)}:${incarnation()}`
     this.#entries.clear()

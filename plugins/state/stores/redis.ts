@@ -44,6 +44,11 @@ export interface RedisLogOptions {
   ack: RedisAck
   /** Milliseconds that replicas or disk may take. */
   ackTimeout: number
+  /**
+   * Whether opening makes the space, so that all instances begin in one epoch. Default `true`; not for what a client
+   * asks for, whose questions must leave nothing behind.
+   */
+  makes?: boolean
 }
 
 type TailReply = [epoch: string, revision: string, floor: string, epochs: string[], log: [string, string[]][]]
@@ -65,10 +70,17 @@ export class RedisStateLog implements StateLog {
   readonly #base: string
   /** Absent when the primary's word is enough. */
   readonly #confirmation: RedisConfirmation | undefined
+  readonly #makes: boolean
   #checked = false
+  /**
+   * What the first epoch is called while the space is not there. Once it may have been used in a commit it is never
+   * used again: a space that was lost and is written anew is another history.
+   */
+  #unwritten: string | undefined
 
   constructor(storage: RedisStorage, space: string, retention: Retention, options: RedisLogOptions) {
-    const { ack, ackTimeout } = options
+    const { ack, ackTimeout, makes = true } = options
+    this.#makes = makes
     this.durability = typeof ack === 'string' ? ack : `replicas(${ack.replicas})`
     this.#storage = storage
     this.#space = space
@@ -103,12 +115,17 @@ export class RedisStateLog implements StateLog {
     throw new StorageUnavailableError(`space '${this.#space}' changed each time that a damaged key was to be set aside`)
   }
 
+  async exists(): Promise<boolean> {
+    const revision = await this.#call(() => this.#storage.client.hget(this.#keys[0] as string, 'revision'))
+    return Number(revision ?? 0) > 0
+  }
+
   async commit(base: Position, batch: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome> {
     const { records, writes } = batch
     const args: (string | number)[] = [
       base.epoch,
       base.revision,
-      incarnation(),
+      this.#incarnationFor(base),
       this.#retention.commits,
       this.#channel,
       records.length,
@@ -151,6 +168,7 @@ export class RedisStateLog implements StateLog {
   }
 
   async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
+    if (this.#isUnwritten(base)) await this.#make()
     const args: (string | number)[] = [base.epoch, base.revision, incarnation(), cause, tx, this.#channel]
     for (const [key, entry] of entries) args.push(key, encodeEntry(entry))
     return (await this.#run(replaceScript, this.#keys, args)) as CommitOutcome
@@ -198,7 +216,32 @@ export class RedisStateLog implements StateLog {
   }
 
   async #readFrom(revision: number): Promise<ReadReply> {
-    return (await this.#run(readScript, this.#keys.slice(0, 4), [incarnation(), revision])) as ReadReply
+    this.#unwritten ??= incarnation()
+    const unwritten = this.#unwritten
+    const args = [unwritten, revision, this.#makes ? 'make' : '']
+    const reply = (await this.#run(readScript, this.#keys.slice(0, 4), args)) as ReadReply
+    const [epoch, head] = reply
+    if ((this.#makes || epoch !== `1:${unwritten}` || head !== '0') && this.#unwritten === unwritten)
+      this.#unwritten = undefined
+    return reply
+  }
+
+  #isUnwritten({ epoch, revision }: Position): boolean {
+    return this.#unwritten !== undefined && revision === 0 && epoch === `1:${this.#unwritten}`
+  }
+
+  /** The first commit makes the space, in the epoch that it was read with. */
+  #incarnationFor(base: Position): string {
+    const made = this.#isUnwritten(base) ? this.#unwritten : undefined
+    this.#unwritten = undefined
+    return made ?? incarnation()
+  }
+
+  /** Replacing builds on an epoch that is there. */
+  async #make(): Promise<void> {
+    const made = this.#unwritten
+    this.#unwritten = undefined
+    await this.#run(readScript, this.#keys.slice(0, 4), [made ?? incarnation(), -1, 'make'])
   }
 
   #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {

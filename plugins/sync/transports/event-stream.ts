@@ -21,7 +21,8 @@ export class EventStreamTransport implements Transport {
   }
 
   send(frame: Frame): void {
-    if (!this.#response.writableEnded && !this.#response.destroyed) this.#response.write(frame.event)
+    if (this.#response.writableEnded || this.#response.destroyed) return
+    for (const piece of frame.event) this.#response.write(piece)
   }
 
   ping(): void {

@@ -96,6 +96,7 @@ class StagedLine implements Line {
       now: () => store.now(),
       get: (...args) => send('get', () => store.get(...args)),
       stamps: (...args) => send('stamps', () => store.stamps(...args)),
+      exists: (...args) => send('exists', () => store.exists(...args)),
       lease: (...args) => send('lease', () => store.lease(...args)),
       renew: (...args) => send('renew', () => store.renew(...args)),
       release: (...args) => send('release', () => store.release(...args)),

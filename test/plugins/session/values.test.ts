@@ -34,10 +34,10 @@ t.test('a session value that JSON would change is refused by name, and nothing o
     const [handle = ''] = (await app.sessions.list('ada')).map((session) => session.handle)
     for (const [what, value] of Object.entries(strange)) {
       const answer = await browser.get(`/keep/${what}`)
-      t.match([answer.statusCode, answer.json().code], [500, 'STATEFUL_SESSION_INVALID_VALUE'], what)
+      t.match([answer.statusCode, answer.json().code], [500, 'STATEFUL_INVALID_SESSION_VALUE'], what)
       t.same((await browser.get('/kept')).json(), before)
       const patch = { strange: value } as object
-      const refused = { code: 'STATEFUL_SESSION_INVALID_VALUE', message: /'strange'/ }
+      const refused = { code: 'STATEFUL_INVALID_SESSION_VALUE', message: /'strange'/ }
       await t.rejects(app.sessions.update(handle, patch), refused)
       await t.rejects(app.sessions.create('eve', patch), refused)
     }

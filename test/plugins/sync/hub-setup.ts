@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { Json, Op } from '../../../openapi/schemas/state.ts'
+import type { Client } from '../../../plugins/support/client-limits.ts'
 import type { Connection } from '../../../plugins/sync/connection.ts'
 import { SyncHub } from '../../../plugins/sync/hub.ts'
 import type { Identity } from '../../../plugins/sync/identity.ts'
@@ -31,6 +32,7 @@ export async function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
   const clock = new ManualClock()
   const spaces = new Map<string, MemorySpace>()
   const errors: unknown[] = []
+  const borrowed = new Map<object, Client>()
   const space = (name = 'app') => {
     const known = spaces.get(name) ?? new MemorySpace(name)
     spaces.set(name, known)
@@ -39,7 +41,11 @@ export async function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
   const hub = new SyncHub({
     settings: { ...settings, clock, ...changed },
     instance: 'here',
-    space,
+    space: (name, client) => {
+      const loan = { space: space(name), release: () => borrowed.delete(loan) }
+      borrowed.set(loan, client)
+      return loan
+    },
     onError: (error) => errors.push(error),
   })
   await hub.start()
@@ -64,7 +70,7 @@ export async function setUp(t: Test, changed: Partial<SyncSettings> = {}) {
     await peer.send({ type: 'subscribe', space: 'app', ...filter })
     return peer
   }
-  return { clock, hub, space, connect, follow, errors }
+  return { clock, hub, space, borrowed, connect, follow, errors }
 }
 
 /** Lets queued messages, flushes and what follows from them happen. */

@@ -191,3 +191,81 @@ t.test('admission: by user, by address, by second', async (t) => {
   hub.admit({ address: 'e' })
   t.equal(hub.stats().refused, 3)
 })
+
+t.test('one user at its bounds hinders nobody: connections, subscriptions, presences', async (t) => {
+  const bounds = {
+    maxConnectionsPerSession: 1,
+    maxAnonymousPerAddress: 1,
+    maxSubscriptionsPerUser: 2,
+    maxPresencesPerUser: 1,
+  }
+  const { connect, hub, borrowed } = await setUp(t, bounds)
+  const mallory = { userId: 'mallory', address: '10.0.0.1', sessionHandle: 's' }
+  const first = connect(mallory)
+  t.throws(() => hub.admit(mallory), { code: 'STATEFUL_TOO_MANY_CONNECTIONS' })
+  hub.admit({ ...mallory, sessionHandle: 'other' })
+  connect({ address: '2001:db8::1' })
+  t.throws(() => hub.admit({ address: '2001:db8::2' }), { code: 'STATEFUL_TOO_MANY_CONNECTIONS' })
+
+  const second = connect({ ...mallory, sessionHandle: 'other' })
+  await first.send({ type: 'subscribe', space: 'app', key: 'a' })
+  await second.send({ type: 'subscribe', space: 'app', key: 'a' })
+  second.transport.take()
+  await second.send({ type: 'subscribe', space: 'elsewhere' })
+  t.match(second.transport.take(), [{ type: 'error', code: 'STATEFUL_TOO_MANY_AT_ONCE', retry: true }])
+  t.equal(borrowed.size, 2, 'each subscription holds its space, and a refused one none')
+  await second.send({ type: 'subscribe', space: 'app', key: 'a' })
+  t.match(second.transport.take(), [{ type: 'fullSync' }], 'the same again is not one more')
+  await second.send({ type: 'subscribe', space: 'app', key: 'a', mode: 'log' })
+  const grace = connect({ userId: 'grace' })
+  await grace.send({ type: 'subscribe', space: 'app' })
+  t.match(grace.transport.take(), [{ type: 'fullSync' }])
+
+  await first.send({ type: 'unsubscribe', space: 'app', key: 'a' })
+  second.transport.take()
+  await second.send({ type: 'subscribe', space: 'elsewhere' })
+  t.match(second.transport.take(), [{ type: 'fullSync' }], 'what is given back can be taken')
+
+  await first.send({ type: 'presence', space: 'p1' })
+  first.transport.take()
+  await first.send({ type: 'presence', space: 'p1', data: { again: true } })
+  await first.send({ type: 'presence', space: 'p2' })
+  t.match(first.transport.take(), [{ type: 'error', code: 'STATEFUL_TOO_MANY_AT_ONCE' }])
+  hub.disconnect(first.connection.id, 'bye')
+  await second.send({ type: 'presence', space: 'p2' })
+  t.match(second.transport.take().at(-1), { type: 'presence', space: 'p2' })
+  hub.disconnect(second.connection.id, 'bye')
+  t.equal(borrowed.size, 1, 'who is gone has given back everything')
+})
+
+t.test('full syncs are made as far as somebody reads, and the different ones are bounded', async (t) => {
+  const { space, connect } = await setUp(t, { chunkCharacters: 500, fullSyncBytes: 9_000, maxConnections: 100 })
+  for (let index = 0; index < 40; index++) space().set(`key${index}`, 'x'.repeat(90))
+  const stalled = async (userId: string) => {
+    const peer = connect({ userId })
+    peer.transport.reading = false
+    await peer.send({ type: 'subscribe', space: 'app' })
+    return peer
+  }
+  const first = await stalled('u0')
+  const second = await stalled('u1')
+  t.ok(first.transport.frames.length < 5, `${first.transport.frames.length} frames`)
+  t.equal(first.transport.frames[0], second.transport.frames[0], 'the same bytes for all')
+  space().set('key0', 'y')
+  await stalled('u2')
+  space().set('key0', 'z')
+  const last = connect({ userId: 'grace' })
+  await last.send({ type: 'subscribe', space: 'app' })
+  const messages = last.transport.take()
+  const end = messages.at(-1)
+  t.match(end, { type: 'stateChange', changes: [{ ops: [set('key0', 'z')] }] }, 'an older one, and what came after it')
+  t.equal(last.transport.closedWith, undefined)
+
+  for (const peer of [first, second]) {
+    peer.transport.reading = true
+    peer.transport.buffered = 0
+    peer.connection.drained()
+    await settle()
+    t.match(peer.transport.take().at(-1), { type: 'stateChange' }, 'who was slow ends where the others are')
+  }
+})

@@ -36,6 +36,10 @@ export class MemorySpace implements SyncSpace {
     return this.#revision
   }
 
+  get bytes(): number {
+    return JSON.stringify(this.#state).length
+  }
+
   get(key: string): Json | undefined {
     return this.#state[key]
   }

@@ -18,7 +18,7 @@ async function instance(t: Test, exchange?: PresenceExchange) {
   const hub = new SyncHub({
     settings,
     instance: 'here',
-    space: () => space,
+    space: () => ({ space, release() {} }),
     onError: (error) => errors.push(error),
     ...(exchange ? { presence: exchange } : {}),
   })

@@ -49,6 +49,7 @@ export class World {
       now: () => this.store.now(),
       get: (...args) => execute(() => this.store.get(...args)),
       stamps: (...args) => execute(() => this.store.stamps(...args)),
+      exists: (...args) => execute(() => this.store.exists(...args)),
       lease: (...args) => execute(() => this.store.lease(...args)),
       renew: (...args) => execute(() => this.store.renew(...args)),
       release: (...args) => execute(() => this.store.release(...args)),
