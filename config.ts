@@ -4,6 +4,8 @@ import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { type Static, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
+import { MIN_PASSWORD_LENGTH } from './openapi/schemas/account.ts'
+import { newPassword } from './plugins/accounts/credentials.ts'
 import { isProduction, noticeOf } from './plugins/support/environment.ts'
 import { InvalidConfigurationError } from './plugins/support/errors.ts'
 import { isSecret, SECRET_RULE, unexpectedCharacters } from './plugins/support/secrets.ts'
@@ -40,8 +42,6 @@ const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
   LOG_LEVEL: "'fatal', 'error', 'warn', 'info', 'debug', 'trace' or 'silent'",
 }
 
-const MIN_PASSWORD_LENGTH = 8
-const MAX_PASSWORD_LENGTH = 128
 /** Letters and digits of the first password in production that are no part of what everybody tries first. */
 const MIN_UNEXPECTED_IN_PASSWORD = 5
 
@@ -90,8 +90,12 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
   }
 
   if (values.ADMIN_PASSWORD !== '') {
-    const length = values.ADMIN_PASSWORD.length
-    if (length < MIN_PASSWORD_LENGTH || length > MAX_PASSWORD_LENGTH) throw invalid('ADMIN_PASSWORD')
+    try {
+      const { length } = [...newPassword(values.ADMIN_PASSWORD)]
+      if (length < MIN_PASSWORD_LENGTH) throw invalid('ADMIN_PASSWORD')
+    } catch {
+      throw invalid('ADMIN_PASSWORD')
+    }
     if (production && unexpectedCharacters(values.ADMIN_PASSWORD) < MIN_UNEXPECTED_IN_PASSWORD) {
       throw invalid('ADMIN_PASSWORD', 'is one that everybody tries first')
     }

@@ -2,11 +2,13 @@ import { type Static, Type } from '@sinclair/typebox'
 import { AnyNumber } from './numbers.ts'
 import { Role } from './user.ts'
 
+/** In characters, as sent and in the normal form (NFKC). */
+export const MAX_USERNAME_LENGTH = 128
 /** Long enough for any passphrase, short enough that hashing one is no way to keep the server busy. */
 export const MAX_PASSWORD_LENGTH = 128
 export const MIN_PASSWORD_LENGTH = 8
 
-const Username = Type.String({ minLength: 1, maxLength: 128, pattern: '^\\S(.*\\S)?$' })
+const Username = Type.String({ minLength: 1, maxLength: MAX_USERNAME_LENGTH, pattern: '^\\S(.*\\S)?$' })
 const NewPassword = Type.String({ minLength: MIN_PASSWORD_LENGTH, maxLength: MAX_PASSWORD_LENGTH })
 
 const PreferenceName = '^.{1,64}$'

@@ -1,12 +1,12 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { MAX_PASSWORD_LENGTH, Preferences } from './account.ts'
+import { MAX_PASSWORD_LENGTH, MAX_USERNAME_LENGTH, Preferences } from './account.ts'
 import { Integer } from './numbers.ts'
 import { reference } from './responses.ts'
 import { Role } from './user.ts'
 
 export const Credentials = Type.Object(
   {
-    username: Type.String({ minLength: 1, maxLength: 128 }),
+    username: Type.String({ minLength: 1, maxLength: MAX_USERNAME_LENGTH }),
     password: Type.String({ minLength: 1, maxLength: MAX_PASSWORD_LENGTH }),
   },
   { $id: 'Credentials', additionalProperties: false },

@@ -3,7 +3,7 @@ import { StorageCorruptError } from '../support/errors.ts'
 
 /** An account as a store keeps it. */
 export interface StoredAccount extends User {
-  /** What `username` is compared by; see `nameKey` in accounts.ts. */
+  /** What `username` is compared by; see `nameKey` in credentials.ts. */
   nameKey: string
   passwordHash: string
 }

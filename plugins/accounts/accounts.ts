@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { Role, User } from '../../openapi/schemas/user.ts'
 import { NotFoundError, StorageUnavailableError, UsernameTakenError } from '../support/errors.ts'
 import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
+import { nameKey, newPassword, newUsername, normalPassword, plainKey } from './credentials.ts'
 import { Passwords, type PasswordsOptions } from './passwords.ts'
 
 export interface NewAccount {
@@ -68,15 +69,22 @@ export class Accounts {
     }
   }
 
-  /** @throws STATEFUL_USERNAME_TAKEN when the username, or the id, is taken */
+  /**
+   * Username and password are kept in their normal form.
+   * @throws STATEFUL_USERNAME_TAKEN when the username, one that looks like it, or the id is taken;
+   * STATEFUL_INVALID_USERNAME, STATEFUL_INVALID_PASSWORD
+   */
   async create({ password, ...account }: NewAccount): Promise<User> {
+    const username = newUsername(account.username)
+    const normal = newPassword(password)
+    await this.#checkLookalike(username)
     const stored: StoredAccount = {
       ...defined(account),
       id: account.id ?? randomUUID(),
-      username: account.username,
+      username,
       role: account.role,
-      nameKey: nameKey(account.username),
-      passwordHash: await this.#passwords.hash(password),
+      nameKey: nameKey(username),
+      passwordHash: await this.#passwords.hash(normal),
     }
     if (!(await this.#ask(() => this.#store.create(stored)))) throw new UsernameTakenError()
     return toUser(stored)
@@ -89,22 +97,31 @@ export class Accounts {
 
   /** Upper and lower case are the same. */
   async findByUsername(username: string): Promise<User | undefined> {
-    const account = await this.#ask(() => this.#store.findByName(nameKey(username)))
+    const key = nameKey(username)
+    const account = await this.#ask(() => this.#store.findByName(key))
     return account && toUser(account)
   }
 
-  /** @throws STATEFUL_NOT_FOUND, STATEFUL_USERNAME_TAKEN */
+  /** @throws STATEFUL_NOT_FOUND, STATEFUL_USERNAME_TAKEN, STATEFUL_INVALID_USERNAME, STATEFUL_INVALID_PASSWORD */
   async update(id: string, { password, ...patch }: AccountPatch): Promise<User> {
     const change: AccountChange = defined(patch)
-    if (patch.username !== undefined) change.nameKey = nameKey(patch.username)
-    if (password !== undefined) change.passwordHash = await this.#passwords.hash(password)
+    const normal = password === undefined ? undefined : newPassword(password)
+    if (patch.username !== undefined) {
+      change.username = newUsername(patch.username)
+      change.nameKey = nameKey(change.username)
+      await this.#checkLookalike(change.username, id)
+    }
+    if (normal !== undefined) change.passwordHash = await this.#passwords.hash(normal)
     const account = await this.#ask(() => this.#store.update(id, change))
     if (account === 'taken') throw new UsernameTakenError()
     if (!account) throw new NotFoundError('account of that id')
     return toUser(account)
   }
 
-  /** The user whose password this is. Takes as long when there is no such user. */
+  /**
+   * The user whose password this is. Takes as long when there is no such user.
+   * @throws STATEFUL_INVALID_USERNAME, STATEFUL_INVALID_PASSWORD when one is too long in its normal form
+   */
   async verify(username: string, password: string): Promise<User | undefined> {
     return (await this.authenticate(username, password))?.user
   }
@@ -120,8 +137,12 @@ export class Accounts {
    * ```
    */
   async authenticate(username: string, password: string): Promise<Authentication | undefined> {
-    const account = await this.#ask(() => this.#store.findByName(nameKey(username)))
-    const matches = await this.#passwords.verify(account?.passwordHash, password)
+    const key = nameKey(username)
+    const normal = normalPassword(password)
+    const account = await this.#ask(() => this.#store.findByName(key))
+    let matches = await this.#passwords.verify(account?.passwordHash, normal)
+    // Set before passwords were normalised. Also when there is no such user: it takes as long.
+    if (!matches && normal !== password) matches = await this.#passwords.verify(account?.passwordHash, password)
     if (!account || !matches) return undefined
     return {
       user: toUser(account),
@@ -137,6 +158,15 @@ export class Accounts {
     return this.#ask(() => this.#store.count())
   }
 
+  /** @param own the id of the account that may have that name */
+  async #checkLookalike(username: string, own?: string): Promise<void> {
+    const key = nameKey(username)
+    const plain = plainKey(key)
+    if (plain === key) return
+    const other = await this.#ask(() => this.#store.findByName(plain))
+    if (other && other.id !== own) throw new UsernameTakenError()
+  }
+
   async #ask<T>(question: () => Promise<T>): Promise<T> {
     try {
       return await question()
@@ -145,11 +175,6 @@ export class Accounts {
       throw new StorageUnavailableError(`accounts: ${(cause as Error).message}`, { cause })
     }
   }
-}
-
-/** Names that look alike are one name: compatibility forms and case are folded. */
-export function nameKey(username: string): string {
-  return username.normalize('NFKC').toLowerCase()
 }
 
 function toUser({ id, username, role, displayName, email }: StoredAccount): User {

@@ -256,6 +256,16 @@ export const InvalidCredentialsError = createError(
   'The username or the password is wrong.',
   401,
 )
+export const InvalidUsernameError = createError(
+  'STATEFUL_INVALID_USERNAME',
+  'The username is refused: it %s. Use everyday letters of one script, digits and signs, at most 128 of them.',
+  400,
+)
+export const InvalidPasswordError = createError(
+  'STATEFUL_INVALID_PASSWORD',
+  'The password is refused: it %s. Use 8 to 128 characters.',
+  400,
+)
 export const UsernameTakenError = createError('STATEFUL_USERNAME_TAKEN', 'There is an account of that name.', 409)
 export const TooManyAttemptsError = createError(
   'STATEFUL_TOO_MANY_ATTEMPTS',
