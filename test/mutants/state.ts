@@ -125,8 +125,8 @@ export default [
   },
   {
     file: 'plugins/state/stores/lmdb.ts',
-    from: 'if (entries.size !== head.size) throw',
-    to: 'if (entries.size > head.size) throw',
+    from: 'if (size !== head.size) throw',
+    to: 'if (size > head.size) throw',
     suite: 'test/plugins/state/flushed.test.ts',
     guards: 'keys that a damaged page hides are missed',
   },

@@ -70,6 +70,22 @@ export interface Child {
 /** What is wrong with a piece of the file; caught by whoever knows the place. */
 export class Malformed extends Error {}
 
+/** @returns what to tell of it; anything but damage is thrown on */
+export function whatIsWrong(error: unknown): string {
+  // A number that points outside of a buffer is found by Node before it is found here.
+  if (error instanceof Malformed || error instanceof RangeError) return error.message
+  throw error
+}
+
+/** Where a failure only says that there is none. */
+export async function optional<Result>(run: () => Result | Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await run()
+  } catch {
+    return undefined
+  }
+}
+
 /** Whether a file begins like one of LMDB, and of which version. */
 export function headerOf(bytes: Buffer): 'known' | 'other-version' | 'none' {
   if (bytes.length < META_BYTES) return 'none'

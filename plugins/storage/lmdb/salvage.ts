@@ -9,9 +9,10 @@ import {
   type Registration,
   seedOf,
 } from './checked-records.ts'
-import { DATABASE_LIST, DataFile, type Found, type Snapshot } from './data-file.ts'
+import { DataFile } from './data-file.ts'
 import type { Tree } from './file-format.ts'
 import { OutOfTime, type Pace } from './pace.ts'
+import { DATABASE_LIST, type Found, type Snapshot } from './snapshot.ts'
 import { Contents, type FileReport, MAX_DATABASES, verifyFile, verifySnapshot } from './verify.ts'
 
 /** What a salvage found and did; written beside the file that was set aside. */

@@ -1,8 +1,9 @@
 import { fromBufferKey } from 'ordered-binary'
 import { decodeRegistration, payloadOfRaw, REGISTRY, type Registration, seedOf } from './checked-records.ts'
-import type { DataFile, Problem, Snapshot } from './data-file.ts'
+import type { DataFile, Problem } from './data-file.ts'
 import type { Tree } from './file-format.ts'
 import { OutOfTime, type Pace } from './pace.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** File of the database in its folder. */
 export const DATABASE_FILE = 'stateful.mdb'
