@@ -1,33 +1,60 @@
 /**
- * Keeps the embedded storage safe; works beside a running server.
+ * Keeps the embedded storage safe.
  *
- *   npm run storage -- verify <folder>   reads and checks everything
- *   npm run storage -- backup <folder>   writes <folder>/backups/<time>.mdb
+ *   npm run storage -- verify <folder>    reads and checks everything; beside a running server too
+ *   npm run storage -- backup <folder>    writes <folder>/backups/<time>.mdb; beside a running server too
+ *   npm run storage -- salvage <folder>   keeps what is sound of a damaged database, however long that takes
  *
- * A boot that finds the database damaged sets it aside and takes the newest backup.
+ * A boot does the last one by itself if it can be done in the time that a boot has. See docs/storage.md.
  */
-import { mkdir } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { BACKUP_FOLDER, probe } from '../plugins/storage/lmdb/probe.ts'
-import { backupFile, DATABASE_FILE } from '../plugins/storage/lmdb/verify.ts'
+import { open } from 'lmdb'
+import { makeBackup, pinned } from '../plugins/storage/lmdb/backup.ts'
+import { DataFile } from '../plugins/storage/lmdb/data-file.ts'
+import { ownFolder } from '../plugins/storage/lmdb/owner.ts'
+import { checkFolder } from '../plugins/storage/lmdb/recover.ts'
+import { DATABASE_FILE, describeProblem, MAX_DATABASES, verifyFile } from '../plugins/storage/lmdb/verify.ts'
 
 const [, , command, folder] = process.argv
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
-if (!folder || (command !== 'verify' && command !== 'backup')) {
-  say('usage: storage verify|backup <data folder>')
+if (!folder || !['verify', 'backup', 'salvage'].includes(command ?? '')) {
+  say('usage: storage verify|backup|salvage <data folder>')
   process.exit(2)
 }
-const path = join(resolve(folder), DATABASE_FILE)
-const report = await probe(path)
-for (const problem of report.problems) say(`damaged: ${problem}`)
-// A backup of damaged data would be taken for a good one.
-if (report.problems.length > 0) process.exit(1)
-say(`${report.records} records in ${report.databases} databases are well`)
-if (command === 'backup') {
-  const backups = join(resolve(folder), BACKUP_FOLDER)
-  await mkdir(backups, { recursive: true, mode: 0o700 })
-  const target = join(backups, `${new Date().toISOString().replaceAll(':', '-')}.mdb`)
-  await backupFile(path, target)
-  say(`written: ${target}`)
+const directory = resolve(folder)
+const path = join(directory, DATABASE_FILE)
+await stat(path)
+process.exitCode = command === 'salvage' ? await salvage() : await verifyAndBackup()
+
+async function verifyAndBackup(): Promise<number> {
+  const file = await DataFile.open(path)
+  const { snapshots } = await file.snapshots()
+  // LMDB keeps still what is read here; but it opens nothing without a meta page.
+  const known = snapshots.some(({ current }) => current)
+  const root = known ? open({ path, maxDbs: MAX_DATABASES, readOnly: true }) : undefined
+  try {
+    const report = await (root ? pinned(root, () => verifyFile(file)) : verifyFile(file))
+    for (const problem of report.problems) say(`damaged: ${describeProblem(problem)}`)
+    if (report.damaged || !root) return 1
+    say(`${report.records} records in ${report.databases} databases are well`)
+    if (command === 'backup') say(`written: ${(await makeBackup(root, directory, new Date())).path}`)
+    return 0
+  } finally {
+    await root?.close()
+    await file.close()
+  }
+}
+
+async function salvage(): Promise<number> {
+  const owner = await ownFolder(directory)
+  try {
+    const limits = { budget: Number.POSITIVE_INFINITY, recoveryTimeout: Number.POSITIVE_INFINITY }
+    const { recovery } = await checkFolder(directory, { ...limits, now: new Date() })
+    say(recovery ? JSON.stringify(recovery, undefined, 2) : 'nothing is damaged')
+    return 0
+  } finally {
+    await owner.release()
+  }
 }

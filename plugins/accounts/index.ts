@@ -61,7 +61,7 @@ export const accounts = defineService<AccountsOptions>(
 
 function storeOf(storage: Storage): AccountStore {
   if (storage.kind === 'redis') return new RedisAccountStore(storage)
-  return storage.kind === 'lmdb' ? new LmdbAccountStore(storage.root) : new MemoryAccountStore()
+  return storage.kind === 'lmdb' ? new LmdbAccountStore(storage) : new MemoryAccountStore()
 }
 
 export default accounts

@@ -1,5 +1,7 @@
 import type { RootDatabase } from 'lmdb'
-import type { Recovery } from './lmdb/probe.ts'
+import type { Backups } from './lmdb/backup.ts'
+import type { Problem } from './lmdb/data-file.ts'
+import type { Recovery } from './lmdb/recover.ts'
 import type { RedisChannels } from './redis/channels.ts'
 import type { RedisConnection } from './redis/connection.ts'
 import type { RedisServers } from './redis/servers.ts'
@@ -26,6 +28,12 @@ export interface LmdbStorage extends StorageBase {
   readonly root: RootDatabase
   /** The database was damaged; this is what the boot did about it. */
   readonly recovery?: Recovery
+  /** Resolves when what the boot had no time for has been read; damage is told by `ping` and the log. */
+  readonly checked: Promise<void>
+  /** `await backups.make()` makes one now. */
+  readonly backups: Backups
+  /** For stores that come upon a broken record: from then on `ping` fails, and the next boot reads everything. */
+  reportDamage(problem: Problem): void
 }
 
 /** Shared by several instances. Redis 7.0 or newer, or Valkey; one server, behind Sentinels, or a Cluster. */

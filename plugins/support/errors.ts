@@ -33,6 +33,30 @@ export const StorageUnavailableError = createError(
 )
 /** Found while reading: what is there is not what was written. */
 export const StorageCorruptError = createError('STATEFUL_STORAGE_CORRUPT', 'The storage is damaged (%s). %s', 500)
+/** Boot only: the data file could not be looked at, which says nothing about what is in it. */
+export const StorageUncheckedError = createError(
+  'STATEFUL_STORAGE_UNCHECKED',
+  "The data file '%s' could not be checked (%s). Nothing was changed. Remove the cause and start again.",
+  500,
+)
+/** Boot only: damage was found, and what is sound could not be brought to safety. */
+export const StorageNotSalvagedError = createError(
+  'STATEFUL_STORAGE_NOT_SALVAGED',
+  "The data file '%s' is damaged (%s) and was not salvaged: %s. Nothing was changed. Make room on the disk, or raise `recoveryTimeout` and Fastify's `pluginTimeout`, and start again.",
+  500,
+)
+/** Boot only: records without checksums, as version 0.1 wrote them. */
+export const StorageFormatError = createError(
+  'STATEFUL_STORAGE_FORMAT',
+  "Database '%s' in the data folder was written by another version, without checksums. Nothing was changed. Start with that version, or move the folder away to begin with an empty one.",
+  500,
+)
+/** A backup was not made; those that are there are kept. */
+export const BackupFailedError = createError(
+  'STATEFUL_BACKUP_FAILED',
+  'The backup of the storage was not made (%s). The earlier ones are kept. Remove the cause; it is tried again later.',
+  500,
+)
 /** Nothing was written. Reading and deleting still work. */
 export const StorageFullError = createError(
   'STATEFUL_STORAGE_FULL',

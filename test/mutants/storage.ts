@@ -2,6 +2,8 @@ import type { Mutant } from '../checkers/mutation.ts'
 
 const suite = 'test/plugins/storage/storage.test.ts'
 const trouble = 'test/plugins/storage/trouble.test.ts'
+const salvage = 'test/plugins/storage/salvage.test.ts'
+const backup = 'test/plugins/storage/backup.test.ts'
 const cluster = 'test/plugins/storage/cluster.test.ts'
 
 export default [
@@ -81,5 +83,68 @@ export default [
     from: ' === name)',
     to: ' !== name)',
     suite: cluster,
+  },
+  {
+    guards: 'what cannot be read is no damage',
+    file: 'plugins/storage/lmdb/recover.ts',
+    from: "throw (cause as { code?: string }).code?.startsWith('STATEFUL_') ? cause : unchecked(path, cause)",
+    to: 'await rm(path, { recursive: true, force: true })\n    return { complete: true }',
+    suite: salvage,
+  },
+  {
+    guards: 'a flipped bit in a record is noticed',
+    file: 'plugins/storage/lmdb/checked-records.ts',
+    from: 'return record.readUInt32LE(0) === checksum(seed, key, payload) ? payload : undefined',
+    to: 'return seed === checksum(seed, key, payload) ? undefined : payload',
+    suite: salvage,
+  },
+  {
+    guards: 'a page is read only where it belongs',
+    file: 'plugins/storage/lmdb/file-format.ts',
+    from: "if (uint(page, 0) !== number) throw new Malformed('holds another page')",
+    to: '',
+    suite: salvage,
+  },
+  {
+    guards: 'leaves that nothing points to are kept',
+    file: 'plugins/storage/lmdb/salvage.ts',
+    from: 'if (snapshot.problems.length > 0) await takeLost',
+    to: 'if (snapshot.problems.length < 0) await takeLost',
+    suite: salvage,
+  },
+  {
+    guards: 'a space that lost something begins a new history',
+    file: 'plugins/state/stores/lmdb.ts',
+    from: 'if (this.#database.salvaged) repairSpaces(this.#database)',
+    to: '',
+    suite: salvage,
+  },
+  {
+    guards: 'after damage was found in use, the next boot reads everything',
+    file: 'plugins/storage/lmdb/recover.ts',
+    from: 'const suspected = await exists(suspect)',
+    to: 'const suspected = false',
+    suite: salvage,
+  },
+  {
+    guards: 'sessions never come from a backup',
+    file: 'plugins/session/stores/lmdb.ts',
+    from: "{ name: 'sessions' }",
+    to: "{ name: 'sessions', restorable: true }",
+    suite: backup,
+  },
+  {
+    guards: 'a backup counts only when it was found sound',
+    file: 'plugins/storage/lmdb/backup.ts',
+    from: 'if (report.damaged) {',
+    to: 'if (report.records < 0) {',
+    suite: backup,
+  },
+  {
+    guards: 'a restart does not put the next backup off',
+    file: 'plugins/storage/lmdb/backup.ts',
+    from: 'Math.min(newest, now) + plan.every - now',
+    to: 'plan.every',
+    suite: backup,
   },
 ] satisfies Mutant[]

@@ -1,16 +1,20 @@
-import type { Database, RootDatabase } from 'lmdb'
+import type { RootDatabase } from 'lmdb'
+import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
+import type { LmdbStorage } from '../../storage/storage.ts'
 import { type AccountChange, type AccountStore, checkedAccount, type StoredAccount } from '../account-store.ts'
 
 /** Accounts in the embedded database. A change is on disk before it is answered. */
 export class LmdbAccountStore implements AccountStore {
   readonly #root: RootDatabase
-  readonly #accounts: Database<StoredAccount, string>
-  readonly #ids: Database<string, string>
+  readonly #accounts: CheckedDatabase<StoredAccount, string>
+  readonly #ids: CheckedDatabase<string, string>
 
-  constructor(root: RootDatabase) {
-    this.#root = root
-    this.#accounts = root.openDB({ name: 'accounts' })
-    this.#ids = root.openDB({ name: 'account-names' })
+  constructor(storage: LmdbStorage) {
+    this.#root = storage.root
+    // An account of yesterday is better than none: its owner can log in, and nobody takes the name.
+    this.#accounts = new CheckedDatabase(storage, { name: 'accounts', restorable: true })
+    this.#ids = new CheckedDatabase(storage, { name: 'account-names', restorable: true })
+    if (this.#accounts.salvaged || this.#ids.salvaged) this.#rebuildNames()
   }
 
   async get(id: string): Promise<StoredAccount | undefined> {
@@ -24,7 +28,7 @@ export class LmdbAccountStore implements AccountStore {
 
   create(account: StoredAccount): Promise<boolean> {
     return this.#durably(() => {
-      if (this.#accounts.doesExist(account.id) || this.#ids.doesExist(account.nameKey)) return false
+      if (this.#accounts.has(account.id) || this.#ids.has(account.nameKey)) return false
       this.#accounts.put(account.id, account)
       this.#ids.put(account.nameKey, account.id)
       return true
@@ -46,11 +50,21 @@ export class LmdbAccountStore implements AccountStore {
   }
 
   async count(): Promise<number> {
-    return this.#accounts.getCount()
+    return this.#accounts.raw.getCount()
+  }
+
+  /** After a salvage: names of accounts that are lost are free again, and those of accounts that are there are taken. */
+  #rebuildNames(): void {
+    this.#root.transactionSync(() => {
+      for (const name of [...this.#ids.getKeys()]) this.#ids.remove(name)
+      for (const { key, value } of this.#accounts.findRange()) this.#ids.put(value.nameKey, key)
+      this.#accounts.markRepaired()
+      this.#ids.markRepaired()
+    })
   }
 
   #read(id: string): StoredAccount | undefined {
-    return this.#accounts.doesExist(id) ? checkedAccount(id, () => this.#accounts.get(id)) : undefined
+    return this.#accounts.has(id) ? checkedAccount(id, () => this.#accounts.get(id)) : undefined
   }
 
   async #durably<T>(change: () => T): Promise<T> {

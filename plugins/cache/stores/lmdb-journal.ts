@@ -1,5 +1,5 @@
-import type { Database } from 'lmdb'
 import type { LmdbStorage } from '../../storage/index.ts'
+import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
 import { journalId } from './memory-journal.ts'
 
@@ -7,15 +7,16 @@ type Key = [writer: string, id: string]
 
 /** A journal that survives `kill -9`: `append` resolves when LMDB has committed. */
 export class LmdbJournal implements Journal {
-  readonly #pending: Database<Omit<JournalEntry, 'id'>, Key>
-  readonly #dead: Database<Omit<DeadLetter, 'id'>, Key>
+  readonly #pending: CheckedDatabase<Omit<JournalEntry, 'id'>, Key>
+  readonly #dead: CheckedDatabase<Omit<DeadLetter, 'id'>, Key>
   #next: number
 
-  constructor({ root }: LmdbStorage) {
-    this.#pending = root.openDB({ name: 'cache-journal' })
-    this.#dead = root.openDB({ name: 'cache-dead-letters' })
+  constructor(storage: LmdbStorage) {
+    // Never taken from a backup: writes that were carried out since then would be once more, over newer ones.
+    this.#pending = new CheckedDatabase(storage, { name: 'cache-journal' })
+    this.#dead = new CheckedDatabase(storage, { name: 'cache-dead-letters' })
     let last = 0
-    for (const db of [this.#pending, this.#dead] as Database<unknown, Key>[]) {
+    for (const db of [this.#pending, this.#dead]) {
       // One that is no number would make all that follow the same one.
       for (const [, id] of db.getKeys()) if (/^\d{1,16}$/.test(id)) last = Math.max(last, Number(id))
     }
@@ -37,7 +38,7 @@ export class LmdbJournal implements Journal {
   }
 
   async bury(writer: string, letters: readonly DeadLetter[]): Promise<void> {
-    await this.#pending.transaction(() => {
+    await this.#pending.raw.transaction(() => {
       for (const { id, ...letter } of letters) {
         this.#dead.put([writer, id], letter)
         this.#pending.remove([writer, id])
@@ -55,7 +56,7 @@ export class LmdbJournal implements Journal {
 
   async size(writer: string): Promise<{ pending: number; dead: number }> {
     const bounds = { start: [writer, ''] as Key, end: [writer, '\uffff'] as Key }
-    return { pending: this.#pending.getKeysCount(bounds), dead: this.#dead.getKeysCount(bounds) }
+    return { pending: this.#pending.raw.getKeysCount(bounds), dead: this.#dead.raw.getKeysCount(bounds) }
   }
 
   /** The folder has one owner, so the journal has. */
@@ -66,7 +67,7 @@ export class LmdbJournal implements Journal {
   async disown(): Promise<void> {}
 }
 
-function range<V extends object>(db: Database<V, Key>, writer: string, limit: number): (V & { id: string })[] {
+function range<V extends object>(db: CheckedDatabase<V, Key>, writer: string, limit: number): (V & { id: string })[] {
   const keys = [...db.getKeys({ start: [writer, ''], end: [writer, '\uffff'], limit })]
   return keys.map((key) => ({ ...(entryAt(db, key) ?? UNREADABLE), id: key[1] }) as V & { id: string })
 }
@@ -81,7 +82,7 @@ const UNREADABLE: DeadLetter = {
   at: 0,
 }
 
-function entryAt<V extends object>(db: Database<V, Key>, key: Key): V | undefined {
+function entryAt<V extends object>(db: CheckedDatabase<V, Key>, key: Key): V | undefined {
   try {
     const value = db.get(key) as (V & { data?: unknown }) | undefined
     return value?.data instanceof Uint8Array ? value : undefined

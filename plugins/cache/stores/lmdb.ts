@@ -1,5 +1,5 @@
-import type { Database } from 'lmdb'
 import type { LmdbStorage } from '../../storage/index.ts'
+import { CHECK_BYTES, CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
 import type { Shelf } from './local.ts'
 
@@ -23,8 +23,8 @@ export class LmdbShelf implements Shelf {
 
   /** @param maxEntries of all namespaces together */
   constructor(storage: LmdbStorage, clock: Clock, maxEntries: number) {
-    this.#entries = new Table(storage.root.openDB({ name: 'cache', encoding: 'binary' }), maxEntries)
-    this.#stamps = new Table(storage.root.openDB({ name: 'cache-stamps', encoding: 'binary' }), MAX_STAMPS)
+    this.#entries = new Table(storage, 'cache', maxEntries)
+    this.#stamps = new Table(storage, 'cache-stamps', MAX_STAMPS)
     this.#clock = clock
     this.#timer = clock.every(SWEEP_INTERVAL, () => this.#entries.sweep(this.#clock.now(), SWEEP_ENTRIES))
   }
@@ -75,38 +75,50 @@ function withTime(time: number, data: Uint8Array): Buffer {
   return stored
 }
 
+/** Not checked: a wrong time ends an entry too early or too late, and whoever reads it checks it. */
+function timeOf(record: Buffer): number {
+  return record.length < CHECK_BYTES + 8 ? 0 : record.readDoubleLE(CHECK_BYTES)
+}
+
 /** One database with its uncommitted writes on top, and a bound. */
 class Table {
-  readonly #db: Database<Buffer, Key>
+  readonly #db: CheckedDatabase<Buffer, Key>
   readonly #max: number
   readonly #pending = new Map<string, Buffer | undefined>()
   #last: Promise<unknown> = Promise.resolve()
   #count: number
   #cursor: Key | undefined
 
-  constructor(db: Database<Buffer, Key>, max: number) {
-    this.#db = db
+  constructor(storage: LmdbStorage, name: string, max: number) {
+    // What is lost is a miss; what a backup holds may have been invalidated since.
+    this.#db = new CheckedDatabase(storage, { name, encoding: 'binary', disposable: true })
     this.#max = max
-    this.#count = db.getCount()
+    this.#count = this.#db.raw.getCount()
   }
 
   get(key: Key): Buffer | undefined {
     const id = key.join(':')
     if (this.#pending.has(id)) return this.#pending.get(id)
-    return this.#db.get(key)
+    return this.#db.find(key)
   }
 
   put(key: Key, value: Buffer): void {
-    if (this.get(key) === undefined) this.#count++
+    if (!this.#has(key)) this.#count++
     this.#write(key, value, this.#db.put(key, value))
     if (this.#count > this.#max) this.#evict()
   }
 
   remove(key: Key): boolean {
-    if (this.get(key) === undefined) return false
+    if (!this.#has(key)) return false
     this.#count--
     this.#write(key, undefined, this.#db.remove(key))
     return true
+  }
+
+  /** Also when its record is broken, so that it can be replaced and removed. */
+  #has(key: Key): boolean {
+    const id = key.join(':')
+    return this.#pending.has(id) ? this.#pending.get(id) !== undefined : this.#db.has(key)
   }
 
   *keys(namespace: string): Iterable<string> {
@@ -146,13 +158,13 @@ class Table {
     const found: { key: Key; time: number }[] = []
     const start = this.#cursor
     this.#cursor = undefined
-    for (const { key, value } of this.#db.getRange(start ? { start } : {})) {
+    for (const { key, value } of this.#db.raw.getRange(start ? { start } : {})) {
       if (found.length === limit) {
         this.#cursor = key
         break
       }
       // What has no time goes first.
-      found.push({ key, time: isTimed(value) ? value.readDoubleLE(0) : Number.NEGATIVE_INFINITY })
+      found.push({ key, time: timeOf(value) })
     }
     return found
   }

@@ -1,4 +1,6 @@
-import type { Database, RootDatabase } from 'lmdb'
+import type { RootDatabase } from 'lmdb'
+import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
+import type { LmdbStorage } from '../../storage/storage.ts'
 import {
   type Admission,
   type CreateOutcome,
@@ -39,17 +41,20 @@ type IndexKey = ['expiry' | 'tombstone' | 'owner-expiry' | 'login-count', number
 export class LmdbSessionStore implements SessionStore {
   onUnreadable?: (error: unknown) => void
   readonly #root: RootDatabase
-  readonly #sessions: Database<StoredSession | Tombstone, string>
-  readonly #owners: Database<Owner, string>
-  readonly #index: Database<true, IndexKey>
-  readonly #totals: Database<number, 'sessions' | 'owners'>
+  readonly #sessions: CheckedDatabase<StoredSession | Tombstone, string>
+  readonly #owners: CheckedDatabase<Owner, string>
+  readonly #index: CheckedDatabase<true, IndexKey>
+  readonly #totals: CheckedDatabase<number, 'sessions' | 'owners'>
 
-  constructor(root: RootDatabase) {
-    this.#root = root
-    this.#sessions = root.openDB({ name: 'sessions' })
-    this.#owners = root.openDB({ name: 'session-owners' })
-    this.#index = root.openDB({ name: 'session-index' })
-    this.#totals = root.openDB({ name: 'session-totals' })
+  constructor(storage: LmdbStorage) {
+    this.#root = storage.root
+    // None is ever taken from a backup: a session that was ended since then would live again.
+    this.#sessions = new CheckedDatabase(storage, { name: 'sessions' })
+    this.#owners = new CheckedDatabase(storage, { name: 'session-owners' })
+    this.#index = new CheckedDatabase(storage, { name: 'session-index' })
+    this.#totals = new CheckedDatabase(storage, { name: 'session-totals' })
+    if ([this.#sessions, this.#owners, this.#index, this.#totals].some(({ salvaged }) => salvaged !== undefined))
+      this.#rebuild()
   }
 
   async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
@@ -122,10 +127,10 @@ export class LmdbSessionStore implements SessionStore {
   async count(now: number): Promise<SessionCount> {
     // What has expired since the last sweep is still in the totals.
     const due = (kind: 'expiry' | 'owner-expiry') =>
-      this.#index.getKeysCount({ start: [kind, 0, ''], end: [kind, now + 1, ''] })
+      this.#index.raw.getKeysCount({ start: [kind, 0, ''], end: [kind, now + 1, ''] })
     return {
-      sessions: (this.#totals.get('sessions') ?? 0) - due('expiry'),
-      owners: (this.#totals.get('owners') ?? 0) - due('owner-expiry'),
+      sessions: (this.#totals.find('sessions') ?? 0) - due('expiry'),
+      owners: (this.#totals.find('owners') ?? 0) - due('owner-expiry'),
     }
   }
 
@@ -140,7 +145,7 @@ export class LmdbSessionStore implements SessionStore {
         if (session) {
           this.#remove(session)
           expired.push(session)
-        } else if (this.#sessions.doesExist(id)) {
+        } else if (this.#sessions.has(id)) {
           // One that cannot be read must not keep the others from being removed, nor be counted for ever.
           this.#sessions.remove(id)
           this.#add('sessions', -1)
@@ -172,7 +177,7 @@ export class LmdbSessionStore implements SessionStore {
 
   /** Puts a session into its owner's index and answers its number of logins. */
   #join(name: string, session: StoredSession, { login, now }: Admission): number {
-    const owner = this.#owners.get(name) ?? { sessions: 0, expires: 0, logins: 0, forgottenAt: 0 }
+    const owner = this.#owners.find(name) ?? { sessions: 0, expires: 0, logins: 0, forgottenAt: 0 }
     const forgottenAt = login ? now + LOGIN_COUNT_TTL : owner.forgottenAt
     if (forgottenAt !== owner.forgottenAt) {
       this.#index.remove(['login-count', owner.forgottenAt, name])
@@ -187,7 +192,7 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   #ownerExpiresAtLeast(name: string, expires: number): void {
-    const owner = this.#owners.get(name)
+    const owner = this.#owners.find(name)
     if (!owner || owner.expires >= expires) return
     this.#moveOwner(name, owner, { ...owner, expires })
   }
@@ -214,7 +219,7 @@ export class LmdbSessionStore implements SessionStore {
 
   #leave(name: string, session: StoredSession): void {
     this.#index.remove(['owned', name, session.id])
-    const owner = this.#owners.get(name)
+    const owner = this.#owners.find(name)
     if (!owner) return
     const sessions = owner.sessions - 1
     if (sessions === 0) this.#add('owners', -1)
@@ -224,7 +229,7 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   #forget(name: string, now: number): void {
-    const owner = this.#owners.get(name)
+    const owner = this.#owners.find(name)
     if (!owner || owner.forgottenAt > now) return
     if (owner.sessions === 0) this.#owners.remove(name)
     else this.#owners.put(name, { ...owner, logins: 0 })
@@ -260,6 +265,29 @@ export class LmdbSessionStore implements SessionStore {
     })
   }
 
+  /** After a salvage: the indexes, counts and totals of the sessions and tombstones that are there. */
+  #rebuild(): void {
+    this.#root.transactionSync(() => {
+      const logins = [...this.#owners.findRange()].filter(({ value }) => value.logins > 0)
+      for (const key of [...this.#owners.getKeys()]) this.#owners.remove(key)
+      for (const key of [...this.#index.getKeys()]) this.#index.remove(key)
+      for (const key of [...this.#totals.getKeys()]) this.#totals.remove(key)
+      for (const { key, value } of logins) {
+        this.#owners.put(key, { ...value, sessions: 0, expires: 0 })
+        this.#index.put(['login-count', value.forgottenAt, key], true)
+      }
+      for (const { key, value } of [...this.#sessions.findRange()]) {
+        if ('endedUntil' in value) this.#index.put(['tombstone', value.endedUntil, key], true)
+        else {
+          if (value.owner !== undefined) this.#join(value.owner, value, { login: false, now: 0 })
+          this.#index.put(['expiry', value.expires, key], true)
+          this.#add('sessions', 1)
+        }
+      }
+      for (const database of [this.#sessions, this.#owners, this.#index, this.#totals]) database.markRepaired()
+    })
+  }
+
   /** Takes what is due out of one index. */
   #due(kind: 'expiry' | 'tombstone' | 'login-count', now: number, limit: number): string[] {
     const keys = [...this.#index.getKeys({ start: [kind, 0, ''], end: [kind, now + 1, ''], limit })]
@@ -268,6 +296,6 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   #add(total: 'sessions' | 'owners', by: number): void {
-    this.#totals.put(total, (this.#totals.get(total) ?? 0) + by)
+    this.#totals.put(total, (this.#totals.find(total) ?? 0) + by)
   }
 }

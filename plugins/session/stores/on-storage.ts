@@ -7,5 +7,5 @@ import { RedisSessionStore } from './redis.ts'
 /** The session store of a storage's kind. */
 export function sessionStoreOn(storage: Storage): SessionStore {
   if (storage.kind === 'redis') return new RedisSessionStore(storage)
-  return storage.kind === 'lmdb' ? new LmdbSessionStore(storage.root) : new MemorySessionStore()
+  return storage.kind === 'lmdb' ? new LmdbSessionStore(storage) : new MemorySessionStore()
 }

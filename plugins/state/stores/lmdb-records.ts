@@ -1,5 +1,4 @@
-import { crc32 } from 'node:zlib'
-import type { Database } from 'lmdb'
+import type { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { LogHead } from '../log.ts'
 
 /** Name of the LMDB database that holds the logs of all spaces. */
@@ -10,29 +9,11 @@ export const DIGITS = 16
 /** The head counts what must be there, so that records that a damaged page hides are missed. */
 export interface StoredHead extends LogHead {
   size: number
-  /**
-   * The lowest revision that a record holds. Records hold several, so it may be below `floor`; it is `floor` where it
-   * is absent, which was written when each record held one.
-   */
-  first?: number
+  /** The lowest revision that a record holds. Records hold several, so it may be below `floor`. */
+  first: number
   /** The storage that wrote it: the one that finds its own name may continue the epoch. */
   owner?: string
 }
-
-/** A checksum over key and text: LMDB checks neither, and a flipped bit would be handed out as a value. */
-export function seal(key: string, text: string): string {
-  return `${checksum(key, text)} ${text}`
-}
-
-/** @returns the text; `undefined` when it is not what was sealed under this key */
-export function unseal(key: string, sealed: string): string | undefined {
-  const space = sealed.indexOf(' ')
-  const text = sealed.slice(space + 1)
-  return sealed.slice(0, space) === checksum(key, text) ? text : undefined
-}
-
-// Neither holds a control character unescaped, so that no other pair gives the same line.
-const checksum = (key: string, text: string) => crc32(`${key}\n${text}`).toString(36)
 
 export const headKey = (space: string): string => `${space}/head/`
 export const valueKey = (space: string, key: string): string => `${space}/key/${key}`
@@ -43,38 +24,73 @@ export const recordKey = (space: string, revision: number): string =>
 /** The first string after all that start so: the prefix ends in a slash, and `0` follows it. */
 export const after = (prefix: string): string => `${prefix.slice(0, -1)}0`
 
-export interface VerifyReport {
-  spaces: number
-  records: number
-  /** What is wrong, one line each; empty when all is well. At most a few, for a person to read. */
-  problems: string[]
+/** What the records of a space hold, to be compared with what its head counts. */
+interface SpaceContent {
+  head?: StoredHead
+  keys: number
+  commits: number
+  /** The highest revision that any record knows of. */
+  revision: number
 }
 
-const MOST_PROBLEMS = 20
-
-/** Reads everything, checks every checksum, and compares what is there with what the heads count. */
-export function verifyStateDatabase(database: Database<string, string>): VerifyReport {
-  const problems: string[] = []
-  const note = (problem: string) => problems.length < MOST_PROBLEMS && problems.push(problem)
-  const counted = new Map<string, { head?: StoredHead; keys: number; log: number }>()
-  let records = 0
-  for (const { key, value } of database.getRange()) {
-    records++
+function contentOf(database: CheckedDatabase<string, string>): Map<string, SpaceContent> {
+  const spaces = new Map<string, SpaceContent>()
+  for (const { key, value } of database.findRange()) {
     const [space = '', part] = key.split('/', 2)
-    const count = counted.get(space) ?? { keys: 0, log: 0 }
-    counted.set(space, count)
-    const text = unseal(key, value)
-    if (text === undefined) note(`'${key}' does not have its checksum`)
-    else if (part === 'head') count.head = JSON.parse(text) as StoredHead
-    if (part === 'key') count.keys++
-    if (part === 'log' && text !== undefined) count.log += text.split('\n').length
-  }
-  for (const [space, { head, keys, log }] of counted) {
-    if (!head) note(`space '${space}' has no head`)
-    else if (head.size !== keys) note(`space '${space}' has ${keys} of ${head.size} keys`)
-    else if (head.revision - (head.first ?? head.floor) + 1 !== log) {
-      note(`space '${space}' has ${log} of ${head.revision - (head.first ?? head.floor) + 1} commits in its log`)
+    const content = spaces.get(space) ?? { keys: 0, commits: 0, revision: 0 }
+    spaces.set(space, content)
+    let revision = 0
+    if (part === 'head') {
+      content.head = JSON.parse(value) as StoredHead
+      revision = content.head.revision
+    } else if (part === 'key') {
+      content.keys++
+      revision = Number.parseInt(value, 10)
+    } else if (part === 'log') {
+      const commits = value.split('\n').length
+      content.commits += commits
+      revision = Number(key.slice(-DIGITS)) + commits - 1
     }
+    content.revision = Math.max(content.revision, revision)
   }
-  return { spaces: counted.size, records, problems }
+  return spaces
+}
+
+/** What is missing, one line each; empty when every space is whole. */
+export function missingIn(database: CheckedDatabase<string, string>): string[] {
+  return Array.from(contentOf(database), ([space, content]) => missing(space, content)).filter((line) => line !== '')
+}
+
+function missing(space: string, { head, keys, commits, revision }: SpaceContent): string {
+  if (!head) return `space '${space}' has no head`
+  if (head.revision < revision) return `space '${space}' has a head of revision ${head.revision} of ${revision}`
+  if (head.size !== keys) return `space '${space}' has ${keys} of ${head.size} keys`
+  const expected = head.revision - head.first + 1
+  return expected === commits ? '' : `space '${space}' has ${commits} of ${expected} commits in its log`
+}
+
+/**
+ * After a salvage, in one transaction: a space of which something is missing, or may be of before, goes on with what is
+ * there, without its history and without the epochs of before. Whoever holds a position in it therefore gets everything
+ * anew, for he may hold what is lost here.
+ */
+export function repairSpaces(database: CheckedDatabase<string, string>): void {
+  database.raw.transactionSync(() => {
+    for (const [space, content] of contentOf(database)) {
+      if (database.salvaged !== 'restored' && missing(space, content) === '') continue
+      const { head, keys, revision } = content
+      const start = `${space}/log/`
+      for (const key of [...database.getKeys({ start, end: after(start) })]) database.remove(key)
+      const mended: StoredHead = {
+        epoch: head?.epoch ?? '0',
+        revision,
+        floor: revision + 1,
+        first: revision + 1,
+        epochs: [],
+        size: keys,
+      }
+      database.put(headKey(space), JSON.stringify(mended))
+    }
+    database.markRepaired()
+  })
 }

@@ -1,5 +1,5 @@
-import type { Database } from 'lmdb'
 import type { Position } from '../../../openapi/schemas/state.ts'
+import { CheckedDatabase, RESTART } from '../../storage/lmdb/checked-records.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
 import { StorageCorruptError, StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
 import { decodeEntry, decodeRecords, encodeEntry, encodeRecord, readableTail } from '../codec.ts'
@@ -25,10 +25,9 @@ import {
   damagedKey,
   headKey,
   recordKey,
+  repairSpaces,
   STATE_DATABASE,
   type StoredHead,
-  seal,
-  unseal,
   valueKey,
 } from './lmdb-records.ts'
 import { incarnation } from './memory.ts'
@@ -45,20 +44,20 @@ const REASON_DEADLINE = 200
 /** Characters of the commits that stand together: LMDB wants pages in a row for a long value. */
 const LINES_LENGTH = 32 * 1024
 
-type OpenHead = StoredHead & Required<Pick<StoredHead, 'first' | 'owner'>>
+type OpenHead = StoredHead & Required<Pick<StoredHead, 'owner'>>
 
 /**
  * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<first revision>`, `<space>/damaged/<key>` for what could not
- * be read. A space's name holds no slash.
- * Every text carries a checksum, and the head counts. Head, records and values change in one transaction, and a commit is done when that is on disk: a power cut
- * takes nothing that was acknowledged, and nobody has seen what it takes.
+ * be read. A space's name holds no slash. Every text carries a checksum, and the head counts. Head, records and values
+ * change in one transaction, and a commit is done when that is on disk: a power cut takes nothing that was
+ * acknowledged, and nobody has seen what it takes.
  */
 export class LmdbStateLog implements StateLog {
   readonly durability = 'flushed'
   readonly shared = false
   readonly #space: string
   readonly #owner: string
-  readonly #database: Database<string, string>
+  readonly #database: CheckedDatabase<string, string>
   readonly #retention: Retention
   #head: OpenHead | undefined
   #turn: Promise<unknown> = Promise.resolve()
@@ -67,7 +66,8 @@ export class LmdbStateLog implements StateLog {
     this.#space = space
     this.#owner = storage.instanceId
     this.#retention = retention
-    this.#database = storage.root.openDB<string, string>({ name: STATE_DATABASE, encoding: 'string' })
+    this.#database = new CheckedDatabase(storage, { name: STATE_DATABASE, encoding: 'text', restorable: true })
+    if (this.#database.salvaged) repairSpaces(this.#database)
   }
 
   async load(): Promise<LogState> {
@@ -77,10 +77,9 @@ export class LmdbStateLog implements StateLog {
     const start = valueKey(this.#space, '')
     for (const { key, value } of this.#database.getRange({ start, end: after(start) })) {
       const name = key.slice(start.length)
-      const text = this.#unsealed(key, value)
-      const entry = decodeEntry(name, text)
+      const entry = decodeEntry(name, value)
       if (entry) entries.set(name, entry)
-      else damaged.set(name, text)
+      else damaged.set(name, value)
     }
     const size = entries.size + damaged.size
     if (size !== head.size) throw this.#corrupt(`${size} of ${head.size} keys are there`)
@@ -127,8 +126,8 @@ export class LmdbStateLog implements StateLog {
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + records.length
     const floor = Math.max(head.floor, revision - this.#retention.commits + 1)
-    const outdated = floor > head.floor ? this.#outdated(head.first ?? head.floor, floor) : []
-    const first = outdated.pop() ?? head.first ?? head.floor
+    const outdated = floor > head.floor ? this.#outdated(head.first, floor) : []
+    const first = outdated.pop() ?? head.first
     const next = { ...head, revision, floor, first, size: head.size + added }
     await this.#write(() => {
       this.#append(records, writes)
@@ -190,7 +189,7 @@ export class LmdbStateLog implements StateLog {
     if (this.#head) return this.#head
     const head = this.#stored()
     if (head?.owner === this.#owner) {
-      this.#head = { ...head, first: head.first ?? head.floor, owner: this.#owner }
+      this.#head = { ...head, owner: this.#owner }
       return this.#head
     }
     const epoch = `${head ? nextCounter(head.epoch) : 1}:${incarnation()}`
@@ -207,9 +206,8 @@ export class LmdbStateLog implements StateLog {
   }
 
   #stored(): StoredHead | undefined {
-    const key = headKey(this.#space)
-    const stored = this.#database.get(key)
-    return stored === undefined ? undefined : (JSON.parse(this.#unsealed(key, stored)) as StoredHead)
+    const stored = this.#database.get(headKey(this.#space))
+    return stored === undefined ? undefined : (JSON.parse(stored) as StoredHead)
   }
 
   /** Compares and writes one after the other: the head moves only when a write is on disk. */
@@ -222,8 +220,8 @@ export class LmdbStateLog implements StateLog {
   /** One transaction, on disk when it resolves. */
   async #write(puts: () => void): Promise<void> {
     try {
-      await within(DEADLINE, this.#database.batch(puts))
-      await within(DEADLINE, this.#database.flushed)
+      await within(DEADLINE, this.#database.raw.batch(puts))
+      await within(DEADLINE, this.#database.raw.flushed)
     } catch (error) {
       throw await reasonOf(error as CommitError)
     }
@@ -231,7 +229,7 @@ export class LmdbStateLog implements StateLog {
 
   /** Inside a batch, which is what is awaited; the promises of its parts fail together with it. */
   #put(key: string, text: string): void {
-    this.#database.put(key, seal(key, text)).catch(ignore)
+    this.#database.put(key, text).catch(ignore)
   }
 
   #remove(key: string): void {
@@ -272,7 +270,7 @@ export class LmdbStateLog implements StateLog {
     const range = { start: recordKey(this.#space, this.#startOf(from)), end: recordKey(this.#space, to + 1) }
     for (const { key, value } of this.#database.getRange(range)) {
       let revision = Number(key.slice(-DIGITS))
-      for (const record of decodeRecords(this.#space, revision, this.#unsealed(key, value))) {
+      for (const record of decodeRecords(this.#space, revision, value)) {
         if (revision >= from && revision <= to) records.push(record)
         revision++
       }
@@ -282,17 +280,8 @@ export class LmdbStateLog implements StateLog {
     return records
   }
 
-  #unsealed(key: string, sealed: string): string {
-    const text = unseal(key, sealed)
-    if (text === undefined) throw this.#corrupt(`the checksum of '${key}' is wrong`)
-    return text
-  }
-
   #corrupt(what: string) {
-    return new StorageCorruptError(
-      `space '${this.#space}': ${what}`,
-      'Restart: the boot sets the damaged file aside and takes the newest backup.',
-    )
+    return new StorageCorruptError(`space '${this.#space}': ${what}`, RESTART)
   }
 }
 

@@ -1,60 +1,138 @@
-import { rename, rm } from 'node:fs/promises'
-import { open, type RootDatabase } from 'lmdb'
-import { STATE_DATABASE, verifyStateDatabase } from '../../state/stores/lmdb-records.ts'
+import { fromBufferKey } from 'ordered-binary'
+import { decodeRegistration, payloadOfRaw, REGISTRY, type Registration, seedOf } from './checked-records.ts'
+import type { DataFile, Problem } from './data-file.ts'
+import type { Tree } from './file-format.ts'
+import { OutOfTime, type Pace } from './pace.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** File of the database in its folder. */
 export const DATABASE_FILE = 'stateful.mdb'
 export const MAX_DATABASES = 64
+/** For a person to read; all of them could be millions. */
+const MOST_PROBLEMS = 50
 
 export interface FileReport {
   databases: number
   records: number
-  /** What is wrong, one line each; empty when all is well. */
-  problems: string[]
+  /** What is wrong, at most the first 50; empty when all is well. */
+  problems: Problem[]
+  /** Whether something is wrong that the process may not run with. */
+  damaged: boolean
+  /** `false` when the time was over before everything was read. */
+  complete: boolean
+}
+
+/** For a salvage. */
+export interface Sink {
+  sound(database: string, key: Buffer, value: Buffer): void
+  /** The record is there and is not what was written. */
+  broken(database: string, key: Buffer): void
 }
 
 /**
- * Reads every page of a database file, beside its owner if there is one. A damaged page can end the process with
- * SIGBUS or SIGSEGV, which nothing catches: call it in a process that may die (see probe.ts).
+ * Reads a file: its meta pages, the list of free pages, then each database, those first that nothing can replace.
+ * @throws what the disk says; that is no damage
  */
-export async function verifyFile(path: string): Promise<FileReport> {
-  const root = open({ path, maxDbs: MAX_DATABASES, readOnly: true })
+export async function verifyFile(file: DataFile, pace: Pace = () => {}): Promise<FileReport> {
+  const { snapshots, problems } = await file.snapshots()
+  const report: FileReport = { databases: 0, records: 0, problems, damaged: problems.length > 0, complete: true }
+  for (const snapshot of snapshots.filter(({ current }) => current)) await verifySnapshot(snapshot, pace, report)
+  return report
+}
+
+/**
+ * @param contents is filled with what the snapshot holds
+ */
+export async function verifySnapshot(
+  snapshot: Snapshot,
+  pace: Pace,
+  report: FileReport,
+  contents = new Contents(),
+  sink?: Sink,
+): Promise<void> {
   try {
-    const report: FileReport = { databases: 0, records: 0, problems: [] }
-    for (const name of databaseNames(root)) {
+    await snapshot.readFreeList(pace)
+    await contents.read(snapshot, pace)
+    for (const [name, tree] of contents.inOrder()) {
       report.databases++
-      if (name === STATE_DATABASE) {
-        const database = root.openDB<string, string>({ name, encoding: 'string' })
-        const { records, problems } = verifyStateDatabase(database)
-        report.records += records
-        report.problems.push(...problems)
-      } else {
-        // The caches and sessions check nothing themselves; that every page can be read is what is known of them.
-        for (const _ of root.openDB({ name, encoding: 'binary' }).getRange()) report.records++
+      const registration = contents.registrations.get(name)
+      const seed = seedOf(name)
+      for await (const found of snapshot.records(tree, name, pace)) {
+        for (const { key, value } of found) {
+          if (registration && payloadOfRaw(seed, key, value) === undefined) {
+            sink?.broken(name, key)
+            note(report, { ...recordProblem(name, key), disposable: registration.disposable })
+            continue
+          }
+          report.records++
+          contents.count(name)
+          sink?.sound(name, key, value)
+        }
       }
     }
-    return report
-  } finally {
-    await root.close()
-  }
-}
-
-/** Copies the database as it is at one moment, beside its owner if there is one. */
-export async function backupFile(path: string, target: string): Promise<void> {
-  const root = open({ path, maxDbs: MAX_DATABASES, readOnly: true })
-  // Under its name only when it is whole: a restore takes the newest file that it finds.
-  const unfinished = `${target}.unfinished`
-  try {
-    await root.backup(unfinished, true)
-    await rename(unfinished, target)
   } catch (error) {
-    await rm(unfinished, { force: true })
-    throw error
-  } finally {
-    await root.close()
+    if (!(error instanceof OutOfTime)) throw error
+    report.complete = false
+  }
+  for (const problem of snapshot.problems) note(report, problem)
+}
+
+/** Which databases a snapshot has, and what they say of themselves. */
+export class Contents {
+  readonly trees = new Map<string, Tree>()
+  readonly registrations = new Map<string, Registration>()
+  readonly sound = new Map<string, number>()
+
+  async read(snapshot: Snapshot, pace: Pace): Promise<void> {
+    for (const [name, tree] of await snapshot.databases(pace)) this.trees.set(name, tree)
+    const registry = this.trees.get(REGISTRY)
+    if (!registry) return
+    this.trees.delete(REGISTRY)
+    for await (const found of snapshot.records(registry, REGISTRY, pace)) {
+      for (const { key, value } of found) {
+        const registration = decodeRegistration(key.toString(), value)
+        if (registration) this.registrations.set(key.toString(), registration)
+        else snapshot.problems.push({ ...recordProblem(REGISTRY, key), kind: 'structure' })
+      }
+    }
+  }
+
+  /** First what a backup would stand in for, last what can be made anew. */
+  inOrder(): [string, Tree][] {
+    const rank = (name: string) => {
+      const registration = this.registrations.get(name)
+      return registration?.disposable ? 2 : registration?.restorable ? 0 : 1
+    }
+    return [...this.trees].sort(([a], [b]) => rank(a) - rank(b))
+  }
+
+  count(name: string): void {
+    this.sound.set(name, (this.sound.get(name) ?? 0) + 1)
   }
 }
 
-function databaseNames(root: RootDatabase): string[] {
-  return Array.from(root.getKeys(), (key) => String(key))
+/** A broken record of a cache is a miss, and nothing to stop for. */
+export const isDamage = ({ kind, disposable }: Problem): boolean => kind === 'structure' || disposable !== true
+
+/** What is wrong, on one line for the log; without the key, which may be a name or belong to a session. */
+export function describeProblem({ database, page, what }: Problem): string {
+  const place = database === undefined ? 'the file' : `'${database}'`
+  return `${place}${page === undefined ? '' : `, page ${page}`}: ${what}`
+}
+
+function recordProblem(database: string, key: Buffer): Problem {
+  return { database, key: textOf(key), what: 'the record does not have its checksum', kind: 'record' }
+}
+
+function note(report: FileReport, problem: Problem): void {
+  if (isDamage(problem)) report.damaged = true
+  if (report.problems.length < MOST_PROBLEMS) report.problems.push(problem)
+}
+
+function textOf(key: Buffer): string {
+  try {
+    return String(fromBufferKey(key)).slice(0, 100)
+  } catch {
+    return key.toString('hex').slice(0, 100)
+  }
 }

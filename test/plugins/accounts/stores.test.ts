@@ -11,7 +11,7 @@ t.test('lmdb', (t) =>
   accountStoreSuite(t, async (t) => {
     const storage = await openTestStorage(t, await storageUrl(t, 'lmdb'))
     if (storage.kind !== 'lmdb') throw new Error(storage.kind)
-    return new LmdbAccountStore(storage.root)
+    return new LmdbAccountStore(storage)
   }),
 )
 

@@ -125,7 +125,7 @@ t.test('memory', (t) => check(t, new MemorySessionStore()))
 t.test('lmdb', async (t) => {
   const storage = await openTestStorage(t, await storageUrl(t, 'lmdb'))
   if (storage.kind !== 'lmdb') throw new Error(storage.kind)
-  await check(t, new LmdbSessionStore(storage.root))
+  await check(t, new LmdbSessionStore(storage))
 })
 
 t.test('redis', async (t) => {

@@ -12,7 +12,7 @@ t.test('lmdb', (t) =>
   sessionStoreSuite(t, async (t) => {
     const storage = await openTestStorage(t, await storageUrl(t, 'lmdb'))
     if (storage.kind !== 'lmdb') throw new Error(storage.kind)
-    return new LmdbSessionStore(storage.root)
+    return new LmdbSessionStore(storage)
   }),
 )
 

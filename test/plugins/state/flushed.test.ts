@@ -1,6 +1,7 @@
 import t from 'tap'
 import { LmdbStateLog } from '../../../plugins/state/stores/lmdb.ts'
-import { STATE_DATABASE, verifyStateDatabase } from '../../../plugins/state/stores/lmdb-records.ts'
+import { missingIn, STATE_DATABASE } from '../../../plugins/state/stores/lmdb-records.ts'
+import { CheckedDatabase } from '../../../plugins/storage/lmdb/checked-records.ts'
 import type { LmdbStorage } from '../../../plugins/storage/storage.ts'
 import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 import { batchOf } from '../../suites/state-log.ts'
@@ -60,10 +61,10 @@ t.test('what is not what was written is not handed out, and what is missing is m
     await log.commit(state, batchOf(state, space, { a: 'value' }))
     return log
   }
-  const database = storage.root.openDB<string, string>({ name: STATE_DATABASE, encoding: 'string' })
+  const database = storage.root.openDB<Buffer, string>({ name: STATE_DATABASE, encoding: 'binary' })
   const flipped = await fill('flipped')
-  const text = database.get('flipped/key/a') as string
-  await database.put('flipped/key/a', text.replace('value', 'valve'))
+  const record = database.get('flipped/key/a') as Buffer
+  await database.put('flipped/key/a', Buffer.from(record.toString('latin1').replace('value', 'valve'), 'latin1'))
   await t.rejects(flipped.load(), { code: 'STATEFUL_STORAGE_CORRUPT', message: /checksum/ })
   const hidden = await fill('hidden')
   await database.remove('hidden/key/a')
@@ -71,5 +72,5 @@ t.test('what is not what was written is not handed out, and what is missing is m
   const gap = await fill('gap')
   await database.remove('gap/log/0000000000000001')
   await t.rejects(gap.load(), { code: 'STATEFUL_STORAGE_CORRUPT', message: /0 of 1 log records/ })
-  t.equal(verifyStateDatabase(database).problems.length, 3)
+  t.equal(missingIn(new CheckedDatabase(storage, { name: STATE_DATABASE, encoding: 'text' })).length, 3)
 })

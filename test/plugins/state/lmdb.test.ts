@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { sameJson } from '../../../plugins/state/reducer.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
-import { BACKUP_FOLDER, probe } from '../../../plugins/storage/lmdb/probe.ts'
-import { DATABASE_FILE } from '../../../plugins/storage/lmdb/verify.ts'
+import { BACKUP_FOLDER } from '../../../plugins/storage/lmdb/backup.ts'
+import { DataFile } from '../../../plugins/storage/lmdb/data-file.ts'
+import { DATABASE_FILE, verifyFile } from '../../../plugins/storage/lmdb/verify.ts'
 import { seededRandom } from '../../fixtures/random.ts'
 import { testState } from '../../fixtures/state.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
@@ -55,11 +56,13 @@ for (const [name, damage] of Object.entries(damages)) {
   t.test(`a file that is ${name} is set aside, and a backup takes its place`, async (t) => {
     const { folder, path } = await filled(t, true)
     await damage(path)
-    t.not((await probe(path)).problems.length, 0)
+    const file = await DataFile.open(path)
+    t.equal((await verifyFile(file)).damaged, true)
+    await file.close()
     const storage = await openStorage(`lmdb:${folder}`)
     const recovery = storage.kind === 'lmdb' ? storage.recovery : undefined
     await storage.close()
-    t.match(recovery, { problems: [String], restored: new RegExp(BACKUP_FOLDER) })
+    t.match(recovery, { problems: [String], kept: { 'state-log': Number } })
     t.ok(
       (await readdir(folder)).some((file) => file.includes('.damaged-')),
       'the damaged file is kept',
@@ -97,8 +100,7 @@ t.test('without a backup the start is empty, and loud', async (t) => {
   const storage = await openStorage(`lmdb:${folder}`)
   const recovery = storage.kind === 'lmdb' ? storage.recovery : undefined
   await storage.close()
-  t.match(recovery, { problems: [String], quarantined: String })
-  t.equal(recovery?.restored, undefined)
+  t.match(recovery, { problems: [String], quarantined: String, kept: {}, restored: {} })
   const again = await openStorage(`lmdb:${folder}`)
   t.equal(again.kind === 'lmdb' ? again.recovery : 'other', undefined, 'and the next start is an ordinary one')
   await again.close()

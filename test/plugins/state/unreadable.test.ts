@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Space } from '../../../plugins/state/index.ts'
-import { recordKey, STATE_DATABASE, seal, valueKey } from '../../../plugins/state/stores/lmdb-records.ts'
+import { recordKey, STATE_DATABASE, valueKey } from '../../../plugins/state/stores/lmdb-records.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
+import { CheckedDatabase } from '../../../plugins/storage/lmdb/checked-records.ts'
 import { testApp } from '../../fixtures/app.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { deaf, testState, until } from '../../fixtures/state.ts'
@@ -41,9 +42,9 @@ async function overwriteRecord(client: Redis, revision: number, text: string): P
 async function overwriteLmdb(url: string, changes: Record<string, string>): Promise<void> {
   const storage = await openStorage(url)
   if (storage.kind !== 'lmdb') throw new TypeError('for LMDB only')
-  const database = storage.root.openDB<string, string>({ name: STATE_DATABASE, encoding: 'string' })
-  for (const [key, text] of Object.entries(changes)) await database.put(key, seal(key, text))
-  await database.flushed
+  const database = new CheckedDatabase<string, string>(storage, { name: STATE_DATABASE, encoding: 'text' })
+  for (const [key, text] of Object.entries(changes)) await database.put(key, text)
+  await storage.root.flushed
   await storage.close()
 }
 

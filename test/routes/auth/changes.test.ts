@@ -96,7 +96,7 @@ function orders(logins = LOGIN_STEPS, changes = CHANGE_STEPS): Actor[][] {
 
 function accountStoreOn(on: Storage): AccountStore {
   if (on.kind === 'redis') return new RedisAccountStore(on)
-  return on.kind === 'lmdb' ? new LmdbAccountStore(on.root) : new MemoryAccountStore()
+  return on.kind === 'lmdb' ? new LmdbAccountStore(on) : new MemoryAccountStore()
 }
 
 async function stagedApp(t: Test, kind: StorageKind) {
