@@ -52,6 +52,7 @@ t.test('events tell what became of each session, and the numbers add up', (t) =>
       refusedSaves: 1,
       touches: 0,
       touchesSkipped: 1,
+      unreadable: 0,
     })
   }),
 )
