@@ -1581,6 +1581,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     logout: {
@@ -1646,6 +1655,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1789,6 +1807,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1950,6 +1977,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     endSession: {
@@ -2038,6 +2074,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2248,6 +2293,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3583,6 +3637,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     deleteCacheEntry: {
@@ -3672,6 +3735,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3778,6 +3850,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     warmCache: {
@@ -3870,6 +3951,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4053,6 +4143,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     clearCache: {
@@ -4139,6 +4238,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4338,6 +4446,15 @@ export interface operations {
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Role, User } from '../../openapi/schemas/user.ts'
-import { NotFoundError, StorageUnavailableError, UsernameTakenError } from '../support/errors.ts'
+import { storageFailure } from '../storage/failure.ts'
+import { NotFoundError, UsernameTakenError } from '../support/errors.ts'
 import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
 import { nameKey, newPassword, newUsername, normalPassword, plainKey } from './credentials.ts'
 import { Passwords, type PasswordsOptions } from './passwords.ts'
@@ -40,8 +41,8 @@ const GENERATED_PASSWORD_BYTES = 24
 /**
  * Who may log in. Passwords are kept as argon2id hashes and never leave.
  *
- * Every method rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails, and with STATEFUL_STORAGE_CORRUPT when
- * what it holds of the account cannot be read.
+ * Every method rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails, with STATEFUL_STORAGE_CORRUPT when what
+ * it holds of the account cannot be read, and with STATEFUL_STORAGE_FULL when it has no room for what was to be written.
  */
 export class Accounts {
   readonly #store: AccountStore
@@ -171,8 +172,7 @@ export class Accounts {
     try {
       return await question()
     } catch (cause) {
-      if (`${(cause as { code?: unknown }).code}`.startsWith('STATEFUL_STORAGE_')) throw cause
-      throw new StorageUnavailableError(`accounts: ${(cause as Error).message}`, { cause })
+      throw storageFailure(cause, 'accounts')
     }
   }
 }

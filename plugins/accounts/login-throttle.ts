@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { type RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible'
+import { storageFailure } from '../storage/failure.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError, StorageUnavailableError, TooManyAttemptsError } from '../support/errors.ts'
+import { InvalidOptionError, TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 import { BoundedLimiter } from './bounded-limiter.ts'
+import { withoutTransactions } from './limiter-client.ts'
 
 /** Seconds of 24 days: the limiter forgets by a timer of its own, and Node fires one that is longer at once. */
 const MAX_WINDOW = 24 * 24 * 60 * 60
@@ -100,7 +102,8 @@ export class LoginThrottle {
 
   /**
    * Runs `login`; one that answers `undefined` has failed.
-   * @throws STATEFUL_TOO_MANY_ATTEMPTS with `retryAfter` in whole seconds, STATEFUL_STORAGE_UNAVAILABLE
+   * @throws STATEFUL_TOO_MANY_ATTEMPTS with `retryAfter` in whole seconds, STATEFUL_STORAGE_UNAVAILABLE, STATEFUL_STORAGE_FULL: a
+   * failure that cannot be counted is told by nobody
    */
   async attempt<T>(by: Attempt, login: () => Promise<T | undefined>): Promise<T | undefined> {
     const network = networkOf(by.address)
@@ -162,7 +165,7 @@ export class LoginThrottle {
     const storage = this.#storage
     if (storage.kind !== 'redis') return new BoundedLimiter({ keyPrefix, points, duration })
     return new RateLimiterRedis({
-      storeClient: storage.client,
+      storeClient: withoutTransactions(storage.client),
       keyPrefix: storage.prefix + keyPrefix,
       points,
       duration,
@@ -245,6 +248,6 @@ async function ask<T>(question: () => Promise<T>): Promise<T> {
   try {
     return await question()
   } catch (cause) {
-    throw new StorageUnavailableError(`login throttle: ${(cause as Error).message}`, { cause })
+    throw storageFailure(cause, 'login throttle')
   }
 }

@@ -1,3 +1,4 @@
+import { isFull, storageFailure } from '../storage/failure.ts'
 import { CacheStoreError, InvalidCacheValueError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
 import type { Levels } from './levels.ts'
@@ -19,7 +20,8 @@ export interface Terms {
 
 /**
  * Changes of one namespace: confirmed by the store, and done here at once as the bus will tell the others.
- * Each rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it.
+ * Each rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it, a write with
+ * STATEFUL_STORAGE_FULL when there is no room for it: then what was there before still is.
  */
 export class Mutations {
   readonly #levels: Levels
@@ -105,6 +107,7 @@ export class Mutations {
       this.#levels.drop(keys)
       if (cause instanceof InvalidCacheValueError) throw cause
       this.#counters.storeFailures++
+      if (isFull(cause)) throw storageFailure(cause, 'cache')
       throw new CacheStoreError(what, { cause })
     }
   }

@@ -1,3 +1,4 @@
+import { isFull } from '../storage/failure.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
@@ -81,7 +82,8 @@ export class CacheNamespace {
 
   /**
    * Stores in both levels. It ends loads of the key that began before, so that none of them overwrites it.
-   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_INVALID_CACHE_VALUE, STATEFUL_CACHE_STORE_UNAVAILABLE
+   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_INVALID_CACHE_VALUE, STATEFUL_CACHE_STORE_UNAVAILABLE,
+   * STATEFUL_STORAGE_FULL: nothing has changed then
    */
   set(key: string, value: unknown, options: SetOptions = {}): Promise<void> {
     return this.setMany([[key, value]], options)
@@ -210,7 +212,7 @@ export class CacheNamespace {
       await this.delete(key).catch(() => {})
       throw error
     }
-    await this.set(key, value, options)
+    await this.#setPersisted(key, value, options)
   }
 
   /**
@@ -221,7 +223,17 @@ export class CacheNamespace {
     checkKey(key)
     const { writer = 'default', ...rest } = options
     await this.#shared.writers.append(writer, this.name, key, value)
-    await this.set(key, value, rest)
+    await this.#setPersisted(key, value, rest)
+  }
+
+  /** The source has it, or will: where there is no room for the new value the old one must not stay. */
+  async #setPersisted(key: string, value: unknown, options: SetOptions): Promise<void> {
+    try {
+      await this.set(key, value, options)
+    } catch (error) {
+      if (isFull(error)) await this.delete(key)
+      throw error
+    }
   }
 
   /**

@@ -1,3 +1,4 @@
+import { isFull, storageFailure } from '../storage/failure.ts'
 import type { Clock } from '../support/clock.ts'
 import { StorageUnavailableError } from '../support/errors.ts'
 
@@ -27,7 +28,7 @@ export class StoreGuard {
   /**
    * Without `async`, and with what becomes of the answer in the same step: this is on the way of each request that has
    * a session.
-   * @throws STATEFUL_STORAGE_UNAVAILABLE with the store's error as `cause`
+   * @throws STATEFUL_STORAGE_UNAVAILABLE or STATEFUL_STORAGE_FULL with the store's error as `cause`
    */
   ask<T, Result>(question: () => Promise<T>, read: (answer: T) => Result): Promise<Result> {
     const asked = this.#clock.monotonic()
@@ -56,12 +57,11 @@ export class StoreGuard {
 
   #failed(cause: unknown, asked: number): Error {
     const failed = this.#clock.monotonic()
-    if (failed - asked >= SLOW_FAILURE) {
+    if (failed - asked >= SLOW_FAILURE && !isFull(cause)) {
       this.#slowFailures += 1
       if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
     }
-    if (cause instanceof Error && (cause as { code?: unknown }).code === 'STATEFUL_STORAGE_UNAVAILABLE') return cause
-    return new StorageUnavailableError(`sessions: ${(cause as Error | null)?.message}`, { cause })
+    return storageFailure(cause, 'sessions')
   }
 
   #within<T>(answer: Promise<T>): Promise<T> {

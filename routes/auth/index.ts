@@ -52,7 +52,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
             'Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429. A second cookie makes the device known to the account: while others guess its password, they wait and it does not.',
           security: [],
           body: reference(Credentials),
-          response: { 200: reference(LoginResult), ...problems(400, 401, 403, 409, 413, 415, 429) },
+          response: { 200: reference(LoginResult), ...problems(400, 401, 403, 409, 413, 415, 429, 507) },
         },
       },
       async (request, reply) => {
@@ -89,7 +89,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           security: [],
           response: {
             204: Type.Null({ description: 'There is no session any more.' }),
-            ...problems(400, 403, 413, 415),
+            ...problems(400, 403, 413, 415, 507),
           },
         },
       },
@@ -129,7 +129,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           summary: "Merge preferences into the session's",
           description: `A name that is sent again gets the new value; up to ${MAX_PREFERENCES} names in all.`,
           body: reference(Preferences),
-          response: { 200: reference(PreferencesResult), ...problems(400, 401, 403, 413, 415, 422) },
+          response: { 200: reference(PreferencesResult), ...problems(400, 401, 403, 413, 415, 422, 507) },
         },
         preValidation: async (request) => {
           if (!request.session.user) throw new UnauthenticatedError()

@@ -148,7 +148,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           description:
             'The write of the WebSocket for those who cannot send on their stream. Sent again with the same client id and `seq`, it is not applied again.',
           body: reference(SyncWrite),
-          response: { 200: reference(SyncWritten), ...problems(400, 401, 403, 409, 413, 415, 422, 429) },
+          response: { 200: reference(SyncWritten), ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
         },
         onRequest: checkOrigin,
         preValidation: (request) => demand(options.authorize, request, 'sync:write', firstWritten(request.body)),
@@ -202,7 +202,10 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           description:
             'Whichever instance has it. The client is told to reconnect (close code 1001): to keep somebody out, end the session.',
           params: NodeParams,
-          response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404, 413, 415, 503) },
+          response: {
+            204: Type.Null({ description: 'It is ended.' }),
+            ...problems(400, 401, 403, 404, 413, 415, 503),
+          },
         },
         preValidation: (request) =>
           demand(options.authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),

@@ -105,7 +105,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           response: {
             200: reference(User),
             201: reference(User),
-            ...problems(400, 401, 403, 404, 409, 413, 415, 422, 429),
+            ...problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 507),
           },
         },
         preValidation: (request) => demand(options.authorize, request, 'users:write', { userId: idOf(request) }),

@@ -1,3 +1,4 @@
+import { isFull } from '../../storage/failure.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
 import { coarse } from '../coarse-clock.ts'
 import { GENERATION } from '../names.ts'
@@ -122,8 +123,9 @@ export class Breaker implements CacheTier {
   /** Written without `async`: every read of the second level goes through here, and each layer of promises costs. */
   #through<T>(step: () => Promise<T>, timed = true): Promise<T> {
     if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
-    const failed = () => {
-      if (++this.#failures >= this.#options.failures) this.#open()
+    const failed = (error: unknown) => {
+      // A store that has no room answers, and still has what it has.
+      if (!isFull(error) && ++this.#failures >= this.#options.failures) this.#open()
     }
     return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed)
   }
@@ -178,11 +180,11 @@ export class Breaker implements CacheTier {
   }
 
   /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
-  #within<T>(step: Promise<T>, ms = this.#options.deadline, failed: () => void = () => {}): Promise<T> {
+  #within<T>(step: Promise<T>, ms = this.#options.deadline, failed: (error: unknown) => void = () => {}): Promise<T> {
     return new Promise((resolve, reject) => {
       const refuse = (error: unknown) => {
         this.#running.delete(running)
-        failed()
+        failed(error)
         reject(error)
       }
       const running: Running = { until: this.#now() + ms, late: false, refuse }

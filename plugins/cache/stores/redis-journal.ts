@@ -1,10 +1,12 @@
+import { storageFailure } from '../../storage/failure.ts'
 import type { RedisStorage } from '../../storage/index.ts'
-import { RedisScript } from '../../storage/redis/script.ts'
+import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import { unique } from '../record.ts'
 import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
 
-const own = RedisScript.fromFile(new URL('./own.lua', import.meta.url), 1)
-const bury = RedisScript.fromFile(new URL('./bury.lua', import.meta.url), 2)
+// What empties the journal: the owner's name, and a letter in the place of a write.
+const own = RedisScript.fromFile(new URL('./own.lua', import.meta.url), 1, evenWhenFull)
+const bury = RedisScript.fromFile(new URL('./bury.lua', import.meta.url), 2, evenWhenFull)
 
 type Item = [id: Buffer, fields: Buffer[]]
 
@@ -22,7 +24,11 @@ export class RedisJournal implements Journal {
 
   async append(writer: string, { namespace, key, data }: Omit<JournalEntry, 'id'>): Promise<string> {
     const fields = ['ns', namespace, 'key', key, 'data', Buffer.from(data)]
-    return (await this.#storage.client.xadd(this.#key(writer, 'pending'), '*', ...fields)) as string
+    try {
+      return (await this.#storage.client.xadd(this.#key(writer, 'pending'), '*', ...fields)) as string
+    } catch (cause) {
+      throw storageFailure(cause, 'write-behind')
+    }
   }
 
   async read(writer: string, limit: number): Promise<JournalEntry[]> {

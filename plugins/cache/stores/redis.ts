@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { RedisStorage } from '../../storage/index.ts'
-import { RedisScript } from '../../storage/redis/script.ts'
+import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { Clock } from '../../support/clock.ts'
 import { globMatcher, literalPrefix } from '../glob.ts'
 import { keyFault } from '../names.ts'
@@ -19,17 +19,22 @@ import type {
 } from './tier.ts'
 
 const beginning = readFileSync(new URL('./head.lua', import.meta.url), 'utf8')
-const script = (name: string): RedisScript =>
-  new RedisScript(`${beginning}\n${readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')}`, 1)
+const sourceOf = (name: string) => `${beginning}\n${readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')}`
+const script = (name: string): RedisScript => new RedisScript(sourceOf(name), 1)
+/**
+ * An invalidation must not fail for want of memory, nor what proves that none was missed. What these write is a line:
+ * one head for a namespace, one stamp in the place of another for a tag or prefix, one lease of seconds for a load.
+ */
+const small = (name: string): RedisScript => new RedisScript(evenWhenFull(sourceOf(name)), 1)
 
 const scripts = {
   stamps: script('stamps'),
-  lease: script('lease'),
-  renew: script('renew'),
+  lease: small('lease'),
+  renew: small('renew'),
   fill: script('fill'),
   put: script('put'),
-  invalidate: script('invalidate'),
-  beat: script('beat'),
+  invalidate: small('invalidate'),
+  beat: small('beat'),
 }
 
 const SCAN_COUNT = 500

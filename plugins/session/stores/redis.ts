@@ -1,4 +1,4 @@
-import { RedisScript } from '../../storage/redis/script.ts'
+import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import {
@@ -29,14 +29,27 @@ const HEAD_LENGTH = 192
 /** What a record is while its session is remembered as ended: this, and until when. */
 const ENDED = 'ended '
 
-const saveScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), 4)
-const expireScript = RedisScript.fromFile(new URL('./expire.lua', import.meta.url), 4)
+const fileOf = (name: string) => new URL(name, import.meta.url)
+
+const saveScript = RedisScript.fromFile(fileOf('./save.lua'), 4, notWhenFull)
+// A use puts numbers in the place of others: whoever is logged in can go on, and log out, when memory is full.
+const touchScript = RedisScript.fromFile(fileOf('./save.lua'), 4, evenWhenFull)
+const expireScript = RedisScript.fromFile(fileOf('./expire.lua'), 4, evenWhenFull)
 const createScripts = new Map<number, RedisScript>()
 const revokeScripts = new Map<number, RedisScript>()
 
-/** The script for that many keys: a Cluster wants each key named. */
-function forKeys(scripts: Map<number, RedisScript>, file: string, keys: number): RedisScript {
-  const script = scripts.get(keys) ?? RedisScript.fromFile(new URL(file, import.meta.url), keys)
+/** The scripts for that many keys: a Cluster wants each key named. */
+function createScript(keys: number): RedisScript {
+  return forKeys(createScripts, keys, () => RedisScript.fromFile(fileOf('./create.lua'), keys, notWhenFull))
+}
+
+/** A tombstone takes the place of the record, and is smaller. */
+function revokeScript(keys: number): RedisScript {
+  return forKeys(revokeScripts, keys, () => RedisScript.fromFile(fileOf('./revoke.lua'), keys, evenWhenFull))
+}
+
+function forKeys(scripts: Map<number, RedisScript>, keys: number, make: () => RedisScript): RedisScript {
+  const script = scripts.get(keys) ?? make()
   scripts.set(keys, script)
   return script
 }
@@ -88,7 +101,8 @@ export class RedisSessionStore implements SessionStore {
   }
 
   async save(id: string, owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
-    return (await saveScript.run(this.#client, this.#keys(id, owner), [
+    const script = Object.keys(change.set).length === 0 && change.meta === undefined ? touchScript : saveScript
+    return (await script.run(this.#client, this.#keys(id, owner), [
       id,
       owner ?? '',
       now,
@@ -198,7 +212,7 @@ export class RedisSessionStore implements SessionStore {
         this.#record(former || id),
         ...victims.map((victim) => this.#record(victim)),
       ]
-      const result = (await forKeys(createScripts, './create.lua', keys.length).run(this.#client, keys, [
+      const result = (await createScript(keys.length).run(this.#client, keys, [
         id,
         owner ?? '',
         now,
@@ -237,7 +251,7 @@ export class RedisSessionStore implements SessionStore {
       this.#key('o', bucket),
       ...ids.map((id) => this.#record(id)),
     ]
-    const script = forKeys(revokeScripts, './revoke.lua', keys.length)
+    const script = revokeScript(keys.length)
     return script.run(this.#client, keys, [owner, now, TOMBSTONE_TTL, all ? 1 : 0, all?.kept ?? '', ...ids])
   }
 

@@ -1,8 +1,12 @@
 import type { Redis } from 'ioredis'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import { connect, DEFAULT_COMMAND_TIMEOUT, disconnect } from '../../storage/redis/connection.ts'
+import { evenWhenFull } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StateNotReplicatedError, StorageUnavailableError } from '../../support/errors.ts'
+
+/** A number in the place of another: also after a deletion when memory is full. */
+const CONFIRMING = evenWhenFull("return redis.call('HSET', KEYS[1], 'confirming', ARGV[1])")
 
 /** Who must have a write before it is acknowledged: the primary, that many replicas too, or the primary's disk. */
 export type RedisAck = 'primary' | 'fsync' | { replicas: number }
@@ -52,7 +56,7 @@ export class RedisConfirmation {
       const results = await (await this.#connected())
         .pipeline()
         // A write of this connection that comes after the commit: whoever has it has the commit too.
-        .hset(this.#meta, 'confirming', revision)
+        .call('EVAL', CONFIRMING, 1, this.#meta, revision)
         .hmget(this.#meta, 'epoch', 'revision', 'run')
         .info('server')
         .call(...waiting)

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import type { Position } from '../../../openapi/schemas/state.ts'
-import { RedisScript } from '../../storage/redis/script.ts'
+import { isFull } from '../../storage/failure.ts'
+import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import {
   InvalidOptionError,
@@ -31,13 +32,13 @@ import {
 import { incarnation } from './memory.ts'
 import { type RedisAck, RedisConfirmation } from './redis-ack.ts'
 
-/** Redis 7 runs such a script also when its memory is full: whoever reads or deletes must not need room for it. */
-const evenWhenFull = (source: string) => `#!lua flags=allow-oom\n${source}`
 const sourceOf = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8')
 
 const commitScript = new RedisScript(sourceOf('./commit.lua'), 6)
+// The record of a deletion is smaller than what goes, and history is bounded.
 const deleteScript = new RedisScript(evenWhenFull(sourceOf('./commit.lua')), 6)
-const replaceScript = new RedisScript(sourceOf('./replace.lua'), 6)
+const replaceScript = new RedisScript(notWhenFull(sourceOf('./replace.lua')), 6)
+const clearScript = new RedisScript(evenWhenFull(sourceOf('./replace.lua')), 6)
 const readScript = new RedisScript(evenWhenFull(sourceOf('./read.lua')), 4)
 
 export interface RedisLogOptions {
@@ -163,15 +164,15 @@ export class RedisStateLog implements StateLog {
     for (const [key, entry] of entries) {
       args.push(key, encodeEntry({ ...entry, json: JSON.stringify(entry.value) }))
     }
-    // One that was faster has changed what there is: it is read again either way.
-    await this.#run(replaceScript, this.#keys, args)
+    // One that was faster has changed what there is: it is read again either way. It holds no more than is there.
+    await this.#run(clearScript, this.#keys, args)
   }
 
   async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
     if (this.#isUnwritten(base)) await this.#make()
     const args: (string | number)[] = [base.epoch, base.revision, incarnation(), cause, tx, this.#channel]
     for (const [key, entry] of entries) args.push(key, encodeEntry(entry))
-    return (await this.#run(replaceScript, this.#keys, args)) as CommitOutcome
+    return (await this.#run(entries.size === 0 ? clearScript : replaceScript, this.#keys, args)) as CommitOutcome
   }
 
   async since(position: Position): Promise<LogTail | undefined> {
@@ -254,7 +255,7 @@ export class RedisStateLog implements StateLog {
     } catch (cause) {
       const { message } = cause as Error
       // Redis refuses the script before it starts: nothing was written.
-      if (message.startsWith('OOM')) throw new StorageFullError(message, { cause })
+      if (isFull(cause)) throw new StorageFullError(message, { cause })
       if (UNREADABLE.test(message)) throw this.#corrupt(message, cause)
       throw new StorageUnavailableError(message, { cause })
     }

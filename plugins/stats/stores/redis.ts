@@ -1,12 +1,13 @@
 import type { InstanceStats } from '../../../openapi/schemas/stats.ts'
-import { RedisScript } from '../../storage/redis/script.ts'
+import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import { nonFinitePlace } from '../../support/json.ts'
 import type { Board } from './board.ts'
 
-const publish = RedisScript.fromFile(new URL('./publish.lua', import.meta.url), 1)
-const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), 1)
+// Who looks why memory is full needs the numbers; they are some kilobytes an instance, in the place of the last ones.
+const publish = RedisScript.fromFile(new URL('./publish.lua', import.meta.url), 1, evenWhenFull)
+const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), 1, evenWhenFull)
 
 /** One hash, a field an instance; at most a few kilobytes each, gone when nobody renews them. */
 export class RedisBoard implements Board {

@@ -1,10 +1,12 @@
 import type { PresenceMember } from '../../../openapi/messages/server.ts'
-import { RedisScript } from '../../storage/redis/script.ts'
+import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { nonFinitePlace } from '../../support/json.ts'
 import type { PresenceExchange } from '../presence.ts'
 
-const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), 3)
+// A list in the place of the last one, whether somebody came or left: as long as connections are open, and gone with
+// them. An instance that could not renew it would be taken for dead, with all who are there.
+const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), 3, evenWhenFull)
 
 /**
  * Presence over Redis. Each instance keeps its own list alive; one that died is taken out by whoever comes next

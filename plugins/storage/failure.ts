@@ -1,0 +1,20 @@
+import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
+
+/** Whether a storage has refused a write for want of room. Nothing of it was written then, and the storage is not away. */
+export function isFull(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  if (code === 'STATEFUL_STORAGE_FULL') return true
+  // Redis refuses a command, or a whole script, before it has changed anything.
+  return typeof message === 'string' && message.startsWith('OOM')
+}
+
+/**
+ * The failure of a storage as an error that callers know: STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE, or what
+ * the storage itself has told by such a code.
+ */
+export function storageFailure(cause: unknown, doing?: string): Error {
+  const { code, message } = (cause ?? {}) as { code?: unknown; message?: unknown }
+  if (`${code}`.startsWith('STATEFUL_STORAGE_')) return cause as Error
+  const told = doing === undefined ? `${message}` : `${doing}: ${message}`
+  return isFull(cause) ? new StorageFullError(told, { cause }) : new StorageUnavailableError(told, { cause })
+}

@@ -1,0 +1,48 @@
+import type { Mutant } from '../checkers/mutation.ts'
+
+const redis = 'test/app/full-redis.test.ts'
+
+export default [
+  {
+    guards: 'scripts that let go run when memory is full',
+    file: 'plugins/storage/redis/script.ts',
+    from: '#!lua flags=allow-oom',
+    to: '#!lua',
+    suite: redis,
+  },
+  {
+    guards: 'scripts that write are refused as a whole when memory is full',
+    file: 'plugins/storage/redis/script.ts',
+    from: '=> `#!lua\\n',
+    to: '=> `',
+    suite: redis,
+  },
+  {
+    guards: 'a store without room is not taken for one that is away',
+    file: 'plugins/cache/stores/breaker.ts',
+    from: '!isFull(error) && ',
+    to: '',
+    suite: redis,
+  },
+  {
+    guards: 'what the source has replaced does not stay in the cache',
+    file: 'plugins/cache/namespace.ts',
+    from: 'if (isFull(error)) await this.delete(key)',
+    to: '',
+    suite: redis,
+  },
+  {
+    guards: 'counts of failed logins are read without a transaction',
+    file: 'plugins/accounts/limiter-client.ts',
+    from: "if (name === 'multi') return () => pipeline(target)",
+    to: '',
+    suite: redis,
+  },
+  {
+    guards: 'a use of a session is recorded when memory is full',
+    file: 'plugins/session/stores/redis.ts',
+    from: '? touchScript : saveScript',
+    to: '? saveScript : saveScript',
+    suite: redis,
+  },
+] satisfies Mutant[]
