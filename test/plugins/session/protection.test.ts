@@ -168,7 +168,7 @@ t.test('a record that cannot be read is no session, and disturbs nobody else', a
     const { statusCode, body } = await first.get('/kept')
     t.match({ statusCode, body }, { statusCode: 200, body: /{"value":null}/ }, 'nor is a name of the shell taken over')
   }
-  t.ok((await app.sessions.stats()).unreadable >= 2, 'and it is counted')
+  t.ok((await app.sessions.stats()).unreadable > 0, 'and it is counted')
   store.load = load
   t.same((await second.get('/kept')).json(), { value: 'the-plain-text' })
 })
