@@ -172,7 +172,7 @@ export class Accounts {
       return await question()
     } catch (cause) {
       if (`${(cause as { code?: unknown }).code}`.startsWith('STATEFUL_STORAGE_')) throw cause
-      throw new StorageUnavailableError(`accounts: ${(cause as Error).message}`, { cause })
+      throw new StorageUnavailableError('accounts', { cause })
     }
   }
 }

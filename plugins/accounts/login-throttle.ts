@@ -245,6 +245,6 @@ async function ask<T>(question: () => Promise<T>): Promise<T> {
   try {
     return await question()
   } catch (cause) {
-    throw new StorageUnavailableError(`login throttle: ${(cause as Error).message}`, { cause })
+    throw new StorageUnavailableError('login throttle', { cause })
   }
 }

@@ -61,7 +61,7 @@ export class StoreGuard {
       if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
     }
     if (cause instanceof Error && (cause as { code?: unknown }).code === 'STATEFUL_STORAGE_UNAVAILABLE') return cause
-    return new StorageUnavailableError(`sessions: ${(cause as Error | null)?.message}`, { cause })
+    return new StorageUnavailableError('sessions', { cause })
   }
 
   #within<T>(answer: Promise<T>): Promise<T> {

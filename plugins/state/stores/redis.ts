@@ -167,7 +167,7 @@ export class RedisStateLog implements StateLog {
         onHint(toHint(this.#space, message))
       })
     } catch (cause) {
-      throw new StorageUnavailableError((cause as Error).message, { cause })
+      throw new StorageUnavailableError('state', { cause })
     }
   }
 
@@ -211,9 +211,9 @@ export class RedisStateLog implements StateLog {
     } catch (cause) {
       const { message } = cause as Error
       // Redis refuses the script before it starts: nothing was written.
-      if (message.startsWith('OOM')) throw new StorageFullError(message, { cause })
+      if (message.startsWith('OOM')) throw new StorageFullError('state', { cause })
       if (UNREADABLE.test(message)) throw this.#corrupt(message, cause)
-      throw new StorageUnavailableError(message, { cause })
+      throw new StorageUnavailableError('state', { cause })
     }
   }
 
