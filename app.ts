@@ -4,7 +4,7 @@ import { connectionLimit } from './plugins/connection-limit/index.ts'
 import { dashboard } from './plugins/dashboard/index.ts'
 import { documentation } from './plugins/documentation/index.ts'
 import { draining } from './plugins/draining/index.ts'
-import { problems } from './plugins/problems/index.ts'
+import { problems, type ServerSettings, serverOptions } from './plugins/problems/index.ts'
 import type { AuthorizeOption } from './plugins/security/authorize.ts'
 import { csrf } from './plugins/security/csrf.ts'
 import { security } from './plugins/security/index.ts'
@@ -19,7 +19,7 @@ import { statsRoutes } from './routes/stats/index.ts'
 import { syncRoutes } from './routes/sync/index.ts'
 import { userRoutes } from './routes/users/index.ts'
 
-export interface AppOptions extends StatefulOptions, AuthorizeOption {
+export interface AppOptions extends Omit<StatefulOptions, 'problems'>, AuthorizeOption, ServerSettings {
   /** Secure cookies, HSTS, documentation for administrators only. Default `false`. */
   production?: boolean
   /** Stands before every route, e.g. `/api`. Default none. */
@@ -37,8 +37,6 @@ export interface AppOptions extends StatefulOptions, AuthorizeOption {
 
 /** Megabyte: a state value is at most 256 KiB and a snapshot to restore should still fit. */
 const BODY_LIMIT = 1_048_576
-/** A client that dribbles its request (slowloris) is cut after this. */
-const REQUEST_TIMEOUT = 30_000
 /** A key of 512 bytes, each of them percent-encoded, with room to say that a longer one is too long. */
 const MAX_PARAM_LENGTH = 2_048
 
@@ -46,10 +44,10 @@ const MAX_PARAM_LENGTH = 2_048
 export async function build(options: AppOptions): Promise<FastifyInstance> {
   const { production = false, prefix = '', authorize } = options
   const app = Fastify({
+    ...serverOptions(options),
     logger: options.logger ?? false,
     trustProxy: options.trustProxy?.length ? options.trustProxy : false,
     bodyLimit: BODY_LIMIT,
-    requestTimeout: REQUEST_TIMEOUT,
     // Who is still there after `draining` has waited is cut, so that a close always ends.
     forceCloseConnections: true,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },

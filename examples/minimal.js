@@ -4,9 +4,9 @@
  *   npm run build && node examples/minimal.js && curl -i localhost:3000
  */
 import Fastify from 'fastify'
-import { stateful } from 'fastify-stateful'
+import { serverOptions, stateful } from 'fastify-stateful'
 
-const app = Fastify({ logger: true })
+const app = Fastify({ ...serverOptions(), logger: true })
 
 await app.register(stateful, {
   storage: process.env.STORAGE ?? 'lmdb:./data',

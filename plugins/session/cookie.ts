@@ -57,7 +57,7 @@ export function clearSessionCookie(reply: FastifyReply, { name, options }: Sessi
 
 /**
  * Puts the response's Set-Cookie lines right after the shell: of several lines for the session cookie the last
- * one counts, a line that clears it gets all attributes, and no cache may keep a response that sets it.
+ * one counts, and a line that clears it gets all attributes.
  */
 export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, cookie: SessionCookie): void {
   const header = reply.getHeader('set-cookie')
@@ -79,7 +79,6 @@ export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, 
   reply.removeHeader('set-cookie')
   const others = lines.filter((other) => !other.startsWith(begin))
   reply.header('set-cookie', others.length === 0 ? line : [...others, line])
-  if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
 }
 
 /** The cookie of one session as @fastify/session has it. */

@@ -188,6 +188,10 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
         if (clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
       }
       tidyCookieHeader(fastify, reply, cookie)
+      // Neither a shared cache nor the browser of whoever comes next keeps what is for one person. A handler may say
+      // otherwise, and the response cache does: it knows what of it is the same for everybody.
+      const personal = reply.hasHeader('set-cookie') || (shell.isPersonal(request) && !isInResponseCache(request))
+      if (personal && !reply.hasHeader('cache-control')) reply.header('cache-control', 'private, no-store')
       done()
     }),
   )
@@ -211,6 +215,11 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.addHook('onReady', () => sessions.start(sweep))
   fastify.addHook('onClose', () => sessions.close())
 })
+
+function isInResponseCache(request: FastifyRequest): boolean {
+  const { cache } = request.routeOptions.config as { cache?: { ttl?: unknown } }
+  return cache?.ttl !== undefined && request.server.hasRequestDecorator('cacheFill')
+}
 
 function signerOf({ secret, algorithm }: SessionOptions, production: boolean): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret

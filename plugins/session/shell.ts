@@ -358,6 +358,12 @@ export class Shell implements SessionMethods {
     return request.session === null && (request as Visited)[VISIT] !== undefined
   }
 
+  /** Whether the request came with a session or got one: its answer is for nobody else. */
+  isPersonal(request: FastifyRequest): boolean {
+    const visit = (request as Visited)[VISIT]
+    return visit?.open !== undefined || visit?.ended === true
+  }
+
   /** Takes a session over that the shell made outside its hooks (`decryptSession`, `reload`). */
   adoptInto(request: FastifyRequest): void {
     const session = request.session

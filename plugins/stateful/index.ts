@@ -1,9 +1,10 @@
 import { type CacheOptions, cache } from '../cache/index.ts'
+import { defaultErrors } from '../problems/index.ts'
 import { type SessionOptions, session } from '../session/index.ts'
 import { type StateOptions, state } from '../state/index.ts'
 import { type StatsOptions, stats } from '../stats/index.ts'
 import { type StorageOptions, storage } from '../storage/index.ts'
-import { defineService } from '../support/define.ts'
+import { defineService, pluginName } from '../support/define.ts'
 import { type SyncOptions, sync } from '../sync/index.ts'
 
 export interface StatefulOptions extends StorageOptions {
@@ -14,6 +15,11 @@ export interface StatefulOptions extends StorageOptions {
   state?: StateOptions
   sync?: SyncOptions
   stats?: StatsOptions
+  /**
+   * Fastify's own answers to errors become problem documents without what the storage's driver said; `false` leaves them
+   * as they are. Error handlers of the application stay. The plugin `problems` replaces it. Default `true`.
+   */
+  problems?: boolean
 }
 
 /**
@@ -24,6 +30,8 @@ export interface StatefulOptions extends StorageOptions {
  * STATEFUL_STORAGE_UNAVAILABLE, STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
  */
 export const stateful = defineService<StatefulOptions>('stateful', async (fastify, options) => {
+  // First: a request that comes while the instance closes is refused before a session is loaded for it.
+  if (options.problems !== false && !fastify.hasPlugin(pluginName('problems'))) await fastify.register(defaultErrors)
   await fastify.register(storage, options.storage === undefined ? {} : { storage: options.storage })
   await fastify.register(session, { ...options.session, secret: options.secret })
   await fastify.register(cache, options.cache ?? {})

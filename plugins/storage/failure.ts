@@ -10,11 +10,12 @@ export function isFull(error: unknown): boolean {
 
 /**
  * The failure of a storage as an error that callers know: STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE, or what
- * the storage itself has told by such a code.
+ * the storage itself has told by such a code. What the driver said stays in `cause`: a host's own error handler may
+ * send the message to a client.
+ * @param doing what of the application wanted it
  */
-export function storageFailure(cause: unknown, doing?: string): Error {
-  const { code, message } = (cause ?? {}) as { code?: unknown; message?: unknown }
+export function storageFailure(cause: unknown, doing: string): Error {
+  const { code } = (cause ?? {}) as { code?: unknown }
   if (`${code}`.startsWith('STATEFUL_STORAGE_')) return cause as Error
-  const told = doing === undefined ? `${message}` : `${doing}: ${message}`
-  return isFull(cause) ? new StorageFullError(told, { cause }) : new StorageUnavailableError(told, { cause })
+  return isFull(cause) ? new StorageFullError(doing, { cause }) : new StorageUnavailableError(doing, { cause })
 }

@@ -25,7 +25,11 @@ export const StorageOwnedError = createError(
   "The data folder '%s' is in use by another process. Stop that process, choose another folder, or use Redis for several instances.",
   500,
 )
-/** Boot: Redis did not answer. At run time: a command failed or exceeded its deadline. */
+/**
+ * Boot: the storage named in the message did not answer. At run time: a command failed or exceeded its deadline; the
+ * message then says for what it was and nothing of where and why, since a host without our error handler sends it to the
+ * client. What the driver said is the `cause`, which the log has.
+ */
 export const StorageUnavailableError = createError(
   'STATEFUL_STORAGE_UNAVAILABLE',
   'The storage did not answer (%s). Check that it runs and is reachable, then try again.',
@@ -72,6 +76,12 @@ export const UnauthenticatedError = createError(
 )
 export const ForbiddenError = createError('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
 export const NotFoundError = createError('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
+export const MissingHostError = createError('STATEFUL_MISSING_HOST', 'HTTP/1.1 needs the header Host.', 400)
+export const ClosingError = createError(
+  'STATEFUL_SERVER_CLOSING',
+  'The server is closing. Try again in a moment; another instance may answer.',
+  503,
+)
 
 export const JsonTooDeepError = createError(
   'STATEFUL_JSON_TOO_DEEP',

@@ -69,7 +69,7 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
         if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
         await withinDeadline(fastify.storage.ping(), timeout, clock)
         const cause = stateFault(fastify)
-        if (cause) throw new StorageUnavailableError(`state: ${cause.message}`, { cause })
+        if (cause) throw new StorageUnavailableError('state', { cause })
         return { status: 'ok', storage: fastify.storage.kind }
       },
     )

@@ -165,8 +165,8 @@ export default [
   },
   {
     guards: 'no cache keeps a cookie',
-    file: 'plugins/session/cookie.ts',
-    from: "if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')",
+    file: 'plugins/session/index.ts',
+    from: "      if (personal && !reply.hasHeader('cache-control')) reply.header('cache-control', 'private, no-store')\n",
     to: '',
     suite: cookies,
   },

@@ -297,8 +297,8 @@ async function reasonOf(error: CommitError): Promise<Error> {
   const cause: Error & { code?: unknown } = commitError
     ? await within(REASON_DEADLINE, commitError).catch((cause) => cause)
     : error
-  if (FULL.has(cause.code)) return new StorageFullError(cause.message, { cause })
-  return new StorageUnavailableError(`LMDB: ${cause.message}`, { cause })
+  if (FULL.has(cause.code)) return new StorageFullError('state', { cause })
+  return new StorageUnavailableError('state', { cause })
 }
 
 /** After a failed write lmdb leaves some of its promises open for ever. */

@@ -68,7 +68,7 @@ export class RedisConfirmation {
     } catch (cause) {
       // Another server may have the space by now.
       await this.close()
-      throw new StorageUnavailableError((cause as Error).message, { cause })
+      throw new StorageUnavailableError('state', { cause })
     }
     const [, [heldEpoch, heldRevision, run], info, copies] = replies as [0, string[], string, number | number[]]
     // After a failover another server answers: its copies say nothing about what was committed to the one before.

@@ -186,7 +186,7 @@ export class RedisStateLog implements StateLog {
         onHint(toHint(this.#space, message))
       })
     } catch (cause) {
-      throw new StorageUnavailableError((cause as Error).message, { cause })
+      throw new StorageUnavailableError('state', { cause })
     }
   }
 
@@ -255,9 +255,9 @@ export class RedisStateLog implements StateLog {
     } catch (cause) {
       const { message } = cause as Error
       // Redis refuses the script before it starts: nothing was written.
-      if (isFull(cause)) throw new StorageFullError(message, { cause })
+      if (isFull(cause)) throw new StorageFullError('state', { cause })
       if (UNREADABLE.test(message)) throw this.#corrupt(message, cause)
-      throw new StorageUnavailableError(message, { cause })
+      throw new StorageUnavailableError('state', { cause })
     }
   }
 

@@ -59,6 +59,6 @@ async function answered<T>(reply: Promise<T>): Promise<T> {
   try {
     return await reply
   } catch (cause) {
-    throw new StorageUnavailableError((cause as Error).message, { cause })
+    throw new StorageUnavailableError('statistics', { cause })
   }
 }

@@ -42,7 +42,7 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
       try {
         await Promise.all(servers.all().map((server: Redis) => server.ping()))
       } catch (cause) {
-        throw new StorageUnavailableError((cause as Error).message, { cause })
+        throw new StorageUnavailableError('Redis', { cause })
       }
     },
     async close() {

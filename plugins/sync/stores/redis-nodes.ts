@@ -108,7 +108,7 @@ export class RedisNodes {
     try {
       const text = JSON.stringify({ ...question, from: instanceId, number } satisfies Question)
       const reached = await channels.publish(this.#channel, text).catch((cause: Error) => {
-        throw new StorageUnavailableError(cause.message, { cause })
+        throw new StorageUnavailableError('other instances', { cause })
       })
       if (servers.all().length === 1) expected = reached - 1
       if (answers.length >= expected) done()

@@ -1,8 +1,11 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { cache } from '../../../plugins/cache/index.ts'
+import { responseCache } from '../../../plugins/response-cache/index.ts'
 import { csrf } from '../../../plugins/security/csrf.ts'
 import { type SessionOptions, session } from '../../../plugins/session/index.ts'
 import { newToken } from '../../../plugins/session/token.ts'
+import { storage } from '../../../plugins/storage/index.ts'
 import { Browser, SECRET, sessionApp } from '../../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
@@ -74,11 +77,37 @@ t.test('a path and a domain of the cookie', async (t) => {
   t.same(attributesOf(logout.headers['set-cookie']), { name: '__Secure-sid', value: '', attributes })
 })
 
-t.test('no cache keeps an answer that sets a cookie, and an answer that sets none is left alone', async (t) => {
-  const browser = new Browser(await appWith(t))
-  t.equal((await browser.post('/login', { user: 'ada' })).headers['cache-control'], 'no-store')
-  t.equal((await browser.get('/me')).headers['cache-control'], undefined)
-  t.equal((await browser.post('/logout')).headers['cache-control'], 'no-store')
+t.test('no cache keeps an answer that is for one person, unless its handler says how', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(storage, { storage: 'memory:' })
+  await app.register(session, { secret: SECRET, production: false })
+  await app.register(cache)
+  await app.register(responseCache)
+  app.get('/login', (request) => request.login({ id: 'ada' }).then(() => 'in'))
+  app.get('/logout', (request) => request.logout().then(() => 'out'))
+  app.get('/me', async ({ session }) => ({ user: session.user?.id ?? null }))
+  app.get('/fails', async () => {
+    throw new Error('no')
+  })
+  app.get('/own', async (_request, reply) => reply.header('cache-control', 'private, max-age=60').send('own'))
+  app.get('/theme', async (_request, reply) => reply.setCookie('theme', 'dark').send('dark'))
+  app.get('/shared', { config: { cache: { ttl: '1m', shared: true } } }, async () => 'the same for everybody')
+  const browser = new Browser(app)
+  const of = async (url: string) => (await browser.get(url)).headers['cache-control']
+  t.equal(await of('/me'), undefined, 'nobody in particular')
+  t.equal(await of('/theme'), 'private, no-store', 'a cookie of the application')
+  t.equal(await of('/login'), 'private, no-store', 'the cookie of the session')
+  const { headers } = await browser.get('/me')
+  t.equal(headers['set-cookie'], undefined)
+  for (const url of ['/me', '/fails', '/nowhere']) t.equal(await of(url), 'private, no-store', url)
+  t.equal((await browser.inject({ method: 'HEAD', url: '/me' })).headers['cache-control'], 'private, no-store')
+  t.equal(await of('/own'), 'private, max-age=60')
+  t.match(await of('/shared'), /no-cache|max-age/, 'the response cache says it')
+  t.match((await browser.get('/shared')).headers, { age: '0' })
+  const ended = browser.clone()
+  t.equal(await of('/logout'), 'private, no-store')
+  t.equal((await ended.get('/me')).headers['cache-control'], 'private, no-store', 'a session that has just ended')
 })
 
 t.test('cookies that a sibling domain tossed in', async (t) => {

@@ -15,7 +15,7 @@ t.test('log in, prefer, log out', (t) =>
     t.match(login.cookies, [{ name: 'sid', httpOnly: true, sameSite: 'Lax', path: '/' }])
     t.notOk(login.cookies[0]?.secure, 'plain HTTP works in development')
     t.ok(Math.abs((login.cookies[0]?.expires?.getTime() ?? 0) - Date.now() - 86_400_000) < 60_000)
-    t.equal(login.headers['cache-control'], 'no-store')
+    t.equal(login.headers['cache-control'], 'private, no-store')
 
     const profile = await browser.get('/profile')
     t.match(profile.json(), { user: login.json().user, loginCount: 1, lastActivity: String, preferences: {} })

@@ -1,0 +1,91 @@
+import { type ServerOptions as HttpOptions, type Server, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyHttpOptions, FastifyInstance } from 'fastify'
+import { systemClock } from '../support/clock.ts'
+import { type Duration, milliseconds } from '../support/durations.ts'
+import { InvalidOptionError } from '../support/errors.ts'
+import { isAnswering } from './connections.ts'
+import { problemText } from './raw.ts'
+import { sendProblem } from './send.ts'
+
+export interface ServerSettings {
+  /** A request whose headers and body have not come within this is cut with 408. Default `'30s'`. */
+  requestTimeout?: Duration
+}
+
+/** How often, in milliseconds, Node looks for requests that take too long; less for a short timeout. */
+const CHECK_INTERVAL = 1_000
+/** How long, in milliseconds, a client may take to read why it is cut. */
+const LINGER = 1_000
+
+/** What the parser says, as an answer; everything else is a request that is none. */
+const PARSER_ERRORS: Record<string, { status: number; code: string; detail: string }> = {
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    code: 'STATEFUL_REQUEST_TIMEOUT',
+    detail: 'The request did not come in time.',
+  },
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    code: 'STATEFUL_HEADERS_TOO_LARGE',
+    detail: 'The request line and the headers are too large.',
+  },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: {
+    status: 413,
+    code: 'STATEFUL_BODY_TOO_LARGE',
+    detail: 'The extensions of a chunk are too large.',
+  },
+}
+const MALFORMED = { status: 400, code: 'STATEFUL_MALFORMED_REQUEST', detail: 'This is no well-formed HTTP request.' }
+
+/**
+ * Options of Fastify's constructor under which whatever goes wrong before a plugin knows of it is a problem document as
+ * well (a bad URL, what is no HTTP, headers too large, a request while the server closes), and a request that dribbles
+ * is cut, headers and body, within `requestTimeout`. They go with `stateful` or `problems`, which answer the rest.
+ *
+ * @example
+ * ```ts
+ * const app = Fastify({ ...serverOptions(), logger: true })
+ * await app.register(stateful, { secret })
+ * ```
+ * @throws STATEFUL_INVALID_DURATION, STATEFUL_INVALID_OPTION
+ */
+export function serverOptions(options: ServerSettings = {}) {
+  const timeout = milliseconds(options.requestTimeout ?? '30s', 'requestTimeout')
+  if (timeout < 10 || timeout > 2 ** 31 - 1) {
+    throw new InvalidOptionError('requestTimeout', 'must be from 10 ms to 24 days.')
+  }
+  const interval = Math.ceil(Math.min(CHECK_INTERVAL, timeout / 4))
+  // Node looks only now and then: whoever is late is found by then.
+  const limit = Math.floor(timeout - interval)
+  const http = {
+    connectionsCheckingInterval: interval,
+    headersTimeout: limit,
+    requestTimeout: limit,
+    // Answered in `problems`: Node's answer has no body.
+    requireHostHeader: false,
+  } satisfies HttpOptions
+  return {
+    http,
+    requestTimeout: limit,
+    // Answered in `problems`: Fastify's answer says neither what nor when to come back.
+    return503OnClosing: false,
+    frameworkErrors: sendProblem,
+    clientErrorHandler,
+  } satisfies FastifyHttpOptions<Server>
+}
+
+function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
+  // Whoever is gone, or is in the middle of an answer, cannot be told.
+  if (error.code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
+    socket.destroy()
+    return
+  }
+  const { status, code, detail } = PARSER_ERRORS[error.code ?? ''] ?? MALFORMED
+  const { headers, body } = problemText(this, status, code, detail, error)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  // Destroyed at once, with something unread, the connection would be reset and the answer lost.
+  const timer = systemClock.after(LINGER, () => socket.destroy())
+  socket.once('close', () => timer.cancel())
+}
