@@ -19,7 +19,7 @@ export interface Timer {
 }
 
 /** Node fires a timer that is longer than this (24.8 days) after 1 ms. */
-const LONGEST_TIMER = 2 ** 31 - 1
+export const LONGEST_TIMER = 2 ** 31 - 1
 
 export const systemClock: Clock = {
   now: () => Date.now(),

@@ -2,7 +2,7 @@ import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { ByteBudget, type Client, ClientLimits } from '../support/client-limits.ts'
-import { systemClock } from '../support/clock.ts'
+import { LONGEST_TIMER } from '../support/clock.ts'
 import { codeOfStatus } from '../support/error-code.ts'
 import { OverloadedError, TooManyAtOnceError, TooManySubscriptionsError } from '../support/errors.ts'
 import { Admission } from './admission.ts'
@@ -405,13 +405,17 @@ export class SyncHub {
       const emptied = new Promise<void>((resolve) => {
         this.#emptied = resolve
       })
-      // A real timer, whatever the clock: a frozen client must not keep the process from ending.
-      const deadline = systemClock.after(this.settings.closeTimeout, () => {
-        for (const transport of this.#leaving) transport.terminate()
-        this.#emptied?.()
-      })
+      // A real timer, whatever the clock, and one that the process waits for: a frozen client must not keep it from
+      // ending, and what comes after must run.
+      const deadline = setTimeout(
+        () => {
+          for (const transport of this.#leaving) transport.terminate()
+          this.#emptied?.()
+        },
+        Math.min(this.settings.closeTimeout, LONGEST_TIMER),
+      )
       await emptied
-      deadline.cancel()
+      clearTimeout(deadline)
     }
     for (const channel of this.#channels.values()) channel.close()
     this.#channels.clear()

@@ -142,11 +142,11 @@ t.test('who may not is told so before the input is looked at', async (t) => {
     ['cache:read', { space: 'n', key: 'k' }],
     ['cache:write', { space: 'n', key: 'k' }],
     ['cache:write', { space: 'n', key: 'k' }],
-    ['cache:write', { space: 'n' }],
-    ['cache:write', { space: 'n' }],
-    ['cache:write', { space: 'n' }],
-    ['cache:write', { space: 'n' }],
-    ['cache:write', { space: 'n' }],
+    ['cache:write', { space: 'n', prefix: '' }],
+    ['cache:write', { space: 'n', prefix: '' }],
+    ['cache:write', { space: 'n', prefix: '' }],
+    ['cache:write', { writer: 'w' }],
+    ['cache:write', { writer: 'w' }],
   ])
 })
 
