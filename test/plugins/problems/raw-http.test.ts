@@ -258,6 +258,6 @@ t.test('a timeout that cannot be kept stops the boot', async (t) => {
   }
   const { server } = await testApp(t)
   t.equal(server.requestTimeout, serverOptions().requestTimeout)
-  t.equal(server.headersTimeout, serverOptions().requestTimeout)
-  t.ok(serverOptions().requestTimeout + serverOptions().http.connectionsCheckingInterval <= 30_000)
+  t.equal(server.headersTimeout, 30_000)
+  t.ok(serverOptions().http.connectionsCheckingInterval <= 250, 'and Node looks often enough')
 })
