@@ -1,6 +1,8 @@
-import type { IncomingMessage, Server } from 'node:http'
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { FastifyInstance } from 'fastify'
 import type { WebSocketServer } from 'ws'
+import { problemText } from '../problems/raw.ts'
 import type { Clock } from '../support/clock.ts'
 
 /** Milliseconds from the request to the WebSocket; far more than hooks and a session's store may take. */
@@ -30,4 +32,19 @@ export function endUnfinishedHandshakes(server: Server, webSockets: WebSocketSer
   return () => {
     for (const socket of [...unfinished.keys()]) socket.destroy()
   }
+}
+
+/**
+ * Answers a handshake that cannot be understood (key, version, subprotocol) by a problem document: the answer of `ws` is
+ * HTML. Its headers were read by then, so it is a request with a mistake in it.
+ */
+export function refuseByProblem(fastify: FastifyInstance, webSockets: WebSocketServer): void {
+  webSockets.on('wsClientError', (error, socket) => {
+    const { headers, body } = problemText(fastify, 400, 'STATEFUL_INVALID_HANDSHAKE', `${error.message}.`, error)
+    const lines = Object.entries({ ...headers, 'sec-websocket-version': 13 }).map(
+      ([name, value]) => `${name}: ${value}`,
+    )
+    socket.once('finish', () => socket.destroy())
+    socket.end([`HTTP/1.1 400 ${STATUS_CODES[400]}`, ...lines, '', body].join('\r\n'))
+  })
 }

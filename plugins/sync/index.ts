@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { defineService } from '../support/define.ts'
-import { endUnfinishedHandshakes } from './handshakes.ts'
+import { endUnfinishedHandshakes, refuseByProblem } from './handshakes.ts'
 import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
 import { RedisPresence } from './stores/redis.ts'
@@ -104,6 +104,7 @@ export const sync = defineService<SyncOptions>(
           fastify.websocketServer.close()
         },
       })
+      refuseByProblem(fastify, fastify.websocketServer)
       endHandshakes = endUnfinishedHandshakes(fastify.server, fastify.websocketServer, settings.clock)
     }
 

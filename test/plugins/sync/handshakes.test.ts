@@ -44,3 +44,32 @@ t.test('and does not hold up the close', async (t) => {
   await server.app.close()
   t.ok(socket.destroyed)
 })
+
+t.test('one that cannot be understood is answered by a problem document', async (t) => {
+  const { url } = await startServer(t, 'memory:', { clock: new ManualClock() })
+  const { port, host } = new URL(url)
+  const good = {
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': Buffer.alloc(16).toString('base64'),
+    'Sec-WebSocket-Protocol': 'a',
+  }
+  for (const wrong of [
+    { 'Sec-WebSocket-Key': 'short' },
+    { 'Sec-WebSocket-Version': '7' },
+    { 'Sec-WebSocket-Protocol': 'a,,b' },
+  ]) {
+    const socket = connect(Number(port), '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    const headers = Object.entries({ ...good, ...wrong }).map(([name, value]) => `${name}: ${value}`)
+    socket.write(
+      [`GET /sync HTTP/1.1`, `Host: ${host}`, 'Connection: Upgrade', 'Upgrade: websocket', ...headers, '', ''].join(
+        '\r\n',
+      ),
+    )
+    let answer = ''
+    for await (const chunk of socket) answer += chunk
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    t.match(head, /^HTTP\/1\.1 400 .*content-type: application\/problem\+json.*sec-websocket-version: 13/s)
+    t.match(JSON.parse(body), { status: 400, code: 'STATEFUL_INVALID_HANDSHAKE' })
+  }
+})
