@@ -59,7 +59,8 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   await app.register(stateful, { ...options, session: { ...options.session, production } })
   await app.register(csrf, { allowedOrigins: options.allowedOrigins ?? [] })
   await app.register(accounts, { bootstrap: options.adminPassword ? { password: options.adminPassword } : {} })
-  await app.register(draining)
+  // With what `sync` waits for its sockets, and the storage for its answers, within the 10 s that a close may take.
+  await app.register(draining, { timeout: '3s' })
 
   const routes = { prefix, ...(authorize ? { authorize } : {}) }
   // Before the routes, which it describes, and after the sessions, which it asks who may see them.
