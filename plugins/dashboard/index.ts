@@ -23,9 +23,10 @@ const CONTENT_SECURITY_POLICY = [
 ].join('; ')
 
 /**
- * The statistics as a page, at `GET /dashboard`. It shows what `GET /stats` tells to who is logged in, and a
- * login form to who is not: the numbers are guarded there. The page itself is open outside production; in
- * production it needs the administrator as well, unless `expose` is `'always'`.
+ * The statistics as a page, at `GET /dashboard`. It shows what `GET /stats` tells to who is logged in, and a login form to
+ * who is not. So it is open by default, in production too: the files hold no secret, the numbers are guarded where they
+ * are, and a login form behind the guard could be reached by nobody. With `expose: 'development'` the page itself needs
+ * the administrator in production.
  */
 export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fastify, options) => {
   if (options.expose === 'never') return
@@ -37,7 +38,7 @@ export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fast
     return
   }
   useProblems(fastify)
-  const guard = exposureGuard(options, 'dashboard')
+  const guard = exposureGuard({ ...options, expose: options.expose ?? 'always' }, 'dashboard')
   if (guard) fastify.addHook('onRequest', guard)
   fastify.addHook('onRequest', async (_request, reply) => {
     reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
