@@ -10,8 +10,8 @@ export const RESERVE_FILE = 'reserve'
 /** Room for some hundred pages: a deletion writes about ten anew, and gives as many back. */
 const SIZE = 2 * 1024 * 1024
 const PIECE = 64 * 1024
-/** How often a reserve that is not whole is filled again, in milliseconds. */
-const REFILL_INTERVAL = 60_000
+/** Milliseconds until a reserve that is not whole is filled again. */
+const REFILL = 60_000
 /** Deletions that may wait for it. */
 const MAX_WAITING = 10_000
 
@@ -22,17 +22,17 @@ const MAX_WAITING = 10_000
  */
 export class Reserve {
   readonly #path: string
-  readonly #timer: Timer
+  readonly #clock: Clock
+  #timer: Timer | undefined
+  #closed = false
   #waiting = 0
   #size = 0
   #turn: Promise<unknown>
 
   constructor(directory: string, clock: Clock) {
     this.#path = join(directory, RESERVE_FILE)
+    this.#clock = clock
     this.#turn = this.#fill()
-    this.#timer = clock.every(REFILL_INTERVAL, () => {
-      if (this.#size < SIZE && this.#waiting === 0) this.#turn = this.#turn.then(() => this.#fill())
-    })
   }
 
   /** Whether somebody has it. */
@@ -60,11 +60,14 @@ export class Reserve {
   }
 
   async close(): Promise<void> {
-    this.#timer.cancel()
+    this.#closed = true
     await this.#turn
+    this.#timer?.cancel()
   }
 
   async #release(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
     if (this.#size === 0) return
     this.#size = 0
     await this.#open(async (file) => {
@@ -85,6 +88,10 @@ export class Reserve {
         const { bytesWritten } = await file.write(piece, 0, Math.min(PIECE, SIZE - this.#size), this.#size)
         this.#size += bytesWritten
       }
+    })
+    if (this.#size >= SIZE || this.#closed) return
+    this.#timer = this.#clock.after(REFILL, () => {
+      this.#turn = this.#turn.then(() => (this.lent ? undefined : this.#fill()))
     })
   }
 
