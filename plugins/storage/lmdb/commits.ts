@@ -35,7 +35,7 @@ export class Commits {
    */
   write<T>(commit: () => Promise<T>): Promise<T> {
     // What is lent is for those who give something back.
-    if (this.#reserve.lent) return Promise.reject(new StorageFullError('the disk is full'))
+    if (this.#reserve.lent) return Promise.reject(new StorageFullError('LMDB'))
     return attempt(commit)
   }
 
@@ -64,8 +64,8 @@ async function reasonOf(error: CommitError): Promise<Error> {
     ? await inTime(REASON_DEADLINE, commitError).catch((cause) => cause)
     : error
   if (`${cause.code}`.startsWith('STATEFUL_')) return cause
-  if (NO_ROOM.has(cause.code)) return new StorageFullError(cause.message, { cause })
-  return new StorageUnavailableError(`LMDB: ${cause.message}`, { cause })
+  if (NO_ROOM.has(cause.code)) return new StorageFullError('LMDB', { cause })
+  return new StorageUnavailableError('LMDB', { cause })
 }
 
 /** After a failed write lmdb leaves some of its promises open for ever. */
