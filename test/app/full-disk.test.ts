@@ -5,7 +5,6 @@ import t from 'tap'
 import { temporaryFolder } from '../fixtures/storages.ts'
 
 const script = fileURLToPath(new URL('../fixtures/full-disk.ts', import.meta.url))
-const typescript = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
 
 /** Runs a command where `folder` is a disk of its own, of so many megabytes, that nobody else sees and that ends with it. */
 async function onSmallDisk(folder: string, megabytes: number, command: string[]) {
@@ -26,7 +25,7 @@ async function onSmallDisk(folder: string, megabytes: number, command: string[])
 
 t.test('a full disk: everything lets go, nothing else is written, and the process can start again', async (t) => {
   const folder = await temporaryFolder(t)
-  const { code, output } = await onSmallDisk(folder, 16, [process.execPath, '--import', typescript, script, folder])
+  const { code, output } = await onSmallDisk(folder, 16, [process.execPath, ...process.execArgv, script, folder])
   if (code === 99) return t.pass('needs util-linux and user namespaces for a disk of its own', { skip: true })
   t.equal(code, 0)
   t.strictSame(JSON.parse(output.trim().split('\n').at(-1) ?? '{}'), {
