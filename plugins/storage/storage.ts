@@ -1,5 +1,6 @@
 import type { RootDatabase } from 'lmdb'
 import type { Backups } from './lmdb/backup.ts'
+import type { Commits } from './lmdb/commits.ts'
 import type { Problem } from './lmdb/data-file.ts'
 import type { Recovery } from './lmdb/recover.ts'
 import type { RedisChannels } from './redis/channels.ts'
@@ -26,6 +27,8 @@ export interface LmdbStorage extends StorageBase {
   readonly directory: string
   /** Open a named database with `root.openDB({ name })`. `await put()` means committed, `flushed` means on disk. */
   readonly root: RootDatabase
+  /** Every change goes through it: it tells a full disk from a failed one, and lets deletions have the reserve. */
+  readonly commits: Commits
   /** The database was damaged; this is what the boot did about it. */
   readonly recovery?: Recovery
   /** Resolves when what the boot had no time for has been read; damage is told by `ping` and the log. */

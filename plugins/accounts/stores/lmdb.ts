@@ -1,16 +1,19 @@
 import type { RootDatabase } from 'lmdb'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
+import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
 import { type AccountChange, type AccountStore, checkedAccount, type StoredAccount } from '../account-store.ts'
 
 /** Accounts in the embedded database. A change is on disk before it is answered. */
 export class LmdbAccountStore implements AccountStore {
   readonly #root: RootDatabase
+  readonly #commits: Commits
   readonly #accounts: CheckedDatabase<StoredAccount, string>
   readonly #ids: CheckedDatabase<string, string>
 
   constructor(storage: LmdbStorage) {
     this.#root = storage.root
+    this.#commits = storage.commits
     // An account of yesterday is better than none: its owner can log in, and nobody takes the name.
     this.#accounts = new CheckedDatabase(storage, { name: 'accounts', restorable: true })
     this.#ids = new CheckedDatabase(storage, { name: 'account-names', restorable: true })
@@ -68,8 +71,10 @@ export class LmdbAccountStore implements AccountStore {
   }
 
   async #durably<T>(change: () => T): Promise<T> {
-    const result = await this.#root.transaction(change)
-    await this.#root.flushed
-    return result
+    return this.#commits.write(async () => {
+      const result = await this.#root.transaction(change)
+      await this.#root.flushed
+      return result
+    })
   }
 }

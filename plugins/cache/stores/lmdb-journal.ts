@@ -1,5 +1,6 @@
 import type { LmdbStorage } from '../../storage/index.ts'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
+import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
 import { journalId } from './memory-journal.ts'
 
@@ -9,9 +10,11 @@ type Key = [writer: string, id: string]
 export class LmdbJournal implements Journal {
   readonly #pending: CheckedDatabase<Omit<JournalEntry, 'id'>, Key>
   readonly #dead: CheckedDatabase<Omit<DeadLetter, 'id'>, Key>
+  readonly #commits: Commits
   #next: number
 
   constructor(storage: LmdbStorage) {
+    this.#commits = storage.commits
     // Never taken from a backup: writes that were carried out since then would be once more, over newer ones.
     this.#pending = new CheckedDatabase(storage, { name: 'cache-journal' })
     this.#dead = new CheckedDatabase(storage, { name: 'cache-dead-letters' })
@@ -25,7 +28,7 @@ export class LmdbJournal implements Journal {
 
   async append(writer: string, entry: Omit<JournalEntry, 'id'>): Promise<string> {
     const id = journalId(this.#next++)
-    await this.#pending.put([writer, id], entry)
+    await this.#commits.write(() => this.#pending.put([writer, id], entry))
     return id
   }
 
@@ -34,16 +37,17 @@ export class LmdbJournal implements Journal {
   }
 
   async remove(writer: string, ids: readonly string[]): Promise<void> {
-    await Promise.all(ids.map((id) => this.#pending.remove([writer, id])))
+    await Promise.all(ids.map((id) => this.#commits.letGo(() => this.#pending.remove([writer, id]))))
   }
 
   async bury(writer: string, letters: readonly DeadLetter[]): Promise<void> {
-    await this.#pending.raw.transaction(() => {
+    const bury = () => {
       for (const { id, ...letter } of letters) {
         this.#dead.put([writer, id], letter)
         this.#pending.remove([writer, id])
       }
-    })
+    }
+    await this.#commits.letGo(() => this.#pending.raw.transaction(bury))
   }
 
   async dead(writer: string, limit: number): Promise<DeadLetter[]> {
@@ -51,7 +55,7 @@ export class LmdbJournal implements Journal {
   }
 
   async discard(writer: string, ids: readonly string[]): Promise<void> {
-    await Promise.all(ids.map((id) => this.#dead.remove([writer, id])))
+    await Promise.all(ids.map((id) => this.#commits.letGo(() => this.#dead.remove([writer, id]))))
   }
 
   async size(writer: string): Promise<{ pending: number; dead: number }> {

@@ -1,5 +1,6 @@
 import type { LmdbStorage } from '../../storage/index.ts'
 import { CHECK_BYTES, CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
+import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
 import type { Shelf } from './local.ts'
 
@@ -38,6 +39,10 @@ export class LmdbShelf implements Shelf {
     this.#entries.put([namespace, key], withTime(deadAt, data))
   }
 
+  replace(namespace: string, key: string, data: Uint8Array, deadAt: number): void {
+    this.#entries.replace([namespace, key], withTime(deadAt, data))
+  }
+
   remove(namespace: string, key: string): boolean {
     return this.#entries.remove([namespace, key])
   }
@@ -51,7 +56,8 @@ export class LmdbShelf implements Shelf {
   }
 
   setStamp(namespace: string, name: string, value: string): void {
-    this.#stamps.put([namespace, name], withTime(this.#clock.now(), Buffer.from(value)))
+    // A line in the place of another, without which nothing could be invalidated.
+    this.#stamps.replace([namespace, name], withTime(this.#clock.now(), Buffer.from(value)))
   }
 
   async settled(): Promise<void> {
@@ -84,6 +90,7 @@ function timeOf(record: Buffer): number {
 class Table {
   readonly #db: CheckedDatabase<Buffer, Key>
   readonly #max: number
+  readonly #commits: Commits
   readonly #pending = new Map<string, Buffer | undefined>()
   #last: Promise<unknown> = Promise.resolve()
   #count: number
@@ -93,6 +100,7 @@ class Table {
     // What is lost is a miss; what a backup holds may have been invalidated since.
     this.#db = new CheckedDatabase(storage, { name, encoding: 'binary', disposable: true })
     this.#max = max
+    this.#commits = storage.commits
     this.#count = this.#db.raw.getCount()
   }
 
@@ -103,15 +111,24 @@ class Table {
   }
 
   put(key: Key, value: Buffer): void {
+    this.#set(key, value, (commit) => this.#commits.write(commit))
+  }
+
+  /** Also when the disk is full. */
+  replace(key: Key, value: Buffer): void {
+    this.#set(key, value, (commit) => this.#commits.letGo(commit))
+  }
+
+  #set(key: Key, value: Buffer, how: (commit: () => Promise<boolean>) => Promise<boolean>): void {
     if (!this.#has(key)) this.#count++
-    this.#write(key, value, this.#db.put(key, value))
+    this.#write(key, value, how)
     if (this.#count > this.#max) this.#evict()
   }
 
   remove(key: Key): boolean {
     if (!this.#has(key)) return false
     this.#count--
-    this.#write(key, undefined, this.#db.remove(key))
+    this.#write(key, undefined, (commit) => this.#commits.letGo(commit))
     return true
   }
 
@@ -169,15 +186,23 @@ class Table {
     return found
   }
 
-  #write(key: Key, value: Buffer | undefined, committed: Promise<boolean>): void {
+  #write(key: Key, value: Buffer | undefined, how: (commit: () => Promise<boolean>) => Promise<boolean>): void {
     const id = key.join(':')
     this.#pending.set(id, value)
+    const committed = how(async () => {
+      // Tried once more, and meanwhile there was another write of this key: that one stands.
+      if (!this.#pending.has(id) || this.#pending.get(id) !== value) return false
+      return value === undefined ? this.#db.remove(key) : this.#db.put(key, value)
+    })
     // LMDB commits in order, so the latest promise stands for all before it; each failure must be seen by someone.
     this.#last = Promise.all([this.#last.catch(() => {}), committed])
     this.#last.catch(() => {})
     const forget = () => {
       if (this.#pending.get(id) === value) this.#pending.delete(id)
     }
-    committed.then(forget, forget)
+    committed.then(forget, () => {
+      forget()
+      this.#count = this.#db.raw.getCount()
+    })
   }
 }

@@ -19,6 +19,8 @@ import type {
 export interface Shelf {
   get(namespace: string, key: string): { data: Uint8Array; deadAt: number } | undefined
   put(namespace: string, key: string, data: Uint8Array, deadAt: number): void
+  /** The same for what is there already, in another form of the same length; it needs no more room. */
+  replace(namespace: string, key: string, data: Uint8Array, deadAt: number): void
   /** Whether it was there. */
   remove(namespace: string, key: string): boolean
   keys(namespace: string): Iterable<string>
@@ -154,7 +156,7 @@ export class LocalTier implements CacheTier {
       if (!found) continue
       const data = Uint8Array.from(found.data)
       data[VERSION_LENGTH] = EXPIRED
-      this.#shelf.put(namespace, key, data, found.deadAt)
+      this.#shelf.replace(namespace, key, data, found.deadAt)
       marked++
     }
     return this.#done(namespace, marked, { keys: [...keys] })

@@ -21,6 +21,10 @@ export class MemoryShelf implements Shelf {
     this.#entries.set(`${namespace}:${key}`, { data, deadAt }, data.length)
   }
 
+  replace(namespace: string, key: string, data: Uint8Array, deadAt: number): void {
+    this.put(namespace, key, data, deadAt)
+  }
+
   remove(namespace: string, key: string): boolean {
     return this.#entries.delete(`${namespace}:${key}`)
   }

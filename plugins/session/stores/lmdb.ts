@@ -1,5 +1,7 @@
 import type { RootDatabase } from 'lmdb'
+import { isFull } from '../../storage/failure.ts'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
+import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
 import {
   type Admission,
@@ -31,6 +33,9 @@ interface Owner {
   forgottenAt: number
 }
 
+/** Sessions that end together where there is hardly room for it. */
+const FEW = 16
+
 /** `[kind, …]`: the four indexes live in one database, apart by their first element. */
 type IndexKey = ['expiry' | 'tombstone' | 'owner-expiry' | 'login-count', number, string] | ['owned', string, string]
 
@@ -41,6 +46,7 @@ type IndexKey = ['expiry' | 'tombstone' | 'owner-expiry' | 'login-count', number
 export class LmdbSessionStore implements SessionStore {
   onUnreadable?: (error: unknown) => void
   readonly #root: RootDatabase
+  readonly #commits: Commits
   readonly #sessions: CheckedDatabase<StoredSession | Tombstone, string>
   readonly #owners: CheckedDatabase<Owner, string>
   readonly #index: CheckedDatabase<true, IndexKey>
@@ -48,6 +54,7 @@ export class LmdbSessionStore implements SessionStore {
 
   constructor(storage: LmdbStorage) {
     this.#root = storage.root
+    this.#commits = storage.commits
     // None is ever taken from a backup: a session that was ended since then would live again.
     this.#sessions = new CheckedDatabase(storage, { name: 'sessions' })
     this.#owners = new CheckedDatabase(storage, { name: 'session-owners' })
@@ -65,7 +72,7 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#root.transaction(() => this.#create(session, admission))
+    return this.#write(() => this.#create(session, admission))
   }
 
   rotate(
@@ -73,7 +80,7 @@ export class LmdbSessionStore implements SessionStore {
     session: StoredSession,
     admission: Admission & { requireLive: boolean },
   ): Promise<CreateOutcome> {
-    return this.#root.transaction(() => {
+    return this.#write(() => {
       const old = this.#live(former.id, admission.now)
       if (!old && admission.requireLive) return { outcome: 'gone' }
       const outcome = this.#create(session, admission, former.id)
@@ -83,36 +90,39 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   save(id: string, _owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
-    return this.#root.transaction(() => {
-      const session = this.#live(id, now)
-      if (!session) return 'gone'
-      if (change.version !== undefined && change.version !== session.version) return 'conflict'
-      const after = applyChange(session, change)
-      const { expires } = after
-      this.#sessions.put(id, after)
-      if (expires > session.expires) {
-        this.#index.remove(['expiry', session.expires, id])
-        this.#index.put(['expiry', expires, id], true)
-        if (session.owner !== undefined) this.#ownerExpiresAtLeast(session.owner, expires)
-      }
-      return 'saved'
-    })
+    // A use puts numbers in the place of others: whoever is logged in can go on when the disk is full.
+    const grows = Object.keys(change.set).length > 0 || change.meta !== undefined
+    const saved = () => this.#save(id, change, now)
+    return grows ? this.#write(saved) : this.#letGo(saved)
   }
 
   revoke(id: string, now: number): Promise<boolean> {
-    return this.#root.transaction(() => {
+    return this.#letGo(() => {
       const session = this.#live(id, now)
       if (session) this.#end(session, now)
       return session !== undefined
     })
   }
 
-  revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
-    return this.#root.transaction(() => {
-      const sessions = this.#ofOwner(owner, now).filter(({ id }) => id !== except)
-      for (const session of sessions) this.#end(session, now)
-      return sessions.map(({ id }) => id)
-    })
+  async revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
+    const end = (most: number) =>
+      this.#letGo(() => {
+        const sessions = this.#ofOwner(owner, now).filter(({ id }) => id !== except)
+        for (const session of sessions.slice(0, most)) this.#end(session, now)
+        return sessions.slice(0, most).map(({ id }) => id)
+      })
+    try {
+      return await end(Number.POSITIVE_INFINITY)
+    } catch (error) {
+      if (!isFull(error)) throw error
+    }
+    // Too many at once for the room that is kept for this.
+    const ended: string[] = []
+    for (;;) {
+      const some = await end(FEW)
+      ended.push(...some)
+      if (some.length < FEW) return ended
+    }
   }
 
   async list(owner: string, now: number): Promise<StoredSession[]> {
@@ -135,24 +145,52 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   sweep(now: number, limit: number): Promise<StoredSession[]> {
-    return this.#root.transaction(() => {
-      for (const id of this.#due('tombstone', now, limit)) this.#sessions.remove(id)
-      for (const owner of this.#due('login-count', now, limit)) this.#forget(owner, now)
-      const expired: StoredSession[] = []
-      for (const id of this.#due('expiry', now, limit)) {
-        const session = this.#read(id)
-        if (session && 'endedUntil' in session) continue
-        if (session) {
-          this.#remove(session)
-          expired.push(session)
-        } else if (this.#sessions.has(id)) {
-          // One that cannot be read must not keep the others from being removed, nor be counted for ever.
-          this.#sessions.remove(id)
-          this.#add('sessions', -1)
-        }
-      }
-      return expired
+    return this.#letGo(() => this.#sweep(now, limit)).catch((error) => {
+      if (!isFull(error) || limit <= FEW) throw error
+      return this.#letGo(() => this.#sweep(now, FEW))
     })
+  }
+
+  #sweep(now: number, limit: number): StoredSession[] {
+    for (const id of this.#due('tombstone', now, limit)) this.#sessions.remove(id)
+    for (const owner of this.#due('login-count', now, limit)) this.#forget(owner, now)
+    const expired: StoredSession[] = []
+    for (const id of this.#due('expiry', now, limit)) {
+      const session = this.#read(id)
+      if (session && 'endedUntil' in session) continue
+      if (session) {
+        this.#remove(session)
+        expired.push(session)
+      } else if (this.#sessions.has(id)) {
+        // One that cannot be read must not keep the others from being removed, nor be counted for ever.
+        this.#sessions.remove(id)
+        this.#add('sessions', -1)
+      }
+    }
+    return expired
+  }
+
+  #write<T>(change: () => T): Promise<T> {
+    return this.#commits.write(() => this.#root.transaction(change))
+  }
+
+  #letGo<T>(change: () => T): Promise<T> {
+    return this.#commits.letGo(() => this.#root.transaction(change))
+  }
+
+  #save(id: string, change: SessionChange, now: number): SaveOutcome {
+    const session = this.#live(id, now)
+    if (!session) return 'gone'
+    if (change.version !== undefined && change.version !== session.version) return 'conflict'
+    const after = applyChange(session, change)
+    const { expires } = after
+    this.#sessions.put(id, after)
+    if (expires > session.expires) {
+      this.#index.remove(['expiry', session.expires, id])
+      this.#index.put(['expiry', expires, id], true)
+      if (session.owner !== undefined) this.#ownerExpiresAtLeast(session.owner, expires)
+    }
+    return 'saved'
   }
 
   #create(session: StoredSession, admission: Admission, former?: string): CreateOutcome {

@@ -1,7 +1,8 @@
 import type { Position } from '../../../openapi/schemas/state.ts'
 import { CheckedDatabase, RESTART } from '../../storage/lmdb/checked-records.ts'
+import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
-import { StorageCorruptError, StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
+import { StorageCorruptError } from '../../support/errors.ts'
 import { decodeEntry, decodeRecords, encodeEntry, encodeRecord, readableTail } from '../codec.ts'
 import {
   type Batch,
@@ -32,15 +33,6 @@ import {
 } from './lmdb-records.ts'
 import { incarnation } from './memory.ts'
 
-/**
- * What a commit that found no room fails with: a write that was cut short (LMDB calls that EIO), file too large,
- * no space, quota on macOS and Linux, and LMDB's own full map.
- */
-const FULL: ReadonlySet<unknown> = new Set<unknown>([5, 27, 28, 69, 122, -30792])
-
-/** Milliseconds that one transaction may take; a slow disk takes tens. */
-const DEADLINE = 3_000
-const REASON_DEADLINE = 200
 /** Characters of the commits that stand together: LMDB wants pages in a row for a long value. */
 const LINES_LENGTH = 32 * 1024
 
@@ -59,6 +51,7 @@ export class LmdbStateLog implements StateLog {
   readonly #owner: string
   readonly #database: CheckedDatabase<string, string>
   readonly #retention: Retention
+  readonly #commits: Commits
   #head: OpenHead | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -66,6 +59,7 @@ export class LmdbStateLog implements StateLog {
     this.#space = space
     this.#owner = storage.instanceId
     this.#retention = retention
+    this.#commits = storage.commits
     this.#database = new CheckedDatabase(storage, { name: STATE_DATABASE, encoding: 'text', restorable: true })
     if (this.#database.salvaged) repairSpaces(this.#database)
   }
@@ -129,6 +123,8 @@ export class LmdbStateLog implements StateLog {
     const outdated = floor > head.floor ? this.#outdated(head.first, floor) : []
     const first = outdated.pop() ?? head.first
     const next = { ...head, revision, floor, first, size: head.size + added }
+    // The record of a deletion is smaller than what goes, and history is bounded.
+    const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
     await this.#write(() => {
       this.#append(records, writes)
       for (const old of outdated) this.#remove(recordKey(this.#space, old))
@@ -137,7 +133,7 @@ export class LmdbStateLog implements StateLog {
         else this.#remove(valueKey(this.#space, key))
       }
       this.#put(headKey(this.#space), JSON.stringify(next))
-    })
+    }, onlyDeletes)
     this.#head = next
     return 'committed'
   }
@@ -156,7 +152,7 @@ export class LmdbStateLog implements StateLog {
       }
       for (const [key, entry] of entries) this.#put(valueKey(this.#space, key), encodeEntry(entry))
       this.#put(headKey(this.#space), JSON.stringify(next))
-    })
+    }, entries.size === 0)
     this.#head = next
     return 'committed'
   }
@@ -200,7 +196,8 @@ export class LmdbStateLog implements StateLog {
     const size = head?.size ?? 0
     const opened = { epoch, revision, floor, first: head?.first ?? floor, epochs, size, owner: this.#owner }
     // The head of a space that nobody has written to is written with the first commit: reading makes nothing.
-    if (head) await this.#write(() => this.#put(headKey(this.#space), JSON.stringify(opened)))
+    // A line in the place of another: on a full disk there must be a way to delete.
+    if (head) await this.#write(() => this.#put(headKey(this.#space), JSON.stringify(opened)), true)
     this.#head = opened
     return opened
   }
@@ -217,14 +214,16 @@ export class LmdbStateLog implements StateLog {
     return result
   }
 
-  /** One transaction, on disk when it resolves. */
-  async #write(puts: () => void): Promise<void> {
-    try {
-      await within(DEADLINE, this.#database.raw.batch(puts))
-      await within(DEADLINE, this.#database.raw.flushed)
-    } catch (error) {
-      throw await reasonOf(error as CommitError)
+  /**
+   * One transaction, on disk when it resolves.
+   * @param letsGo also when the disk is full
+   */
+  async #write(puts: () => void, letsGo = false): Promise<void> {
+    const commit = async () => {
+      await this.#database.raw.batch(puts)
+      await this.#database.raw.flushed
     }
+    await (letsGo ? this.#commits.letGo(commit) : this.#commits.write(commit))
   }
 
   /** Inside a batch, which is what is awaited; the promises of its parts fail together with it. */
@@ -285,31 +284,4 @@ export class LmdbStateLog implements StateLog {
   }
 }
 
-/** lmdb puts the cause into a promise of its own, whose rejection nobody would handle. */
-interface CommitError extends Error {
-  commitError?: Promise<never>
-}
-
 const ignore = () => {}
-
-async function reasonOf(error: CommitError): Promise<Error> {
-  const { commitError } = error
-  const cause: Error & { code?: unknown } = commitError
-    ? await within(REASON_DEADLINE, commitError).catch((cause) => cause)
-    : error
-  if (FULL.has(cause.code)) return new StorageFullError('state', { cause })
-  return new StorageUnavailableError('state', { cause })
-}
-
-/** After a failed write lmdb leaves some of its promises open for ever. */
-async function within<Result>(ms: number, promise: Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`the disk did not answer within ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([promise, deadline])
-  } finally {
-    clearTimeout(timer)
-  }
-}

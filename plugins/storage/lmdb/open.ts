@@ -6,10 +6,12 @@ import { StorageCorruptError, StorageUnavailableError } from '../../support/erro
 import type { LmdbStorage } from '../storage.ts'
 import { Backups, pinned } from './backup.ts'
 import { RESTART } from './checked-records.ts'
+import { COMMIT_DEADLINE, Commits, inTime } from './commits.ts'
 import { DataFile, type Problem } from './data-file.ts'
 import { ownFolder } from './owner.ts'
 import { considerate, type Pace } from './pace.ts'
 import { checkFolder, SUSPECT_FILE } from './recover.ts'
+import { Reserve } from './reserve.ts'
 import { DATABASE_FILE, describeProblem, isDamage, MAX_DATABASES, verifyFile } from './verify.ts'
 
 /** With the rest of a boot well below the 10 s that Fastify gives a plugin. */
@@ -47,6 +49,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
     const damage = new DamageReports(directory, options.onDamage)
     const ending = new AbortController()
     const pace = considerate(clock, ending.signal)
+    const reserve = new Reserve(directory, clock)
     const backups = new Backups({
       root,
       directory,
@@ -60,6 +63,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
       instanceId,
       directory,
       root,
+      commits: new Commits(reserve),
       backups,
       checked,
       ...(check.recovery ? { recovery: check.recovery } : {}),
@@ -70,8 +74,9 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
       },
       async close() {
         ending.abort()
-        await Promise.all([checked, backups.close(), damage.written])
-        await root.flushed
+        await Promise.all([checked, backups.close(), reserve.close(), damage.written])
+        // Whatever was acknowledged as flushed has been waited for; after a failed commit lmdb never says so.
+        await inTime(COMMIT_DEADLINE, root.flushed).catch(() => {})
         await root.close()
         await owner.release()
       },

@@ -185,6 +185,10 @@ export class ModelShelf implements Shelf {
     this.entries.set(`${namespace}:${key}`, { data, deadAt })
   }
 
+  replace(namespace: string, key: string, data: Uint8Array, deadAt: number) {
+    this.put(namespace, key, data, deadAt)
+  }
+
   remove(namespace: string, key: string) {
     return this.entries.delete(`${namespace}:${key}`)
   }

@@ -1,0 +1,82 @@
+import { StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
+import { isFull } from '../failure.ts'
+import type { Reserve } from './reserve.ts'
+
+/**
+ * Codes of a commit that found no room: a write that was cut short (LMDB calls that EIO), file too large, no space, quota
+ * on macOS and Linux, and LMDB's own full map.
+ */
+const NO_ROOM: ReadonlySet<unknown> = new Set<unknown>([5, 27, 28, 69, 122, -30792])
+/** Milliseconds that one transaction may take; a slow disk takes tens. */
+export const COMMIT_DEADLINE = 3_000
+const REASON_DEADLINE = 200
+
+/** lmdb puts the cause into a promise of its own, whose rejection nobody would handle. */
+interface CommitError extends Error {
+  commitError?: Promise<never>
+}
+
+/**
+ * How a store commits: with a failure that says whether there was no room, and, for what gives room back, also on a full
+ * disk. LMDB writes a page anew before it gives the old one free, so a deletion needs room as any other write does.
+ */
+export class Commits {
+  readonly #reserve: Reserve
+
+  constructor(reserve: Reserve) {
+    this.#reserve = reserve
+  }
+
+  /**
+   * Resolves when the transaction is committed.
+   * @param commit begins it
+   * @throws STATEFUL_STORAGE_FULL: nothing of it was written
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   */
+  write<T>(commit: () => Promise<T>): Promise<T> {
+    // What is lent is for those who give something back.
+    if (this.#reserve.lent) return Promise.reject(new StorageFullError('LMDB'))
+    return attempt(commit)
+  }
+
+  /**
+   * The same for deletions and for what is small, bounded and soon gone again, such as a tombstone: where there is no
+   * room it is tried once more, with the reserve.
+   * @param commit may be called twice
+   */
+  letGo<T>(commit: () => Promise<T>): Promise<T> {
+    return attempt(commit).catch((error: unknown) => {
+      if (!isFull(error)) throw error
+      return this.#reserve.lend(() => attempt(commit))
+    })
+  }
+}
+
+function attempt<T>(commit: () => Promise<T>): Promise<T> {
+  return inTime(COMMIT_DEADLINE, commit()).catch(async (error: CommitError) => {
+    throw await reasonOf(error)
+  })
+}
+
+async function reasonOf(error: CommitError): Promise<Error> {
+  const { commitError } = error
+  const cause: Error & { code?: unknown } = commitError
+    ? await inTime(REASON_DEADLINE, commitError).catch((cause) => cause)
+    : error
+  if (`${cause.code}`.startsWith('STATEFUL_')) return cause
+  if (NO_ROOM.has(cause.code)) return new StorageFullError('LMDB', { cause })
+  return new StorageUnavailableError('LMDB', { cause })
+}
+
+/** After a failed write lmdb leaves some of its promises open for ever. */
+export async function inTime<Result>(ms: number, promise: Promise<Result>): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the disk did not answer within ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([promise, deadline])
+  } finally {
+    clearTimeout(timer)
+  }
+}
