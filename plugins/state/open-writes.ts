@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../support/clock.ts'
-import { StateOutcomeUnknownError, StateTimeoutError } from '../support/errors.ts'
+import { StateClosedError, StateOutcomeUnknownError, StateTimeoutError } from '../support/errors.ts'
 import type { SequencerCounts } from './sequencer-types.ts'
 import type { Committed, Write } from './write.ts'
 
@@ -61,9 +61,15 @@ export class OpenWrites {
     this.#size--
   }
 
-  close(error: Error): void {
+  /** Those that are left were never sent, or nobody can tell what became of them. */
+  close(): void {
+    const { space, timeout } = this.#options
     this.#deadlines?.cancel()
-    for (const write of this.#writes) if (write.open) this.settle(write, error)
+    for (const write of this.#writes) {
+      if (write.open) {
+        this.settle(write, write.sent ? new StateOutcomeUnknownError(space, timeout) : new StateClosedError(space))
+      }
+    }
   }
 
   #expire(): void {

@@ -37,6 +37,8 @@ export class Sequencer {
   readonly #hints: Hints
   readonly #turns: Turns
   #closed = false
+  /** Closed while the log was out of reach: nobody waits for it. */
+  #abandoned = false
   #wake: (() => void) | undefined
   #failures = 0
   /** Writes that go one by one, because together they did not fit into the store. */
@@ -101,13 +103,16 @@ export class Sequencer {
     })
   }
 
-  /** Takes no more writes and resolves when those that are under way have their outcome. */
+  /**
+   * Takes no more writes and resolves when those that are under way have their outcome. A log that cannot be reached is
+   * asked once more: what was sent to it is unknown then.
+   */
   async close(): Promise<void> {
     this.#closed = true
     this.#wake?.()
     this.#turns.goOn()
     await this.#running
-    this.#open.close(new StateClosedError(this.#options.space))
+    this.#open.close()
     for (const { reject } of this.#fresh.splice(0)) reject(new StateClosedError(this.#options.space))
   }
 
@@ -124,7 +129,7 @@ export class Sequencer {
   }
 
   async #run(): Promise<void> {
-    for (;;) {
+    while (!this.#abandoned) {
       const told = this.#hints.next()
       if (told) {
         const followed = this.#attempt(() => this.#follow(told))
@@ -301,6 +306,7 @@ export class Sequencer {
       if (!isUnavailable(error)) this.#fault = error as Error
       for (const { reject } of waiters) reject(error)
       this.#options.onError(error, 'the log could not be read')
+      if (this.#closed) this.#abandoned = true
       if (this.#queue.length === 0 && this.#found.length === 0) return
       this.#hints.invalidate()
       await this.#pause()
