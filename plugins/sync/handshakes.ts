@@ -1,4 +1,4 @@
-import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { WebSocketServer } from 'ws'
@@ -7,19 +7,23 @@ import type { Clock } from '../support/clock.ts'
 
 /** Milliseconds from the request to the WebSocket; far more than hooks and a session's store may take. */
 const DEADLINE = 10_000
+/** The same for one that comes while the instance closes, which is refused at once. */
+const DEADLINE_WHILE_CLOSING = 1_000
 
 /**
  * Ends the sockets of upgrades that come to nothing. Node hands such a socket over and forgets it: no timeout of the
  * server reaches it, nobody reads it, so that its end is not noticed either, and `close()` would wait for it for ever.
- * Whoever answers an upgrade without a hook or a route (a URL that cannot be decoded) leaves one behind.
+ * Whoever refuses an upgrade before @fastify/websocket knows of it (a hook that was added earlier), or without a hook or
+ * a route (a URL that cannot be decoded), leaves one behind: the former ends with its answer, the latter at a deadline.
  *
  * @returns ends those that are open, for the close
  */
-export function endUnfinishedHandshakes(server: Server, webSockets: WebSocketServer, clock: Clock): () => void {
+export function endUnfinishedHandshakes(fastify: FastifyInstance, clock: Clock): () => void {
   const unfinished = new Map<Duplex, () => void>()
+  let deadline = DEADLINE
   // First: a route without an asynchronous hook has its WebSocket before the other listeners hear of the upgrade.
-  server.prependListener('upgrade', (_request: IncomingMessage, socket: Duplex) => {
-    const timer = clock.after(DEADLINE, () => socket.destroy())
+  fastify.server.prependListener('upgrade', (_request: IncomingMessage, socket: Duplex) => {
+    const timer = clock.after(deadline, () => socket.destroy())
     const settle = () => {
       unfinished.delete(socket)
       timer.cancel()
@@ -28,8 +32,12 @@ export function endUnfinishedHandshakes(server: Server, webSockets: WebSocketSer
     unfinished.set(socket, settle)
     socket.once('close', settle)
   })
-  webSockets.on('connection', (_webSocket, { socket }: IncomingMessage) => unfinished.get(socket)?.())
+  fastify.websocketServer.on('connection', (_webSocket, { socket }: IncomingMessage) => unfinished.get(socket)?.())
+  fastify.addHook('onResponse', async ({ raw: { socket } }) => {
+    if (unfinished.has(socket)) socket.destroy()
+  })
   return () => {
+    deadline = DEADLINE_WHILE_CLOSING
     for (const socket of [...unfinished.keys()]) socket.destroy()
   }
 }

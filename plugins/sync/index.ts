@@ -105,7 +105,7 @@ export const sync = defineService<SyncOptions>(
         },
       })
       refuseByProblem(fastify, fastify.websocketServer)
-      endHandshakes = endUnfinishedHandshakes(fastify.server, fastify.websocketServer, settings.clock)
+      endHandshakes = endUnfinishedHandshakes(fastify, settings.clock)
     }
 
     fastify.decorate<Sync>('sync', {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { SyncPeer } from '../../fixtures/sync-peer.ts'
@@ -43,6 +44,18 @@ t.test('and does not hold up the close', async (t) => {
   const socket = await upgradeAndLeave(t, server, UNDECODABLE)
   await server.app.close()
   t.ok(socket.destroyed)
+})
+
+t.test('one that a hook refuses ends with its answer', async (t) => {
+  const before = async (app: FastifyInstance) => {
+    app.addHook('onRequest', async (request, reply) => {
+      if (request.url.startsWith('/sync')) return reply.code(503).send('not now')
+    })
+  }
+  const server = await startServer(t, 'memory:', { clock: new ManualClock(), before })
+  const socket = await upgradeAndLeave(t, server, '/sync')
+  if (!socket.destroyed) await once(socket, 'close')
+  t.ok(socket.destroyed, 'though @fastify/websocket, whose hook comes later, has not heard of it')
 })
 
 t.test('one that cannot be understood is answered by a problem document', async (t) => {
