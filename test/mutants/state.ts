@@ -111,7 +111,7 @@ export default [
   },
   {
     file: 'plugins/state/stores/lmdb.ts',
-    from: 'await within(DEADLINE, this.#database.raw.flushed)',
+    from: 'await this.#database.raw.flushed',
     to: 'void this.#database.raw.flushed',
     suite: 'test/plugins/state/flushed.test.ts',
     guards: 'acknowledged only after the flush',
@@ -167,8 +167,8 @@ export default [
   },
   {
     file: 'plugins/state/space.ts',
-    from: 'guards: [{ key, revision }] }).catch',
-    to: 'guards: [] }).catch',
+    from: 'guards: [{ key, revision }] })',
+    to: 'guards: [] })',
     suite: 'test/plugins/state/expiry.test.ts',
     guards: 'only what is still due expires, and once',
   },
