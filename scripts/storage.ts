@@ -13,8 +13,9 @@ import { open } from 'lmdb'
 import { makeBackup, pinned } from '../plugins/storage/lmdb/backup.ts'
 import { DataFile } from '../plugins/storage/lmdb/data-file.ts'
 import { ownFolder } from '../plugins/storage/lmdb/owner.ts'
+import { describeProblem } from '../plugins/storage/lmdb/problem.ts'
 import { checkFolder } from '../plugins/storage/lmdb/recover.ts'
-import { DATABASE_FILE, describeProblem, MAX_DATABASES, verifyFile } from '../plugins/storage/lmdb/verify.ts'
+import { DATABASE_FILE, MAX_DATABASES, verifyFile } from '../plugins/storage/lmdb/verify.ts'
 
 const [, , command, folder] = process.argv
 const say = (line: string) => process.stdout.write(`${line}\n`)

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { hash, verify } from '@node-rs/argon2'
 import { OverloadedError } from '../support/errors.ts'
 
 export interface PasswordsOptions {
@@ -11,6 +10,19 @@ export interface PasswordsOptions {
 
 /** Argon2id at OWASP's first recommendation: 19 MiB, two passes, one lane (Password Storage Cheat Sheet). */
 const PARAMETERS = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
+
+/** A native add-on, which is loaded with the first password. */
+const argon2 = () => import('@node-rs/argon2')
+
+async function hashOf(password: string | Buffer): Promise<string> {
+  const { hash } = await argon2()
+  return hash(password, PARAMETERS)
+}
+
+async function matches(passwordHash: string, password: string): Promise<boolean> {
+  const { verify } = await argon2()
+  return verify(passwordHash, password)
+}
 
 /** Hashes and checks passwords, a bounded number at a time, so that logins cannot starve everything else. */
 export class Passwords {
@@ -27,7 +39,7 @@ export class Passwords {
 
   /** @throws STATEFUL_OVERLOADED when too many wait */
   hash(password: string): Promise<string> {
-    return this.#inTurn(() => hash(password, PARAMETERS))
+    return this.#inTurn(() => hashOf(password))
   }
 
   /**
@@ -35,10 +47,10 @@ export class Passwords {
    * @throws STATEFUL_OVERLOADED when too many wait
    */
   async verify(passwordHash: string | undefined, password: string): Promise<boolean> {
-    if (passwordHash !== undefined) return this.#inTurn(() => verify(passwordHash, password))
-    this.#dummy ??= hash(randomBytes(32), PARAMETERS)
+    if (passwordHash !== undefined) return this.#inTurn(() => matches(passwordHash, password))
+    this.#dummy ??= hashOf(randomBytes(32))
     const dummy = await this.#dummy
-    await this.#inTurn(() => verify(dummy, password))
+    await this.#inTurn(() => matches(dummy, password))
     return false
   }
 

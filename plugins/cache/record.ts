@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto'
-import { Packr } from 'msgpackr'
+import { Packr } from 'msgpackr/pack'
 import { InvalidCacheValueError } from '../support/errors.ts'
 import type { Stamp } from './stores/tier.ts'
 import { refuseFunctions } from './values.ts'

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import fastifyStatic from '@fastify/static'
 import { useProblems } from '../problems/index.ts'
 import { type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineRoutes } from '../support/define.ts'
@@ -45,7 +44,7 @@ export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fast
     reply.header('x-content-type-options', 'nosniff')
   })
   // One route a file, not a wildcard: there is nothing to traverse to.
-  await fastify.register(fastifyStatic, { root, prefix: '/dashboard/', wildcard: false, index: false })
+  await fastify.register(import('@fastify/static'), { root, prefix: '/dashboard/', wildcard: false, index: false })
 
   fastify.get('/dashboard', { schema: { hide: true } }, (request, reply) =>
     // The page's own URLs are relative to its parent, so that any prefix works; a slash would put them one lower.

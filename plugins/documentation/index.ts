@@ -1,5 +1,3 @@
-import fastifySwagger from '@fastify/swagger'
-import fastifySwaggerUi from '@fastify/swagger-ui'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { asyncApiDocument } from '../../openapi/asyncapi.ts'
@@ -41,7 +39,7 @@ const Document = Type.Object({}, { additionalProperties: true, description: 'The
  * before the routes that it documents.
  */
 export const documentation = defineService<DocumentationOptions>('documentation', async (fastify, options) => {
-  await fastify.register(fastifySwagger, swaggerOptions(options))
+  await fastify.register(import('@fastify/swagger'), swaggerOptions(options))
   if (options.expose === 'never') return
   const prefix = options.prefix ?? ''
   const guard = exposureGuard(options, 'docs')
@@ -52,7 +50,7 @@ export const documentation = defineService<DocumentationOptions>('documentation'
   await fastify.register(async (scope) => {
     useProblems(scope)
     if (guard) scope.addHook('onRequest', guard)
-    await scope.register(fastifySwaggerUi, {
+    await scope.register(import('@fastify/swagger-ui'), {
       routePrefix: `${prefix}/docs`,
       staticCSP: CONTENT_SECURITY_POLICY,
       uiConfig: { docExpansion: 'list', filter: true, persistAuthorization: false, displayRequestDuration: true },

@@ -1,5 +1,4 @@
 import { getHeapStatistics } from 'node:v8'
-import fastifyHelmet from '@fastify/helmet'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { inProduction } from '../support/environment.ts'
@@ -41,7 +40,7 @@ const HEAP_SHARE = 0.95
 export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
   const production = inProduction(options.production, fastify)
   const pressure = pressureOptions(options.pressure)
-  await fastify.register(fastifyHelmet, {
+  await fastify.register(import('@fastify/helmet'), {
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {

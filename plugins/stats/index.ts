@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError } from '../support/errors.ts'
-import { type ServiceSection, type Source, StatsEngine } from './stats.ts'
+import type { ServiceSection, Source, StatsEngine } from './stats.ts'
 import { RedisBoard } from './stores/redis.ts'
 import { singleBoard } from './stores/single.ts'
 
@@ -46,6 +46,7 @@ export const stats = defineService<StatsOptions>(
     const log = fastify.log.child({ plugin: 'stats' })
     const { storage } = fastify
 
+    const { StatsEngine } = await import('./stats.ts')
     const engine = new StatsEngine({
       instanceId: storage.instanceId,
       board: storage.kind === 'redis' ? new RedisBoard(storage, interval * LIFETIME) : singleBoard,

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import fastifyRedis from '@fastify/redis'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError, UnknownStorageError } from '../support/errors.ts'
 import type { BackupPlan } from './lmdb/backup.ts'
-import { type LmdbOptions, openLmdb } from './lmdb/open.ts'
-import { describeProblem, isDamage } from './lmdb/verify.ts'
-import { openRedis, type RedisStorageOptions } from './redis/open.ts'
+import type { LmdbOptions } from './lmdb/open.ts'
+import { describeProblem, isDamage } from './lmdb/problem.ts'
+import type { RedisStorageOptions } from './redis/open.ts'
 import type { Storage } from './storage.ts'
 
 export type { RedisStorageOptions } from './redis/open.ts'
@@ -54,9 +53,14 @@ export async function openStorage(
   const options = typeof target === 'string' ? { url: target } : target
   if (options.url === 'memory:') return openMemory(instanceId)
   if (options.url.startsWith('lmdb:') && options.url.length > 'lmdb:'.length) {
+    // A driver is loaded by whom it serves: an application on one storage does not wait for the others'.
+    const { openLmdb } = await import('./lmdb/open.ts')
     return openLmdb(options.url.slice('lmdb:'.length), instanceId, lmdb)
   }
-  if (/^rediss?(\+(cluster|sentinel))?:\/\//.test(options.url)) return openRedis(options, instanceId)
+  if (/^rediss?(\+(cluster|sentinel))?:\/\//.test(options.url)) {
+    const { openRedis } = await import('./redis/open.ts')
+    return openRedis(options, instanceId)
+  }
   // What stands before the colon is enough to see the mistake; the rest may hold a password.
   throw new UnknownStorageError(options.url.split(':')[0])
 }
@@ -94,7 +98,11 @@ export const storage = defineService<StorageOptions>('storage', async (fastify, 
   if (opened.kind === 'redis') {
     opened.client.on('error', (error) => log.warn({ err: error }, 'Redis connection failed; reconnecting'))
     opened.client.on('ready', () => log.info('Redis connection is back'))
-    await fastify.register(fastifyRedis, { namespace: 'stateful', client: opened.client, closeClient: false })
+    await fastify.register(import('@fastify/redis'), {
+      namespace: 'stateful',
+      client: opened.client,
+      closeClient: false,
+    })
   }
 })
 

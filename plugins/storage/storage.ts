@@ -1,7 +1,7 @@
 import type { RootDatabase } from 'lmdb'
 import type { Backups } from './lmdb/backup.ts'
 import type { Commits } from './lmdb/commits.ts'
-import type { Problem } from './lmdb/data-file.ts'
+import type { Problem } from './lmdb/problem.ts'
 import type { Recovery } from './lmdb/recover.ts'
 import type { RedisChannels } from './redis/channels.ts'
 import type { RedisConnection } from './redis/connection.ts'

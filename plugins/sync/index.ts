@@ -1,4 +1,4 @@
-import fastifyWebsocket from '@fastify/websocket'
+import type {} from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
@@ -90,7 +90,7 @@ export const sync = defineService<SyncOptions>(
         perMessageDeflate: false,
       }
       let endHandshakes = () => {}
-      await fastify.register(fastifyWebsocket, {
+      await fastify.register(import('@fastify/websocket'), {
         options: limits,
         errorHandler: (err, socket, request) => {
           // Also protocol errors such as an oversized frame, which `ws` has answered with their code by now.

@@ -1,10 +1,10 @@
 import { crc32 } from 'node:zlib'
 import type { Database, RangeOptions } from 'lmdb'
-import { Packr } from 'msgpackr'
+import { Packr } from 'msgpackr/pack'
 import { fromBufferKey } from 'ordered-binary'
 import { StorageCorruptError, StorageFormatError } from '../../support/errors.ts'
 import type { LmdbStorage } from '../storage.ts'
-import type { Problem } from './data-file.ts'
+import type { Problem } from './problem.ts'
 
 /**
  * LMDB checks nothing of what it keeps, so a flipped bit would be handed out as a value. Every record of ours begins

@@ -1,22 +1,7 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { headerOf, META_BYTES, type Meta, optional, parseMeta, UNFLUSHED, whatIsWrong } from './file-format.ts'
+import type { Problem } from './problem.ts'
 import { Snapshot } from './snapshot.ts'
-
-/** Where something is wrong and what; the database is `undefined` where the file itself is meant. */
-export interface Problem {
-  database?: string
-  page?: number
-  /** The key of the record, as text. */
-  key?: string
-  what: string
-  /** What it is part of can be made anew. */
-  disposable?: boolean
-  /**
-   * `record`: LMDB can read and write around it; one record is not what was written. `structure`: LMDB may hide
-   * records, write over them, or end the process when it comes there.
-   */
-  kind: 'record' | 'structure'
-}
 
 /** Milliseconds in which the disk has to answer one read. */
 const READ_DEADLINE = 5_000

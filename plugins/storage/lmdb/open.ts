@@ -7,12 +7,13 @@ import type { LmdbStorage } from '../storage.ts'
 import { Backups, pinned } from './backup.ts'
 import { RESTART } from './checked-records.ts'
 import { COMMIT_DEADLINE, Commits, inTime } from './commits.ts'
-import { DataFile, type Problem } from './data-file.ts'
+import { DataFile } from './data-file.ts'
 import { ownFolder } from './owner.ts'
 import { considerate, type Pace } from './pace.ts'
+import { describeProblem, isDamage, type Problem } from './problem.ts'
 import { checkFolder, SUSPECT_FILE } from './recover.ts'
 import { Reserve } from './reserve.ts'
-import { DATABASE_FILE, describeProblem, isDamage, MAX_DATABASES, verifyFile } from './verify.ts'
+import { DATABASE_FILE, MAX_DATABASES, verifyFile } from './verify.ts'
 
 /** With the rest of a boot well below the 10 s that Fastify gives a plugin. */
 const CHECK_BUDGET = 2_000

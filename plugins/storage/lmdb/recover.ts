@@ -4,8 +4,9 @@ import { StorageNotSalvagedError, StorageUncheckedError } from '../../support/er
 import { backupsIn } from './backup.ts'
 import { DataFile } from './data-file.ts'
 import { OutOfTime, type Pace, within } from './pace.ts'
+import { describeProblem } from './problem.ts'
 import { type SalvageReport, salvage } from './salvage.ts'
-import { DATABASE_FILE, describeProblem, type FileReport, verifyFile } from './verify.ts'
+import { DATABASE_FILE, type FileReport, verifyFile } from './verify.ts'
 
 /** What the boot did about a damaged database. Losing data is never silent: whoever opens the storage tells. */
 export interface Recovery {

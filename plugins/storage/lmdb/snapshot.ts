@@ -1,4 +1,4 @@
-import type { DataFile, Problem } from './data-file.ts'
+import type { DataFile } from './data-file.ts'
 import {
   type Child,
   compareKeys,
@@ -19,6 +19,7 @@ import {
   whatIsWrong,
 } from './file-format.ts'
 import type { Pace } from './pace.ts'
+import type { Problem } from './problem.ts'
 
 export interface Found {
   key: Buffer

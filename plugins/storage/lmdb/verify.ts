@@ -1,8 +1,9 @@
 import { fromBufferKey } from 'ordered-binary'
 import { decodeRegistration, payloadOfRaw, REGISTRY, type Registration, seedOf } from './checked-records.ts'
-import type { DataFile, Problem } from './data-file.ts'
+import type { DataFile } from './data-file.ts'
 import type { Tree } from './file-format.ts'
 import { OutOfTime, type Pace } from './pace.ts'
+import { isDamage, type Problem } from './problem.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /** File of the database in its folder. */
@@ -109,15 +110,6 @@ export class Contents {
   count(name: string): void {
     this.sound.set(name, (this.sound.get(name) ?? 0) + 1)
   }
-}
-
-/** A broken record of a cache is a miss, and nothing to stop for. */
-export const isDamage = ({ kind, disposable }: Problem): boolean => kind === 'structure' || disposable !== true
-
-/** What is wrong, on one line for the log; without the key, which may be a name or belong to a session. */
-export function describeProblem({ database, page, what }: Problem): string {
-  const place = database === undefined ? 'the file' : `'${database}'`
-  return `${place}${page === undefined ? '' : `, page ${page}`}: ${what}`
 }
 
 function recordProblem(database: string, key: Buffer): Problem {
