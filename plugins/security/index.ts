@@ -6,7 +6,16 @@ import { InvalidOptionError } from '../support/errors.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
 import { type PressureLimits, shedLoad } from './pressure.ts'
 
-export type { Action, Authorize, AuthorizeOption, Keys, Resource, Resources } from './authorize.ts'
+export {
+  type Action,
+  type Authorize,
+  type AuthorizeOption,
+  authorizeByRole,
+  type Keys,
+  type Resource,
+  type Resources,
+} from './authorize.ts'
+export { type CsrfOptions, csrf } from './csrf.ts'
 export type { ExposureOptions } from './exposure.ts'
 
 export interface SecurityOptions {

@@ -32,12 +32,22 @@ export interface StatefulOptions extends StorageOptions {
 export const stateful = defineService<StatefulOptions>('stateful', async (fastify, options) => {
   // First: a request that comes while the instance closes is refused before a session is loaded for it.
   if (options.problems !== false && !fastify.hasPlugin(pluginName('problems'))) await fastify.register(defaultErrors)
-  await fastify.register(storage, options.storage === undefined ? {} : { storage: options.storage })
+  await fastify.register(storage, storageOptions(options))
   await fastify.register(session, { ...options.session, secret: options.secret })
   await fastify.register(cache, options.cache ?? {})
   await fastify.register(state, options.state ?? {})
   await fastify.register(sync, options.sync ?? {})
   await fastify.register(stats, options.stats ?? {})
 })
+
+/** Those that are given: an option that is there and undefined is not the same as one that is not. */
+function storageOptions({ storage, backup, recoveryTimeout, clock }: StatefulOptions): StorageOptions {
+  return {
+    ...(storage === undefined ? {} : { storage }),
+    ...(backup === undefined ? {} : { backup }),
+    ...(recoveryTimeout === undefined ? {} : { recoveryTimeout }),
+    ...(clock === undefined ? {} : { clock }),
+  }
+}
 
 export default stateful

@@ -1,6 +1,7 @@
 import { StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
 import { isFull } from '../failure.ts'
 import type { Reserve } from './reserve.ts'
+import type { Room } from './room.ts'
 
 /**
  * Codes of a commit that found no room: a write that was cut short (LMDB calls that EIO), file too large, no space, quota
@@ -22,9 +23,11 @@ interface CommitError extends Error {
  */
 export class Commits {
   readonly #reserve: Reserve
+  readonly #room: Pick<Room, 'enough'>
 
-  constructor(reserve: Reserve) {
+  constructor(reserve: Reserve, room: Pick<Room, 'enough'>) {
     this.#reserve = reserve
+    this.#room = room
   }
 
   /**
@@ -35,7 +38,7 @@ export class Commits {
    */
   write<T>(commit: () => Promise<T>): Promise<T> {
     // What is lent is for those who give something back.
-    if (this.#reserve.lent) return Promise.reject(new StorageFullError('LMDB'))
+    if (this.#reserve.lent || !this.#room.enough) return Promise.reject(new StorageFullError('LMDB'))
     return attempt(commit)
   }
 
@@ -45,6 +48,7 @@ export class Commits {
    * @param commit may be called twice
    */
   letGo<T>(commit: () => Promise<T>): Promise<T> {
+    if (!this.#room.enough) return this.#reserve.lend(() => attempt(commit))
     return attempt(commit).catch((error: unknown) => {
       if (!isFull(error)) throw error
       return this.#reserve.lend(() => attempt(commit))

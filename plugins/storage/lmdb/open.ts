@@ -13,6 +13,7 @@ import { considerate, type Pace } from './pace.ts'
 import { describeProblem, isDamage, type Problem } from './problem.ts'
 import { checkFolder, SUSPECT_FILE } from './recover.ts'
 import { Reserve } from './reserve.ts'
+import { Room } from './room.ts'
 import { DATABASE_FILE, MAX_DATABASES, verifyFile } from './verify.ts'
 
 /** With the rest of a boot well below the 10 s that Fastify gives a plugin. */
@@ -64,7 +65,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
       instanceId,
       directory,
       root,
-      commits: new Commits(reserve),
+      commits: new Commits(reserve, new Room(directory)),
       backups,
       checked,
       ...(check.recovery ? { recovery: check.recovery } : {}),

@@ -1,0 +1,38 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import t from 'tap'
+import { Commits } from '../../../plugins/storage/lmdb/commits.ts'
+import { Reserve } from '../../../plugins/storage/lmdb/reserve.ts'
+import { Room } from '../../../plugins/storage/lmdb/room.ts'
+import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { mountSmallDisk } from '../../fixtures/small-disk.ts'
+import { temporaryFolder } from '../../fixtures/storages.ts'
+
+t.test('a commit that may not find room is never begun; one that gives room back has the reserve', async (t) => {
+  const reserve = new Reserve(await temporaryFolder(t), new ManualClock())
+  t.teardown(() => reserve.close())
+  const room = { enough: true }
+  const commits = new Commits(reserve, room)
+  const begun: string[] = []
+  const commit = (name: string) => async () => void begun.push(name)
+  await commits.write(commit('write'))
+  await commits.letGo(commit('delete'))
+  t.same(begun.splice(0), ['write', 'delete'])
+  room.enough = false
+  await t.rejects(commits.write(commit('write')), { code: 'STATEFUL_STORAGE_FULL' })
+  await commits.letGo(async () => void begun.push(`delete, ${reserve.lent ? 'with' : 'without'} the reserve`))
+  t.same(begun, ['delete, with the reserve'])
+})
+
+t.test('room is what the file system says', async (t) => {
+  t.equal(new Room('/nowhere/at/all').enough, true, 'where it cannot be told, the commit tells')
+  const disk = mountSmallDisk(t, 16)
+  if (!disk) return t.comment('mounting a small disk takes root on Linux')
+  const room = new Room(disk.folder)
+  t.equal(room.enough, true)
+  await disk.fill()
+  await wait(25)
+  t.equal(room.enough, false)
+  await disk.free()
+  await wait(25)
+  t.equal(room.enough, true)
+})
