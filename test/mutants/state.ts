@@ -403,4 +403,11 @@ export default [
     suite: 'test/routes/state/readers.test.ts',
     guards: 'a reader that takes nothing is cut',
   },
+  {
+    file: 'plugins/state/sequencer.ts',
+    from: 'if (this.#closed) this.#abandoned = true',
+    to: '',
+    suite: 'test/plugins/state/redis.test.ts',
+    guards: 'a close does not wait for a store that is gone',
+  },
 ] satisfies Mutant[]

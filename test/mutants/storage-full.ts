@@ -54,4 +54,18 @@ export default [
     to: '? saveScript : saveScript',
     suite: redis,
   },
+  {
+    guards: 'no commit of LMDB begins where it may find no room',
+    file: 'plugins/storage/lmdb/commits.ts',
+    from: 'this.#reserve.lent || !this.#room.enough',
+    to: 'this.#reserve.lent',
+    suite: 'test/plugins/storage/full-disk.test.ts',
+  },
+  {
+    guards: 'a deletion without room begins with the reserve',
+    file: 'plugins/storage/lmdb/commits.ts',
+    from: 'if (!this.#room.enough) return this.#reserve.lend(() => attempt(commit))',
+    to: '',
+    suite: 'test/plugins/storage/full-disk.test.ts',
+  },
 ] satisfies Mutant[]

@@ -107,4 +107,11 @@ export default [
     suite: 'test/plugins/sync/limits.test.ts',
     guards: 'the subscriptions of a user are bounded over all its connections',
   },
+  {
+    file: 'plugins/sync/handshakes.ts',
+    from: 'if (unfinished.has(socket)) socket.destroy()',
+    to: '',
+    suite: 'test/plugins/sync/handshakes.test.ts',
+    guards: 'a refused upgrade ends with its answer',
+  },
 ] satisfies Mutant[]
