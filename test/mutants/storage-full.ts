@@ -2,15 +2,13 @@ import type { Mutant } from '../checkers/mutation.ts'
 
 const redis = 'test/app/full-redis.test.ts'
 
-const disk = 'test/app/full-disk.test.ts'
-
 export default [
   {
     guards: 'the reserve of a full disk is for deletions',
     file: 'plugins/storage/lmdb/commits.ts',
-    from: 'return this.#reserve.lend(() => attempt(commit))',
-    to: 'throw error',
-    suite: disk,
+    from: 'if (!isFull(error)) throw error',
+    to: 'if (error) throw error',
+    suite: 'test/plugins/storage/full-disk.test.ts',
   },
   {
     guards: 'scripts that let go run when memory is full',
