@@ -16,9 +16,15 @@ const listings = (await readdir(new URL('.', import.meta.url)))
   .sort()
 if (listings.length === 0) throw new Error(`no listing of mutants is called ${wanted}`)
 
+// Before the first test: between two, tap takes a wait for something else than a test for the end.
+const mutantsOf = await Promise.all(
+  listings.map(async (listing) => {
+    const { default: mutants }: { default: Mutant[] } = await import(`./${listing}`)
+    return { listing, mutants }
+  }),
+)
 const workspace = await mutationWorkspace(t)
-for (const listing of listings) {
-  const { default: mutants }: { default: Mutant[] } = await import(`./${listing}`)
+for (const { listing, mutants } of mutantsOf) {
   await t.test(listing, async (t) => {
     for (const mutant of mutants) await killed(t, workspace, mutant)
   })
