@@ -37,7 +37,7 @@ const OPEN = 1
 /** The longest wait before the first attempt to reconnect, doubled with each further one. */
 const FIRST_BACKOFF = 250
 /** However long the server was away, everybody has tried again so soon after it is back. */
-const LONGEST_BACKOFF = 10_000
+export const LONGEST_BACKOFF = 10_000
 const HEARTBEAT_BEFORE_HELLO = 25_000
 
 export interface LinkOptions {

@@ -63,12 +63,11 @@ export class OpenWrites {
 
   /** Those that are left were never sent, or nobody can tell what became of them. */
   close(): void {
-    const { space, timeout } = this.#options
+    const { space } = this.#options
     this.#deadlines?.cancel()
     for (const write of this.#writes) {
-      if (write.open) {
-        this.settle(write, write.sent ? new StateOutcomeUnknownError(space, timeout) : new StateClosedError(space))
-      }
+      if (!write.open) continue
+      this.settle(write, write.sent ? new StateOutcomeUnknownError(space) : new StateClosedError(space))
     }
   }
 
@@ -86,7 +85,7 @@ export class OpenWrites {
       if (write.settled) continue
       if (write.sent) counts.unknown++
       else counts.timeouts++
-      write.reject(write.sent ? new StateOutcomeUnknownError(space, timeout) : new StateTimeoutError(space, timeout))
+      write.reject(write.sent ? new StateOutcomeUnknownError(space) : new StateTimeoutError(space, timeout))
     }
     onExpired()
   }

@@ -306,8 +306,8 @@ export class Sequencer {
       if (!isUnavailable(error)) this.#fault = error as Error
       for (const { reject } of waiters) reject(error)
       this.#options.onError(error, 'the log could not be read')
-      if (this.#closed) this.#abandoned = true
-      if (this.#queue.length === 0 && this.#found.length === 0) return
+      this.#abandoned = this.#closed
+      if (this.#abandoned || (this.#queue.length === 0 && this.#found.length === 0)) return
       this.#hints.invalidate()
       await this.#pause()
     }
@@ -349,14 +349,13 @@ export class Sequencer {
   }
 
   #load(state: LogState): void {
-    const { replica, onReplaced, space, timeout } = this.#options
+    const { replica, onReplaced, space } = this.#options
     const previousEpoch = replica.epoch
     this.counts.resyncs++
     this.damage.note(state)
     const changes = replica.load(state)
     // What was found in the history before, and not confirmed there, may not be in this one.
-    for (const { write } of this.#found.splice(0))
-      this.#open.settle(write, new StateOutcomeUnknownError(space, timeout))
+    for (const { write } of this.#found.splice(0)) this.#open.settle(write, new StateOutcomeUnknownError(space))
     for (const { tx, commit } of state.records) {
       const own = this.#queue.take(tx)
       if (own) this.#found.push({ write: own, committed: this.#committed(commit) })

@@ -30,24 +30,24 @@ export interface StatefulOptions extends StorageOptions {
  * STATEFUL_STORAGE_UNAVAILABLE, STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
  */
 export const stateful = defineService<StatefulOptions>('stateful', async (fastify, options) => {
+  const {
+    secret,
+    session: sessionOptions,
+    cache: cacheOptions,
+    state: stateOptions,
+    sync: syncOptions,
+    stats: statsOptions,
+    problems,
+    ...storageOptions
+  } = options
   // First: a request that comes while the instance closes is refused before a session is loaded for it.
-  if (options.problems !== false && !fastify.hasPlugin(pluginName('problems'))) await fastify.register(defaultErrors)
-  await fastify.register(storage, storageOptions(options))
-  await fastify.register(session, { ...options.session, secret: options.secret })
-  await fastify.register(cache, options.cache ?? {})
-  await fastify.register(state, options.state ?? {})
-  await fastify.register(sync, options.sync ?? {})
-  await fastify.register(stats, options.stats ?? {})
+  if (problems !== false && !fastify.hasPlugin(pluginName('problems'))) await fastify.register(defaultErrors)
+  await fastify.register(storage, storageOptions)
+  await fastify.register(session, { ...sessionOptions, secret })
+  await fastify.register(cache, cacheOptions ?? {})
+  await fastify.register(state, stateOptions ?? {})
+  await fastify.register(sync, syncOptions ?? {})
+  await fastify.register(stats, statsOptions ?? {})
 })
-
-/** Those that are given: an option that is there and undefined is not the same as one that is not. */
-function storageOptions({ storage, backup, recoveryTimeout, clock }: StatefulOptions): StorageOptions {
-  return {
-    ...(storage === undefined ? {} : { storage }),
-    ...(backup === undefined ? {} : { backup }),
-    ...(recoveryTimeout === undefined ? {} : { recoveryTimeout }),
-    ...(clock === undefined ? {} : { clock }),
-  }
-}
 
 export default stateful

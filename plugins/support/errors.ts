@@ -234,7 +234,7 @@ export const StateTimeoutError = createError(
 /** The deadline passed after the write was sent to the store: it may have been applied, or may still be. */
 export const StateOutcomeUnknownError = createError(
   'STATEFUL_STATE_OUTCOME_UNKNOWN',
-  "The store did not confirm the write to space '%s' within %s ms. Read before you repeat it, or repeat it with the same clientId and seq.",
+  "The store did not confirm the write to space '%s': nobody can tell whether it took place. Read before you repeat it, or repeat it with the same clientId and seq.",
   503,
 )
 export const StateOverloadedError = createError(

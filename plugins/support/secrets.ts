@@ -9,7 +9,7 @@ const MIN_UNEXPECTED = 16
 export const SECRET_RULE =
   `a text of at least ${MIN_LENGTH} characters, ${MIN_VARIETY} of them different, and in production no placeholder ` +
   "('changeme', an example out of a document), no repeated word and no row of keys; make one with " +
-  `node -e "console.log(require('crypto').randomBytes(32).toString('base64url'))"`
+  `node -p "require('crypto').randomBytes(32).toString('base64url')"`
 
 /** Whether a text may sign and encrypt: one rule for the server's variables and for the options of all plugins. */
 export function isSecret(text: unknown, production: boolean): text is string {

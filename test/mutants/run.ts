@@ -16,7 +16,7 @@ const listings = (await readdir(new URL('.', import.meta.url)))
   .sort()
 if (listings.length === 0) throw new Error(`no listing of mutants is called ${wanted}`)
 
-// Before the first test: between two, tap takes a wait for something else than a test for the end.
+// All of them up front: where something other than a test is awaited between two tests, tap takes the file to be over.
 const mutantsOf = await Promise.all(
   listings.map(async (listing) => {
     const { default: mutants }: { default: Mutant[] } = await import(`./${listing}`)

@@ -405,7 +405,7 @@ export default [
   },
   {
     file: 'plugins/state/sequencer.ts',
-    from: 'if (this.#closed) this.#abandoned = true',
+    from: 'this.#abandoned = this.#closed',
     to: '',
     suite: 'test/plugins/state/redis.test.ts',
     guards: 'a close does not wait for a store that is gone',

@@ -55,14 +55,14 @@ export default [
   {
     guards: 'no commit of LMDB begins where it may find no room',
     file: 'plugins/storage/lmdb/commits.ts',
-    from: 'this.#reserve.lent || !this.#room.enough',
+    from: 'this.#reserve.lent || !this.#room.take(bytes)',
     to: 'this.#reserve.lent',
     suite: 'test/plugins/storage/full-disk.test.ts',
   },
   {
     guards: 'a deletion without room begins with the reserve',
     file: 'plugins/storage/lmdb/commits.ts',
-    from: 'if (!this.#room.enough) return this.#reserve.lend(() => attempt(commit))',
+    from: 'if (!this.#room.take(0)) return withReserve()',
     to: '',
     suite: 'test/plugins/storage/full-disk.test.ts',
   },

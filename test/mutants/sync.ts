@@ -114,4 +114,11 @@ export default [
     suite: 'test/plugins/sync/handshakes.test.ts',
     guards: 'a refused upgrade ends with its answer',
   },
+  {
+    file: 'plugins/sync/handshakes.ts',
+    from: 'deadline = DEADLINE_WHILE_CLOSING',
+    to: '',
+    suite: 'test/plugins/sync/handshakes.test.ts',
+    guards: 'an upgrade that comes into a close does not hold it up',
+  },
 ] satisfies Mutant[]

@@ -111,7 +111,7 @@ class Table {
   }
 
   put(key: Key, value: Buffer): void {
-    this.#set(key, value, (commit) => this.#commits.write(commit))
+    this.#set(key, value, (commit) => this.#commits.write(commit, value.length))
   }
 
   /** Also when the disk is full. */

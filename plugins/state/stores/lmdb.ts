@@ -125,15 +125,18 @@ export class LmdbStateLog implements StateLog {
     const next = { ...head, revision, floor, first, size: head.size + added }
     // The record of a deletion is smaller than what goes, and history is bounded.
     const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
-    await this.#write(() => {
-      this.#append(records, writes)
-      for (const old of outdated) this.#remove(recordKey(this.#space, old))
-      for (const [key, entry] of writes) {
-        if (entry) this.#put(valueKey(this.#space, key), encodeEntry(entry))
-        else this.#remove(valueKey(this.#space, key))
-      }
-      this.#put(headKey(this.#space), JSON.stringify(next))
-    }, onlyDeletes)
+    await this.#write(
+      () => {
+        this.#append(records, writes)
+        for (const old of outdated) this.#remove(recordKey(this.#space, old))
+        for (const [key, entry] of writes) {
+          if (entry) this.#put(valueKey(this.#space, key), encodeEntry(entry))
+          else this.#remove(valueKey(this.#space, key))
+        }
+        this.#put(headKey(this.#space), JSON.stringify(next))
+      },
+      { letsGo: onlyDeletes, bytes: IN_LOG_AND_VALUES * bytesOf(writes.values()) },
+    )
     this.#head = next
     return 'committed'
   }
@@ -146,13 +149,16 @@ export class LmdbStateLog implements StateLog {
     const epochs = withEpoch(head.epochs, { epoch, first: revision, cause, tx })
     const { owner } = head
     const next = { epoch, revision, floor: revision + 1, first: revision + 1, epochs, size: entries.size, owner }
-    await this.#write(() => {
-      for (const start of [valueKey(this.#space, ''), `${this.#space}/log/`]) {
-        for (const key of this.#database.getKeys({ start, end: after(start) })) this.#remove(key)
-      }
-      for (const [key, entry] of entries) this.#put(valueKey(this.#space, key), encodeEntry(entry))
-      this.#put(headKey(this.#space), JSON.stringify(next))
-    }, entries.size === 0)
+    await this.#write(
+      () => {
+        for (const start of [valueKey(this.#space, ''), `${this.#space}/log/`]) {
+          for (const key of this.#database.getKeys({ start, end: after(start) })) this.#remove(key)
+        }
+        for (const [key, entry] of entries) this.#put(valueKey(this.#space, key), encodeEntry(entry))
+        this.#put(headKey(this.#space), JSON.stringify(next))
+      },
+      { letsGo: entries.size === 0, bytes: bytesOf(entries.values()) },
+    )
     this.#head = next
     return 'committed'
   }
@@ -197,7 +203,7 @@ export class LmdbStateLog implements StateLog {
     const opened = { epoch, revision, floor, first: head?.first ?? floor, epochs, size, owner: this.#owner }
     // The head of a space that nobody has written to is written with the first commit: reading makes nothing.
     // A line in the place of another: on a full disk there must be a way to delete.
-    if (head) await this.#write(() => this.#put(headKey(this.#space), JSON.stringify(opened)), true)
+    if (head) await this.#write(() => this.#put(headKey(this.#space), JSON.stringify(opened)), { letsGo: true })
     this.#head = opened
     return opened
   }
@@ -217,13 +223,14 @@ export class LmdbStateLog implements StateLog {
   /**
    * One transaction, on disk when it resolves.
    * @param letsGo also when the disk is full
+   * @param bytes of what it puts there
    */
-  async #write(puts: () => void, letsGo = false): Promise<void> {
+  async #write(puts: () => void, { letsGo = false, bytes = 0 } = {}): Promise<void> {
     const commit = async () => {
       await this.#database.raw.batch(puts)
       await this.#database.raw.flushed
     }
-    await (letsGo ? this.#commits.letGo(commit) : this.#commits.write(commit))
+    await (letsGo ? this.#commits.letGo(commit) : this.#commits.write(commit, bytes))
   }
 
   /** Inside a batch, which is what is awaited; the promises of its parts fail together with it. */
@@ -285,3 +292,11 @@ export class LmdbStateLog implements StateLog {
 }
 
 const ignore = () => {}
+
+const IN_LOG_AND_VALUES = 2
+
+function bytesOf(entries: Iterable<Entry | undefined>): number {
+  let bytes = 0
+  for (const entry of entries) bytes += entry?.bytes ?? 0
+  return bytes
+}

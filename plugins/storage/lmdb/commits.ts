@@ -23,9 +23,9 @@ interface CommitError extends Error {
  */
 export class Commits {
   readonly #reserve: Reserve
-  readonly #room: Pick<Room, 'enough'>
+  readonly #room: Pick<Room, 'take'>
 
-  constructor(reserve: Reserve, room: Pick<Room, 'enough'>) {
+  constructor(reserve: Reserve, room: Pick<Room, 'take'>) {
     this.#reserve = reserve
     this.#room = room
   }
@@ -33,12 +33,13 @@ export class Commits {
   /**
    * Resolves when the transaction is committed.
    * @param commit begins it
+   * @param bytes of content; may be left out where it is little
    * @throws STATEFUL_STORAGE_FULL: nothing of it was written
    * @throws STATEFUL_STORAGE_UNAVAILABLE
    */
-  write<T>(commit: () => Promise<T>): Promise<T> {
+  write<T>(commit: () => Promise<T>, bytes = 0): Promise<T> {
     // What is lent is for those who give something back.
-    if (this.#reserve.lent || !this.#room.enough) return Promise.reject(new StorageFullError('LMDB'))
+    if (this.#reserve.lent || !this.#room.take(bytes)) return Promise.reject(new StorageFullError('LMDB'))
     return attempt(commit)
   }
 
@@ -48,10 +49,11 @@ export class Commits {
    * @param commit may be called twice
    */
   letGo<T>(commit: () => Promise<T>): Promise<T> {
-    if (!this.#room.enough) return this.#reserve.lend(() => attempt(commit))
+    const withReserve = () => this.#reserve.lend(() => attempt(commit))
+    if (!this.#room.take(0)) return withReserve()
     return attempt(commit).catch((error: unknown) => {
       if (!isFull(error)) throw error
-      return this.#reserve.lend(() => attempt(commit))
+      return withReserve()
     })
   }
 }

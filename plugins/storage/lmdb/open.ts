@@ -65,7 +65,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
       instanceId,
       directory,
       root,
-      commits: new Commits(reserve, new Room(directory)),
+      commits: new Commits(reserve, new Room(directory, clock)),
       backups,
       checked,
       ...(check.recovery ? { recovery: check.recovery } : {}),

@@ -1,8 +1,11 @@
 import { statfsSync } from 'node:fs'
+import type { Clock } from '../../support/clock.ts'
 
-/** Bytes that have to be free for a commit to begin: more than the largest batch and what LMDB writes anew for it. */
-const ENOUGH = 4 * 1024 * 1024
-/** Milliseconds that a look is good for; nothing else fills a disk by megabytes so soon. */
+/** Bytes that have to stay free whatever a commit brings: the pages that LMDB writes anew on the way to it. */
+const MARGIN = 4 * 1024 * 1024
+/** Bytes on the disk for one of content: pages may be half full. */
+const OVERHEAD = 2
+/** Milliseconds that a look is good for; nobody else fills a disk by megabytes so soon. */
 const GOOD_FOR = 20
 
 /**
@@ -11,25 +14,39 @@ const GOOD_FOR = 20
  */
 export class Room {
   readonly #directory: string
-  #until = 0
-  #enough = true
+  readonly #clock: Clock
+  #lookAgainAt = Number.NEGATIVE_INFINITY
+  #free = 0
 
-  constructor(directory: string) {
+  constructor(directory: string, clock: Clock) {
     this.#directory = directory
+    this.#clock = clock
   }
 
-  /** Looks at once, without waiting: a system call of microseconds, at most every 20 ms. */
-  get enough(): boolean {
-    const now = performance.now()
-    if (now < this.#until) return this.#enough
-    this.#until = now + GOOD_FOR
+  /**
+   * Whether a commit of so many bytes may begin, which then has its room. Looks at once, without waiting: a system call of
+   * microseconds, at most every 20 ms.
+   */
+  take(bytes: number): boolean {
+    const now = this.#clock.monotonic()
+    if (now >= this.#lookAgainAt) {
+      this.#lookAgainAt = now + GOOD_FOR
+      this.#free = this.#look()
+    }
+    const needed = OVERHEAD * bytes
+    if (this.#free - needed < MARGIN) return false
+    // Those of one turn are not on the disk yet when the next one asks.
+    this.#free -= needed
+    return true
+  }
+
+  /** Bytes; where it cannot be told, the commit itself tells. */
+  #look(): number {
     try {
       const { bavail, bsize } = statfsSync(this.#directory)
-      this.#enough = bavail * bsize >= ENOUGH
+      return bavail * bsize
     } catch {
-      // Where it cannot be told, the commit itself tells.
-      this.#enough = true
+      return Number.POSITIVE_INFINITY
     }
-    return this.#enough
   }
 }

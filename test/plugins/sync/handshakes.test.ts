@@ -46,6 +46,24 @@ t.test('and does not hold up the close', async (t) => {
   t.ok(socket.destroyed)
 })
 
+t.test('nor does one that comes while the instance closes', async (t) => {
+  const clock = new ManualClock()
+  let late: Socket | undefined
+  const before = async (app: FastifyInstance) => {
+    // Of an inner scope: it runs when those of the whole instance, among them the one of `sync`, have run.
+    await app.register(async (scope) => {
+      scope.addHook('preClose', async () => {
+        late = await upgradeAndLeave(t, server, UNDECODABLE)
+        t.notOk(late.destroyed)
+        clock.advance(1_000)
+      })
+    })
+  }
+  const server = await startServer(t, 'memory:', { clock, before })
+  await server.app.close()
+  t.ok(late?.destroyed)
+})
+
 t.test('one that a hook refuses ends with its answer', async (t) => {
   const before = async (app: FastifyInstance) => {
     app.addHook('onRequest', async (request, reply) => {
