@@ -147,4 +147,11 @@ export default [
     to: 'plan.every',
     suite: backup,
   },
+  {
+    file: 'plugins/storage/lmdb/open.ts',
+    from: '  await needSpareFiles(directory)\n',
+    to: '',
+    suite: 'test/plugins/storage/few-files.test.ts',
+    guards: 'LMDB is not opened with too few files left',
+  },
 ] satisfies Mutant[]

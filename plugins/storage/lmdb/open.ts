@@ -14,6 +14,7 @@ import { describeProblem, isDamage, type Problem } from './problem.ts'
 import { checkFolder, SUSPECT_FILE } from './recover.ts'
 import { Reserve } from './reserve.ts'
 import { Room } from './room.ts'
+import { needSpareFiles } from './spare-files.ts'
 import { DATABASE_FILE, MAX_DATABASES, verifyFile } from './verify.ts'
 
 /** With the rest of a boot well below the 10 s that Fastify gives a plugin. */
@@ -43,6 +44,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
   await mkdir(directory, { recursive: true, mode: 0o700 }).catch((cause) => {
     throw new StorageUnavailableError(`the folder '${directory}' cannot be made: ${cause.message}`, { cause })
   })
+  await needSpareFiles(directory)
   const owner = await ownFolder(directory)
   try {
     const now = new Date(clock.now())
