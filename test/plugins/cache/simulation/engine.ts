@@ -10,3 +10,14 @@ export interface Engine {
 }
 
 export const realEngine: Engine = { Cache, LocalTier, MemoryJournal }
+
+/** A copy in this folder, which is JavaScript. */
+export async function engineIn(folder: string): Promise<Engine> {
+  const load = (file: string) => import(`${folder}/${file}`)
+  const [{ Cache }, { LocalTier }, { MemoryJournal }] = await Promise.all([
+    load('plugins/cache/cache.js'),
+    load('plugins/cache/stores/local.js'),
+    load('plugins/cache/stores/memory-journal.js'),
+  ])
+  return { Cache, LocalTier, MemoryJournal }
+}

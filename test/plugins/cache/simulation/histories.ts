@@ -1,22 +1,34 @@
-/**
- * Plays random histories in a thread of its own: tap follows each promise of the thread that it runs in, and there are so
- * many of them here that this took five times as long as the histories themselves.
- */
-import { parentPort, workerData } from 'node:worker_threads'
-import fc from 'fast-check'
-import { realEngine } from './engine.ts'
-import { plans, play } from './play.ts'
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import type { Owner } from '../../../fixtures/cleanup.ts'
 
-const { histories, seed } = workerData as { histories: number; seed: number }
-const outcome = await fc.check(
-  fc.asyncProperty(plans, async (plan) => {
-    const wrong = await play(realEngine, plan)
-    if (wrong.length > 0) throw new Error(wrong.join('\n'))
-  }),
-  { numRuns: histories, seed },
-)
-parentPort?.postMessage({
-  failed: outcome.failed,
-  runs: outcome.numRuns,
-  report: await fc.asyncDefaultReportMessage(outcome),
-})
+export interface Histories {
+  /** Folder of a copy with a guard taken out; the real engine without. */
+  engine?: string
+  histories: number
+  seed: number
+  /** Look for the smallest history that fails. Default `true`. */
+  shrink?: boolean
+}
+
+export interface Outcome {
+  failed: boolean
+  /** Histories that were played, up to the one that failed. */
+  runs: number
+  /** What failed, and with which history; empty when nothing did. */
+  report: string
+}
+
+/**
+ * Starts a thread that plays random histories, one call at a time: tap follows each promise of the thread that it runs in,
+ * and there are so many of them here that this took several times as long as the histories themselves.
+ */
+export function startHistories(t: Owner): (wanted: Histories) => Promise<Outcome> {
+  const thread = new Worker(new URL('./histories-thread.ts', import.meta.url))
+  t.teardown(() => thread.terminate())
+  return async (wanted) => {
+    thread.postMessage(wanted)
+    const [outcome] = await once(thread, 'message')
+    return outcome
+  }
+}

@@ -3,7 +3,6 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Test } from 'tap'
 import ts from 'typescript'
-import type { Engine } from './engine.ts'
 
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url))
 /** What the engine is made of; scripts lie beside the stores. */
@@ -16,8 +15,8 @@ export interface Mutation {
   to: string
 }
 
-/** A copy of the engine with the mutations, compiled into a folder that is gone after the test. */
-export async function mutant(t: Test, name: string, mutations: Mutation[]): Promise<Engine> {
+/** A copy of the engine with the mutations, compiled into a folder that is gone after the test; resolves to its URL. */
+export async function mutant(t: Test, name: string, mutations: Mutation[]): Promise<string> {
   // Below the root, so that packages are found; `.tap` is the test runner's own, unversioned folder.
   const target = join(ROOT, '.tap', `mutant-${process.pid}-${name}`)
   t.teardown(() => rm(target, { recursive: true, force: true }))
@@ -45,13 +44,7 @@ export async function mutant(t: Test, name: string, mutations: Mutation[]): Prom
   }
   if (open.size > 0) throw new Error(`no file ${[...open][0]?.file}`)
   await writeFile(join(target, 'package.json'), '{"type":"module"}')
-  const load = (file: string) => import(pathToFileURL(join(target, file)).href)
-  const [{ Cache }, { LocalTier }, { MemoryJournal }] = await Promise.all([
-    load('plugins/cache/cache.js'),
-    load('plugins/cache/stores/local.js'),
-    load('plugins/cache/stores/memory-journal.js'),
-  ])
-  return { Cache, LocalTier, MemoryJournal }
+  return pathToFileURL(target).href
 }
 
 function compile(source: string): string {

@@ -1,10 +1,9 @@
-import fc from 'fast-check'
 import t from 'tap'
-import type { Engine } from './engine.ts'
+import { startHistories } from './histories.ts'
 import { type Mutation, mutant } from './mutants.ts'
-import { plans, play } from './play.ts'
 
 t.setTimeout(600_000)
+const playHistories = startHistories(t)
 
 const HISTORIES = 20_000
 /** A guard that only rare histories need would else be missed now and then. */
@@ -78,26 +77,16 @@ const guards: Record<string, Mutation[]> = {
   ],
 }
 
-async function counterexample(engine: Engine): Promise<number | undefined> {
-  const details = await fc.check(
-    fc.asyncProperty(plans, async (plan) => (await play(engine, plan)).length === 0),
-    { numRuns: HISTORIES, endOnFailure: true, seed: SEED },
-  )
-  return details.failed ? details.numRuns : undefined
-}
-
 t.test('without a mutation the copy is as good as the original', async (t) => {
   const engine = await mutant(t, 'none', [])
-  const details = await fc.check(
-    fc.asyncProperty(plans, async (plan) => (await play(engine, plan)).length === 0),
-    { numRuns: 100 },
-  )
-  t.notOk(details.failed)
+  const { failed, report } = await playHistories({ engine, histories: 100, seed: SEED })
+  t.notOk(failed, report)
 })
 
 for (const [index, [guard, mutations]] of Object.entries(guards).entries()) {
   t.test(`the histories miss ${guard}`, async (t) => {
-    const found = await counterexample(await mutant(t, `${index}`, mutations))
-    t.ok(found, `found in history ${found}`)
+    const engine = await mutant(t, `${index}`, mutations)
+    const { failed, runs } = await playHistories({ engine, histories: HISTORIES, seed: SEED, shrink: false })
+    t.ok(failed, `found in history ${runs}`)
   })
 }

@@ -1,20 +1,17 @@
-import { once } from 'node:events'
-import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import { realEngine } from './engine.ts'
+import { startHistories } from './histories.ts'
 import { type Plan, play } from './play.ts'
 
 t.setTimeout(600_000)
+const playHistories = startHistories(t)
 
 const HISTORIES = Number(process.env['CACHE_HISTORIES'] ?? 10_000)
 /** Fixed, so that a change is judged by the same histories as the one before; another one explores. */
 const SEED = Number(process.env['CACHE_SEED'] ?? 1)
 
 t.test(`${HISTORIES} random histories serve nothing that was invalidated`, async (t) => {
-  const worker = new Worker(new URL('./histories.ts', import.meta.url), {
-    workerData: { histories: HISTORIES, seed: SEED },
-  })
-  const [{ failed, runs, report }] = await once(worker, 'message')
+  const { failed, runs, report } = await playHistories({ histories: HISTORIES, seed: SEED })
   t.notOk(failed, report)
   t.equal(runs, HISTORIES)
 })
