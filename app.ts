@@ -10,6 +10,7 @@ import { csrf } from './plugins/security/csrf.ts'
 import { security } from './plugins/security/index.ts'
 import type { StatefulOptions } from './plugins/stateful/index.ts'
 import { stateful } from './plugins/stateful/index.ts'
+import { sharedSerializers } from './plugins/support/serializers.ts'
 import { authRoutes } from './routes/auth/index.ts'
 import { cacheRoutes } from './routes/cache/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
@@ -51,6 +52,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
     // Who is still there after `draining` has waited is cut, so that a close always ends.
     forceCloseConnections: true,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    schemaController: sharedSerializers(),
   })
 
   await app.register(problems)
