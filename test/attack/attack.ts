@@ -164,9 +164,7 @@ async function startHostile(
     credentials: HOSTILE,
     ...(only === undefined ? {} : { only }),
   }
-  const loader = new URL('../../scripts/typescript.mjs', import.meta.url)
   const child = fork(fileURLToPath(new URL('./hostile-client.ts', import.meta.url)), [JSON.stringify(order)], {
-    execArgv: ['--import', loader.href],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, NODE_OPTIONS: '' },
   })

@@ -26,9 +26,8 @@ async function heapOf(server: ChildProcess): Promise<number> {
 t.test(`the heap of the server stays flat: ${SECONDS} seconds of writes, comers and goers`, async (t) => {
   t.setTimeout((SECONDS + 60) * 1_000)
   const port = await freePort()
-  const loader = new URL('../../scripts/typescript.mjs', import.meta.url)
   const server = fork(fileURLToPath(new URL('./sync-server.ts', import.meta.url)), [`${port}`, 'memory:'], {
-    execArgv: ['--expose-gc', '--import', loader.href],
+    execArgv: ['--expose-gc', ...process.execArgv],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: { ...process.env, NODE_OPTIONS: '' },
   })

@@ -38,13 +38,10 @@ async function cookiesFor(admin: HttpClient): Promise<string[]> {
 }
 
 function startClients(t: Test, url: string, cookies: string[]): ChildProcess[] {
-  const loader = new URL('../../scripts/typescript.mjs', import.meta.url)
   const size = Math.ceil(cookies.length / PROCESSES)
   return Array.from({ length: PROCESSES }, (_, index) => {
     const child = fork(fileURLToPath(new URL('./storm-clients.ts', import.meta.url)), [], {
-      execArgv: ['--import', loader.href],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: { ...process.env, NODE_OPTIONS: '' },
     })
     t.teardown(() => child.kill('SIGKILL'))
     child.send({ url, cookies: cookies.slice(index * size, (index + 1) * size) })

@@ -29,9 +29,7 @@ async function startInstance(t: Test, redis: RedisServer): Promise<Instance> {
   let child: ChildProcess | undefined
   t.teardown(() => child?.kill('SIGKILL'))
   const start = async () => {
-    const loader = new URL('../../scripts/typescript.mjs', import.meta.url)
     child = fork(fileURLToPath(new URL('./sync-server.ts', import.meta.url)), [`${port}`, redis.url], {
-      execArgv: ['--import', loader.href],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: { ...process.env, NODE_OPTIONS: '' },
     })

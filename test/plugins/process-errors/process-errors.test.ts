@@ -9,7 +9,6 @@ import { HttpClient } from '../../fixtures/http-client.ts'
 
 async function start(t: Test, ...args: string[]) {
   const child = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), args, {
-    execArgv: ['--import', fileURLToPath(new URL('../../../scripts/typescript.mjs', import.meta.url))],
     silent: true,
   })
   t.teardown(() => child.kill('SIGKILL'))

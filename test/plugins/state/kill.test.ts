@@ -10,7 +10,6 @@ import { temporaryFolder } from '../../fixtures/storages.ts'
 t.setTimeout(300_000)
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-const runTypeScript = ['--import', join(root, 'scripts/typescript.mjs')]
 const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 20)
 
 t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is there`, async (t) => {
@@ -19,7 +18,7 @@ t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is ther
   let acknowledged = 0
   let lost = 0
   for (let round = 0; round < ROUNDS; round++) {
-    const child = spawn(process.execPath, [...runTypeScript, writer, folder, `${round}`], {
+    const child = spawn(process.execPath, [...process.execArgv, writer, folder, `${round}`], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const exited = once(child, 'exit')

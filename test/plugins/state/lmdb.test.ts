@@ -14,7 +14,6 @@ import { testState } from '../../fixtures/state.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-const runTypeScript = ['--import', join(root, 'scripts/typescript.mjs')]
 
 /** Flipped bits, of the same places in every run; each costs a boot. */
 const FLIPS = Number(process.env['FLIPS'] ?? 2)
@@ -26,7 +25,9 @@ async function filled(t: Test, backup: boolean) {
   await Promise.all(Array.from({ length: 500 }, (_, n) => state.set(`key-${n}`, { n, text: 'x'.repeat(300) })))
   const path = join(folder, DATABASE_FILE)
   if (backup) {
-    const command = spawn(process.execPath, [...runTypeScript, 'scripts/storage.ts', 'backup', folder], { cwd: root })
+    const command = spawn(process.execPath, [...process.execArgv, 'scripts/storage.ts', 'backup', folder], {
+      cwd: root,
+    })
     t.same(await once(command, 'exit'), [0, null], 'a backup is made beside the running owner')
   }
   await close()
@@ -120,7 +121,7 @@ t.test('a full disk is 507, the process lives, reads and deletes go on, and room
   const folder = await temporaryFolder(t)
   const filler = join(root, 'test/fixtures/state-filler.ts')
   // A limit on the size of files stands for the disk: it needs no privilege, and fails the same write.
-  const shell = `trap '' XFSZ; ulimit -f 4000; exec ${process.execPath} --import ${runTypeScript[1]} ${filler} ${folder}`
+  const shell = `trap '' XFSZ; ulimit -f 4000; exec ${[process.execPath, ...process.execArgv, filler, folder].join(' ')}`
   const child = spawn('bash', ['-c', shell], { stdio: ['ignore', 'pipe', 'ignore'] })
   // Not `exit`: its output may come later.
   const exited = once(child, 'close')

@@ -67,10 +67,9 @@ t.test('a cancelled timer does not fire', async (t) => {
 
 t.test('no timer keeps a process alive', async (t) => {
   const clock = fileURLToPath(new URL('../../../plugins/support/clock.ts', import.meta.url))
-  const typescript = fileURLToPath(new URL('../../../scripts/typescript.mjs', import.meta.url))
   const source = `import { systemClock } from ${JSON.stringify(clock)}
     systemClock.after(3_600_000, () => {}); systemClock.every(3_600_000, () => {})`
-  const args = ['--import', typescript, '--input-type=module', '-e', source]
+  const args = [...process.execArgv, '--input-type=module', '-e', source]
   const { status, signal } = spawnSync(process.execPath, args, { timeout: 20_000 })
   t.same({ status, signal }, { status: 0, signal: null })
 })
