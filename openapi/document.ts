@@ -1,17 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
-
-/** What the document says about the whole API; every route adds itself by its schema. */
-export interface DocumentOptions {
-  /** Default `fastify-stateful`. */
-  title?: string
-  /** Of the API. Default: the package's version. */
-  version?: string
-  /** Default: the origin that served the document. */
-  servers?: { url: string; description?: string }[]
-  /** The session cookie's name. Default `sessionId`. */
-  cookieName?: string
-}
+import { readText } from '../plugins/support/text.ts'
+import type { DocumentOptions } from './document-options.ts'
 
 export const tags = [
   { name: 'auth', description: 'Log in and out, and the profile of who is logged in.' },
@@ -31,20 +20,9 @@ Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem doc
 (\`application/problem+json\`) with a stable \`code\` and the \`requestId\` that is in the log.
 Unknown fields in a body are refused, not ignored.`
 
-/** The version of this package, from its manifest: the same from the sources and from `dist/`. */
+/** The version of this package, from its manifest. */
 export function packageVersion(): string {
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const manifest = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as {
-        name: string
-        version: string
-      }
-      if (manifest.name === 'fastify-stateful') return manifest.version
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    }
-  }
-  return '0.0.0'
+  return (JSON.parse(readText(new URL('../package.json', import.meta.url))) as { version: string }).version
 }
 
 interface Described {

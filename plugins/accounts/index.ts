@@ -4,7 +4,8 @@ import { defineService } from '../support/define.ts'
 import { InvalidOptionError } from '../support/errors.ts'
 import type { AccountStore } from './account-store.ts'
 import { Accounts, type Bootstrap } from './accounts.ts'
-import { LoginThrottle, type ThrottleOptions } from './login-throttle.ts'
+import type { LoginThrottle, ThrottleOptions } from './login-throttle.ts'
+import { loadArgon2 } from './passwords.ts'
 import { LmdbAccountStore } from './stores/lmdb.ts'
 import { MemoryAccountStore } from './stores/memory.ts'
 import { RedisAccountStore } from './stores/redis.ts'
@@ -50,6 +51,8 @@ export const accounts = defineService<AccountsOptions>(
     if (!Number.isSafeInteger(queue) || queue < 0) {
       throw new InvalidOptionError('queue', 'must be a whole number from 0.')
     }
+    // Large packages, which an import of this one should not load.
+    const [{ LoginThrottle }] = await Promise.all([import('./login-throttle.ts'), loadArgon2()])
     const throttle = new LoginThrottle(fastify.storage, options.throttle)
     const engine = new Accounts(options.store ?? storeOf(fastify.storage), { concurrency, queue })
     if (options.bootstrap !== false) await engine.bootstrap(options.bootstrap)

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { OverloadedError } from '../support/errors.ts'
+import { missingFor } from '../support/optional-peer.ts'
 
 export interface PasswordsOptions {
   /** Hashes at work at the same time; each takes a processor for tens of milliseconds and 19 MiB. */
@@ -11,8 +12,13 @@ export interface PasswordsOptions {
 /** Argon2id at OWASP's first recommendation: 19 MiB, two passes, one lane (Password Storage Cheat Sheet). */
 const PARAMETERS = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
-/** A native add-on, which is loaded with the first password. */
-const argon2 = () => import('@node-rs/argon2')
+/** A native add-on. */
+const argon2 = () => import('@node-rs/argon2').catch(missingFor('@node-rs/argon2', 'accounts'))
+
+/** @throws STATEFUL_MISSING_PACKAGE */
+export async function loadArgon2(): Promise<void> {
+  await argon2()
+}
 
 async function hashOf(password: string | Buffer): Promise<string> {
   const { hash } = await argon2()

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { useProblems } from '../problems/index.ts'
 import { type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineRoutes } from '../support/define.ts'
+import { missingFor } from '../support/optional-peer.ts'
 
 export interface DashboardOptions extends ExposureOptions {
   /** Folder of the built page. Default: where `npm run build` puts it. */
@@ -44,7 +45,12 @@ export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fast
     reply.header('x-content-type-options', 'nosniff')
   })
   // One route a file, not a wildcard: there is nothing to traverse to.
-  await fastify.register(import('@fastify/static'), { root, prefix: '/dashboard/', wildcard: false, index: false })
+  await fastify.register(import('@fastify/static').catch(missingFor('@fastify/static', 'dashboard')), {
+    root,
+    prefix: '/dashboard/',
+    wildcard: false,
+    index: false,
+  })
 
   fastify.get('/dashboard', { schema: { hide: true } }, (request, reply) =>
     // The page's own URLs are relative to its parent, so that any prefix works; a slash would put them one lower.
@@ -56,9 +62,9 @@ export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fast
   }
 })
 
-/** Beside this file's folder in `dist/`; when run from the sources, in the `dist/` of the same checkout. */
+/** In `dist/`, also when this runs from the sources; there it is in a chunk beside the page's folder. */
 function builtPage(): string | undefined {
-  return ['../../dashboard/', '../../dist/dashboard/']
+  return ['../dashboard/', '../../dist/dashboard/']
     .map((folder) => fileURLToPath(new URL(folder, import.meta.url)))
     .find((folder) => existsSync(`${folder}dashboard.js`))
 }

@@ -1,15 +1,17 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { asyncApiDocument } from '../../openapi/asyncapi.ts'
-import { type DocumentOptions, swaggerOptions } from '../../openapi/document.ts'
+import { swaggerOptions } from '../../openapi/document.ts'
+import type { DocumentOptions } from '../../openapi/document-options.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems } from '../../openapi/schemas/responses.ts'
 import { useProblems } from '../problems/index.ts'
 import { type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineService } from '../support/define.ts'
+import { missingFor } from '../support/optional-peer.ts'
 import { useSchemas } from '../support/schemas.ts'
 
-export type { DocumentOptions } from '../../openapi/document.ts'
+export type { DocumentOptions } from '../../openapi/document-options.ts'
 
 export interface DocumentationOptions extends DocumentOptions, ExposureOptions {
   /** Stands before the paths, as for the routes. A service is not encapsulated, so Fastify does not add it. */
@@ -39,7 +41,10 @@ const Document = Type.Object({}, { additionalProperties: true, description: 'The
  * before the routes that it documents.
  */
 export const documentation = defineService<DocumentationOptions>('documentation', async (fastify, options) => {
-  await fastify.register(import('@fastify/swagger'), swaggerOptions(options))
+  await fastify.register(
+    import('@fastify/swagger').catch(missingFor('@fastify/swagger', 'documentation')),
+    swaggerOptions(options),
+  )
   if (options.expose === 'never') return
   const prefix = options.prefix ?? ''
   const guard = exposureGuard(options, 'docs')
@@ -50,7 +55,7 @@ export const documentation = defineService<DocumentationOptions>('documentation'
   await fastify.register(async (scope) => {
     useProblems(scope)
     if (guard) scope.addHook('onRequest', guard)
-    await scope.register(import('@fastify/swagger-ui'), {
+    await scope.register(import('@fastify/swagger-ui').catch(missingFor('@fastify/swagger-ui', 'documentation')), {
       routePrefix: `${prefix}/docs`,
       staticCSP: CONTENT_SECURITY_POLICY,
       uiConfig: { docExpansion: 'list', filter: true, persistAuthorization: false, displayRequestDuration: true },

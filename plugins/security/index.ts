@@ -3,6 +3,7 @@ import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { inProduction } from '../support/environment.ts'
 import { InvalidOptionError } from '../support/errors.ts'
+import { missingFor } from '../support/optional-peer.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
 import { type PressureLimits, shedLoad } from './pressure.ts'
 
@@ -49,7 +50,7 @@ const HEAP_SHARE = 0.95
 export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
   const production = inProduction(options.production, fastify)
   const pressure = pressureOptions(options.pressure)
-  await fastify.register(import('@fastify/helmet'), {
+  await fastify.register(import('@fastify/helmet').catch(missingFor('@fastify/helmet', 'security')), {
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {

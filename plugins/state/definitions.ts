@@ -1,15 +1,18 @@
 import type { TSchema } from '@sinclair/typebox'
-import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
+import type { ValidateFunction } from 'ajv'
 import type { Json } from '../../openapi/schemas/state.ts'
 import { StateSchemaError } from '../support/errors.ts'
+import { strictAjv } from '../support/schemas.ts'
 
 /** The schemas of a space's keys, by key or by prefix (`'user:*'`). Whatever is written, its result must fit. */
 export class Definitions {
-  readonly #keys = new Map<string, TypeCheck<TSchema>>()
-  readonly #prefixes = new Map<string, TypeCheck<TSchema>>()
+  /** As routes validate, formats included. Each schema stands for itself: two of the same `$id` may differ. */
+  readonly #ajv = strictAjv({ addUsedSchema: false })
+  readonly #keys = new Map<string, ValidateFunction>()
+  readonly #prefixes = new Map<string, ValidateFunction>()
 
   define(pattern: string, schema: TSchema): void {
-    const check = TypeCompiler.Compile(schema)
+    const check = this.#ajv.compile(schema)
     if (pattern.endsWith('*')) this.#prefixes.set(pattern.slice(0, -1), check)
     else this.#keys.set(pattern, check)
   }
@@ -24,8 +27,8 @@ export class Definitions {
   }
 }
 
-function refuseMisfit(check: TypeCheck<TSchema>, key: string, pattern: string, value: Json): void {
-  if (check.Check(value)) return
-  const error = check.Errors(value).First()
-  throw new StateSchemaError(key, pattern, `${error?.path || '/'}: ${error?.message ?? 'is refused'}`)
+function refuseMisfit(check: ValidateFunction, key: string, pattern: string, value: Json): void {
+  if (check(value)) return
+  const [error] = check.errors ?? []
+  throw new StateSchemaError(key, pattern, `${error?.instancePath || '/'}: ${error?.message ?? 'is refused'}`)
 }

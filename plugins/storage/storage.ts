@@ -25,9 +25,17 @@ export interface MemoryStorage extends StorageBase {
 export interface LmdbStorage extends StorageBase {
   readonly kind: 'lmdb'
   readonly directory: string
-  /** Open a named database with `root.openDB({ name })`. `await put()` means committed, `flushed` means on disk. */
+  /**
+   * Open a named database with `root.openDB({ name })`. `await put()` means committed, `flushed` means on disk.
+   *
+   * @internal
+   */
   readonly root: RootDatabase
-  /** Every change goes through it: it tells a full disk from a failed one, and lets deletions have the reserve. */
+  /**
+   * Every change goes through it: it tells a full disk from a failed one, and lets deletions have the reserve.
+   *
+   * @internal
+   */
   readonly commits: Commits
   /** The database was damaged; this is what the boot did about it. */
   readonly recovery?: Recovery
@@ -42,11 +50,23 @@ export interface LmdbStorage extends StorageBase {
 /** Shared by several instances. Redis 7.0 or newer, or Valkey; one server, behind Sentinels, or a Cluster. */
 export interface RedisStorage extends StorageBase {
   readonly kind: 'redis'
-  /** Commands: hardened with a deadline, no offline queue, no blind resend (see connection.ts). */
+  /**
+   * Commands: hardened with a deadline, no offline queue, no blind resend (see connection.ts).
+   *
+   * @internal
+   */
   readonly client: RedisConnection
-  /** The one connection that listens to pub/sub, shared by all services. */
+  /**
+   * The one connection that listens to pub/sub, shared by all services.
+   *
+   * @internal
+   */
   readonly channels: RedisChannels
-  /** For the few questions that are of a server, not of a key. */
+  /**
+   * For the few questions that are of a server, not of a key.
+   *
+   * @internal
+   */
   readonly servers: Pick<RedisServers, 'all' | 'of' | 'onChange'>
   /** Stands before every key and channel of this application, `fs:` by default. */
   readonly prefix: string

@@ -2,6 +2,9 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsync, FastifyPluginOptions, RawServerDefault } from 'fastify'
 import fp from 'fastify-plugin'
 
+/** Of Fastify, on which the plugins register; the same as in `peerDependencies`. */
+export const FASTIFY_VERSIONS = '^5.12.8 || ^6.0.0-alpha.1'
+
 interface Needs {
   /** Names of plugins that must have been registered before. */
   dependencies?: string[]
@@ -21,7 +24,7 @@ export function defineService<Options extends FastifyPluginOptions>(
   plugin: FastifyPluginAsync<Options>,
   needs: Needs = {},
 ): FastifyPluginAsync<Options> {
-  return fp(plugin, { name: pluginName(service), fastify: '5.x', ...needs })
+  return fp(plugin, { name: pluginName(service), fastify: FASTIFY_VERSIONS, ...needs })
 }
 
 /** The type of a route plugin: the type provider does not cross `register` by itself. */
@@ -39,7 +42,7 @@ export function defineRoutes<Options extends FastifyPluginOptions>(
 ): RoutesPlugin<Options> {
   return fp(plugin as FastifyPluginAsync<Options>, {
     name: pluginName(`${name}-routes`),
-    fastify: '5.x',
+    fastify: FASTIFY_VERSIONS,
     encapsulate: true,
     ...needs,
   }) as RoutesPlugin<Options>

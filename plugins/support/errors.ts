@@ -11,6 +11,11 @@ export const InvalidDurationError = createError(
   500,
 )
 export const InvalidOptionError = createError('STATEFUL_INVALID_OPTION', "Option '%s' %s", 500)
+export const MissingPackageError = createError(
+  'STATEFUL_MISSING_PACKAGE',
+  'The plugin %s needs a package that is not installed. Run: npm install %s',
+  500,
+)
 export const InvalidConfigurationError = createError('STATEFUL_INVALID_CONFIGURATION', 'Configuration: %s', 500)
 
 // --- storage ----------------------------------------------------------------------------------

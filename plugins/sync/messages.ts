@@ -1,15 +1,18 @@
-import type { ValidateFunction } from 'ajv'
+import type { Ajv, ValidateFunction } from 'ajv'
 import { type ClientMessage, clientMessages } from '../../openapi/messages/client.ts'
 import { InvalidMessageError } from '../support/errors.ts'
 import { mayOverflow, nonFinitePlace } from '../support/json.ts'
 import { isTooDeep, MAX_JSON_DEPTH } from '../support/json-depth.ts'
 import { strictAjv } from '../support/schemas.ts'
 
-// As for the bodies of routes: nothing is converted, and unknown fields are refused.
-const ajv = strictAjv()
-const checks = new Map<string, ValidateFunction>(
-  Object.entries(clientMessages).map(([type, schema]) => [type, ajv.compile(schema)]),
-)
+let ajv: Ajv | undefined
+
+/** As for the bodies of routes: nothing is converted, and unknown fields are refused. Compiled when it is needed first. */
+function checkOf(type: unknown): ValidateFunction | undefined {
+  if (typeof type !== 'string' || !Object.hasOwn(clientMessages, type)) return undefined
+  ajv ??= strictAjv({ schemas: clientMessages })
+  return ajv.getSchema(type)
+}
 
 /** Thrown for a frame that is no JSON at all: unlike a wrong message, it ends the connection. */
 export class NotJsonError extends Error {}
@@ -27,8 +30,8 @@ export function parseMessage(text: string): ClientMessage {
   }
   if (isTooDeep(message)) throw new InvalidMessageError(`it has more than ${MAX_JSON_DEPTH} levels`)
   const type = (message as { type?: unknown } | null)?.type
-  const check = typeof type === 'string' ? checks.get(type) : undefined
-  if (!check) throw new InvalidMessageError(`'type' must be one of ${[...checks.keys()].join(', ')}`)
+  const check = checkOf(type)
+  if (!check) throw new InvalidMessageError(`'type' must be one of ${Object.keys(clientMessages).join(', ')}`)
   if (!check(message)) {
     const first = check.errors?.[0]
     throw new InvalidMessageError(`${first?.instancePath || '/'} ${first?.message ?? 'does not match its schema'}`)
@@ -48,7 +51,7 @@ export function parseMessage(text: string): ClientMessage {
 /** The `type` of a refused frame, for the answer: only when it is one of ours. */
 export function typeOf(text: string): string | undefined {
   const type = /"type"\s*:\s*"([a-zA-Z]{1,32})"/.exec(text.slice(0, 4096))?.[1]
-  return type && checks.has(type) ? type : undefined
+  return type && Object.hasOwn(clientMessages, type) ? type : undefined
 }
 
 /** JSON.parse makes `__proto__` an own field, which code that copies by assignment would take for the prototype. */

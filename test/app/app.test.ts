@@ -98,10 +98,11 @@ t.test('what a client sends cannot write a line of the log', async (t) => {
 })
 
 t.test('no timer keeps the process alive', async (t) => {
-  const app = new URL('../../dist/app.js', import.meta.url).href
+  const app = new URL('../../app.ts', import.meta.url).href
   const child = spawn(
     process.execPath,
     [
+      ...process.execArgv,
       '--input-type=module',
       '-e',
       `const { build } = await import(${JSON.stringify(app)})

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import type { RedisStorage } from '../../storage/index.ts'
 import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { Clock } from '../../support/clock.ts'
+import { readText } from '../../support/text.ts'
 import { globMatcher, literalPrefix } from '../glob.ts'
 import { keyFault } from '../names.ts'
 import { unique } from '../record.ts'
@@ -18,23 +18,23 @@ import type {
   Stamps,
 } from './tier.ts'
 
-const beginning = readFileSync(new URL('./head.lua', import.meta.url), 'utf8')
-const sourceOf = (name: string) => `${beginning}\n${readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8')}`
-const script = (name: string): RedisScript => new RedisScript(sourceOf(name), 1)
+const beginning = readText(new URL('./head.lua', import.meta.url))
+const sourceOf = (file: URL) => `${beginning}\n${readText(file)}`
+const script = (file: URL): RedisScript => new RedisScript(sourceOf(file), 1)
 /**
  * An invalidation must not fail for want of memory, nor what proves that none was missed. What these write is a line:
  * one head for a namespace, one stamp in the place of another for a tag or prefix, one lease of seconds for a load.
  */
-const small = (name: string): RedisScript => new RedisScript(evenWhenFull(sourceOf(name)), 1)
+const small = (file: URL): RedisScript => new RedisScript(evenWhenFull(sourceOf(file)), 1)
 
 const scripts = {
-  stamps: script('stamps'),
-  lease: small('lease'),
-  renew: small('renew'),
-  fill: script('fill'),
-  put: script('put'),
-  invalidate: small('invalidate'),
-  beat: small('beat'),
+  stamps: script(new URL('./stamps.lua', import.meta.url)),
+  lease: small(new URL('./lease.lua', import.meta.url)),
+  renew: small(new URL('./renew.lua', import.meta.url)),
+  fill: script(new URL('./fill.lua', import.meta.url)),
+  put: script(new URL('./put.lua', import.meta.url)),
+  invalidate: small(new URL('./invalidate.lua', import.meta.url)),
+  beat: small(new URL('./beat.lua', import.meta.url)),
 }
 
 const SCAN_COUNT = 500

@@ -29,23 +29,25 @@ const HEAD_LENGTH = 192
 /** What a record is while its session is remembered as ended: this, and until when. */
 const ENDED = 'ended '
 
-const fileOf = (name: string) => new URL(name, import.meta.url)
-
-const saveScript = RedisScript.fromFile(fileOf('./save.lua'), 4, notWhenFull)
+const saveScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), 4, notWhenFull)
 // A use puts numbers in the place of others: whoever is logged in can go on, and log out, when memory is full.
-const touchScript = RedisScript.fromFile(fileOf('./save.lua'), 4, evenWhenFull)
-const expireScript = RedisScript.fromFile(fileOf('./expire.lua'), 4, evenWhenFull)
+const touchScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), 4, evenWhenFull)
+const expireScript = RedisScript.fromFile(new URL('./expire.lua', import.meta.url), 4, evenWhenFull)
 const createScripts = new Map<number, RedisScript>()
 const revokeScripts = new Map<number, RedisScript>()
 
 /** The scripts for that many keys: a Cluster wants each key named. */
 function createScript(keys: number): RedisScript {
-  return forKeys(createScripts, keys, () => RedisScript.fromFile(fileOf('./create.lua'), keys, notWhenFull))
+  return forKeys(createScripts, keys, () =>
+    RedisScript.fromFile(new URL('./create.lua', import.meta.url), keys, notWhenFull),
+  )
 }
 
 /** A tombstone takes the place of the record, and is smaller. */
 function revokeScript(keys: number): RedisScript {
-  return forKeys(revokeScripts, keys, () => RedisScript.fromFile(fileOf('./revoke.lua'), keys, evenWhenFull))
+  return forKeys(revokeScripts, keys, () =>
+    RedisScript.fromFile(new URL('./revoke.lua', import.meta.url), keys, evenWhenFull),
+  )
 }
 
 function forKeys(scripts: Map<number, RedisScript>, keys: number, make: () => RedisScript): RedisScript {

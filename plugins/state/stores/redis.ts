@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import { isFull } from '../../storage/failure.ts'
@@ -11,6 +10,7 @@ import {
   StorageFullError,
   StorageUnavailableError,
 } from '../../support/errors.ts'
+import { readText } from '../../support/text.ts'
 import { decodeEntry, decodeRecords, encodeEntry, encodeRecords, isRevision, readableTail } from '../codec.ts'
 import {
   type Batch,
@@ -32,14 +32,12 @@ import {
 import { incarnation } from './memory.ts'
 import { type RedisAck, RedisConfirmation } from './redis-ack.ts'
 
-const sourceOf = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8')
-
-const commitScript = new RedisScript(sourceOf('./commit.lua'), 6)
+const commitScript = new RedisScript(readText(new URL('./commit.lua', import.meta.url)), 6)
 // The record of a deletion is smaller than what goes, and history is bounded.
-const deleteScript = new RedisScript(evenWhenFull(sourceOf('./commit.lua')), 6)
-const replaceScript = new RedisScript(notWhenFull(sourceOf('./replace.lua')), 6)
-const clearScript = new RedisScript(evenWhenFull(sourceOf('./replace.lua')), 6)
-const readScript = new RedisScript(evenWhenFull(sourceOf('./read.lua')), 4)
+const deleteScript = new RedisScript(evenWhenFull(readText(new URL('./commit.lua', import.meta.url))), 6)
+const replaceScript = new RedisScript(notWhenFull(readText(new URL('./replace.lua', import.meta.url))), 6)
+const clearScript = new RedisScript(evenWhenFull(readText(new URL('./replace.lua', import.meta.url))), 6)
+const readScript = new RedisScript(evenWhenFull(readText(new URL('./read.lua', import.meta.url))), 4)
 
 export interface RedisLogOptions {
   ack: RedisAck

@@ -57,6 +57,8 @@ export async function backupsIn(directory: string): Promise<string[]> {
  * when it is sound and on disk.
  * @param root LMDB's handle of the file; its read transaction keeps the moment
  * @throws STATEFUL_BACKUP_FAILED; nothing is left of it then
+ *
+ * @internal
  */
 export async function makeBackup(
   root: RootDatabase,
@@ -93,7 +95,11 @@ export async function makeBackup(
   }
 }
 
-/** Runs while LMDB keeps every page of its present snapshot, and of later ones, from being written again. */
+/**
+ * Runs while LMDB keeps every page of its present snapshot, and of later ones, from being written again.
+ *
+ * @internal
+ */
 export async function pinned<Result>(root: RootDatabase, run: () => Promise<Result>): Promise<Result> {
   const transaction = root.useReadTransaction()
   try {
@@ -135,6 +141,7 @@ async function demandRoom(path: string, size: number): Promise<void> {
 }
 
 export interface BackupsOptions {
+  /** @internal */
   root: RootDatabase
   directory: string
   clock: Clock

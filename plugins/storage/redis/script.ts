@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readText } from '../../support/text.ts'
 import { type RedisConnection, withoutArguments } from './connection.ts'
 
 /**
@@ -31,11 +31,11 @@ export class RedisScript {
   }
 
   /**
-   * @param file URL of the `.lua` file: `new URL('./commit.lua', import.meta.url)`
+   * @param file of the script, as for `readText`
    * @param whenFull what a full memory means for it: `evenWhenFull` or `notWhenFull`
    */
   static fromFile(file: URL, numberOfKeys: number, whenFull: (source: string) => string): RedisScript {
-    return new RedisScript(whenFull(readFileSync(file, 'utf8')), numberOfKeys)
+    return new RedisScript(whenFull(readText(file)), numberOfKeys)
   }
 
   async run(client: RedisConnection, keys: string[], args: (string | Buffer | number)[] = []): Promise<unknown> {

@@ -40,3 +40,14 @@ t.test('whatever the way of writing, its result is checked', (t) =>
     t.same(state.snapshot(), { epoch: state.epoch, revision, state: { list: [1, 2], o: {} } })
   }),
 )
+
+t.test('a schema means what it means in a route: formats hold, and two of one $id do not meet', (t) =>
+  onEveryState(t, async (t, state) => {
+    state.define('at', Type.String({ format: 'date-time', $id: 'Value' }))
+    state.define('to', Type.String({ format: 'email', $id: 'Value' }))
+    await state.set('at', '2026-01-01T00:00:00Z')
+    await state.set('to', 'ada@example.com')
+    await t.rejects(state.set('at', 'yesterday'), { code: 'STATEFUL_STATE_SCHEMA' })
+    await t.rejects(state.set('to', '2026-01-01T00:00:00Z'), { code: 'STATEFUL_STATE_SCHEMA' })
+  }),
+)
