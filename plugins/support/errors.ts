@@ -24,10 +24,10 @@ export const UnknownStorageError = createError(
   "Storage '%s' is not known. Use 'memory:', 'lmdb:<folder>', 'redis://host:port' or 'rediss://host:port'.",
   500,
 )
-/** Boot only: the folder belongs to another live process. */
+/** Boot only: the folder belongs to another process, or to another application or worker thread of this one. */
 export const StorageOwnedError = createError(
   'STATEFUL_STORAGE_OWNED',
-  "The data folder '%s' is in use by another process. Stop that process, choose another folder, or use Redis for several instances.",
+  "The data folder '%s' is in use: another process, worker thread or app of this process owns it. End that one, choose another folder, or use Redis for several instances.",
   500,
 )
 /**
