@@ -1,15 +1,20 @@
 import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { loggedIn, testApp } from '../fixtures/app.ts'
-import { startRedis } from '../fixtures/redis-server.ts'
+import { type RedisServer, startRedis } from '../fixtures/redis-server.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
 import { eventually } from '../plugins/cache/fixture.ts'
 
-t.test('a Redis that loses its content while servers run gets again what they have ensured at boot', async (t) => {
+async function fullSync(peer: SyncPeer) {
+  for (;;) {
+    const message = await peer.next()
+    if (message.type === 'fullSync') return message
+  }
+}
+
+async function lose(t: Test, loss: (redis: RedisServer) => Promise<void>) {
   const redis = await startRedis(t)
-  const admin = new Redis(redis.port)
-  t.teardown(() => admin.disconnect())
   // A busy machine is no outage.
   const options = {
     storage: { url: redis.url, redis: { commandTimeout: 10_000 } },
@@ -30,26 +35,24 @@ t.test('a Redis that loses its content while servers run gets again what they ha
     return SyncPeer.connect(t, `ws://127.0.0.1:${port}/sync?space=app`, { headers: { cookie } })
   }
   const peers = await Promise.all([app, other].map(peerOf))
-  const epochs = await Promise.all(
-    peers.map(async (peer) => {
-      const [first] = await peer.until(({ type }) => type === 'fullSync')
-      return first?.type === 'fullSync' ? first.epoch : undefined
-    }),
-  )
-  const since = performance.now()
-  await admin.flushall()
+  const epochs = await Promise.all(peers.map(async (peer) => (await fullSync(peer)).epoch))
+  await loss(redis)
 
+  const login = (one: typeof app) => loggedIn(one).catch(() => undefined)
+  await eventually(async () => (await login(app)) && login(other))
   const [again, there] = [await loggedIn(app), await loggedIn(other)]
-  t.ok(performance.now() - since < 5_000, 'the administrator logs in')
   t.same(await other.accounts.findByUsername('admin'), account, 'as the same account')
   t.equal(await app.accounts.count(), 1)
   t.equal((await before({ url: '/profile' })).statusCode, 401, 'sessions are gone')
 
-  for (const [n, peer] of peers.entries()) {
-    const synced = (await peer.until(({ type }) => type === 'fullSync')).at(-1)
-    t.match(synced, { type: 'fullSync', state: {} })
-    t.notSame(synced, { state: { key: 'value' } })
-    t.not(synced?.type === 'fullSync' && synced.epoch, epochs[n], 'clients are told of a new epoch')
+  for (const [n, one] of [app, other].entries()) {
+    // Sockets are closed whose sessions are seen to be gone: with the connection, revocations may have been missed.
+    const synced = await fullSync(peers[n] as SyncPeer).catch(async () => {
+      peers[n] = await peerOf(one)
+      return fullSync(peers[n])
+    })
+    t.strictSame(synced.state, {})
+    t.not(synced.epoch, epochs[n], 'clients are told of a new epoch')
   }
   await app.state.set('key', 'anew')
   for (const peer of peers) {
@@ -68,4 +71,14 @@ t.test('a Redis that loses its content while servers run gets again what they ha
     return instances.length === 2
   })
   await eventually(() => other.sync.presence('app').length === 2)
+}
+
+t.test('a Redis that loses its content while servers run gets again what they have ensured at boot', async (t) => {
+  await t.test('by FLUSHALL', (t) =>
+    lose(t, async ({ port }) => {
+      const admin = new Redis(port)
+      await admin.flushall().finally(() => admin.disconnect())
+    }),
+  )
+  await t.test('because another server took its place', (t) => lose(t, (redis) => redis.restart()))
 })

@@ -68,3 +68,20 @@ t.test('two instances on one Redis are one application', async (t) => {
     t.equal(await closed, 4401)
   })
 })
+
+t.test(
+  'two that start at the same moment on an empty Redis are both ready, and one of them tells the password',
+  async (t) => {
+    const { url } = await startRedis(t)
+    const environment = { STORAGE: url, SESSION_SECRET: SECRET, ADMIN_PASSWORD: '' }
+    const servers = await Promise.all([startServer(t, environment), startServer(t, environment)])
+    const told = servers.flatMap((server) => /password (\S+) \(shown this once\)/.exec(server.output())?.[1] ?? [])
+    t.equal(told.length, 1)
+    for (const server of servers) {
+      const client = new HttpClient(server.url)
+      t.match(await client.get('/health/ready'), { status: 200 })
+      t.match(await client.login('admin', told[0] as string), { status: 200 })
+      t.match(await client.put('/state/keys/started', { value: true }), { status: 200 })
+    }
+  },
+)
