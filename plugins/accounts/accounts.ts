@@ -168,9 +168,7 @@ export class Accounts {
     const key = nameKey(username)
     const normal = normalPassword(password)
     const account = await this.#find((store) => store.findByName(key))
-    let matches = await this.#passwords.verify(account?.passwordHash, normal)
-    // Set before passwords were normalised. Also when there is no such user: it takes as long.
-    if (!matches && normal !== password) matches = await this.#passwords.verify(account?.passwordHash, password)
+    const matches = await this.#passwords.verify(account?.passwordHash, normal)
     if (!account || !matches) return undefined
     return {
       user: toUser(account),

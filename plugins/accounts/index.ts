@@ -75,5 +75,3 @@ function storeOf(storage: Storage): AccountStore {
   if (storage.kind === 'redis') return new RedisAccountStore(storage)
   return storage.kind === 'lmdb' ? new LmdbAccountStore(storage) : new MemoryAccountStore()
 }
-
-export default accounts

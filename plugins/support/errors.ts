@@ -54,12 +54,6 @@ export const StorageNotSalvagedError = createError(
   "The data file '%s' is damaged (%s) and was not salvaged: %s. Nothing was changed. Make room on the disk, or raise `recoveryTimeout` and Fastify's `pluginTimeout`, and start again.",
   500,
 )
-/** Boot only: records without checksums, as version 0.1 wrote them. */
-export const StorageFormatError = createError(
-  'STATEFUL_STORAGE_FORMAT',
-  "Database '%s' in the data folder was written by another version, without checksums. Nothing was changed. Start with that version, or move the folder away to begin with an empty one.",
-  500,
-)
 /** A backup was not made; those that are there are kept. */
 export const BackupFailedError = createError(
   'STATEFUL_BACKUP_FAILED',

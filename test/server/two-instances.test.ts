@@ -4,6 +4,7 @@ import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
 import { startServer } from '../fixtures/server-process.ts'
+import { eventually } from '../plugins/cache/fixture.ts'
 
 t.test('two instances on one Redis are one application', async (t) => {
   const environment = { STORAGE: (await startRedis(t)).url, SESSION_SECRET: SECRET }
