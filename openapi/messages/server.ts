@@ -12,7 +12,6 @@ export const Hello = Type.Object(
     node: Type.String({ description: 'The name of this connection in the node registry.' }),
     clientId: Type.String({ description: 'How the writes of this client are marked in the changes of others.' }),
     heartbeat: Integer({ description: 'Milliseconds between heartbeats; two of them in silence end it.' }),
-    maxPayload: Integer({ description: 'Bytes of the largest message that the server accepts.' }),
   },
   { $id: 'Hello', ...closed, description: 'Answer to a hello.' },
 )

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Role, User } from '../../openapi/schemas/user.ts'
 import { storageFailure } from '../storage/failure.ts'
-import { NotFoundError, UsernameTakenError } from '../support/errors.ts'
+import { NotFoundError, StorageCorruptError, UsernameTakenError } from '../support/errors.ts'
 import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
 import { nameKey, newPassword, newUsername, normalPassword, plainKey } from './credentials.ts'
 import { Passwords, type PasswordsOptions } from './passwords.ts'
@@ -17,6 +17,11 @@ export interface NewAccount {
 }
 
 export type AccountPatch = Partial<Omit<NewAccount, 'id'>>
+
+export interface AccountsEngineOptions extends PasswordsOptions {
+  /** Hears that the storage had lost all accounts, and that the administrator is there again. */
+  onRestored?: () => void
+}
 
 export interface Bootstrap {
   /** Default `'admin'`. */
@@ -47,19 +52,38 @@ const GENERATED_PASSWORD_BYTES = 24
 export class Accounts {
   readonly #store: AccountStore
   readonly #passwords: Passwords
+  readonly #onRestored: AccountsEngineOptions['onRestored']
+  /** Whether this instance ensures that there is an administrator. */
+  #ensures = false
+  /** As last seen here. A storage that loses everything while the server runs gets this one again. */
+  #administrator: StoredAccount | undefined
   /** The administrator's password, only in the boot that made it up. */
   generatedPassword?: string
 
-  constructor(store: AccountStore, passwords: PasswordsOptions) {
+  constructor(store: AccountStore, { onRestored, ...passwords }: AccountsEngineOptions) {
     this.#store = store
+    this.#onRestored = onRestored
     this.#passwords = new Passwords(passwords)
   }
 
   /**
    * Creates the first administrator when there is no account at all. Of instances that boot together on one
-   * storage exactly one creates it, because the name is unique.
+   * storage exactly one creates it, because the name is unique. From then on an empty storage is one that has lost its
+   * content (FLUSHALL, a failover to an empty server): whoever asks for an account there finds the administrator again,
+   * with the id and the password that this instance has seen last.
    */
-  async bootstrap({ username = 'admin', password }: Bootstrap = {}): Promise<void> {
+  async bootstrap(options: Bootstrap = {}): Promise<void> {
+    await this.#createFirst(options)
+    this.#ensures = true
+    try {
+      await this.findByUsername(options.username ?? 'admin')
+    } catch (error) {
+      // Whoever logs in as that one is told.
+      if (!(error instanceof StorageCorruptError)) throw error
+    }
+  }
+
+  async #createFirst({ username = 'admin', password }: Bootstrap): Promise<void> {
     if ((await this.count()) > 0) return
     const initial = password ?? randomBytes(GENERATED_PASSWORD_BYTES).toString('base64url')
     try {
@@ -87,19 +111,21 @@ export class Accounts {
       nameKey: nameKey(username),
       passwordHash: await this.#passwords.hash(normal),
     }
+    // With another account in it the storage would no longer look as if it had lost its own.
+    await this.#restore()
     if (!(await this.#ask(() => this.#store.create(stored)))) throw new UsernameTakenError()
     return toUser(stored)
   }
 
   async get(id: string): Promise<User | undefined> {
-    const account = await this.#ask(() => this.#store.get(id))
+    const account = await this.#find((store) => store.get(id))
     return account && toUser(account)
   }
 
   /** Upper and lower case are the same. */
   async findByUsername(username: string): Promise<User | undefined> {
     const key = nameKey(username)
-    const account = await this.#ask(() => this.#store.findByName(key))
+    const account = await this.#find((store) => store.findByName(key))
     return account && toUser(account)
   }
 
@@ -116,6 +142,7 @@ export class Accounts {
     const account = await this.#ask(() => this.#store.update(id, change))
     if (account === 'taken') throw new UsernameTakenError()
     if (!account) throw new NotFoundError('account of that id')
+    this.#see(account)
     return toUser(account)
   }
 
@@ -140,10 +167,8 @@ export class Accounts {
   async authenticate(username: string, password: string): Promise<Authentication | undefined> {
     const key = nameKey(username)
     const normal = normalPassword(password)
-    const account = await this.#ask(() => this.#store.findByName(key))
-    let matches = await this.#passwords.verify(account?.passwordHash, normal)
-    // Set before passwords were normalised. Also when there is no such user: it takes as long.
-    if (!matches && normal !== password) matches = await this.#passwords.verify(account?.passwordHash, password)
+    const account = await this.#find((store) => store.findByName(key))
+    const matches = await this.#passwords.verify(account?.passwordHash, normal)
     if (!account || !matches) return undefined
     return {
       user: toUser(account),
@@ -155,8 +180,9 @@ export class Accounts {
     }
   }
 
-  count(): Promise<number> {
-    return this.#ask(() => this.#store.count())
+  async count(): Promise<number> {
+    const count = await this.#ask(() => this.#store.count())
+    return count === 0 && (await this.#restore()) ? this.#ask(() => this.#store.count()) : count
   }
 
   /** @param own the id of the account that may have that name */
@@ -166,6 +192,29 @@ export class Accounts {
     if (plain === key) return
     const other = await this.#ask(() => this.#store.findByName(plain))
     if (other && other.id !== own) throw new UsernameTakenError()
+  }
+
+  async #find(
+    question: (store: AccountStore) => Promise<StoredAccount | undefined>,
+  ): Promise<StoredAccount | undefined> {
+    let account = await this.#ask(() => question(this.#store))
+    if (!account && (await this.#restore())) account = await this.#ask(() => question(this.#store))
+    if (account) this.#see(account)
+    return account
+  }
+
+  #see(account: StoredAccount): void {
+    if (!this.#ensures || (this.#administrator && this.#administrator.id !== account.id)) return
+    this.#administrator = account.role === 'administrator' ? account : undefined
+  }
+
+  /** @returns whether there was no account, and now there is the administrator */
+  async #restore(): Promise<boolean> {
+    const administrator = this.#administrator
+    if (!administrator || (await this.#ask(() => this.#store.count())) > 0) return false
+    // Of several instances one is the first; what they restore is the same account.
+    if (await this.#ask(() => this.#store.create(administrator))) this.#onRestored?.()
+    return true
   }
 
   async #ask<T>(question: () => Promise<T>): Promise<T> {

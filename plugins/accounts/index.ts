@@ -23,7 +23,10 @@ declare module 'fastify' {
 }
 
 export interface AccountsOptions {
-  /** The first administrator, created when there is no account yet. `false` creates none. */
+  /**
+   * The first administrator, created when there is no account yet, and again when the storage has lost them all while
+   * the server runs. `false` creates none.
+   */
   bootstrap?: Bootstrap | false
   /** Default: by `app.storage`. */
   store?: AccountStore
@@ -54,7 +57,13 @@ export const accounts = defineService<AccountsOptions>(
     // Large packages, which an import of this one should not load.
     const [{ LoginThrottle }] = await Promise.all([import('./login-throttle.ts'), loadArgon2()])
     const throttle = new LoginThrottle(fastify.storage, options.throttle)
-    const engine = new Accounts(options.store ?? storeOf(fastify.storage), { concurrency, queue })
+    const log = fastify.log.child({ plugin: 'accounts' })
+    const engine = new Accounts(options.store ?? storeOf(fastify.storage), {
+      concurrency,
+      queue,
+      onRestored: () =>
+        log.error('the storage has lost all accounts; the administrator is there again, the others are not'),
+    })
     if (options.bootstrap !== false) await engine.bootstrap(options.bootstrap)
     fastify.decorate('accounts', engine)
     fastify.decorate('loginThrottle', throttle)
@@ -66,5 +75,3 @@ function storeOf(storage: Storage): AccountStore {
   if (storage.kind === 'redis') return new RedisAccountStore(storage)
   return storage.kind === 'lmdb' ? new LmdbAccountStore(storage) : new MemoryAccountStore()
 }
-
-export default accounts

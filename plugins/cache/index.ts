@@ -39,5 +39,3 @@ export const cache = defineService<CacheOptions>(
   },
   { decorators: { fastify: ['storage'] } },
 )
-
-export default cache

@@ -114,5 +114,3 @@ function trackSilent(server: Server, clock: Clock): ReadonlyMap<Socket, number> 
   server.on('request', heard).on('upgrade', heard)
   return silent
 }
-
-export default connectionLimit

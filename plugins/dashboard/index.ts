@@ -68,5 +68,3 @@ function builtPage(): string | undefined {
     .map((folder) => fileURLToPath(new URL(folder, import.meta.url)))
     .find((folder) => existsSync(`${folder}dashboard.js`))
 }
-
-export default dashboard

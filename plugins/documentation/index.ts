@@ -109,5 +109,3 @@ function documents(scope: FastifyInstance, prefix: string): void {
     },
   )
 }
-
-export default documentation

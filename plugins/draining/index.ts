@@ -73,5 +73,3 @@ export const draining = defineService<DrainingOptions>('draining', async (fastif
     if (inFlight.size > 0) log.warn({ requests: inFlight.size }, 'cutting requests that did not end in time')
   })
 })
-
-export default draining

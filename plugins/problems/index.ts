@@ -28,5 +28,3 @@ export const problems = defineService('problems', async (fastify) => {
     sendProblem(error as FastifyError, request, reply)
   })
 })
-
-export default problems

@@ -82,5 +82,3 @@ export const processErrors = defineService<ProcessErrorsOptions>(
   },
   { decorators: { fastify: ['inFlight'] } },
 )
-
-export default processErrors

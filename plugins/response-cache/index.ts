@@ -133,8 +133,6 @@ export const responseCache = defineService<ResponseCacheOptions>(
   { decorators: { fastify: ['cache'] } },
 )
 
-export default responseCache
-
 type CachedRoute = RouteCache & { ttl: Duration }
 
 /** A handler that answers from the cache where it may, and else calls the route's. */

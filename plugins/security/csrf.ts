@@ -80,5 +80,3 @@ function hasToken(request: FastifyRequest): boolean {
 function mac(sessionToken: string, salt: string): string {
   return createHmac('sha256', sessionToken).update(`csrf ${salt}`).digest('base64url')
 }
-
-export default csrf

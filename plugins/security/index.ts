@@ -82,5 +82,3 @@ function pressureOptions(options: PressureOptions = {}): PressureLimits {
     retryAfter: Math.max(1, Math.ceil(milliseconds(options.retryAfter ?? '2s', 'pressure.retryAfter') / 1000)),
   }
 }
-
-export default security

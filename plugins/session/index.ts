@@ -281,5 +281,3 @@ function checkedStore(store: CallbackStore): CallbackStore {
 function busOf(storage: Storage | undefined) {
   return storage?.kind === 'redis' ? { bus: new RedisRevocationBus(storage) } : {}
 }
-
-export default session

@@ -5,8 +5,7 @@ import type { Batch, Entry, LogRecord, WrittenEntry } from './log.ts'
 
 /**
  * How entries and records stand in a store: text, readable with the store's own tools. What cannot be read again, because
- * an older version wrote it (`"seq":Infinity`), a hand edited it or a bit flipped, is told apart and not handed out:
- * each `decode…` answers `undefined` for it.
+ * a hand edited it or a bit flipped, is told apart and not handed out: each `decode…` answers `undefined` for it.
  */
 
 interface StoredRecord {

@@ -94,5 +94,3 @@ export const state = defineService<StateOptions>(
   },
   { decorators: { fastify: ['storage'] } },
 )
-
-export default state

@@ -49,5 +49,3 @@ export const stateful = defineService<StatefulOptions>('stateful', async (fastif
   await fastify.register(sync, syncOptions ?? {})
   await fastify.register(stats, statsOptions ?? {})
 })
-
-export default stateful

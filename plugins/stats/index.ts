@@ -87,5 +87,3 @@ export const stats = defineService<StatsOptions>(
   },
   { decorators: { fastify: ['storage'] } },
 )
-
-export default stats

@@ -116,5 +116,3 @@ function backupPlan(backup: StorageOptions['backup'] = {}): BackupPlan | undefin
     throw new InvalidOptionError('backup.keep', 'must be a whole number from 1.')
   return plan
 }
-
-export default storage

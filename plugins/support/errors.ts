@@ -24,10 +24,10 @@ export const UnknownStorageError = createError(
   "Storage '%s' is not known. Use 'memory:', 'lmdb:<folder>', 'redis://host:port' or 'rediss://host:port'.",
   500,
 )
-/** Boot only: the folder belongs to another live process. */
+/** Boot only: the folder belongs to another process, or to another application or worker thread of this one. */
 export const StorageOwnedError = createError(
   'STATEFUL_STORAGE_OWNED',
-  "The data folder '%s' is in use by another process. Stop that process, choose another folder, or use Redis for several instances.",
+  "The data folder '%s' is in use: another process, worker thread or app of this process owns it. End that one, choose another folder, or use Redis for several instances.",
   500,
 )
 /**
@@ -52,12 +52,6 @@ export const StorageUncheckedError = createError(
 export const StorageNotSalvagedError = createError(
   'STATEFUL_STORAGE_NOT_SALVAGED',
   "The data file '%s' is damaged (%s) and was not salvaged: %s. Nothing was changed. Make room on the disk, or raise `recoveryTimeout` and Fastify's `pluginTimeout`, and start again.",
-  500,
-)
-/** Boot only: records without checksums, as version 0.1 wrote them. */
-export const StorageFormatError = createError(
-  'STATEFUL_STORAGE_FORMAT',
-  "Database '%s' in the data folder was written by another version, without checksums. Nothing was changed. Start with that version, or move the folder away to begin with an empty one.",
   500,
 )
 /** A backup was not made; those that are there are kept. */

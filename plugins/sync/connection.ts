@@ -211,17 +211,8 @@ export class Connection {
       }
       this.clientId = publicClientId(clientId, this.identity.userId)
     }
-    const { heartbeatInterval, maxPayload } = this.#hub.settings
-    this.send(
-      frame({
-        type: 'hello',
-        protocol: PROTOCOL,
-        node: this.id,
-        clientId: this.clientId,
-        heartbeat: heartbeatInterval,
-        maxPayload,
-      }),
-    )
+    const { heartbeatInterval: heartbeat } = this.#hub.settings
+    this.send(frame({ type: 'hello', protocol: PROTOCOL, node: this.id, clientId: this.clientId, heartbeat }))
   }
 
   #subscription({ space, key, prefix }: { space: string; key?: string; prefix?: string }): Subscription {

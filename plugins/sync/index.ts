@@ -150,5 +150,3 @@ function liveConnections(fastify: FastifyInstance): number {
   const { maxConnections } = fastify.getDecorator<{ maxConnections: number }>('connectionLimit')
   return Math.min(MAX_LIVE, Math.max(1, Math.floor(maxConnections * LIVE_SHARE)))
 }
-
-export default sync

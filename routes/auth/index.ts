@@ -182,5 +182,3 @@ function identity(user: SessionUser | undefined): Identity {
 function loginOf(session: { loginCount: number; loginTime?: Date }) {
   return { loginCount: session.loginCount, loginTime: (session.loginTime ?? new Date(0)).toISOString() }
 }
-
-export default authRoutes

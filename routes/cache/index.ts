@@ -283,5 +283,3 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
   },
   { decorators: { fastify: ['cache'] } },
 )
-
-export default cacheRoutes

@@ -89,5 +89,3 @@ function withinDeadline<T>(promise: Promise<T>, timeout: number, clock: Clock): 
     promise.then(resolve, reject).finally(() => timer.cancel())
   })
 }
-
-export default healthRoutes

@@ -132,5 +132,3 @@ function listed({ handle, createdAt, lastActivity, ...device }: Listed, current:
     ...device,
   }
 }
-
-export default sessionRoutes

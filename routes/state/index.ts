@@ -379,5 +379,3 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
   },
   { decorators: { fastify: ['state'] } },
 )
-
-export default stateRoutes

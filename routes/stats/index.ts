@@ -101,5 +101,3 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
   },
   { decorators: { fastify: ['stats'] } },
 )
-
-export default statsRoutes

@@ -220,5 +220,3 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
   },
   { decorators: { fastify: ['sync'] } },
 )
-
-export default syncRoutes

@@ -151,5 +151,3 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
 function idOf(request: FastifyRequest): string {
   return (request.params as { id: string }).id
 }
-
-export default userRoutes

@@ -26,7 +26,7 @@ class Scripted implements WebSocketLike {
   open(): void {
     this.readyState = 1
     this.onopen?.({} as never)
-    this.say({ type: 'hello', protocol: 1, node: 'n', clientId: 'me', heartbeat: 1_000, maxPayload: 1_000 })
+    this.say({ type: 'hello', protocol: 1, node: 'n', clientId: 'me', heartbeat: 1_000 })
   }
 
   say(message: object): void {

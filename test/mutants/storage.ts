@@ -1,5 +1,6 @@
 import type { Mutant } from '../checkers/mutation.ts'
 
+const owner = 'test/plugins/storage/owner.test.ts'
 const suite = 'test/plugins/storage/storage.test.ts'
 const trouble = 'test/plugins/storage/trouble.test.ts'
 const salvage = 'test/plugins/storage/salvage.test.ts'
@@ -12,7 +13,7 @@ export default [
     file: 'plugins/storage/lmdb/owner.ts',
     from: 'const number = last + 1',
     to: 'const number = 1',
-    suite,
+    suite: owner,
   },
   {
     guards: 'a password never gets into an error',
@@ -24,16 +25,16 @@ export default [
   {
     guards: 'a living owner keeps the folder',
     file: 'plugins/storage/lmdb/owner.ts',
-    from: 'if (last > 0 && (await answers(',
-    to: 'if (last < 0 && (await answers(',
-    suite: trouble,
+    from: 'if (last > 0 && (await this.#answers(',
+    to: 'if (last < 0 && (await this.#answers(',
+    suite: owner,
   },
   {
     guards: 'a number from the past owns nothing',
     file: 'plugins/storage/lmdb/owner.ts',
-    from: 'if (Math.max(...(await numbers(path))) === number) return number',
+    from: 'if (Math.max(...(await this.#numbers())) === number) return number',
     to: 'if (number > 0) return number',
-    suite: trouble,
+    suite: owner,
   },
   {
     guards: 'the arguments of a refused command, AUTH above all, stay out of errors',

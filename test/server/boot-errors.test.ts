@@ -30,7 +30,7 @@ t.test('an unreachable Redis', async (t) => {
 t.test('a second process on the same LMDB folder', async (t) => {
   const environment = { STORAGE: `lmdb:${await temporaryFolder(t)}` }
   const first = await startServer(t, environment)
-  oneLine(t, await failToStart(environment), /in use by another process/)
+  oneLine(t, await failToStart(environment), /is in use: another process/)
   t.equal((await first.stop()).code, 0, 'the first goes on and closes as ever')
 })
 

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { Database, RangeOptions } from 'lmdb'
 import { Packr } from 'msgpackr/pack'
 import { fromBufferKey } from 'ordered-binary'
-import { StorageCorruptError, StorageFormatError } from '../../support/errors.ts'
+import { StorageCorruptError } from '../../support/errors.ts'
 import type { LmdbStorage } from '../storage.ts'
 import type { Problem } from './problem.ts'
 
@@ -16,14 +16,11 @@ export type RecordKey = string | (string | number)[]
 export const CHECK_BYTES = 4
 /** What helps when a record is broken. */
 export const RESTART = 'Restart: the boot keeps what is sound and sets the damaged file aside.'
-const FORMAT = 1
 
 /** Name of the LMDB database that says which others have checksums, and what may be done with them. */
 export const REGISTRY = 'databases'
 
 export interface Registration {
-  /** Of the encoding of its records. */
-  format: number
   /** Taken from a backup if it is lost: what it held then is better than nothing. */
   restorable: boolean
   /** It can be made anew: a broken record is one that is not there. */
@@ -102,7 +99,6 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
   #registration: Registration
 
   /**
-   * @throws STATEFUL_STORAGE_FORMAT when there are records without checksums, of an earlier version
    * @throws STATEFUL_STORAGE_CORRUPT
    */
   constructor(storage: Pick<LmdbStorage, 'root' | 'reportDamage'>, options: DatabaseOptions) {
@@ -116,8 +112,7 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
     const stored = this.#registry.get(name)
     const known = stored && decodeRegistration(name, stored)
     if (stored && !known) throw this.#corrupt('its entry in the list of databases')
-    if (known ? known.format !== FORMAT : this.raw.getCount() > 0) throw new StorageFormatError(name)
-    this.#registration = known ?? { format: FORMAT, restorable, disposable }
+    this.#registration = known ?? { restorable, disposable }
     if (!known) this.#registry.putSync(name, encodeRegistration(name, this.#registration))
   }
 

@@ -4,8 +4,10 @@ import { Accounts } from '../../../plugins/accounts/accounts.ts'
 import { accounts } from '../../../plugins/accounts/index.ts'
 import { Passwords } from '../../../plugins/accounts/passwords.ts'
 import { MemoryAccountStore } from '../../../plugins/accounts/stores/memory.ts'
+import { RedisAccountStore } from '../../../plugins/accounts/stores/redis.ts'
 import { storage } from '../../../plugins/storage/index.ts'
-import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+import { startRedis } from '../../fixtures/redis-server.ts'
+import { onEveryStorage, openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 
 const limits = { concurrency: 2, queue: 100 }
 
@@ -92,6 +94,61 @@ t.test('a given password is used at the first boot and changes nothing later', a
   t.equal(engine.generatedPassword, undefined)
   t.ok(await engine.verify('admin', 'first'))
   t.notOk(await engine.verify('admin', 'second'))
+})
+
+t.test('a storage that has lost all accounts gets its administrator again, as last seen', async (t) => {
+  const redis = await startRedis(t)
+  const storage = await openTestStorage(t, redis.url)
+  if (storage.kind !== 'redis') return
+  const { client } = storage
+  let restored = 0
+  const onRestored = () => {
+    restored += 1
+  }
+  const boot = async () => {
+    const engine = new Accounts(new RedisAccountStore(storage), { ...limits, onRestored })
+    await engine.bootstrap()
+    return engine
+  }
+  const first = await boot()
+  const second = await boot()
+  const generated = first.generatedPassword as string
+  const admin = await first.findByUsername('admin')
+
+  await client.flushall()
+  const both = await Promise.all([first, second].map((engine) => engine.verify('admin', generated)))
+  t.strictSame(both, [admin, admin], 'the generated password too, wherever it was generated')
+  t.equal(restored, 1)
+
+  await client.flushall()
+  await second.create({ username: 'ada', password: 'correct horse', role: 'user' })
+  t.same(await first.get(admin?.id as string), admin, 'also when another account is made first')
+
+  await second.update(admin?.id as string, { password: 'changed' })
+  await client.flushall()
+  t.ok(await second.verify('admin', 'changed'))
+  t.notOk(await first.verify('admin', generated))
+
+  await second.create({ username: 'ada', password: 'correct horse', role: 'user' })
+  await client.del(`fs:{accounts}:account:${admin?.id}`)
+  await client.hdel('fs:{accounts}:names', 'admin')
+  t.equal(await second.verify('admin', 'changed'), undefined, 'one that was removed by hand stays away')
+})
+
+t.test('who is no administrator any more does not come back, nor one that the boot did not ensure', async (t) => {
+  const redis = await startRedis(t)
+  const storage = await openTestStorage(t, redis.url)
+  if (storage.kind !== 'redis') return
+  const engine = new Accounts(new RedisAccountStore(storage), limits)
+  await engine.create({ username: 'admin', password: 'first', role: 'administrator' })
+  await engine.verify('admin', 'first')
+  await storage.client.flushall()
+  t.equal(await engine.count(), 0)
+
+  await engine.bootstrap({ password: 'first' })
+  await engine.update((await engine.findByUsername('admin'))?.id as string, { role: 'user' })
+  await storage.client.flushall()
+  t.equal(await engine.count(), 0)
 })
 
 t.test('a storage that fails is a 503 with its cause; a wrong option stops the boot', async (t) => {

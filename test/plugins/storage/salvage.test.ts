@@ -1,8 +1,6 @@
 import { copyFile, mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { open } from 'lmdb'
 import t, { type Test } from 'tap'
-import { LmdbAccountStore } from '../../../plugins/accounts/stores/lmdb.ts'
 import { DataFile } from '../../../plugins/storage/lmdb/data-file.ts'
 import { DATABASE_FILE, type FileReport, verifyFile } from '../../../plugins/storage/lmdb/verify.ts'
 import type { LmdbStorage } from '../../../plugins/storage/storage.ts'
@@ -202,17 +200,6 @@ t.test('no room, or no time, to keep what is sound refuses the boot, and the fil
     t.same(await setAside(where), [])
     t.ok((await readFile(join(where, DATABASE_FILE))).equals(damaged))
   }
-})
-
-t.test('a folder without checksums, as an earlier version wrote it, is refused and not touched', async (t) => {
-  const folder = await temporaryFolder(t)
-  const root = open({ path: join(folder, DATABASE_FILE), maxDbs: 64 })
-  await root.openDB({ name: 'accounts' }).put('a', { id: 'a' })
-  await root.close()
-  const storage = await openFolder(folder)
-  t.throws(() => new LmdbAccountStore(storage), { code: 'STATEFUL_STORAGE_FORMAT' })
-  t.same(storage.root.openDB({ name: 'accounts' }).get('a'), { id: 'a' })
-  await storage.close()
 })
 
 t.test('a broken record is never used while the storage is open', async (t) => {

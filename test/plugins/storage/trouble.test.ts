@@ -1,16 +1,12 @@
 import { once } from 'node:events'
-import * as files from 'node:fs/promises'
 import { type AddressInfo, createServer, connect as dial } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { openStorage, type RedisStorage, storage as storagePlugin } from '../../../plugins/storage/index.ts'
-import { ownFolder } from '../../../plugins/storage/lmdb/owner.ts'
 import { startFaultProxy } from '../../fixtures/fault-proxy.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
-import { temporaryFolder } from '../../fixtures/storages.ts'
 
 async function openThroughProxy(t: Test) {
   const redis = await startRedis(t)
@@ -195,95 +191,4 @@ t.test('a subscription that ended while the connection was away does not stay', 
     await wait(50)
   }
   t.equal(receivers, 0)
-})
-
-t.test('a claimant that comes late with a number from the past yields to the owner', async (t) => {
-  const folder = await temporaryFolder(t)
-  const first = await openStorage(`lmdb:${folder}`)
-  await first.close()
-  const second = await openStorage(`lmdb:${folder}`)
-  // So it stands when a claimant read the folder before the second owner came, and linked its name after.
-  const late = createServer().listen(join(folder, 'owner.1'))
-  await once(late, 'listening')
-  await t.rejects(openStorage(`lmdb:${folder}`), { code: 'STATEFUL_STORAGE_OWNED' }, 'the highest number counts')
-  await second.close()
-  const third = await openStorage(`lmdb:${folder}`)
-  const names = (await files.readdir(folder)).filter((name) => name.startsWith('owner'))
-  t.strictSame(names, ['owner.3'], 'whoever owns clears the past away')
-  await third.close()
-  await new Promise((resolve) => late.close(resolve))
-})
-
-t.test('a claimant that links a number which was cleared away meanwhile yields', async (t) => {
-  const folder = await temporaryFolder(t)
-  await (await ownFolder(folder)).release()
-  let goOn = () => {}
-  const gate = new Promise<void>((resolve) => {
-    goOn = resolve
-  })
-  let arrive = () => {}
-  const arrived = new Promise<void>((resolve) => {
-    arrive = resolve
-  })
-  const slow = await t.mockImport<typeof import('../../../plugins/storage/lmdb/owner.ts')>(
-    '../../../plugins/storage/lmdb/owner.ts',
-    {
-      'node:fs/promises': {
-        ...files,
-        async link(from: string, to: string) {
-          arrive()
-          await gate
-          return files.link(from, to)
-        },
-      },
-    },
-  )
-  const late = slow.ownFolder(folder)
-  await arrived
-  await (await ownFolder(folder)).release()
-  const third = await ownFolder(folder)
-  goOn()
-  await t.rejects(late, { code: 'STATEFUL_STORAGE_OWNED' })
-  await third.release()
-})
-
-t.test('a claimant whose own name was cleared away has lost', async (t) => {
-  const folder = await temporaryFolder(t)
-  const cleared = await t.mockImport<typeof import('../../../plugins/storage/lmdb/owner.ts')>(
-    '../../../plugins/storage/lmdb/owner.ts',
-    {
-      'node:fs/promises': {
-        ...files,
-        async link(from: string, to: string) {
-          await files.unlink(from)
-          return files.link(from, to)
-        },
-      },
-    },
-  )
-  await t.rejects(cleared.ownFolder(folder), { code: 'STATEFUL_STORAGE_OWNED' })
-  await (await ownFolder(folder)).release()
-})
-
-t.test('claimants that come and go never own the folder together, and one gets it', async (t) => {
-  const folder = await temporaryFolder(t)
-  let owners = 0
-  let most = 0
-  let won = 0
-  const claimant = async () => {
-    for (let attempt = 0; attempt < 60; attempt += 1) {
-      const ownership = await ownFolder(folder).catch(() => undefined)
-      if (!ownership) continue
-      owners += 1
-      won += 1
-      most = Math.max(most, owners)
-      await new Promise((resolve) => setImmediate(resolve))
-      owners -= 1
-      // The name stays and answers nobody, as a killed owner's does.
-      await ownership.release()
-    }
-  }
-  await Promise.all(Array.from({ length: 6 }, claimant))
-  t.equal(most, 1, 'one at a time')
-  t.ok(won > 10, `${won} times`)
 })
