@@ -6,10 +6,11 @@ import { useProblems } from '../../plugins/problems/index.ts'
 import type {} from '../../plugins/security/pressure.ts'
 import type {} from '../../plugins/state/index.ts'
 import type {} from '../../plugins/storage/index.ts'
-import { type Clock, systemClock } from '../../plugins/support/clock.ts'
+import type { Clock } from '../../plugins/support/clock.ts'
 import { defineRoutes, pluginName } from '../../plugins/support/define.ts'
-import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
+import type { Duration } from '../../plugins/support/durations.ts'
 import { OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
+import { clock, duration, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 
 export interface HealthRoutesOptions {
@@ -19,6 +20,9 @@ export interface HealthRoutesOptions {
   clock?: Clock
 }
 
+/** What each option must be, and what holds without it. */
+export const HEALTH_ROUTE_RULES = { timeout: duration('1s'), clock } satisfies Rules<HealthRoutesOptions>
+
 /**
  * `GET /health/live` and `GET /health/ready`, public. Liveness says only that the process answers: an
  * orchestrator restarts what is not live, and a restart mends neither a storage that is away nor an overload.
@@ -26,8 +30,7 @@ export interface HealthRoutesOptions {
 export const healthRoutes = defineRoutes<HealthRoutesOptions>(
   'health',
   async (fastify, options) => {
-    const timeout = milliseconds(options.timeout ?? '1s', 'timeout')
-    const clock = options.clock ?? systemClock
+    const { timeout, clock } = readOptions(HEALTH_ROUTE_RULES, options, 'healthRoutes')
     useSchemas(fastify, Problem, Live, Ready)
     useStrictValidation(fastify)
     useProblems(fastify)
