@@ -273,7 +273,7 @@ function isInResponseCache(request: FastifyRequest): boolean {
 
 function signerOf({ secret, algorithm }: ReadOptions, production: boolean): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret
-  return liveSigner(checkedSecrets(secret, 'session.secret', production), algorithm)
+  return liveSigner(checkedSecrets(secret, 'secret', production), algorithm)
 }
 
 function sealerOf(given: string | string[], production: boolean) {

@@ -7,6 +7,7 @@ import type {} from '../../plugins/security/pressure.ts'
 import type {} from '../../plugins/state/index.ts'
 import type {} from '../../plugins/storage/index.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
+import { within } from '../../plugins/support/deadline.ts'
 import { defineRoutes, pluginName } from '../../plugins/support/define.ts'
 import type { Duration } from '../../plugins/support/durations.ts'
 import { OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
@@ -70,7 +71,9 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
       async (_request, reply): Promise<Ready> => {
         reply.header('cache-control', 'no-store')
         if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
-        await withinDeadline(fastify.storage.ping(), timeout, clock)
+        await within(fastify.storage.ping(), timeout, clock, () => {
+          return new StorageUnavailableError(`no answer within ${timeout} ms`)
+        })
         const cause = stateFault(fastify)
         if (cause) throw new StorageUnavailableError('state', { cause })
         return { status: 'ok', storage: fastify.storage.kind }
@@ -85,12 +88,3 @@ function stateFault(fastify: FastifyInstance): Error | undefined {
   if (!fastify.hasPlugin(pluginName('state'))) return undefined
   return fastify.state.spaces().find(({ fault }) => fault !== undefined)?.fault
 }
-
-function withinDeadline<T>(promise: Promise<T>, timeout: number, clock: Clock): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.after(timeout, () => reject(new StorageUnavailableError(`no answer within ${timeout} ms`)))
-    promise.then(resolve, reject).finally(() => timer.cancel())
-  })
-}
-
-export default healthRoutes
