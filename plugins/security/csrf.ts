@@ -1,9 +1,10 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type {} from '../session/session-data.ts'
 import { defineService } from '../support/define.ts'
 import { CrossSiteRequestError, InvalidCsrfTokenError } from '../support/errors.ts'
 import { flag, invalidOption, origins, type Rules, readOptions } from '../support/options.ts'
+import { randomText } from '../support/random.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -46,7 +47,7 @@ export const csrf = defineService<CsrfOptions>('csrf', async (fastify, options) 
   }
 
   fastify.decorateRequest('csrfToken', function (this: FastifyRequest) {
-    const salt = randomBytes(SALT_BYTES).toString('base64url')
+    const salt = randomText(SALT_BYTES)
     return `${salt}.${mac(this.session.sessionId, salt)}`
   })
   fastify.addHook('onRequest', async (request) => {
