@@ -2,12 +2,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod 
 import type { CacheNamespace } from '../cache/index.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+import { isFresh } from '../support/http.ts'
 import { duration, flag, type Rules, readOptions, text, texts } from '../support/options.ts'
 import {
   addVary,
   type CachedAnswer,
   isCacheable,
-  isKnown,
   type ReplyHeaders,
   removeContentHeaders,
   toAnswer,
@@ -247,9 +247,9 @@ function describe(
     reply.header('cache-control', isPersonal(request) ? 'private, no-cache' : `public, max-age=${maxAge}`)
   }
   addVary(reply, named)
-  const known = request.headers['if-none-match']
   // Fastify tells the length of a HEAD's answer by its payload, which a 304 has not.
-  if (known === undefined || request.method === 'HEAD' || !isKnown(known, answer.etag)) return false
+  const lastModified = answer.headers['last-modified']?.toString()
+  if (request.method === 'HEAD' || !isFresh(request.headers, { etag: answer.etag, lastModified })) return false
   reply.code(304)
   removeContentHeaders(reply)
   return true

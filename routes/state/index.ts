@@ -27,10 +27,11 @@ import { ClientLimits } from '../../plugins/support/client-limits.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError } from '../../plugins/support/errors.ts'
+import { isFresh } from '../../plugins/support/http.ts'
 import { clock, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import { answerChanges, changesSchema } from './changes.ts'
-import { conditional, entityTag, unchanged } from './conditions.ts'
+import { conditional, entityTag } from './conditions.ts'
 import { LongPolls } from './long-polls.ts'
 import { answerSnapshot } from './snapshot.ts'
 
@@ -212,7 +213,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       async (request, reply) => {
         const { key } = request.params
         const found = await reading(request, (space) => send(space, key, space.entry(key), reply))
-        if (unchanged(request.headers['if-none-match'], found.revision)) return reply.code(304).send(null)
+        if (isFresh(request.headers, { etag: entityTag(found.revision) })) return reply.code(304).send(null)
         return found
       },
     )
