@@ -1,5 +1,5 @@
 import { within } from '../support/deadline.ts'
-import { CacheLoadTimeoutError } from '../support/errors.ts'
+import { CacheLoadTimeoutError, InvalidCacheValueError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
 import { globMatcher } from './glob.ts'
 import type { Found, Levels } from './levels.ts'
@@ -317,7 +317,7 @@ export class Loads {
       await this.#levels.adopt(mutation, [{ key, record, data }], era)
       return true
     } catch (error) {
-      if ((error as { code?: string }).code === 'STATEFUL_INVALID_CACHE_VALUE') throw error
+      if (error instanceof InvalidCacheValueError) throw error
       this.#counters.storeFailures++
       return false
     }

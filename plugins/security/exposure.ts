@@ -1,6 +1,6 @@
 import type { onRequestAsyncHookHandler } from 'fastify'
-import { isProduction } from '../support/environment.ts'
 import { choice, flag, type Rules } from '../support/options.ts'
+import { isProduction } from '../support/production.ts'
 import { AUTHORIZE_RULES, type Authorize, demand, type Resources } from './authorize.ts'
 
 /** Who may open a page that is meant for those who run the application. */

@@ -1,9 +1,9 @@
 import { getHeapStatistics } from 'node:v8'
 import { defineService } from '../support/define.ts'
 import type { Duration } from '../support/durations.ts'
-import { inProduction } from '../support/environment.ts'
 import { missingFor } from '../support/optional-peer.ts'
 import { duration, flag, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import { inProduction } from '../support/production.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
 import { shedLoad } from './pressure.ts'
 

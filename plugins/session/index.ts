@@ -5,7 +5,6 @@ import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
-import { inProduction } from '../support/environment.ts'
 import { FreshLoginRequiredError, UnauthenticatedError } from '../support/errors.ts'
 import {
   asGiven,
@@ -22,6 +21,7 @@ import {
   texts,
   wholeNumber,
 } from '../support/options.ts'
+import { inProduction } from '../support/production.ts'
 import { checkedSecrets } from '../support/secrets.ts'
 import {
   COOKIE_RULES,

@@ -31,7 +31,7 @@ import {
 import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { milliseconds } from '../../plugins/support/durations.ts'
-import { InvalidTtlError, NotFoundError } from '../../plugins/support/errors.ts'
+import { InvalidTtlError, NotFoundError, UnknownWriterError } from '../../plugins/support/errors.ts'
 import { readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 
@@ -231,7 +231,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
       try {
         return await answer
       } catch (error) {
-        if ((error as { code?: string }).code !== 'STATEFUL_UNKNOWN_WRITER') throw error
+        if (!(error instanceof UnknownWriterError)) throw error
         throw new NotFoundError('write-behind handler with this name')
       }
     }

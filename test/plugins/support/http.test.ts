@@ -42,6 +42,6 @@ t.test('Accept: the best that both know, by quality, and else the first', async 
     ['text/html', PLAIN],
     ['nonsense', PLAIN],
   ] as const) {
-    t.equal(preferredType(accept, [PLAIN, LINES]), type, accept)
+    t.equal(preferredType(accept, [PLAIN, LINES]), type, `${accept}`)
   }
 })
