@@ -43,11 +43,12 @@ const MAX_PARAM_LENGTH = 2_048
 
 /** The reference server: every service and every route, in the order in which they need each other. */
 export async function build(options: AppOptions): Promise<FastifyInstance> {
-  const { production = false, prefix = '', authorize } = options
+  const { production = false, prefix = '', authorize, logger = false, requestTimeout, ...others } = options
+  const { adminPassword, allowedOrigins = [], trustProxy = [], maxConnections, ...services } = others
   const app = Fastify({
-    ...serverOptions(options),
-    logger: options.logger ?? false,
-    trustProxy: options.trustProxy?.length ? options.trustProxy : false,
+    ...serverOptions(requestTimeout === undefined ? {} : { requestTimeout }),
+    logger,
+    trustProxy: trustProxy.length > 0 ? trustProxy : false,
     bodyLimit: BODY_LIMIT,
     // Who is still there after `draining` has waited is cut, so that a close always ends.
     forceCloseConnections: true,
@@ -56,24 +57,24 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   })
 
   await app.register(problems)
-  await app.register(connectionLimit, options.maxConnections ? { maxConnections: options.maxConnections } : {})
+  await app.register(connectionLimit, maxConnections ? { maxConnections } : {})
   await app.register(security, { production })
-  await app.register(stateful, { ...options, session: { ...options.session, production } })
-  await app.register(csrf, { allowedOrigins: options.allowedOrigins ?? [] })
-  await app.register(accounts, { bootstrap: options.adminPassword ? { password: options.adminPassword } : {} })
+  await app.register(stateful, { ...services, session: { ...services.session, production } })
+  await app.register(csrf, { allowedOrigins })
+  await app.register(accounts, { bootstrap: adminPassword ? { password: adminPassword } : {} })
   // With what `sync` waits for its sockets, and the storage for its answers, within the 10 s that a close may take.
   await app.register(draining, { timeout: '3s' })
 
   const routes = { prefix, ...(authorize ? { authorize } : {}) }
   // Before the routes, which it describes, and after the sessions, which it asks who may see them.
   await app.register(documentation, { ...routes, production })
-  await app.register(healthRoutes, routes)
-  await app.register(authRoutes, routes)
+  await app.register(healthRoutes, { prefix })
+  await app.register(authRoutes, { prefix })
   await app.register(sessionRoutes, routes)
   await app.register(userRoutes, routes)
   await app.register(stateRoutes, routes)
   await app.register(cacheRoutes, routes)
-  await app.register(syncRoutes, { ...routes, allowedOrigins: options.allowedOrigins ?? [] })
+  await app.register(syncRoutes, { ...routes, allowedOrigins })
   await app.register(statsRoutes, routes)
   await app.register(dashboard, { ...routes, production })
   return app

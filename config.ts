@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
@@ -6,8 +5,9 @@ import { type Static, Type } from '@sinclair/typebox'
 import { envSchema } from 'env-schema'
 import { MIN_PASSWORD_LENGTH } from './openapi/schemas/account.ts'
 import { newPassword } from './plugins/accounts/credentials.ts'
-import { isProduction, noticeOf } from './plugins/support/environment.ts'
 import { InvalidConfigurationError } from './plugins/support/errors.ts'
+import { isProduction, noticeOf } from './plugins/support/production.ts'
+import { randomText } from './plugins/support/random.ts'
 import { isSecret, SECRET_RULE, unexpectedCharacters } from './plugins/support/secrets.ts'
 
 const Environment = Type.Object({
@@ -165,7 +165,7 @@ async function developmentSecret(folder: string): Promise<string> {
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const handle = await open(file, 'wx', 0o600)
     try {
-      await handle.writeFile(randomBytes(32).toString('base64url'))
+      await handle.writeFile(randomText(32))
     } finally {
       await handle.close()
     }

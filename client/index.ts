@@ -1,4 +1,5 @@
 import createFetchClient, { type Client } from 'openapi-fetch'
+import { unknownOption } from '../plugins/support/option-names.ts'
 import type { paths } from './api.d.ts'
 import { Link, systemTiming, type Timing, type WebSocketConstructor } from './link.ts'
 import type { Presence } from './presence.ts'
@@ -49,8 +50,29 @@ export interface StatefulClient {
   close(): void
 }
 
-/** A client of a fastify-stateful application, for browsers and Node. */
+const OPTIONS: { [Name in keyof Required<ClientOptions>]: true } = {
+  baseUrl: true,
+  fetch: true,
+  WebSocket: true,
+  credentials: true,
+  clientId: true,
+  storage: true,
+  timing: true,
+}
+const TOPIC: { [Name in keyof Required<Topic>]: true } = { key: true, prefix: true }
+
+/** @throws TypeError for an option that there is none of */
+function checkNames(options: object, known: object): void {
+  const refusal = unknownOption(options, new Set(Object.keys(known)))
+  if (refusal !== undefined) throw new TypeError(refusal)
+}
+
+/**
+ * A client of a fastify-stateful application, for browsers and Node.
+ * @throws TypeError for an option that there is none of
+ */
 export function createClient(options: ClientOptions): StatefulClient {
+  checkNames(options, OPTIONS)
   const { baseUrl, fetch, credentials = 'include', timing = systemTiming } = options
   const api = createFetchClient<paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
   let link: Link | undefined
@@ -63,7 +85,10 @@ export function createClient(options: ClientOptions): StatefulClient {
   }
   return {
     api,
-    replica: (space = 'app', topic = {}) => connected().replica(space, topic),
+    replica(space = 'app', topic = {}) {
+      checkNames(topic, TOPIC)
+      return connected().replica(space, topic)
+    },
     presence: (space = 'app') => connected().presence(space),
     reconnect: () => link?.reconnect(),
     close: () => link?.close(),

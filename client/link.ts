@@ -1,4 +1,5 @@
 import type { Ack, ServerMessage } from '../openapi/messages/server.ts'
+import { startTimer } from '../plugins/support/timer.ts'
 import { Presence } from './presence.ts'
 import { Queue, type QueueStorage } from './queue.ts'
 import { Replica, type ReplicaLink, type ReplicaStatus, replicaId, type Topic } from './replica.ts'
@@ -26,10 +27,7 @@ export interface Timing {
 
 export const systemTiming: Timing = {
   random: Math.random,
-  after(ms, run) {
-    const timer = setTimeout(run, ms)
-    return () => clearTimeout(timer)
-  },
+  after: startTimer,
 }
 
 const PROTOCOL = 1

@@ -1,12 +1,14 @@
 import type { PresenceMember } from '../openapi/messages/server.ts'
 import type { Json } from '../openapi/schemas/state.ts'
+import { Listeners } from '../plugins/support/listeners.ts'
+import { reportFault } from './report-fault.ts'
 
 /** Who follows a space. Empty while there is no connection: who is there then, nobody knows. */
 export class Presence {
   readonly space: string
   readonly #send: (message: object) => void
   readonly #release: () => void
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new Listeners<void>(reportFault)
   readonly #members = new Map<string, PresenceMember>()
   #list: readonly PresenceMember[] = []
   #data: Json | undefined
@@ -28,10 +30,7 @@ export class Presence {
   }
 
   /** @returns ends it */
-  subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
-  }
+  subscribe = (listener: () => void): (() => void) => this.#listeners.add(listener)
 
   close(): void {
     this.#listeners.clear()
@@ -57,6 +56,6 @@ export class Presence {
     for (const member of [...(members ?? []), ...joined]) this.#members.set(member.node, member)
     for (const node of left) this.#members.delete(node)
     this.#list = [...this.#members.values()]
-    for (const listener of this.#listeners) listener()
+    this.#listeners.tell()
   }
 }

@@ -1,6 +1,8 @@
 import type { Ack, Change, FullSync, Reject, StateChange } from '../openapi/messages/server.ts'
 import type { Json, Op, Position } from '../openapi/schemas/state.ts'
 import { applyOp, sameJson } from '../plugins/state/reducer.ts'
+import { Listeners, ListenersByName } from '../plugins/support/listeners.ts'
+import { reportFault } from './report-fault.ts'
 
 /** Which part of a space a replica holds. Neither: all of it. */
 export interface Topic {
@@ -71,8 +73,8 @@ export class Replica {
   readonly #pending: Pending[] = []
   /** How many of them the listeners know of. */
   #toldPending = 0
-  readonly #listeners = new Set<() => void>()
-  readonly #keyListeners = new Map<string, Set<(value: Json | undefined) => void>>()
+  readonly #listeners = new Listeners<void>(reportFault)
+  readonly #keyListeners = new ListenersByName<Json | undefined>(reportFault)
   #position: Position | undefined
   #status: ReplicaStatus = 'connecting'
   #snapshot: { readonly [key: string]: Json } | undefined
@@ -128,7 +130,7 @@ export class Replica {
 
   /**
    * Calls `listener` after each change of the state, of the status or of how many writes are pending; with a key, only
-   * when its value changes.
+   * when its value changes. A listener that throws is reported like any error of the page, and stops nobody else.
    * `subscribe` and `snapshot` are what `useSyncExternalStore` takes.
    * @returns ends it
    */
@@ -136,15 +138,8 @@ export class Replica {
     (listener: () => void): () => void
     (key: string, listener: (value: Json | undefined) => void): () => void
   } = (first: string | (() => void), second?: (value: Json | undefined) => void) => {
-    if (typeof first === 'function') {
-      this.#listeners.add(first)
-      return () => this.#listeners.delete(first)
-    }
-    const listener = second as (value: Json | undefined) => void
-    const listeners = this.#keyListeners.get(first) ?? new Set()
-    this.#keyListeners.set(first, listeners)
-    listeners.add(listener)
-    return () => listeners.delete(listener)
+    if (typeof first === 'function') return this.#listeners.add(first)
+    return this.#keyListeners.add(first, second as (value: Json | undefined) => void)
   }
 
   // --- writing -------------------------------------------------------------------------------
@@ -214,7 +209,7 @@ export class Replica {
         new WriteError('STATEFUL_CLOSED', 'The replica was closed before the write was confirmed.', 'unknown'),
       )
     }
-    this.#notify()
+    this.#listeners.tell()
   }
 
   // --- what the connection tells ---------------------------------------------------------------
@@ -239,7 +234,7 @@ export class Replica {
   changeStatus(status: ReplicaStatus): void {
     if (this.#status === status || this.#status === 'closed') return
     this.#status = status
-    this.#notify()
+    this.#listeners.tell()
   }
 
   fullSync({ epoch, revision, state: part, part: index, more }: FullSync): void {
@@ -400,14 +395,8 @@ export class Replica {
     if (changed.length === 0 && this.#pending.length === this.#toldPending) return
     this.#toldPending = this.#pending.length
     if (changed.length > 0) this.#snapshot = undefined
-    for (const key of changed) {
-      for (const listener of this.#keyListeners.get(key) ?? []) listener(this.#view.get(key))
-    }
-    this.#notify()
-  }
-
-  #notify(): void {
-    for (const listener of this.#listeners) listener()
+    for (const key of changed) this.#keyListeners.tell(key, this.#view.get(key))
+    this.#listeners.tell()
   }
 }
 

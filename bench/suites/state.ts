@@ -8,12 +8,13 @@ import { Redis } from 'ioredis'
 import { Keyv } from 'keyv'
 import { open } from 'lmdb'
 import { createStore } from 'tinybase'
-import { checkedLimits } from '../../plugins/state/limits.ts'
+import { LIMIT_RULES } from '../../plugins/state/limits.ts'
 import { StateManager } from '../../plugins/state/state-manager.ts'
 import { openStateLog } from '../../plugins/state/stores/open.ts'
 import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
 import type { RedisConnection } from '../../plugins/storage/redis/connection.ts'
 import { RedisScript } from '../../plugins/storage/redis/script.ts'
+import { readOptions } from '../../plugins/support/options.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
 import type { Case, Context, Suite } from '../harness.ts'
 import { asyncCallsPerSecond, callsPerSecond } from '../tools/timing.ts'
@@ -32,7 +33,7 @@ async function openState({ teardown }: Pick<Context, 'teardown'>, url: string): 
   const storage = await openStorage(url)
   const state = new StateManager({
     openLog: (space) => openStateLog(storage, space, { commits: RETAINED }),
-    limits: checkedLimits({ keys: 200_000 }),
+    limits: readOptions(LIMIT_RULES, { keys: 200_000 }),
     writeTimeout: 10_000,
     pollInterval: 1_000,
     historyLimit: RETAINED,

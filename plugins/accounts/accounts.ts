@@ -1,7 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { Role, User } from '../../openapi/schemas/user.ts'
 import { storageFailure } from '../storage/failure.ts'
 import { NotFoundError, StorageCorruptError, UsernameTakenError } from '../support/errors.ts'
+import { randomText } from '../support/random.ts'
 import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
 import { nameKey, newPassword, newUsername, normalPassword, plainKey } from './credentials.ts'
 import { Passwords, type PasswordsOptions } from './passwords.ts'
@@ -85,7 +86,7 @@ export class Accounts {
 
   async #createFirst({ username = 'admin', password }: Bootstrap): Promise<void> {
     if ((await this.count()) > 0) return
-    const initial = password ?? randomBytes(GENERATED_PASSWORD_BYTES).toString('base64url')
+    const initial = password ?? randomText(GENERATED_PASSWORD_BYTES)
     try {
       await this.create({ username, password: initial, role: 'administrator' })
       if (password === undefined) this.generatedPassword = initial

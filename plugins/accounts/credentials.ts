@@ -83,7 +83,7 @@ export function normalPassword(password: string): string {
   if (lengthOf(normal) > MAX_PASSWORD_LENGTH) {
     throw new InvalidPasswordError(`has more than ${MAX_PASSWORD_LENGTH} characters in its normal form`)
   }
-  if (/\p{Cs}/u.test(normal)) throw new InvalidPasswordError('holds half a surrogate pair')
+  if (!normal.isWellFormed()) throw new InvalidPasswordError('holds half a surrogate pair')
   return normal
 }
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type { Storage } from '../storage/storage.ts'
 import { defineService } from '../support/define.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import { asGiven, type Rules, readOptions, supplied, text, wholeNumber } from '../support/options.ts'
 import type { AccountStore } from './account-store.ts'
 import { Accounts, type Bootstrap } from './accounts.ts'
 import type { LoginThrottle, ThrottleOptions } from './login-throttle.ts'
@@ -38,33 +38,37 @@ export interface AccountsOptions {
   throttle?: ThrottleOptions
 }
 
+const BOOTSTRAP_RULES = { username: text(undefined), password: text(undefined) } satisfies Rules<Bootstrap>
+
+/** What each option must be, and what holds without it. */
+export const ACCOUNT_RULES = {
+  bootstrap: (given: unknown, option: string) => given !== false && readOptions(BOOTSTRAP_RULES, given, option),
+  store: supplied<AccountStore>(),
+  concurrency: wholeNumber(Math.min(availableParallelism(), 4)),
+  queue: wholeNumber(200, 0),
+  // Checked by what counts, which can be told others later.
+  throttle: asGiven<ThrottleOptions>(),
+} satisfies Rules<AccountsOptions>
+
 /**
  * Accounts with passwords, as the reference server's login needs them. Sessions work without them.
  *
- * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_STORAGE_UNAVAILABLE
+ * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION, STATEFUL_STORAGE_UNAVAILABLE
  */
 export const accounts = defineService<AccountsOptions>(
   'accounts',
   async (fastify, options) => {
-    const concurrency = options.concurrency ?? Math.min(availableParallelism(), 4)
-    const queue = options.queue ?? 200
-    if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
-      throw new InvalidOptionError('concurrency', 'must be a whole number from 1.')
-    }
-    if (!Number.isSafeInteger(queue) || queue < 0) {
-      throw new InvalidOptionError('queue', 'must be a whole number from 0.')
-    }
+    const { bootstrap, store, throttle: limits, ...hashing } = readOptions(ACCOUNT_RULES, options, 'accounts')
     // Large packages, which an import of this one should not load.
     const [{ LoginThrottle }] = await Promise.all([import('./login-throttle.ts'), loadArgon2()])
-    const throttle = new LoginThrottle(fastify.storage, options.throttle)
+    const throttle = new LoginThrottle(fastify.storage, limits)
     const log = fastify.log.child({ plugin: 'accounts' })
-    const engine = new Accounts(options.store ?? storeOf(fastify.storage), {
-      concurrency,
-      queue,
+    const engine = new Accounts(store ?? storeOf(fastify.storage), {
+      ...hashing,
       onRestored: () =>
         log.error('the storage has lost all accounts; the administrator is there again, the others are not'),
     })
-    if (options.bootstrap !== false) await engine.bootstrap(options.bootstrap)
+    if (bootstrap) await engine.bootstrap(bootstrap)
     fastify.decorate('accounts', engine)
     fastify.decorate('loginThrottle', throttle)
   },

@@ -1,6 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SessionCookies } from '../session/cookies.ts'
+import { randomText } from '../support/random.ts'
 
 const NAME = 'device'
 const DAY = 24 * 60 * 60 * 1_000
@@ -33,7 +34,7 @@ export class KnownDevice {
     const known = this.#read(request, account)
     const now = this.#now()
     if (known && now - known.since < RENEWED_AFTER) return
-    const id = known?.id ?? randomBytes(16).toString('base64url')
+    const id = known?.id ?? randomText(16)
     this.#cookies.set(reply, NAME, `device:${id}:${digest(account)}:${now}`, LIFETIME)
   }
 

@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto'
 import { type RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible'
 import { storageFailure } from '../storage/failure.ts'
 import type { Storage } from '../storage/storage.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError, TooManyAttemptsError } from '../support/errors.ts'
+import type { Duration } from '../support/durations.ts'
+import { TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
+import { duration, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 import { BoundedLimiter } from './bounded-limiter.ts'
 import { withoutTransactions } from './limiter-client.ts'
 
-/** Seconds of 24 days: the limiter forgets by a timer of its own, and Node fires one that is longer at once. */
-const MAX_WINDOW = 24 * 24 * 60 * 60
+/** The limiter forgets by a timer of its own, and Node fires one that is longer at once. */
+const LONGEST = '24d'
 
 export interface ThrottleOptions {
   /** Failed logins to one account from one address, or from one known device, in `window`. Default 10. */
@@ -31,6 +32,19 @@ export interface DelayOptions {
   most?: Duration
   /** Default `'1h'`. */
   window?: Duration
+}
+
+export const THROTTLE_RULES = {
+  perAccount: wholeNumber(10),
+  perAddress: wholeNumber(100),
+  window: seconds('15m'),
+  delay: { after: wholeNumber(10), first: seconds('1s'), most: seconds('5m'), window: seconds('1h') },
+} satisfies Rules<ThrottleOptions>
+
+/** The limiter counts in whole seconds, of which there is at least one. */
+function seconds(byDefault: Duration): Rule<number> {
+  const read = duration(byDefault, { least: 0, most: LONGEST })
+  return (given, option) => Math.max(1, Math.ceil(read(given, option) / 1000))
 }
 
 export interface Attempt {
@@ -128,35 +142,19 @@ export class LoginThrottle {
   }
 
   #limitsOf(options: ThrottleOptions): Limits {
-    const seconds = (value: Duration, name: string) => {
-      const whole = Math.max(1, Math.ceil(milliseconds(value, name) / 1000))
-      if (whole > MAX_WINDOW) throw new InvalidOptionError(name, 'must be at most 24 days.')
-      return whole
-    }
-    const count = (value: number, name: string) => {
-      if (Number.isSafeInteger(value) && value > 0) return value
-      throw new InvalidOptionError(`throttle.${name}`, 'must be a whole number from 1.')
-    }
-    const duration = seconds(options.window ?? '15m', 'throttle.window')
-    const perAccount = count(options.perAccount ?? 10, 'perAccount')
-    const perAddress = count(options.perAddress ?? 100, 'perAddress')
-    const delay = {
-      after: count(options.delay?.after ?? 10, 'delay.after'),
-      first: seconds(options.delay?.first ?? '1s', 'throttle.delay.first'),
-      most: seconds(options.delay?.most ?? '5m', 'throttle.delay.most'),
-    }
-    const span = seconds(options.delay?.window ?? '1h', 'throttle.delay.window')
+    const { perAccount, perAddress, window, delay } = readOptions(THROTTLE_RULES, options, 'accounts.throttle')
+    const { after, first, most } = delay
     const limiter = (name: string, points: number, duration: number) => this.#limiter(name, points, duration)
     return {
-      address: { limiter: limiter('perAddress', perAddress, duration), points: perAddress },
-      pair: { limiter: limiter('perAccount', perAccount, duration), points: perAccount },
-      device: { limiter: limiter('perDevice', perAccount, duration), points: perAccount },
+      address: { limiter: limiter('perAddress', perAddress, window), points: perAddress },
+      pair: { limiter: limiter('perAccount', perAccount, window), points: perAccount },
+      device: { limiter: limiter('perDevice', perAccount, window), points: perAccount },
       account: {
-        limiter: limiter('failures', delay.after, span),
-        points: delay.after,
-        delays: limiter('delay', 1, delay.most),
+        limiter: limiter('failures', after, delay.window),
+        points: after,
+        delays: limiter('delay', 1, most),
       },
-      delay,
+      delay: { after, first, most },
     }
   }
 

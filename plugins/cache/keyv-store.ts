@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
+import { keyFault } from '../support/keys.ts'
 import { hasWildcard } from './glob.ts'
-import { keyFault } from './names.ts'
 import type { CacheNamespace } from './namespace.ts'
 
 /**

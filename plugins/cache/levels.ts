@@ -1,3 +1,4 @@
+import { deepFreeze } from '../support/freeze.ts'
 import { coarse } from './coarse-clock.ts'
 import { Coherence } from './coherence.ts'
 import type { Counters } from './counters.ts'
@@ -8,7 +9,6 @@ import { TinyLfu } from './policy/tiny-lfu.ts'
 import { type CacheRecord, decode } from './record.ts'
 import { type Cell, StampMirror } from './stamp-mirror.ts'
 import type { CacheTier, Message, Mutation, Stamp } from './stores/tier.ts'
-import { deepFreeze } from './values.ts'
 
 /** A value in the first level. Times are on the monotonic clock. */
 export interface Held {

@@ -1,7 +1,8 @@
+import { checkedDuration, refuseUnknown } from '../support/options.ts'
 import type { Found } from './levels.ts'
 import { checkTags } from './names.ts'
-import { duration, type ResolvedOptions } from './options.ts'
-import type { LoadContext, LoadOptions } from './types.ts'
+import type { ResolvedOptions } from './options.ts'
+import { LOAD_OPTIONS, type LoadContext, type LoadOptions } from './types.ts'
 
 /** The options of a load, resolved; times in ms. */
 export interface Plan {
@@ -14,17 +15,18 @@ export interface Plan {
   tags: readonly string[]
 }
 
-/** @throws STATEFUL_INVALID_DURATION, STATEFUL_INVALID_CACHE_KEY */
+/** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION, STATEFUL_INVALID_CACHE_KEY */
 export function planOf(options: LoadOptions, { l2, loadTimeout }: ResolvedOptions): Plan {
+  refuseUnknown(options, LOAD_OPTIONS)
   const tags = options.tags ?? []
   checkTags(tags)
   return {
-    ttl: options.ttl === undefined ? l2.ttl : duration(options.ttl, 'ttl'),
-    stale: options.stale === undefined ? 0 : duration(options.stale, 'stale'),
-    softTimeout: options.softTimeout === undefined ? 0 : duration(options.softTimeout, 'softTimeout'),
-    hardTimeout: options.timeout === undefined ? loadTimeout : duration(options.timeout, 'timeout'),
+    ttl: options.ttl === undefined ? l2.ttl : checkedDuration(options.ttl, 'ttl'),
+    stale: options.stale === undefined ? 0 : checkedDuration(options.stale, 'stale'),
+    softTimeout: options.softTimeout === undefined ? 0 : checkedDuration(options.softTimeout, 'softTimeout'),
+    hardTimeout: options.timeout === undefined ? loadTimeout : checkedDuration(options.timeout, 'timeout'),
     early: options.early ?? (options.stale === undefined ? 0 : 1),
-    negative: options.negative === undefined ? 0 : duration(options.negative, 'negative'),
+    negative: options.negative === undefined ? 0 : checkedDuration(options.negative, 'negative'),
     tags,
   }
 }
@@ -52,7 +54,7 @@ export class Context implements LoadContext {
   }
 
   setTtl(ttl: number | string): void {
-    this.ttl = duration(ttl, 'ttl')
+    this.ttl = checkedDuration(ttl, 'ttl')
   }
 
   skip(): void {

@@ -1,4 +1,5 @@
-import { CacheLoadTimeoutError } from '../support/errors.ts'
+import { within } from '../support/deadline.ts'
+import { CacheLoadTimeoutError, InvalidCacheValueError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
 import { globMatcher } from './glob.ts'
 import type { Found, Levels } from './levels.ts'
@@ -219,17 +220,16 @@ export class Loads {
 
   /** The refreshed value if it comes within the soft timeout, else what is there; also when the loader fails. */
   async #staleUnlessSoon(refresh: Promise<unknown>, found: Found, plan: Plan): Promise<unknown> {
-    const failed = Symbol('failed')
-    const soon = new Promise<typeof failed>((resolve) => {
-      if (plan.softTimeout === 0) resolve(failed)
-      else this.#options.clock.after(plan.softTimeout, () => resolve(failed))
-    })
-    const value = await Promise.race([refresh.catch(() => failed), soon])
-    if (value !== failed) {
-      this.#counters.misses++
-      return value
-    }
-    return this.#serve(found)
+    const { softTimeout } = plan
+    const soon =
+      softTimeout > 0 &&
+      (await within(refresh, softTimeout, this.#options.clock, () => new Error('not yet')).then(
+        (value) => ({ value }),
+        () => undefined,
+      ))
+    if (!soon) return this.#serve(found)
+    this.#counters.misses++
+    return soon.value
   }
 
   async #execute(
@@ -278,19 +278,12 @@ export class Loads {
   }
 
   async #withTimeout(loader: Loader, context: Context, plan: Plan): Promise<unknown> {
-    let timer: { cancel(): void } | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = this.#options.clock.after(plan.hardTimeout, () => {
-        const error = new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
-        context.abort(error)
-        reject(error)
-      })
+    const loading = Promise.resolve(loader(context))
+    return within(loading, plan.hardTimeout, this.#options.clock, () => {
+      const error = new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
+      context.abort(error)
+      return error
     })
-    try {
-      return await Promise.race([loader(context), late])
-    } finally {
-      timer?.cancel()
-    }
   }
 
   /** Whether the value is in the store; if not, the lease may still be there. */
@@ -324,7 +317,7 @@ export class Loads {
       await this.#levels.adopt(mutation, [{ key, record, data }], era)
       return true
     } catch (error) {
-      if ((error as { code?: string }).code === 'STATEFUL_INVALID_CACHE_VALUE') throw error
+      if (error instanceof InvalidCacheValueError) throw error
       this.#counters.storeFailures++
       return false
     }

@@ -1,4 +1,5 @@
 import { isFull } from '../storage/failure.ts'
+import { checkedDuration, refuseUnknown } from '../support/options.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
@@ -6,10 +7,19 @@ import { type Held, Levels, type Look, type Reading } from './levels.ts'
 import { Loads } from './loads.ts'
 import { Mutations } from './mutations.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
-import { duration, type ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from './options.ts'
 import { checkValue } from './record.ts'
 import type { CacheTier } from './stores/tier.ts'
-import type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+import {
+  LOAD_OPTIONS,
+  type LoadContext,
+  type Loader,
+  type LoadOptions,
+  SET_OPTIONS,
+  type SetOptions,
+  type WarmEntry,
+  type WarmResult,
+} from './types.ts'
 import { cloned } from './values.ts'
 import type { Warming } from './warming.ts'
 import type { Writers } from './write-behind.ts'
@@ -82,8 +92,8 @@ export class CacheNamespace {
 
   /**
    * Stores in both levels. It ends loads of the key that began before, so that none of them overwrites it.
-   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_INVALID_CACHE_VALUE, STATEFUL_CACHE_STORE_UNAVAILABLE,
-   * STATEFUL_STORAGE_FULL: nothing has changed then
+   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_INVALID_CACHE_VALUE, STATEFUL_INVALID_OPTION,
+   * STATEFUL_CACHE_STORE_UNAVAILABLE, STATEFUL_STORAGE_FULL: nothing has changed then
    */
   set(key: string, value: unknown, options: SetOptions = {}): Promise<void> {
     return this.setMany([[key, value]], options)
@@ -97,10 +107,9 @@ export class CacheNamespace {
   }
 
   /** Stores all in one step; same errors as `set`. */
-  async setMany(
-    entries: Iterable<readonly [key: string, value: unknown]>,
-    { ttl, tags = [], stale }: SetOptions = {},
-  ): Promise<void> {
+  async setMany(entries: Iterable<readonly [key: string, value: unknown]>, options: SetOptions = {}): Promise<void> {
+    refuseUnknown(options, SET_OPTIONS)
+    const { ttl, tags = [], stale } = options
     const last = new Map(entries)
     if (last.size === 0) return
     checkTags(tags)
@@ -108,8 +117,8 @@ export class CacheNamespace {
       checkKey(key)
       checkValue(value)
     }
-    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : duration(ttl, 'ttl')
-    const grace = stale === undefined ? 0 : duration(stale, 'stale')
+    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : checkedDuration(ttl, 'ttl')
+    const grace = stale === undefined ? 0 : checkedDuration(stale, 'stale')
     await this.#mutations.put(last, { ttl: fresh, stale: grace, tags })
   }
 
@@ -137,6 +146,7 @@ export class CacheNamespace {
     loader: (key: string, context: LoadContext) => T | Promise<T>,
     options: LoadOptions = {},
   ): Promise<Map<string, T>> {
+    refuseUnknown(options, LOAD_OPTIONS)
     const { values, missing } = await this.#collect<T>(keys)
     const outcomes = await Promise.allSettled(
       missing.map((key) => this.getOrSet(key, (context) => loader(key, context), options)),
@@ -204,6 +214,7 @@ export class CacheNamespace {
     persist: (value: T, key: string) => unknown,
     options: SetOptions = {},
   ): Promise<void> {
+    refuseUnknown(options, SET_OPTIONS)
     checkKey(key)
     try {
       await persist(value, key)
@@ -222,6 +233,7 @@ export class CacheNamespace {
   async setWithDelayedPersist(key: string, value: unknown, options: DelayedPersistOptions = {}): Promise<void> {
     checkKey(key)
     const { writer = 'default', ...rest } = options
+    refuseUnknown(rest, SET_OPTIONS)
     await this.#shared.writers.append(writer, this.name, key, value)
     await this.#setPersisted(key, value, rest)
   }
@@ -245,6 +257,7 @@ export class CacheNamespace {
     options: LoadOptions & { key?: (...args: A) => string } = {},
   ): (...args: A) => Promise<R> {
     const { key = (...args: A) => `${fn.name || 'anonymous'}:${JSON.stringify(args)}`, ...rest } = options
+    refuseUnknown(rest, LOAD_OPTIONS)
     return (...args) => this.getOrSet(key(...args), () => fn(...args), rest)
   }
 
@@ -273,6 +286,7 @@ export class CacheNamespace {
    */
   warmFrom(pattern: string, loader: Loader, options: LoadOptions = {}): void {
     checkKey(pattern, 'pattern')
+    refuseUnknown(options, LOAD_OPTIONS)
     this.#shared.warming.register(this.name, pattern, loader, options)
   }
 
@@ -300,6 +314,7 @@ export class CacheNamespace {
     key?: (...args: K) => string,
   ): MethodDecorator<K> {
     const options = typeof ttl === 'object' ? ttl : ttl === undefined ? {} : { ttl }
+    refuseUnknown(options, LOAD_OPTIONS)
     return cachedDecorator(this, options, key)
   }
 

@@ -1,7 +1,17 @@
 import type { ClientBounds } from '../support/client-limits.ts'
-import { type Clock, systemClock } from '../support/clock.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import type { Clock } from '../support/clock.ts'
+import { type Duration, told } from '../support/durations.ts'
+import {
+  choice,
+  clock,
+  duration,
+  invalidOption,
+  type Rules,
+  readOptions,
+  supplied,
+  texts,
+  wholeNumber,
+} from '../support/options.ts'
 
 export interface CacheOptions {
   /** The first level: values in this process, bounds per namespace. */
@@ -104,98 +114,66 @@ export interface WriteBehindOptions {
   maxPending?: number
 }
 
-export interface ResolvedOptions {
-  l1: { maxEntries: number; maxBytes: number; ttl: number }
-  l2: { ttl: number; maxEntries: number; maxBytes: number; timeout: number }
-  outage: { failures: number; retry: number; serveL1: number; invalidations: 'reject' | 'journal' }
-  coherence: number
-  loadTimeout: number
-  jitter: number
-  values: 'share' | 'freeze' | 'clone'
-  prefixes: string[]
-  maxNamespaces: number
-  clients: ClientBounds & { idle: number }
-  writeBehind: { delay: number; batch: number; attempts: number; backoff: number; maxPending: number }
-  warming: { keys: number; interval: number }
-  clock: Clock
-  random: () => number
-}
+/** What each option must be, and what holds without it. */
+export const CACHE_RULES = {
+  l1: { maxEntries: wholeNumber(10_000), maxBytes: wholeNumber(64 * 2 ** 20), ttl: duration('5m') },
+  l2: {
+    ttl: duration('1h'),
+    maxEntries: wholeNumber(100_000),
+    maxBytes: wholeNumber(128 * 2 ** 20),
+    timeout: duration(250),
+  },
+  outage: {
+    failures: wholeNumber(5),
+    retry: duration('1s'),
+    serveL1: duration('1m', { least: 0 }),
+    invalidations: choice(['reject', 'journal'], 'reject'),
+  },
+  coherence: duration(500),
+  jitter: share,
+  loadTimeout: duration('30s'),
+  values: choice(['share', 'freeze', 'clone'], 'share'),
+  prefixes,
+  maxNamespaces: wholeNumber(100),
+  clients: {
+    namespaces: wholeNumber(64),
+    namespacesPerUser: wholeNumber(16),
+    namespacesPerSession: wholeNumber(8),
+    idle: duration('1m'),
+  },
+  writeBehind: {
+    delay: duration(50, { least: 0 }),
+    batch: wholeNumber(100),
+    attempts: wholeNumber(5),
+    backoff: duration(200, { least: 0 }),
+    maxPending: wholeNumber(100_000),
+  },
+  warming: { keys: wholeNumber(500, 0), interval: duration('1m') },
+  clock,
+  random: supplied<() => number>(),
+} satisfies Rules<CacheOptions>
+
+export type ResolvedOptions = ReturnType<typeof resolveOptions>
 
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-export function resolveOptions(options: CacheOptions = {}): ResolvedOptions {
-  const { l1 = {}, l2 = {}, outage = {}, writeBehind = {} } = options
-  const invalidations = outage.invalidations ?? 'reject'
-  if (invalidations !== 'reject' && invalidations !== 'journal') {
-    throw new InvalidOptionError('cache.outage.invalidations', "is unknown: use 'reject' or 'journal'.")
+export function resolveOptions(options?: CacheOptions) {
+  const { clients, random = Math.random, ...others } = readOptions(CACHE_RULES, options, 'cache')
+  const bounds: ClientBounds & { idle: number } = {
+    total: clients.namespaces,
+    perUser: clients.namespacesPerUser,
+    perSession: clients.namespacesPerSession,
+    idle: clients.idle,
   }
-  const values = options.values ?? 'share'
-  if (!['share', 'freeze', 'clone'].includes(values)) {
-    throw new InvalidOptionError('cache.values', `is ${JSON.stringify(values)}: use 'share', 'freeze' or 'clone'.`)
-  }
-  const jitter = options.jitter ?? 0
-  if (!(jitter >= 0 && jitter < 1)) {
-    throw new InvalidOptionError('cache.jitter', `is ${jitter}: use a share from 0 to below 1.`)
-  }
-  const prefixes = options.prefixes ?? []
-  if (prefixes.some((prefix) => typeof prefix !== 'string' || prefix === '' || /[*?]/.test(prefix))) {
-    throw new InvalidOptionError('cache.prefixes', 'holds something that is no prefix: use strings without * and ?.')
-  }
-  return {
-    l1: {
-      maxEntries: count(l1.maxEntries ?? 10_000, 'cache.l1.maxEntries'),
-      maxBytes: count(l1.maxBytes ?? 64 * 2 ** 20, 'cache.l1.maxBytes'),
-      ttl: duration(l1.ttl ?? '5m', 'cache.l1.ttl'),
-    },
-    l2: {
-      ttl: duration(l2.ttl ?? '1h', 'cache.l2.ttl'),
-      maxEntries: count(l2.maxEntries ?? 100_000, 'cache.l2.maxEntries'),
-      maxBytes: count(l2.maxBytes ?? 128 * 2 ** 20, 'cache.l2.maxBytes'),
-      timeout: duration(l2.timeout ?? 250, 'cache.l2.timeout'),
-    },
-    outage: {
-      failures: count(outage.failures ?? 5, 'cache.outage.failures'),
-      retry: duration(outage.retry ?? '1s', 'cache.outage.retry'),
-      serveL1: milliseconds(outage.serveL1 ?? '1m', 'cache.outage.serveL1'),
-      invalidations,
-    },
-    coherence: duration(options.coherence ?? 500, 'cache.coherence'),
-    loadTimeout: duration(options.loadTimeout ?? '30s', 'cache.loadTimeout'),
-    jitter,
-    values,
-    prefixes: [...prefixes],
-    maxNamespaces: count(options.maxNamespaces ?? 100, 'cache.maxNamespaces'),
-    clients: {
-      total: count(options.clients?.namespaces ?? 64, 'cache.clients.namespaces'),
-      perUser: count(options.clients?.namespacesPerUser ?? 16, 'cache.clients.namespacesPerUser'),
-      perSession: count(options.clients?.namespacesPerSession ?? 8, 'cache.clients.namespacesPerSession'),
-      idle: duration(options.clients?.idle ?? '1m', 'cache.clients.idle'),
-    },
-    writeBehind: {
-      delay: milliseconds(writeBehind.delay ?? 50, 'cache.writeBehind.delay'),
-      batch: count(writeBehind.batch ?? 100, 'cache.writeBehind.batch'),
-      attempts: count(writeBehind.attempts ?? 5, 'cache.writeBehind.attempts'),
-      backoff: milliseconds(writeBehind.backoff ?? 200, 'cache.writeBehind.backoff'),
-      maxPending: count(writeBehind.maxPending ?? 100_000, 'cache.writeBehind.maxPending'),
-    },
-    warming: {
-      keys: options.warming?.keys === 0 ? 0 : count(options.warming?.keys ?? 500, 'cache.warming.keys'),
-      interval: duration(options.warming?.interval ?? '1m', 'cache.warming.interval'),
-    },
-    clock: options.clock ?? systemClock,
-    random: options.random ?? Math.random,
-  }
+  return { ...others, random, clients: bounds }
 }
 
-/** Milliseconds above 0. @throws STATEFUL_INVALID_DURATION, STATEFUL_INVALID_OPTION */
-export function duration(value: Duration, option: string): number {
-  const ms = milliseconds(value, option)
-  if (ms <= 0) throw new InvalidOptionError(option, 'is 0: use a duration above 0.')
-  return ms
+function share(given: unknown = 0, option: string): number {
+  if (typeof given === 'number' && given >= 0 && given < 1) return given
+  throw invalidOption(option, `must be a share from 0 to below 1, not ${told(given)}.`)
 }
 
-function count(value: number, option: string): number {
-  if (!Number.isInteger(value) || value < 1) {
-    throw new InvalidOptionError(option, `is ${value}: use a whole number above 0.`)
-  }
-  return value
+function prefixes(given: unknown, option: string): string[] {
+  const read = texts()(given, option)
+  if (read.some((prefix) => /[*?]/.test(prefix))) throw invalidOption(option, 'must be prefixes without * and ?.')
+  return read
 }

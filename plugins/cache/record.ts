@@ -1,6 +1,6 @@
-import { randomFillSync } from 'node:crypto'
 import { Packr } from 'msgpackr/pack'
 import { InvalidCacheValueError } from '../support/errors.ts'
+import { randomText } from '../support/random.ts'
 import type { Stamp } from './stores/tier.ts'
 import { refuseFunctions } from './values.ts'
 
@@ -47,19 +47,9 @@ const stampsOf = new Map<string, readonly Stamp[]>()
 const MAX_KNOWN_STAMPS = 10_000
 
 const UNIQUE_BYTES = 12
-/** Asking the system for a few bytes at a time takes as long as a read of the second level. */
-const random = Buffer.allocUnsafe(UNIQUE_BYTES * 256)
-let used = random.length
 
 /** Unique; made from random bytes, so two processes never share one. */
-export function unique(): string {
-  if (used === random.length) {
-    randomFillSync(random)
-    used = 0
-  }
-  used += UNIQUE_BYTES
-  return random.toString('base64url', used - UNIQUE_BYTES, used)
-}
+export const unique = (): string => randomText(UNIQUE_BYTES)
 
 /** @throws STATEFUL_INVALID_CACHE_VALUE when the value cannot be encoded */
 export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {

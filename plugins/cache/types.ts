@@ -1,4 +1,5 @@
 import type { Duration } from '../support/durations.ts'
+import { namesFor } from '../support/options.ts'
 
 export interface SetOptions {
   /** How long the entry is fresh. Default: `l2.ttl`. */
@@ -8,6 +9,8 @@ export interface SetOptions {
   /** How long after its `ttl` it may still be served to those who ask for `stale`. Default: not at all. */
   stale?: Duration
 }
+
+export const SET_OPTIONS = namesFor<SetOptions>({ ttl: true, tags: true, stale: true })
 
 export interface LoadOptions extends SetOptions {
   /**
@@ -27,6 +30,16 @@ export interface LoadOptions extends SetOptions {
   /** How long a failed load is remembered and its error given to whoever asks, in this process. Default: not at all. */
   negative?: Duration
 }
+
+export const LOAD_OPTIONS = namesFor<LoadOptions>({
+  ttl: true,
+  tags: true,
+  stale: true,
+  softTimeout: true,
+  timeout: true,
+  early: true,
+  negative: true,
+})
 
 /** What a loader is told and may say. */
 export interface LoadContext {

@@ -1,20 +1,5 @@
 import { InvalidCacheValueError } from '../support/errors.ts'
 
-/**
- * Freezes plain objects and arrays in depth; what has inner state (Map, Buffer, class instances) is left alone. It does
- * not call itself: a loader may return a value of any depth.
- */
-export function deepFreeze(value: unknown): void {
-  const open = [value]
-  for (let next = open.pop(); open.length > 0 || next !== undefined; next = open.pop()) {
-    if (typeof next !== 'object' || next === null || Object.isFrozen(next)) continue
-    const prototype: unknown = Object.getPrototypeOf(next)
-    if (!Array.isArray(next) && prototype !== Object.prototype && prototype !== null) continue
-    Object.freeze(next)
-    for (const inner of Object.values(next)) open.push(inner)
-  }
-}
-
 /** A copy that shares nothing with the value. @throws STATEFUL_INVALID_CACHE_VALUE when it holds what cannot be copied */
 export function cloned<T>(value: T): T {
   try {

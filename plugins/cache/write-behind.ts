@@ -1,5 +1,6 @@
 import type { Timer } from '../support/clock.ts'
-import { InvalidOptionError, UnknownWriterError, WriteBehindFullError } from '../support/errors.ts'
+import { UnknownWriterError, WriteBehindFullError } from '../support/errors.ts'
+import { invalidOption } from '../support/options.ts'
 import { checkNamespace } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import { decodeValue, encodeValue } from './record.ts'
@@ -51,7 +52,7 @@ export class Writers {
   /** @throws STATEFUL_INVALID_OPTION when the name is taken, STATEFUL_INVALID_CACHE_KEY when it is none */
   register(name: string, handler: WriteHandler): void {
     checkNamespace(name)
-    if (this.#workers.has(name)) throw new InvalidOptionError('writeBehind', `names '${name}' twice.`)
+    if (this.#workers.has(name)) throw invalidOption('writeBehind', `must not name '${name}' twice.`)
     const worker = new Worker(name, handler, this.#journal, this.#options, (error) => this.#report(error, name))
     this.#workers.set(name, worker)
     if (this.#started) void worker.start()

@@ -1,9 +1,9 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
-import { type Clock, systemClock } from '../support/clock.ts'
+import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import { clock, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 import { openFilesLimit } from './open-files.ts'
 
 declare module 'fastify' {
@@ -25,6 +25,18 @@ export interface ConnectionLimitOptions {
   /** Default: that of the process. */
   openFiles?: number
   clock?: Clock
+}
+
+/** What each option must be, and what holds without it. */
+export const CONNECTION_LIMIT_RULES = {
+  maxConnections: wholeNumber(undefined),
+  maxRequestsPerSocket: wholeNumber(0, 0),
+  openFiles,
+  clock,
+} satisfies Rules<ConnectionLimitOptions>
+
+function openFiles(given: unknown, option: string): number | undefined {
+  return given === Number.POSITIVE_INFINITY ? given : wholeNumber(undefined)(given, option)
 }
 
 /** Descriptors that are kept for what is no connection. */
@@ -50,23 +62,15 @@ const SILENCE = 2_000
  */
 export const connectionLimit = defineService<ConnectionLimitOptions>('connection-limit', async (fastify, options) => {
   const log = fastify.log.child({ plugin: 'connection-limit' })
-  const clock = options.clock ?? systemClock
-  const openFiles = options.openFiles ?? openFilesLimit()
+  const { clock, ...read } = readOptions(CONNECTION_LIMIT_RULES, options, 'connectionLimit')
+  const openFiles = read.openFiles ?? openFilesLimit()
   const reserved = Math.max(MIN_RESERVED, Math.ceil(openFiles * RESERVED_SHARE))
   const free = Number.isFinite(openFiles) ? Math.max(1, openFiles - reserved) : openFiles
-  const maxConnections = options.maxConnections ?? free
-  for (const [name, value] of Object.entries({
-    maxConnections: options.maxConnections,
-    maxRequestsPerSocket: options.maxRequestsPerSocket,
-  })) {
-    if (value !== undefined && (!Number.isSafeInteger(value) || value < (name === 'maxConnections' ? 1 : 0))) {
-      throw new InvalidOptionError(name, 'must be a whole number above 0.')
-    }
-  }
+  const maxConnections = read.maxConnections ?? free
 
   const { server } = fastify
   if (Number.isFinite(maxConnections)) server.maxConnections = maxConnections
-  if (options.maxRequestsPerSocket) server.maxRequestsPerSocket = options.maxRequestsPerSocket
+  if (read.maxRequestsPerSocket > 0) server.maxRequestsPerSocket = read.maxRequestsPerSocket
 
   let dropped = 0
   let told = Number.NEGATIVE_INFINITY

@@ -1,14 +1,18 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { useProblems } from '../problems/index.ts'
-import { type ExposureOptions, exposureGuard } from '../security/exposure.ts'
+import { EXPOSURE_RULES, type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineRoutes } from '../support/define.ts'
 import { missingFor } from '../support/optional-peer.ts'
+import { type Rules, readOptions, text } from '../support/options.ts'
 
 export interface DashboardOptions extends ExposureOptions {
   /** Folder of the built page. Default: where `npm run build` puts it. */
   root?: string
 }
+
+/** What each option must be. */
+export const DASHBOARD_RULES = { ...EXPOSURE_RULES, root: text(undefined) } satisfies Rules<DashboardOptions>
 
 /** The page is three files of ours: nothing inline, nothing from elsewhere. */
 const CONTENT_SECURITY_POLICY = [
@@ -29,6 +33,7 @@ const CONTENT_SECURITY_POLICY = [
  * the administrator in production.
  */
 export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fastify, options) => {
+  readOptions(DASHBOARD_RULES, options, 'dashboard')
   if (options.expose === 'never') return
   const root = options.root ?? builtPage()
   if (root === undefined) {

@@ -6,9 +6,10 @@ import type { DocumentOptions } from '../../openapi/document-options.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems } from '../../openapi/schemas/responses.ts'
 import { useProblems } from '../problems/index.ts'
-import { type ExposureOptions, exposureGuard } from '../security/exposure.ts'
+import { EXPOSURE_RULES, type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineService } from '../support/define.ts'
 import { missingFor } from '../support/optional-peer.ts'
+import { asGiven, type Rules, readOptions, text } from '../support/options.ts'
 import { useSchemas } from '../support/schemas.ts'
 
 export type { DocumentOptions } from '../../openapi/document-options.ts'
@@ -17,6 +18,16 @@ export interface DocumentationOptions extends DocumentOptions, ExposureOptions {
   /** Stands before the paths, as for the routes. A service is not encapsulated, so Fastify does not add it. */
   prefix?: string
 }
+
+/** What each option must be. */
+export const DOCUMENTATION_RULES = {
+  ...EXPOSURE_RULES,
+  prefix: text(undefined),
+  title: text(undefined),
+  version: text(undefined),
+  servers: asGiven<DocumentOptions['servers']>(),
+  cookieName: text(undefined),
+} satisfies Rules<DocumentationOptions>
 
 /**
  * Swagger UI needs no more than this: all its files are its own. It styles elements by attributes (hence
@@ -41,6 +52,7 @@ const Document = Type.Object({}, { additionalProperties: true, description: 'The
  * before the routes that it documents.
  */
 export const documentation = defineService<DocumentationOptions>('documentation', async (fastify, options) => {
+  readOptions(DOCUMENTATION_RULES, options, 'documentation')
   await fastify.register(
     import('@fastify/swagger').catch(missingFor('@fastify/swagger', 'documentation')),
     swaggerOptions(options),

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { type Clock, systemClock } from '../support/clock.ts'
+import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
+import type { Duration } from '../support/durations.ts'
+import { clock, duration, type Rules, readOptions } from '../support/options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -17,6 +18,9 @@ export interface DrainingOptions {
   clock?: Clock
 }
 
+/** What each option must be, and what holds without it. */
+export const DRAINING_RULES = { timeout: duration('5s', { least: 0 }), clock } satisfies Rules<DrainingOptions>
+
 /**
  * Lets requests in flight end before the server closes. Fastify alone offers two extremes: wait for ever for
  * the slowest client, or cut everybody at once (`forceCloseConnections: true`, which should be set beside this
@@ -24,8 +28,7 @@ export interface DrainingOptions {
  * long-lived connections.
  */
 export const draining = defineService<DrainingOptions>('draining', async (fastify, options) => {
-  const timeout = milliseconds(options.timeout ?? '5s', 'timeout')
-  const clock = options.clock ?? systemClock
+  const { timeout, clock } = readOptions(DRAINING_RULES, options, 'draining')
   const log = fastify.log.child({ plugin: 'draining' })
   const inFlight = new Set<FastifyReply>()
   const bySocket = new WeakMap<Socket, Set<FastifyReply>>()

@@ -2,8 +2,8 @@ import { type ServerOptions as HttpOptions, type Server, STATUS_CODES } from 'no
 import type { Socket } from 'node:net'
 import type { FastifyHttpOptions, FastifyInstance } from 'fastify'
 import { systemClock } from '../support/clock.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import type { Duration } from '../support/durations.ts'
+import { duration, namesFor, refuseUnknown } from '../support/options.ts'
 import { isAnswering } from './connections.ts'
 import { problemText } from './raw.ts'
 import { sendProblem } from './send.ts'
@@ -12,6 +12,10 @@ export interface ServerSettings {
   /** A request whose headers and body have not come within this is cut with 408. Default `'30s'`. */
   requestTimeout?: Duration
 }
+
+export const SERVER_SETTINGS = namesFor<ServerSettings>({ requestTimeout: true })
+/** Node's own timer, which is at most so long. */
+const requestTimeout = duration('30s', { least: '10ms', most: '24d' })
 
 /** How often, in milliseconds, Node looks for requests that take too long (by itself, each 30 s); less for a short timeout. */
 const CHECK_INTERVAL = 250
@@ -51,10 +55,8 @@ const MALFORMED = { status: 400, code: 'STATEFUL_MALFORMED_REQUEST', detail: 'Th
  * @throws STATEFUL_INVALID_DURATION, STATEFUL_INVALID_OPTION
  */
 export function serverOptions(options: ServerSettings = {}) {
-  const timeout = Math.floor(milliseconds(options.requestTimeout ?? '30s', 'requestTimeout'))
-  if (timeout < 10 || timeout > 2 ** 31 - 1) {
-    throw new InvalidOptionError('requestTimeout', 'must be from 10 ms to 24 days.')
-  }
+  refuseUnknown(options, SERVER_SETTINGS)
+  const timeout = Math.floor(requestTimeout(options.requestTimeout, 'requestTimeout'))
   const interval = Math.ceil(Math.min(CHECK_INTERVAL, timeout / 4))
   const http = {
     connectionsCheckingInterval: interval,

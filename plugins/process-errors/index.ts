@@ -1,10 +1,11 @@
 import type { FastifyReply } from 'fastify'
 import type {} from '../draining/index.ts'
-import { type Clock, systemClock } from '../support/clock.ts'
+import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
+import type { Duration } from '../support/durations.ts'
 import { UncaughtError } from '../support/errors.ts'
 import { failReply } from '../support/fail-reply.ts'
+import { clock, duration, type Rules, readOptions } from '../support/options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -22,6 +23,12 @@ export interface ProcessErrorsOptions {
   clock?: Clock
 }
 
+/** What each option must be, and what holds without it. */
+export const PROCESS_ERROR_RULES = {
+  answerWithin: duration('10s', { least: 0 }),
+  clock,
+} satisfies Rules<ProcessErrorsOptions>
+
 /**
  * The last line of defence: an exception or a rejection that nobody caught is logged and counted, and the process goes
  * on. Node's default is to end it, because its state is unknown then. Here that state is small: what matters lies in
@@ -35,13 +42,12 @@ export interface ProcessErrorsOptions {
  * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Whoever
  * prefers a process that ends and is started again leaves it out.
  *
- * @throws at boot STATEFUL_INVALID_DURATION
+ * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
  */
 export const processErrors = defineService<ProcessErrorsOptions>(
   'process-errors',
   async (fastify, options) => {
-    const answerWithin = milliseconds(options.answerWithin ?? '10s', 'answerWithin')
-    const clock = options.clock ?? systemClock
+    const { answerWithin, clock } = readOptions(PROCESS_ERROR_RULES, options, 'processErrors')
     const log = fastify.log.child({ plugin: 'process-errors' })
     const counts = { exceptions: 0, rejections: 0 }
     /** Those that wait for their time; one timer for all, however many errors come. */

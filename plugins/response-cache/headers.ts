@@ -66,12 +66,6 @@ export function addVary(reply: FastifyReply, names: readonly string[]): void {
   if (all.length > 0) reply.header('vary', all.includes('*') ? '*' : all.join(', '))
 }
 
-/** Whether `If-None-Match` names the answer; compared as weak tags are. */
-export function isKnown(header: string, etag: string): boolean {
-  const bare = (tag: string) => tag.trim().replace(/^W\//, '')
-  return header.trim() === '*' || header.split(',').some((tag) => bare(tag) === bare(etag))
-}
-
 function fieldNames(vary: ReplyHeaders[string]): string[] {
   return `${vary ?? ''}`
     .toLowerCase()

@@ -2,11 +2,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod 
 import type { CacheNamespace } from '../cache/index.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
+import { isFresh } from '../support/http.ts'
+import { duration, flag, type Rules, readOptions, text, texts } from '../support/options.ts'
 import {
   addVary,
   type CachedAnswer,
   isCacheable,
-  isKnown,
   type ReplyHeaders,
   removeContentHeaders,
   toAnswer,
@@ -61,6 +62,24 @@ export interface ResponseCacheOptions {
   namespace?: string
 }
 
+/** What each option must be, and what holds without it. */
+export const RESPONSE_CACHE_RULES = { namespace: text('http') } satisfies Rules<ResponseCacheOptions>
+
+/** The same for `config.cache` of a route. */
+export const ROUTE_RULES = {
+  ttl: duration(undefined),
+  stale: duration(undefined),
+  query: texts(),
+  vary: texts(),
+  shared: flag(false),
+  tags,
+  invalidates: tags,
+} satisfies Rules<RouteCache>
+
+function tags(given: unknown, option: string): RouteCache['tags'] {
+  return typeof given === 'function' ? (given as (request: FastifyRequest) => string[]) : texts()(given, option)
+}
+
 const SAFE = new Set(['GET', 'HEAD'])
 /** How long a request that may be given a stale answer waits to be told that it is the one to make the new one. */
 const TURN = 1_000
@@ -70,12 +89,13 @@ const TURN = 1_000
  * every guard of whatever scope: each request passes all hooks up to `preHandler`, also when its answer is cached.
  * Register it, and await that, before the routes; those that were there already are not cached, which is logged.
  *
- * @throws at boot STATEFUL_INVALID_DURATION for a route's `ttl` or `stale`
+ * @throws at boot STATEFUL_INVALID_OPTION and STATEFUL_INVALID_DURATION, also for a route's `config.cache`
  */
 export const responseCache = defineService<ResponseCacheOptions>(
   'response-cache',
   async (fastify, options) => {
-    const cache = fastify.cache.namespace(options.namespace ?? 'http')
+    const { namespace } = readOptions(RESPONSE_CACHE_RULES, options, 'responseCache')
+    const cache = fastify.cache.namespace(namespace)
     const log = fastify.log.child({ plugin: 'response-cache' })
     /** Those whose handlers stand behind the cache, and those that have been reported because theirs do not. */
     const known = new WeakSet<RouteCache>()
@@ -84,9 +104,9 @@ export const responseCache = defineService<ResponseCacheOptions>(
 
     fastify.addHook('onRoute', (route) => {
       const given = route.config?.cache
-      if (given?.ttl === undefined) return
-      milliseconds(given.ttl, 'config.cache.ttl')
-      if (given.stale !== undefined) milliseconds(given.stale, 'config.cache.stale')
+      if (given === undefined) return
+      readOptions(ROUTE_RULES, given, 'config.cache')
+      if (given.ttl === undefined) return
       // A copy: a route from before this plugin may share the object.
       const settings = { ...given, ttl: given.ttl }
       known.add(settings)
@@ -225,9 +245,9 @@ function describe(
     reply.header('cache-control', isPersonal(request) ? 'private, no-cache' : `public, max-age=${maxAge}`)
   }
   addVary(reply, named)
-  const known = request.headers['if-none-match']
   // Fastify tells the length of a HEAD's answer by its payload, which a 304 has not.
-  if (known === undefined || request.method === 'HEAD' || !isKnown(known, answer.etag)) return false
+  const lastModified = answer.headers['last-modified']?.toString()
+  if (request.method === 'HEAD' || !isFresh(request.headers, { etag: answer.etag, lastModified })) return false
   reply.code(304)
   removeContentHeaders(reply)
   return true

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest, RouteOptions } from 'fastify'
-import { MAX_KEY_BYTES } from '../cache/names.ts'
+import { MAX_KEY_BYTES } from '../support/keys.ts'
 import type { RouteCache } from './index.ts'
 
 /**

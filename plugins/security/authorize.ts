@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type {} from '../session/session-data.ts'
 import { ForbiddenError, UnauthenticatedError } from '../support/errors.ts'
+import { type Rules, supplied } from '../support/options.ts'
 
 /** All that a question can name. */
 interface Named {
@@ -76,6 +77,8 @@ export interface AuthorizeOption {
   /** Default: see {@link authorizeByRole}. */
   authorize?: Authorize
 }
+
+export const AUTHORIZE_RULES = { authorize: supplied<Authorize>() } satisfies Rules<AuthorizeOption>
 
 const FOR_EVERY_SESSION: ReadonlySet<Action> = new Set(['state:read', 'cache:read', 'sync:read', 'users:read'])
 

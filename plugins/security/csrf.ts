@@ -1,8 +1,10 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type {} from '../session/session-data.ts'
 import { defineService } from '../support/define.ts'
-import { CrossSiteRequestError, InvalidCsrfTokenError, InvalidOptionError } from '../support/errors.ts'
+import { CrossSiteRequestError, InvalidCsrfTokenError } from '../support/errors.ts'
+import { flag, invalidOption, origins, type Rules, readOptions } from '../support/options.ts'
+import { randomText } from '../support/random.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -22,6 +24,9 @@ export interface CsrfOptions {
   token?: boolean
 }
 
+/** What each option must be, and what holds without it. */
+export const CSRF_RULES = { allowedOrigins: origins, token: flag(false) } satisfies Rules<CsrfOptions>
+
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const HEADER = 'x-csrf-token'
 const SALT_BYTES = 16
@@ -35,24 +40,20 @@ const SALT_BYTES = 16
  * Register it after `session`. @throws at boot STATEFUL_INVALID_OPTION
  */
 export const csrf = defineService<CsrfOptions>('csrf', async (fastify, options) => {
-  const allowed = new Set(options.allowedOrigins ?? [])
-  for (const origin of allowed) {
-    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
-      throw new InvalidOptionError('allowedOrigins', "must hold origins such as 'https://app.example.com'.")
-    }
-  }
-  if (options.token && !fastify.hasDecorator('sessions')) {
-    throw new InvalidOptionError('token', "needs the plugin 'session' before this one.")
+  const { allowedOrigins, token } = readOptions(CSRF_RULES, options, 'csrf')
+  const allowed = new Set(allowedOrigins)
+  if (token && !fastify.hasDecorator('sessions')) {
+    throw invalidOption('csrf.token', "needs the plugin 'session' before this one.")
   }
 
   fastify.decorateRequest('csrfToken', function (this: FastifyRequest) {
-    const salt = randomBytes(SALT_BYTES).toString('base64url')
+    const salt = randomText(SALT_BYTES)
     return `${salt}.${mac(this.session.sessionId, salt)}`
   })
   fastify.addHook('onRequest', async (request) => {
     if (SAFE_METHODS.has(request.method) || request.routeOptions.config.csrf === false) return
     if (!isOwn(request, allowed)) throw new CrossSiteRequestError()
-    if (options.token && request.session?.user && !hasToken(request)) throw new InvalidCsrfTokenError()
+    if (token && request.session?.user && !hasToken(request)) throw new InvalidCsrfTokenError()
   })
 })
 

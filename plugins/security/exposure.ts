@@ -1,6 +1,7 @@
 import type { onRequestAsyncHookHandler } from 'fastify'
-import { isProduction } from '../support/environment.ts'
-import { type Authorize, demand, type Resources } from './authorize.ts'
+import { choice, flag, type Rules } from '../support/options.ts'
+import { isProduction } from '../support/production.ts'
+import { AUTHORIZE_RULES, type Authorize, demand, type Resources } from './authorize.ts'
 
 /** Who may open a page that is meant for those who run the application. */
 export interface ExposureOptions {
@@ -15,6 +16,12 @@ export interface ExposureOptions {
   /** Default: whether `NODE_ENV` is set to anything but `development` and `test`. */
   production?: boolean
 }
+
+export const EXPOSURE_RULES = {
+  expose: choice(['always', 'development', 'never'], undefined),
+  ...AUTHORIZE_RULES,
+  production: flag(undefined),
+} satisfies Rules<ExposureOptions>
 
 /**
  * The guard of such a page, or nothing when everybody may open it. Add it to the encapsulated scope that holds

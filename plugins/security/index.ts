@@ -1,11 +1,11 @@
 import { getHeapStatistics } from 'node:v8'
 import { defineService } from '../support/define.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { inProduction } from '../support/environment.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import type { Duration } from '../support/durations.ts'
 import { missingFor } from '../support/optional-peer.ts'
+import { duration, flag, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import { inProduction } from '../support/production.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
-import { type PressureLimits, shedLoad } from './pressure.ts'
+import { shedLoad } from './pressure.ts'
 
 export {
   type Action,
@@ -43,13 +43,24 @@ export interface PressureOptions {
 /** Used heap beyond this share of V8's limit means that it collects garbage more than it works. */
 const HEAP_SHARE = 0.95
 
+/** What each option must be, and what holds without it. */
+export const SECURITY_RULES = {
+  production: flag(undefined),
+  pressure: {
+    maxEventLoopDelay: duration('1s', { least: 0 }),
+    maxHeapUsedBytes: wholeNumber(Math.floor(getHeapStatistics().heap_size_limit * HEAP_SHARE), 0),
+    maxRssBytes: wholeNumber(0, 0),
+    retryAfter: duration('2s', { least: 0 }),
+  },
+} satisfies Rules<SecurityOptions>
+
 /**
  * Security headers on every answer, refusal of new work when the process is overloaded, and a warning when a proxy stands
  * before it that `trustProxy` does not name.
  */
 export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
-  const production = inProduction(options.production, fastify)
-  const pressure = pressureOptions(options.pressure)
+  const { pressure, ...read } = readOptions(SECURITY_RULES, options, 'security')
+  const production = inProduction(read.production, fastify)
   await fastify.register(import('@fastify/helmet').catch(missingFor('@fastify/helmet', 'security')), {
     contentSecurityPolicy: {
       useDefaults: false,
@@ -63,22 +74,6 @@ export const security = defineService<SecurityOptions>('security', async (fastif
     strictTransportSecurity: production ? { maxAge: 365 * 24 * 60 * 60, includeSubDomains: true } : false,
     xFrameOptions: { action: 'deny' },
   })
-  shedLoad(fastify, pressure)
+  shedLoad(fastify, { ...pressure, retryAfter: Math.max(1, Math.ceil(pressure.retryAfter / 1000)) })
   noticeUntrustedProxy(fastify)
 })
-
-function pressureOptions(options: PressureOptions = {}): PressureLimits {
-  const maxHeapUsedBytes = options.maxHeapUsedBytes ?? Math.floor(getHeapStatistics().heap_size_limit * HEAP_SHARE)
-  const maxRssBytes = options.maxRssBytes ?? 0
-  for (const [name, value] of Object.entries({ maxHeapUsedBytes, maxRssBytes })) {
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new InvalidOptionError(`pressure.${name}`, 'must be a number of bytes, or 0 to turn it off.')
-    }
-  }
-  return {
-    maxEventLoopDelay: milliseconds(options.maxEventLoopDelay ?? '1s', 'pressure.maxEventLoopDelay'),
-    maxHeapUsedBytes,
-    maxRssBytes,
-    retryAfter: Math.max(1, Math.ceil(milliseconds(options.retryAfter ?? '2s', 'pressure.retryAfter') / 1000)),
-  }
-}

@@ -1,13 +1,27 @@
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Duration } from '../support/durations.ts'
-import { milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import { asGiven, duration, invalidOption, type Read, type Rules } from '../support/options.ts'
 
 export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
   /** Default `'24h'`, or by `expires`; `null`: until the browser closes. */
   maxAge?: Duration | null
 }
+
+/** The names there are; the values are checked by who writes the cookie. */
+export const COOKIE_RULES = {
+  domain: asGiven<string>(),
+  encode: asGiven<SessionCookieOptions['encode']>(),
+  expires: asGiven<Date>(),
+  httpOnly: asGiven<boolean>(),
+  maxAge: (given: unknown, option: string) =>
+    given === null ? null : duration(undefined, { least: 0 })(given, option),
+  partitioned: asGiven<boolean>(),
+  path: asGiven<string>(),
+  priority: asGiven<SessionCookieOptions['priority']>(),
+  sameSite: asGiven<SessionCookieOptions['sameSite']>(),
+  secure: asGiven<boolean | 'auto'>(),
+} satisfies Rules<SessionCookieOptions>
 
 /** The session cookie: its name and attributes, and how it is taken away again. */
 export interface SessionCookie {
@@ -16,13 +30,14 @@ export interface SessionCookie {
   options: CookieOptions
 }
 
-const DEFAULT_MAX_AGE = '24h'
+/** Milliseconds of a day. */
+const DEFAULT_MAX_AGE = 24 * 60 * 60 * 1_000
 
 /**
  * @throws STATEFUL_INVALID_OPTION when the name promises what the attributes do not keep: a browser would drop
  * the cookie without a word
  */
-export function sessionCookie(production: boolean, given: SessionCookieOptions = {}, name?: string): SessionCookie {
+export function sessionCookie(production: boolean, given: Read<typeof COOKIE_RULES>, name?: string): SessionCookie {
   const { maxAge = given.expires ? null : DEFAULT_MAX_AGE, ...others } = given
   const options: CookieOptions = {
     path: '/',
@@ -30,15 +45,15 @@ export function sessionCookie(production: boolean, given: SessionCookieOptions =
     sameSite: 'lax',
     secure: production,
     ...others,
-    ...(maxAge === null ? {} : { maxAge: milliseconds(maxAge, 'cookie.maxAge') }),
+    ...(maxAge === null ? {} : { maxAge }),
   }
   const prefix = prefixOf(options)
   const cookie = { name: name ?? `${prefix}sid`, options }
   if (cookie.name.startsWith('__Host-') && prefix !== '__Host-') {
-    throw new InvalidOptionError('cookieName', "may begin with '__Host-' only if secure, with path '/' and no domain.")
+    throw invalidOption('session.cookieName', "may begin with '__Host-' only if secure, with path '/' and no domain.")
   }
   if (cookie.name.startsWith('__Secure-') && options.secure !== true) {
-    throw new InvalidOptionError('cookieName', "may begin with '__Secure-' only if the cookie is secure.")
+    throw invalidOption('session.cookieName', "may begin with '__Secure-' only if the cookie is secure.")
   }
   return cookie
 }

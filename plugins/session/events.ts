@@ -18,35 +18,3 @@ export interface RevocationBus {
   listen(onEvent: (event: SessionEvent) => void, onMissed: () => void): Promise<void>
   close(): Promise<void>
 }
-
-type Listener = (event: SessionEvent) => void
-
-/** Listeners by event. One that throws is reported to `onError` and does not keep the others from hearing. */
-export class SessionEvents {
-  readonly #listeners = new Map<SessionEventName, Set<Listener>>()
-  readonly #onError: (error: unknown) => void
-
-  constructor(onError: (error: unknown) => void) {
-    this.#onError = onError
-  }
-
-  on(name: SessionEventName, listener: Listener): () => void {
-    const listeners = this.#listeners.get(name) ?? new Set()
-    this.#listeners.set(name, listeners.add(listener))
-    return () => listeners.delete(listener)
-  }
-
-  off(name: SessionEventName, listener: Listener): void {
-    this.#listeners.get(name)?.delete(listener)
-  }
-
-  emit(name: SessionEventName, event: SessionEvent): void {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
-      try {
-        listener(event)
-      } catch (error) {
-        this.#onError(error)
-      }
-    }
-  }
-}

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { type Clock, systemClock } from '../support/clock.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
+import type { Clock } from '../support/clock.ts'
+import type { Duration } from '../support/durations.ts'
+import { clock, duration, type Rules, readOptions, supplied } from '../support/options.ts'
 import { PassedTime } from './passed-time.ts'
 import { difference, parseValues, type SessionValues, stringifyValues } from './record.ts'
 import type { SessionStore, StoredSession } from './session-store.ts'
@@ -14,6 +15,12 @@ export interface ExpressStoreOptions {
   ttl?: Duration
   clock?: Clock
 }
+
+const EXPRESS_STORE_RULES = {
+  store: supplied<SessionStore>(),
+  ttl: duration('24h'),
+  clock,
+} satisfies Rules<ExpressStoreOptions>
 
 /** What express-session and @fastify/session hand to a store. */
 interface ExpressSession {
@@ -42,9 +49,10 @@ export class ExpressStore extends EventEmitter {
 
   constructor(options: ExpressStoreOptions = {}) {
     super()
-    this.#store = options.store ?? new MemorySessionStore()
-    this.#ttl = milliseconds(options.ttl ?? '24h', 'ttl')
-    this.#clock = options.clock ?? systemClock
+    const { store = new MemorySessionStore(), ttl, clock } = readOptions(EXPRESS_STORE_RULES, options)
+    this.#store = store
+    this.#ttl = ttl
+    this.#clock = clock
     this.#time = new PassedTime(this.#clock, async (until) => {
       while ((await this.#store.sweep(until, SWEEP_BATCH)).length > 0);
     })

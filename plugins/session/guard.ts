@@ -1,5 +1,6 @@
 import { isFull, storageFailure } from '../storage/failure.ts'
 import type { Clock } from '../support/clock.ts'
+import { within } from '../support/deadline.ts'
 import { StorageUnavailableError } from '../support/errors.ts'
 
 /** A failure that took so long, in milliseconds, is a store that hangs rather than one that refuses. */
@@ -41,7 +42,7 @@ export class StoreGuard {
     } catch (error) {
       answer = Promise.reject(error)
     }
-    return (this.#deadline > 0 ? this.#within(answer) : answer).then(
+    return this.#inTime(answer).then(
       (value) => {
         if (this.#slowFailures > 0) {
           this.#slowFailures = 0
@@ -55,6 +56,12 @@ export class StoreGuard {
     )
   }
 
+  #inTime<T>(answer: Promise<T>): Promise<T> {
+    const ms = this.#deadline
+    if (ms === 0) return answer
+    return within(answer, ms, this.#clock, () => new StorageUnavailableError(`sessions: no answer within ${ms} ms`))
+  }
+
   #failed(cause: unknown, asked: number): Error {
     const failed = this.#clock.monotonic()
     if (failed - asked >= SLOW_FAILURE && !isFull(cause)) {
@@ -62,14 +69,5 @@ export class StoreGuard {
       if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
     }
     return storageFailure(cause, 'sessions')
-  }
-
-  #within<T>(answer: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(this.#deadline, () =>
-        reject(new StorageUnavailableError(`sessions: no answer within ${this.#deadline} ms`)),
-      )
-      answer.then(resolve, reject).finally(() => timer.cancel())
-    })
   }
 }

@@ -5,10 +5,31 @@ import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
-import { inProduction } from '../support/environment.ts'
-import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
-import { isSecret, SECRET_RULE } from '../support/secrets.ts'
-import { clearSessionCookie, type SessionCookieOptions, sessionCookie, tidyCookieHeader } from './cookie.ts'
+import { FreshLoginRequiredError, UnauthenticatedError } from '../support/errors.ts'
+import {
+  asGiven,
+  choice,
+  clock,
+  duration,
+  flag,
+  invalidOption,
+  type Read,
+  type Rules,
+  readOptions,
+  supplied,
+  text,
+  texts,
+  wholeNumber,
+} from '../support/options.ts'
+import { inProduction } from '../support/production.ts'
+import { checkedSecrets } from '../support/secrets.ts'
+import {
+  COOKIE_RULES,
+  clearSessionCookie,
+  type SessionCookieOptions,
+  sessionCookie,
+  tidyCookieHeader,
+} from './cookie.ts'
 import { type SessionCookies, sessionCookies } from './cookies.ts'
 import { aesSealer } from './seal.ts'
 import type { SessionUser } from './session-data.ts'
@@ -110,6 +131,34 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
   clock?: Clock
 }
 
+/** What each option must be, and what holds without it. */
+export const SESSION_RULES = {
+  // Checked once it is known whether this is production.
+  secret: asGiven<SessionOptions['secret']>(),
+  encryption: asGiven<SessionOptions['encryption']>(),
+  production: flag(undefined),
+  cookieName: text(undefined),
+  cookiePrefix: text(''),
+  cookie: COOKIE_RULES,
+  algorithm: text(undefined),
+  idGenerator: supplied<NonNullable<SessionOptions['idGenerator']>>(),
+  idle: duration('30m'),
+  absolute: duration('12h'),
+  touch: duration(undefined, { least: 0 }),
+  maxSessions: wholeNumber(undefined),
+  onLimit: choice(['evict', 'refuse'], 'evict'),
+  sweep: duration('1m'),
+  store: supplied<SessionStore | CallbackStore>(),
+  saveUninitialized: flag(false),
+  rolling: flag(false),
+  deadline: duration('1s'),
+  clearSiteData: texts(['cache', 'storage']),
+  onEviction: choice(['refuse', 'warn'], 'refuse'),
+  clock,
+} satisfies Rules<SessionOptions>
+
+type ReadOptions = Read<typeof SESSION_RULES>
+
 const DEFAULT_FRESH = '10m'
 
 /**
@@ -118,23 +167,23 @@ const DEFAULT_FRESH = '10m'
  * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
  */
 export const session = defineService<SessionOptions>('session', async (fastify, options) => {
-  const { saveUninitialized = false, rolling = false, cookiePrefix = '' } = options
+  const read = readOptions(SESSION_RULES, options, 'session')
+  const { saveUninitialized, rolling, cookiePrefix, store, encryption } = read
   const log = fastify.log.child({ plugin: 'session' })
-  const production = inProduction(options.production, fastify)
-  const cookie = sessionCookie(production, options.cookie, options.cookieName)
-  const sweep = milliseconds(options.sweep ?? '1m', 'sweep')
-  const signer = signerOf(options, production)
+  const production = inProduction(read.production, fastify)
+  const cookie = sessionCookie(production, read.cookie, read.cookieName)
+  const signer = signerOf(read, production)
 
-  const clearSiteData = (options.clearSiteData ?? ['cache', 'storage']).map((what) => `"${what}"`).join(', ')
-  if (!options.store) await checkEviction(fastify, options.onEviction ?? 'refuse', (message) => log.warn(message))
+  const clearSiteData = read.clearSiteData.map((what) => `"${what}"`).join(', ')
+  if (!store) await checkEviction(fastify, read.onEviction, (message) => log.warn(message))
 
   const sessions = new Sessions({
-    ...policyOf(options),
-    ...(options.encryption ? { sealer: aesSealer(checkedSecrets('encryption', options.encryption, production)) } : {}),
-    deadline: options.store ? milliseconds(options.deadline ?? '1s', 'deadline') : 0,
-    store: storeOf(fastify, options.store, production),
-    ...(options.clock ? { clock: options.clock } : {}),
-    ...busOf(options.store ? undefined : fastify.storage),
+    ...policyOf(read),
+    ...(encryption === undefined ? {} : { sealer: sealerOf(encryption, production) }),
+    deadline: store ? read.deadline : 0,
+    store: storeOf(fastify, store, production),
+    clock: read.clock,
+    ...busOf(store ? undefined : fastify.storage),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
@@ -148,11 +197,11 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     cookie: cookie.options,
     serializeCookie: fastify.serializeCookie,
     onError: (err) => log.error({ err }, 'a callback failed'),
-    ...(options.idGenerator ? { idGenerator: options.idGenerator } : {}),
+    ...(read.idGenerator ? { idGenerator: read.idGenerator } : {}),
   })
 
   shell.hooks = await registerShell(fastify, {
-    ...(options.algorithm ? { algorithm: options.algorithm } : {}),
+    ...(read.algorithm === undefined ? {} : { algorithm: read.algorithm }),
     secret: signer as FastifySessionOptions['secret'],
     cookieName: cookie.name,
     cookiePrefix,
@@ -213,7 +262,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     if (age > milliseconds(maxAge, 'maxAge')) throw new FreshLoginRequiredError()
   })
 
-  fastify.addHook('onReady', () => sessions.start(sweep))
+  fastify.addHook('onReady', () => sessions.start(read.sweep))
   fastify.addHook('onClose', () => sessions.close())
 })
 
@@ -222,18 +271,14 @@ function isInResponseCache(request: FastifyRequest): boolean {
   return cache?.ttl !== undefined && request.server.hasRequestDecorator('cacheFill')
 }
 
-function signerOf({ secret, algorithm }: SessionOptions, production: boolean): SessionSigner {
+function signerOf({ secret, algorithm }: ReadOptions, production: boolean): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret
-  checkedSecrets('secret', secret, production)
-  return liveSigner(secret, algorithm)
+  return liveSigner(checkedSecrets(secret, 'secret', production), algorithm)
 }
 
-function checkedSecrets(option: string, given: string | string[], production: boolean): string[] {
-  const secrets = typeof given === 'string' ? [given] : given
-  if (!secrets?.length || !secrets.every((secret) => isSecret(secret, production))) {
-    throw new InvalidOptionError(option, `must be one or more secrets, each of them ${SECRET_RULE}`)
-  }
-  return secrets
+function sealerOf(given: string | string[], production: boolean) {
+  const secrets = checkedSecrets(given, 'session.encryption', production)
+  return aesSealer(typeof secrets === 'string' ? [secrets] : secrets)
 }
 
 /** A Redis that evicts may end any session, or forget that one was ended. */
@@ -246,22 +291,16 @@ async function checkEviction(fastify: FastifyInstance, action: 'refuse' | 'warn'
   const policy = policies.find((one) => one !== 'noeviction')
   if (policy === undefined) return
   const message = `Redis has maxmemory-policy '${policy}' and may evict sessions; set it to 'noeviction'`
-  if (action === 'refuse') throw new InvalidOptionError('storage', `cannot keep sessions: ${message}.`)
+  if (action === 'refuse') throw invalidOption('storage', `cannot keep sessions: ${message}.`)
   warn(message)
 }
 
-function policyOf(options: SessionOptions) {
-  const idle = milliseconds(options.idle ?? '30m', 'idle')
-  const absolute = milliseconds(options.absolute ?? '12h', 'absolute')
-  const touch = milliseconds(options.touch ?? Math.min(idle / 10, 60_000), 'touch')
-  if (idle === 0 || absolute === 0) throw new InvalidOptionError('idle', 'and absolute must be longer than 0.')
-  if (touch >= idle) throw new InvalidOptionError('touch', 'must be shorter than idle: a session in use would expire.')
-  const { maxSessions, onLimit = 'evict' } = options
-  if (maxSessions === undefined) return { idle, absolute, touch }
-  if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) {
-    throw new InvalidOptionError('maxSessions', 'must be a whole number from 1.')
+function policyOf({ idle, absolute, touch, maxSessions, onLimit }: ReadOptions) {
+  const policy = { idle, absolute, touch: touch ?? Math.min(idle / 10, 60_000) }
+  if (policy.touch >= idle) {
+    throw invalidOption('session.touch', 'must be shorter than idle: a session in use would expire.')
   }
-  return { idle, absolute, touch, limit: { sessions: maxSessions, action: onLimit } }
+  return maxSessions === undefined ? policy : { ...policy, limit: { sessions: maxSessions, action: onLimit } }
 }
 
 function storeOf(fastify: FastifyInstance, store: SessionOptions['store'], production: boolean): SessionStore {
@@ -275,7 +314,7 @@ function storeOf(fastify: FastifyInstance, store: SessionOptions['store'], produ
 function checkedStore(store: CallbackStore): CallbackStore {
   const methods: (keyof CallbackStore)[] = ['get', 'set', 'destroy']
   if (methods.every((method) => typeof store[method] === 'function')) return store
-  throw new InvalidOptionError('store', 'must be one of ours, or have the methods get, set and destroy.')
+  throw invalidOption('session.store', 'must be one of ours, or have the methods get, set and destroy.')
 }
 
 function busOf(storage: Storage | undefined) {

@@ -1,7 +1,8 @@
 import type { SessionStats } from '../../openapi/schemas/session.ts'
 import { type Clock, systemClock, type Timer } from '../support/clock.ts'
 import { SessionConflictError, SessionRevokedError, TooManySessionsError } from '../support/errors.ts'
-import { type RevocationBus, type SessionEvent, type SessionEventName, SessionEvents } from './events.ts'
+import { Listeners, ListenersByName } from '../support/listeners.ts'
+import type { RevocationBus, SessionEvent, SessionEventName } from './events.ts'
 import { StoreGuard } from './guard.ts'
 import { PassedTime } from './passed-time.ts'
 import {
@@ -52,8 +53,8 @@ export class Sessions<Values extends object = SessionValues> {
   readonly #time: PassedTime
   readonly #codec: RecordCodec
   readonly #bus: RevocationBus | undefined
-  readonly #events: SessionEvents
-  readonly #missed = new Set<() => void>()
+  readonly #events: ListenersByName<SessionEvent>
+  readonly #missed: Listeners<void>
   readonly #onError: (error: unknown, doing: string) => void
   /** Where whoever asks has its session; a property costs each request less than an entry of a WeakMap. */
   readonly #current = Symbol('stateful.session.open')
@@ -82,17 +83,17 @@ export class Sessions<Values extends object = SessionValues> {
     this.#codec = new RecordCodec(sealer)
     this.#bus = bus
     this.#onError = onError ?? (() => {})
-    this.#events = new SessionEvents((error) => this.#onError(error, 'event listener'))
+    const report = (error: unknown) => this.#onError(error, 'event listener')
+    this.#events = new ListenersByName(report)
+    this.#missed = new Listeners(report)
     store.onUnreadable = (error) => this.noteUnreadable(error)
   }
 
   /** Begins to listen to other instances and to remove expired sessions each `sweepInterval` milliseconds. */
   async start(sweepInterval: number): Promise<void> {
     await this.#bus?.listen(
-      (event) => this.#events.emit('revoked', event),
-      () => {
-        for (const listener of this.#missed) listener()
-      },
+      (event) => this.#events.tell('revoked', event),
+      () => this.#missed.tell(),
     )
     this.#sweeper = this.clock.every(sweepInterval, () => {
       // One that takes longer than the interval is not joined by more and more others.
@@ -112,11 +113,11 @@ export class Sessions<Values extends object = SessionValues> {
    * others where they happen. @returns a function that ends it
    */
   on(name: SessionEventName, listener: (event: SessionEvent) => void): () => void {
-    return this.#events.on(name, listener)
+    return this.#events.add(name, listener)
   }
 
   off(name: SessionEventName, listener: (event: SessionEvent) => void): void {
-    this.#events.off(name, listener)
+    this.#events.delete(name, listener)
   }
 
   /**
@@ -125,8 +126,7 @@ export class Sessions<Values extends object = SessionValues> {
    * @returns a function that ends it
    */
   onMissed(listener: () => void): () => void {
-    this.#missed.add(listener)
-    return () => this.#missed.delete(listener)
+    return this.#missed.add(listener)
   }
 
   // --- the store of a user's sessions -----------------------------------------------------------
@@ -408,7 +408,7 @@ export class Sessions<Values extends object = SessionValues> {
     for (const session of expired) {
       const open = this.#codec.toOpen(session)
       this.#stats.expired += 1
-      this.#events.emit('expired', open ? eventOf(open) : { handle: session.id })
+      this.#events.tell('expired', open ? eventOf(open) : { handle: session.id })
     }
   }
 
@@ -419,18 +419,18 @@ export class Sessions<Values extends object = SessionValues> {
     }
     if (former) {
       this.#stats.rotated += 1
-      this.#events.emit('rotated', event)
+      this.#events.tell('rotated', event)
       this.#announceEnd({ ...eventOf(former), reason: login ? 'login' : 'rotation' })
     }
     if (!former || login) {
       this.#stats.created += 1
-      this.#events.emit('created', event)
+      this.#events.tell('created', event)
     }
   }
 
   #announceEnd(event: SessionEvent): void {
     this.#stats.revoked += 1
-    this.#events.emit('revoked', event)
+    this.#events.tell('revoked', event)
     this.#bus?.publish(event).catch((error) => this.#onError(error, 'publishing a revocation'))
   }
 

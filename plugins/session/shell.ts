@@ -2,6 +2,7 @@ import type { CookieOptions, FastifySessionOptions, SessionStore as ShellStore }
 import type { FastifyInstance, FastifyReply, FastifyRequest, Session } from 'fastify'
 import { InvalidSessionCookieError, SessionRevokedError, UnauthenticatedError } from '../support/errors.ts'
 import { failReply, isHeaderError, removeUnsendableHeaders } from '../support/fail-reply.ts'
+import { namesFor, refuseUnknown } from '../support/options.ts'
 import { changedTexts, storedValues } from './changes.ts'
 import { lifetimeOf } from './cookie.ts'
 import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from './record.ts'
@@ -36,6 +37,8 @@ export interface LoginOptions {
    */
   keep?: boolean | string[]
 }
+
+const LOGIN_OPTIONS = namesFor<LoginOptions>({ keep: true })
 
 export interface ShellOptions {
   sessions: Sessions
@@ -338,6 +341,7 @@ export class Shell implements SessionMethods {
   // --- what a request can do ----------------------------------------------------------------------
 
   async login(request: FastifyRequest, user: SessionUser, options: LoginOptions = {}): Promise<void> {
+    refuseUnknown(options, LOGIN_OPTIONS)
     const visit = this.#visitOf(request)
     const userAgent = request.headers['user-agent']
     const device = { ip: request.ip, ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 512) }) }

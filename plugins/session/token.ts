@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { randomText } from '../support/random.ts'
 
 /**
  * A token is what the bearer shows: two hexadecimal digits (the bucket) and 256 random bits, or what an application's
@@ -13,28 +14,14 @@ const RANDOM_BYTES = 32
 const BUCKET_LENGTH = 2
 const HASH_LENGTH = 43
 
-/** Random bytes come in one system call for many tokens. */
-const POOL_SIZE = RANDOM_BYTES * 128
-let pool = Buffer.alloc(0)
-let position = 0
-
-function randomText(): string {
-  if (position + RANDOM_BYTES > pool.length) {
-    pool = randomBytes(POOL_SIZE)
-    position = 0
-  }
-  const text = pool.toString('base64url', position, position + RANDOM_BYTES)
-  // Nothing that was handed out stays behind in memory.
-  pool.fill(0, position, position + RANDOM_BYTES)
-  position += RANDOM_BYTES
-  return text
-}
-
 /**
  * @param bucket default: a random one
  * @param secret default: 256 random bits
  */
-export function newToken(bucket: string = randomBytes(1).toString('hex'), secret: string = randomText()): string {
+export function newToken(
+  bucket: string = randomBytes(1).toString('hex'),
+  secret: string = randomText(RANDOM_BYTES),
+): string {
   return bucket + secret
 }
 

@@ -1,7 +1,7 @@
 import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
 import type { Op } from '../../openapi/schemas/state.ts'
 import { InvalidStateOpError } from '../support/errors.ts'
-import { checkKey, frozenJson, isWellFormed } from './json.ts'
+import { checkKey, frozenJson } from './json.ts'
 
 const MAX_CLIENT_ID = 128
 const KINDS: ReadonlySet<unknown> = new Set<Op['op']>([
@@ -27,7 +27,7 @@ export function checkAuthor(clientId: unknown, seq: unknown): void {
   if (typeof clientId !== 'string' || clientId.length === 0 || clientId.length > MAX_CLIENT_ID) {
     throw new InvalidStateOpError(`the clientId is no string of 1 to ${MAX_CLIENT_ID} characters`)
   }
-  if (!isWellFormed(clientId)) throw new InvalidStateOpError('the clientId holds half a surrogate pair')
+  if (!clientId.isWellFormed()) throw new InvalidStateOpError('the clientId holds half a surrogate pair')
   if (!Number.isSafeInteger(seq) || (seq as number) < 0) {
     throw new InvalidStateOpError('the seq is no whole number from 0 to 2^53 - 1')
   }

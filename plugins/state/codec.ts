@@ -1,6 +1,6 @@
 import type { Commit, Json, Op } from '../../openapi/schemas/state.ts'
+import { deepFreeze } from '../support/freeze.ts'
 import { mayOverflow, nonFinitePlace } from '../support/json.ts'
-import { freeze } from './json.ts'
 import type { Batch, Entry, LogRecord, WrittenEntry } from './log.ts'
 
 /**
@@ -34,9 +34,9 @@ export function decodeEntry(key: string, text: string): Entry | undefined {
   const json = text.slice(second + 1)
   const value = parse(json) as Json | undefined
   if (value === undefined || !isRevision(revision)) return undefined
-  if (expiresAt === undefined) return { value: freeze(value), revision, bytes: sizeOf(key, json) }
+  if (expiresAt === undefined) return { value: deepFreeze(value), revision, bytes: sizeOf(key, json) }
   if (!Number.isFinite(expiresAt)) return undefined
-  return { value: freeze(value), revision, expiresAt, bytes: sizeOf(key, json) }
+  return { value: deepFreeze(value), revision, expiresAt, bytes: sizeOf(key, json) }
 }
 
 /** `undefined` also for JSON that holds a number which JSON cannot say again. */
@@ -112,7 +112,7 @@ export function readableTail(records: readonly (LogRecord | undefined)[]): LogRe
 function toRecord(space: string, revision: number, stored: unknown): LogRecord | undefined {
   if (!isStoredRecord(stored)) return undefined
   const { e: epoch, a: at, o: ops, t: tx, c, s, x } = stored
-  for (const op of ops) if (typeof op.value === 'object') freeze(op.value)
+  for (const op of ops) if (typeof op.value === 'object') deepFreeze(op.value)
   const commit: Commit = { space, epoch, prev: revision - 1, revision, ops, at }
   if (c !== undefined) commit.clientId = c
   if (s !== undefined) commit.seq = s

@@ -1,4 +1,5 @@
 import type { Json } from '../../openapi/schemas/state.ts'
+import { ListenersByName, type ReportError } from '../support/listeners.ts'
 import type { KeyChange } from './replica.ts'
 
 /** What listeners of `change`, `delete` and subscriptions get. */
@@ -32,31 +33,31 @@ export interface StateEventMap {
 
 export type StateListener<Event> = (event: Event) => void
 
-type AnyListener = (event: never) => void
+type AnyEvent = StateChange | ClearEvent | RestoreEvent
 
-/** Listeners by name. One that throws is reported and disturbs neither the replica nor the other listeners. */
+/** Listeners by the name of an event, by key and by prefix. */
 export class StateEvents {
-  readonly #listeners = new Map<string, Set<AnyListener>>()
-  readonly #prefixes = new Map<string, Set<StateListener<StateChange>>>()
-  readonly #onError: (error: unknown) => void
+  readonly #byName: ListenersByName<AnyEvent>
+  readonly #byPrefix: ListenersByName<StateChange>
 
-  constructor(onError: (error: unknown) => void) {
-    this.#onError = onError
+  constructor(report: ReportError) {
+    this.#byName = new ListenersByName(report)
+    this.#byPrefix = new ListenersByName(report)
   }
 
   /** Number of names and prefixes that somebody listens to. */
   get size(): number {
-    return this.#listeners.size + this.#prefixes.size
+    return this.#byName.size + this.#byPrefix.size
   }
 
-  on(name: string, listener: AnyListener): () => void {
-    return add(this.#listeners, name, listener)
+  on(name: string, listener: (event: never) => void): () => void {
+    return this.#byName.add(name, listener as (event: AnyEvent) => void)
   }
 
   /** @param pattern a key, a prefix (`'user:*'`), or `'*'` for all */
   subscribe(pattern: string, listener: StateListener<StateChange>): () => void {
-    if (pattern.endsWith('*')) return add(this.#prefixes, pattern.slice(0, -1), listener)
-    return add(this.#listeners, `key:${pattern}`, listener as AnyListener)
+    if (pattern.endsWith('*')) return this.#byPrefix.add(pattern.slice(0, -1), listener)
+    return this.on(`key:${pattern}`, listener)
   }
 
   changed(change: StateChange): void {
@@ -64,37 +65,15 @@ export class StateEvents {
     this.emit(name, change)
     this.emit(`${name}:${change.key}`, change)
     this.emit(`key:${change.key}`, change)
-    for (const [prefix, listeners] of this.#prefixes) {
-      if (change.key.startsWith(prefix)) for (const listener of [...listeners]) this.#call(listener, change)
-    }
+    for (const prefix of this.#byPrefix.names()) if (change.key.startsWith(prefix)) this.#byPrefix.tell(prefix, change)
   }
 
-  emit(name: string, event: StateChange | ClearEvent | RestoreEvent): void {
-    const listeners = this.#listeners.get(name)
-    if (listeners) for (const listener of [...listeners]) this.#call(listener as (event: unknown) => void, event)
+  emit(name: string, event: AnyEvent): void {
+    this.#byName.tell(name, event)
   }
 
   removeAll(): void {
-    this.#listeners.clear()
-    this.#prefixes.clear()
-  }
-
-  #call<Event>(listener: (event: Event) => unknown, event: Event): void {
-    try {
-      const outcome = listener(event)
-      // An async listener's rejection would otherwise end the process.
-      if (outcome instanceof Promise) outcome.catch(this.#onError)
-    } catch (error) {
-      this.#onError(error)
-    }
-  }
-}
-
-function add<Listener>(map: Map<string, Set<Listener>>, name: string, listener: Listener): () => void {
-  const listeners = map.get(name) ?? new Set()
-  map.set(name, listeners.add(listener))
-  return () => {
-    listeners.delete(listener)
-    if (listeners.size === 0 && map.get(name) === listeners) map.delete(name)
+    this.#byName.clear()
+    this.#byPrefix.clear()
   }
 }

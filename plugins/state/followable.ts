@@ -1,4 +1,5 @@
 import type { Commit, Json } from '../../openapi/schemas/state.ts'
+import { Listeners, type ReportError } from '../support/listeners.ts'
 import { type StateChange, type StateEventMap, StateEvents, type StateListener } from './events.ts'
 import type { KeyChange, Replica } from './replica.ts'
 import type { ResetReason } from './space-types.ts'
@@ -9,18 +10,18 @@ import type { ResetReason } from './space-types.ts'
  */
 export class Followable {
   readonly #events: StateEvents
-  readonly #onError: (error: unknown) => void
-  readonly #commitListeners = new Set<(commit: Commit) => void>()
-  readonly #resetListeners = new Set<(reason: ResetReason) => void>()
+  readonly #commits: Listeners<Commit>
+  readonly #resets: Listeners<ResetReason>
 
-  constructor(onError: (error: unknown) => void) {
-    this.#onError = onError
-    this.#events = new StateEvents(onError)
+  constructor(report: ReportError) {
+    this.#events = new StateEvents(report)
+    this.#commits = new Listeners(report)
+    this.#resets = new Listeners(report)
   }
 
   /** Whether somebody listens. */
   get observed(): boolean {
-    return this.#commitListeners.size > 0 || this.#events.size > 0
+    return this.#commits.size > 0 || this.#events.size > 0
   }
 
   on<Name extends keyof StateEventMap>(name: Name, listener: StateListener<StateEventMap[Name]>): () => void
@@ -41,20 +42,17 @@ export class Followable {
 
   /** Called in the order of revisions, in the tick in which the replica applied the commit. */
   onCommit(listener: (commit: Commit) => void): () => void {
-    this.#commitListeners.add(listener)
-    return () => this.#commitListeners.delete(listener)
+    return this.#commits.add(listener)
   }
 
   /** The replica was replaced as a whole: what was derived from it must be derived anew. */
   onReset(listener: (reason: ResetReason) => void): () => void {
-    this.#resetListeners.add(listener)
-    return () => this.#resetListeners.delete(listener)
+    return this.#resets.add(listener)
   }
 
   /** @param clear the commit emptied the space */
   protected tellCommit(commit: Commit, changes: readonly KeyChange[], clear: boolean, context: unknown): void {
-    if (this.#commitListeners.size > 0)
-      for (const listener of [...this.#commitListeners]) this.#call(() => listener(commit))
+    this.#commits.tell(commit)
     if (this.#events.size === 0) return
     const origin = originOf(commit, context)
     for (const change of changes) this.#events.changed({ ...change, ...origin })
@@ -75,7 +73,7 @@ export class Followable {
     const cause = epoch === previousEpoch ? undefined : epochs.at(-1)?.cause
     const onPurpose = cause === 'restore' || cause === 'clear'
     const reason = onPurpose ? 'restore' : cause === undefined ? 'resync' : 'epoch'
-    for (const listener of [...this.#resetListeners]) this.#call(() => listener(reason))
+    this.#resets.tell(reason)
     const origin = originOf({ epoch, revision }, context)
     for (const change of changes) this.#events.changed({ ...change, ...origin })
     if (cause === 'clear') this.#events.emit('clear', origin)
@@ -84,16 +82,8 @@ export class Followable {
 
   protected removeListeners(): void {
     this.#events.removeAll()
-    this.#commitListeners.clear()
-    this.#resetListeners.clear()
-  }
-
-  #call(run: () => void): void {
-    try {
-      run()
-    } catch (error) {
-      this.#onError(error)
-    }
+    this.#commits.clear()
+    this.#resets.clear()
   }
 }
 

@@ -1,7 +1,7 @@
 import { defineService } from '../support/define.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
-import { type ClientStateOptions, checkedClientLimits, checkedLimits, type StateLimits } from './limits.ts'
+import { type Duration, told } from '../support/durations.ts'
+import { duration, invalidOption, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import { CLIENT_LIMIT_RULES, type ClientStateOptions, LIMIT_RULES, type StateLimits } from './limits.ts'
 import { StateManager } from './state-manager.ts'
 import { openStateLog } from './stores/open.ts'
 import type { RedisAck } from './stores/redis-ack.ts'
@@ -50,7 +50,25 @@ export interface StateOptions {
   history?: number
 }
 
-const LONGEST_POLL = 1_000
+/** What each option must be, and what holds without it. */
+export const STATE_RULES = {
+  limits: LIMIT_RULES,
+  clients: CLIENT_LIMIT_RULES,
+  writeTimeout: duration('5s'),
+  pollInterval: duration('1s', { least: '10ms', most: '1s' }),
+  ack,
+  ackTimeout: duration('500ms'),
+  history: wholeNumber(10_000),
+} satisfies Rules<StateOptions>
+
+function ack(given: unknown = 'primary', option: string): RedisAck {
+  if (typeof given === 'object') return readOptions({ replicas: wholeNumber(1) }, given, option)
+  if (given === 'primary' || given === 'fsync') return given
+  throw invalidOption(
+    option,
+    `must be 'primary', 'fsync' or { replicas: <a whole number above 0> }, not ${told(given)}.`,
+  )
+}
 
 /**
  * Decorates `state`. The default space is loaded when the instance is ready.
@@ -60,32 +78,19 @@ export const state = defineService<StateOptions>(
   'state',
   async (fastify, options) => {
     const log = fastify.log.child({ plugin: 'state' })
-    const limits = checkedLimits(options.limits)
-    const clients = checkedClientLimits(options.clients)
-    const writeTimeout = milliseconds(options.writeTimeout ?? '5s', 'state.writeTimeout')
-    const pollInterval = milliseconds(options.pollInterval ?? '1s', 'state.pollInterval')
-    const historyLimit = options.history ?? 10_000
-    if (pollInterval < 10 || pollInterval > LONGEST_POLL) {
-      throw new InvalidOptionError('state.pollInterval', "must be between '10ms' and '1s'.")
-    }
-    if (!Number.isSafeInteger(historyLimit) || historyLimit < 1) {
-      throw new InvalidOptionError('state.history', 'must be a positive integer.')
-    }
-    const redis = {
-      ack: options.ack ?? ('primary' as const),
-      ackTimeout: milliseconds(options.ackTimeout ?? 500, 'state.ackTimeout'),
-    }
-    if (typeof redis.ack === 'object' && !(Number.isSafeInteger(redis.ack.replicas) && redis.ack.replicas > 0)) {
-      throw new InvalidOptionError('state.ack', 'must name a positive number of replicas.')
-    }
+    const { limits, clients, writeTimeout, pollInterval, history, ...redis } = readOptions(
+      STATE_RULES,
+      options,
+      'state',
+    )
     const manager = new StateManager({
       openLog: (space, forClient) =>
-        openStateLog(fastify.storage, space, { commits: historyLimit }, { ...redis, makes: !forClient }),
+        openStateLog(fastify.storage, space, { commits: history }, { ...redis, makes: !forClient }),
       limits,
       clients,
       writeTimeout,
       pollInterval,
-      historyLimit,
+      historyLimit: history,
       onError: (error, what) => log.warn({ err: error }, what),
     })
     fastify.decorate('state', manager)

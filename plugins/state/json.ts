@@ -1,32 +1,20 @@
 import type { Json } from '../../openapi/schemas/state.ts'
 import { InvalidStateKeyError, InvalidStateValueError } from '../support/errors.ts'
+import { keyFault } from '../support/keys.ts'
 import { setField } from './reducer.ts'
 
-/** Bytes of a key in UTF-8. Also fits LMDB's key size with the space's name before it. */
-export const MAX_KEY_BYTES = 512
 /** Deeper values overflow recursive readers, JSON.stringify among them. */
 const MAX_DEPTH = 64
 
 // biome-ignore-start lint/suspicious/noControlCharactersInRegex: finding them is the point
 const CONTROL = /[\u0000-\u001f\u007f]/
 // biome-ignore-end lint/suspicious/noControlCharactersInRegex: as above
-/** With the `u` flag a surrogate matches only when its other half is missing. */
-const LONE_SURROGATE = /\p{Surrogate}/u
-
-/** Whether a text comes back from UTF-8 as it was. */
-export const isWellFormed = (text: string): boolean => !LONE_SURROGATE.test(text)
-
 /** @throws STATEFUL_STATE_INVALID_KEY */
 export function checkKey(key: unknown): asserts key is string {
-  if (typeof key !== 'string') throw new InvalidStateKeyError('must be a string')
-  if (key.length === 0) throw new InvalidStateKeyError('must not be empty')
-  if (key.length > MAX_KEY_BYTES || Buffer.byteLength(key) > MAX_KEY_BYTES) {
-    throw new InvalidStateKeyError(`is longer than ${MAX_KEY_BYTES} bytes`)
-  }
-  // LMDB and the line protocols of logs treat them specially; a lone surrogate has no UTF-8 form.
-  if (CONTROL.test(key) || !isWellFormed(key)) {
-    throw new InvalidStateKeyError('holds control characters or half a surrogate pair')
-  }
+  const fault = keyFault(key)
+  if (fault !== undefined) throw new InvalidStateKeyError(fault)
+  // LMDB and the line protocols of logs treat them specially.
+  if (CONTROL.test(key as string)) throw new InvalidStateKeyError('holds control characters')
 }
 
 /**
@@ -38,7 +26,7 @@ export function checkKey(key: unknown): asserts key is string {
 export function frozenJson(value: unknown, key: string, depth = 0): Json {
   if (value === null || typeof value === 'boolean') return value
   if (typeof value === 'string') {
-    if (!isWellFormed(value)) throw new InvalidStateValueError(key, 'holds half a surrogate pair')
+    if (!value.isWellFormed()) throw new InvalidStateValueError(key, 'holds half a surrogate pair')
     return value
   }
   if (typeof value === 'number') {
@@ -64,11 +52,4 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
   const prototype = Object.getPrototypeOf(value)
   return prototype === null || Object.getPrototypeOf(prototype) === null
-}
-
-/** Freezes a value that is JSON already (parsed, or made by the reducer out of frozen parts). */
-export function freeze(value: Json): Json {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
-  for (const part of Object.values(value)) freeze(part)
-  return Object.freeze(value)
 }

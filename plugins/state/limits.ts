@@ -1,5 +1,5 @@
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import type { Duration } from '../support/durations.ts'
+import { duration, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 
 /** What a space may hold and how much may wait. Exceeding one is refused with a typed error; nothing is cut. */
 export interface StateLimits {
@@ -51,30 +51,6 @@ export interface ClientStateLimits {
   stall: number
 }
 
-export const DEFAULT_LIMITS: StateLimits = {
-  valueBytes: 256 * 1024,
-  opsPerCommit: 128,
-  keys: 100_000,
-  bytes: 64 * 1024 * 1024,
-  waiting: 10_000,
-  spaces: 64,
-}
-
-export const DEFAULT_CLIENT_LIMITS: ClientStateLimits = {
-  spaces: 64,
-  spacesPerUser: 16,
-  spacesPerSession: 8,
-  idle: 60_000,
-  polls: 1_000,
-  pollsPerUser: 64,
-  pollsPerSession: 32,
-  downloads: 256,
-  downloadsPerUser: 16,
-  downloadsPerSession: 8,
-  downloadBytes: 256 * 1024 * 1024,
-  stall: 30_000,
-}
-
 /** As an application gives them. */
 export type ClientStateOptions = Partial<Omit<ClientStateLimits, 'idle' | 'stall'>> & {
   /** How long a space stays open that no client uses any more. Default `'1m'`. */
@@ -83,29 +59,28 @@ export type ClientStateOptions = Partial<Omit<ClientStateLimits, 'idle' | 'stall
   stall?: Duration
 }
 
-/** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-export function checkedClientLimits({ idle, stall, ...counts }: ClientStateOptions = {}): ClientStateLimits {
-  const limits = { ...DEFAULT_CLIENT_LIMITS }
-  if (idle !== undefined) limits.idle = milliseconds(idle, 'state.clients.idle')
-  if (stall !== undefined) limits.stall = milliseconds(stall, 'state.clients.stall')
-  for (const name of ['idle', 'stall'] as const) {
-    if (limits[name] <= 0) throw new InvalidOptionError(`state.clients.${name}`, 'must be above 0.')
-  }
-  return checked(limits, counts, 'state.clients')
-}
+export const LIMIT_RULES = {
+  valueBytes: wholeNumber(256 * 1024),
+  opsPerCommit: wholeNumber(128),
+  keys: wholeNumber(100_000),
+  bytes: wholeNumber(64 * 1024 * 1024),
+  waiting: wholeNumber(10_000),
+  spaces: wholeNumber(64),
+} satisfies Rules<StateLimits>
 
-/** @throws STATEFUL_INVALID_OPTION */
-export function checkedLimits(given: Partial<StateLimits> = {}): StateLimits {
-  return checked({ ...DEFAULT_LIMITS }, given, 'limits')
-}
+export const CLIENT_LIMIT_RULES = {
+  spaces: wholeNumber(64),
+  spacesPerUser: wholeNumber(16),
+  spacesPerSession: wholeNumber(8),
+  idle: duration('1m'),
+  polls: wholeNumber(1_000),
+  pollsPerUser: wholeNumber(64),
+  pollsPerSession: wholeNumber(32),
+  downloads: wholeNumber(256),
+  downloadsPerUser: wholeNumber(16),
+  downloadsPerSession: wholeNumber(8),
+  downloadBytes: wholeNumber(256 * 1024 * 1024),
+  stall: duration('30s'),
+} satisfies Rules<ClientStateOptions>
 
-function checked<Limits extends object>(limits: Limits, given: { [name: string]: number }, option: string): Limits {
-  for (const [name, value] of Object.entries(given)) {
-    if (!(name in limits)) throw new InvalidOptionError(`${option}.${name}`, 'is not known.')
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new InvalidOptionError(`${option}.${name}`, 'must be a positive integer.')
-    }
-    limits[name as keyof Limits] = value as Limits[keyof Limits]
-  }
-  return limits
-}
+export const DEFAULT_CLIENT_LIMITS: ClientStateLimits = readOptions(CLIENT_LIMIT_RULES, undefined)

@@ -1,4 +1,5 @@
 import type { Commit, Json, Position } from '../../openapi/schemas/state.ts'
+import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
 
 /** What a key holds. */
 export interface Entry {
@@ -144,12 +145,12 @@ export interface StateLog {
 
 /** Whether a rejection of a log says that nothing was written. */
 export function surelyNotWritten(error: unknown): boolean {
-  return (error as { code?: string } | undefined)?.code === 'STATEFUL_STORAGE_FULL'
+  return error instanceof StorageFullError
 }
 
 /** Whether it says that nobody knows what was written. */
 export function isUnavailable(error: unknown): boolean {
-  return (error as { code?: string } | undefined)?.code === 'STATEFUL_STORAGE_UNAVAILABLE'
+  return error instanceof StorageUnavailableError
 }
 
 /** The serialised form is for the store; keeping it as well would double the memory. */

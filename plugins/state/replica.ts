@@ -1,6 +1,6 @@
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
+import { deepFreeze } from '../support/freeze.ts'
 import { sizeOf } from './codec.ts'
-import { freeze } from './json.ts'
 import {
   continues,
   type Entry,
@@ -60,8 +60,8 @@ const ABSENT: { value: Json | undefined; expiresAt?: number | undefined } = { va
 function written(key: string, value: Json, revision: number, expiresAt: number | undefined): WrittenEntry {
   const json = JSON.stringify(value)
   const bytes = sizeOf(key, json)
-  if (expiresAt === undefined) return { value: freeze(value), revision, bytes, json }
-  return { value: freeze(value), revision, expiresAt, bytes, json }
+  if (expiresAt === undefined) return { value: deepFreeze(value), revision, bytes, json }
+  return { value: deepFreeze(value), revision, expiresAt, bytes, json }
 }
 
 /** Before the log has been read. */

@@ -1,6 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Commit } from '../../openapi/schemas/state.ts'
-import { StateClosedError, StateOutcomeUnknownError, StateOverloadedError } from '../support/errors.ts'
+import {
+  StateClosedError,
+  StateNotReplicatedError,
+  StateOutcomeUnknownError,
+  StateOverloadedError,
+} from '../support/errors.ts'
 import { Damage } from './damage.ts'
 import { Hints } from './hints.ts'
 import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from './log.ts'
@@ -215,7 +220,7 @@ export class Sequencer {
       })
       this.#failures = 0
     } catch (error) {
-      if ((error as { code?: string }).code !== 'STATEFUL_STATE_NOT_REPLICATED') return this.#failed(batch, error)
+      if (!(error instanceof StateNotReplicatedError)) return this.#failed(batch, error)
       // It is in the log and everybody sees it; only the promise about its copies is not kept.
       unconfirmed = error
     }

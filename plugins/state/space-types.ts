@@ -1,5 +1,6 @@
 import type { Json } from '../../openapi/schemas/state.ts'
 import type { Clock } from '../support/clock.ts'
+import { namesFor } from '../support/options.ts'
 import type { StateLimits } from './limits.ts'
 import type { Durability, EpochCause, StateLog } from './log.ts'
 import type { SequencerCounts } from './sequencer-types.ts'
@@ -28,6 +29,8 @@ export interface CommitOptions {
   /** The commit is made only if these hold. */
   guards?: readonly Guard[]
 }
+
+export const COMMIT_OPTIONS = namesFor<CommitOptions>({ clientId: true, seq: true, context: true, guards: true })
 
 export type ResetReason = 'restore' | 'epoch' | 'resync'
 

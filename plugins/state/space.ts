@@ -2,6 +2,7 @@ import type { TSchema } from '@sinclair/typebox'
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
+import { refuseUnknown } from '../support/options.ts'
 import { checkAuthor, checkOp } from './check-op.ts'
 import { Definitions } from './definitions.ts'
 import { Expiry } from './expiry.ts'
@@ -12,10 +13,10 @@ import { Readable } from './readable.ts'
 import { type KeyChange, Replica } from './replica.ts'
 import { restorable } from './restorable.ts'
 import { Sequencer } from './sequencer.ts'
-import type { CommitOptions, SpaceOptions, SpaceStats, ValueOf } from './space-types.ts'
+import { COMMIT_OPTIONS, type CommitOptions, type SpaceOptions, type SpaceStats, type ValueOf } from './space-types.ts'
 import type { View } from './staging.ts'
 import { type Transacted, type Transaction, transact } from './transaction.ts'
-import { type WatchEvent, type WatchOptions, watchCommits } from './watch.ts'
+import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './watch.ts'
 import type { Committed } from './write.ts'
 
 /** Fewer than may wait at the same time. */
@@ -199,6 +200,7 @@ export class Space extends Readable {
 
   /** One operation; resolves to its commit and what the key holds right after it. */
   async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
+    refuseUnknown(options, COMMIT_OPTIONS)
     const { guards, clientId, seq, context } = options
     checkAuthor(clientId, seq)
     return (await this.#submit({ ops: [checkOp(op)], guards, clientId, seq, context })) as Committed
@@ -209,6 +211,7 @@ export class Space extends Readable {
    * @throws STATEFUL_STATE_CONFLICT when a guard does not hold, and what `set` throws
    */
   async commit(ops: readonly Op[], options: CommitOptions = {}): Promise<Commit> {
+    refuseUnknown(options, COMMIT_OPTIONS)
     const { opsPerCommit } = this.#options.limits
     if (ops.length === 0) throw new InvalidStateOpError('it has no operation')
     if (ops.length > opsPerCommit) {
@@ -260,6 +263,7 @@ export class Space extends Readable {
    * whole, none twice and none left out. A `reset` says that what was missed is not retained any more.
    */
   watch(prefix: string, options: WatchOptions = {}): AsyncIterableIterator<WatchEvent> {
+    refuseUnknown(options, WATCH_OPTIONS)
     // From this call on, although nothing runs before the first `next()`.
     const since = options.since ?? (this.loaded ? this.#replica.position : undefined)
     return watchCommits(this, prefix, this.#options.clock, since === undefined ? options : { ...options, since })

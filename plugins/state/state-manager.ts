@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import type { StateStats } from '../../openapi/schemas/state.ts'
 import type { Client } from '../support/client-limits.ts'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { InvalidSpaceError, TooManySpacesError } from '../support/errors.ts'
 import { Lending } from '../support/lending.ts'
+import { randomText } from '../support/random.ts'
 import { type ClientStateLimits, DEFAULT_CLIENT_LIMITS, type StateLimits } from './limits.ts'
 import type { StateLog } from './log.ts'
 import { EmptySpace } from './readable.ts'
@@ -199,7 +199,7 @@ function spaceOptions(name: string, options: CompleteOptions, forClient = false)
     clock,
     random,
     // Stands in every record, so it is no longer than it must be to be unique.
-    writerId: randomBytes(12).toString('base64url'),
+    writerId: randomText(12),
     writeTimeout,
     pollInterval,
     historyLimit,

@@ -1,6 +1,7 @@
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { Clock } from '../support/clock.ts'
 import { StateOverloadedError } from '../support/errors.ts'
+import { namesFor } from '../support/options.ts'
 import type { ResetReason } from './space-types.ts'
 
 export interface WatchOptions {
@@ -16,6 +17,8 @@ export interface WatchOptions {
    */
   progress?: number
 }
+
+export const WATCH_OPTIONS = namesFor<WatchOptions>({ since: true, signal: true, buffer: true, progress: true })
 
 export type WatchEvent =
   | { type: 'commit'; position: Position; prev: number; ops: Op[]; commit: Commit }

@@ -5,6 +5,7 @@ import { type StateOptions, state } from '../state/index.ts'
 import { type StatsOptions, stats } from '../stats/index.ts'
 import { type StorageOptions, storage } from '../storage/index.ts'
 import { defineService, pluginName } from '../support/define.ts'
+import { asGiven, flag, type Rules, readOptions } from '../support/options.ts'
 import { type SyncOptions, sync } from '../sync/index.ts'
 
 export interface StatefulOptions extends StorageOptions {
@@ -21,6 +22,21 @@ export interface StatefulOptions extends StorageOptions {
    */
   problems?: boolean
 }
+
+/** Each service checks its own. */
+export const STATEFUL_RULES = {
+  secret: asGiven<SessionOptions['secret']>(),
+  session: asGiven<StatefulOptions['session']>(),
+  cache: asGiven<CacheOptions>(),
+  state: asGiven<StateOptions>(),
+  sync: asGiven<SyncOptions>(),
+  stats: asGiven<StatsOptions>(),
+  problems: flag(true),
+  storage: asGiven<StorageOptions['storage']>(),
+  backup: asGiven<StorageOptions['backup']>(),
+  recoveryTimeout: asGiven<NonNullable<StorageOptions['recoveryTimeout']>>(),
+  clock: asGiven<NonNullable<StorageOptions['clock']>>(),
+} satisfies Rules<StatefulOptions>
 
 /**
  * All services at once, on one storage: `app.storage`, `app.sessions`, `app.state`, `app.cache`, `app.sync`,
@@ -39,11 +55,11 @@ export const stateful = defineService<StatefulOptions>('stateful', async (fastif
     stats: statsOptions,
     problems,
     ...storageOptions
-  } = options
+  } = readOptions(STATEFUL_RULES, options)
   // First: a request that comes while the instance closes is refused before a session is loaded for it.
-  if (problems !== false && !fastify.hasPlugin(pluginName('problems'))) await fastify.register(defaultErrors)
+  if (problems && !fastify.hasPlugin(pluginName('problems'))) await fastify.register(defaultErrors)
   await fastify.register(storage, storageOptions)
-  await fastify.register(session, { ...sessionOptions, secret })
+  await fastify.register(session, { ...sessionOptions, secret: secret as SessionOptions['secret'] })
   await fastify.register(cache, cacheOptions ?? {})
   await fastify.register(state, stateOptions ?? {})
   await fastify.register(sync, syncOptions ?? {})

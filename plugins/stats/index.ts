@@ -3,10 +3,10 @@ import { SessionStats } from '../../openapi/schemas/session.ts'
 import { StateStats } from '../../openapi/schemas/state.ts'
 import { SyncStats } from '../../openapi/schemas/sync.ts'
 import type {} from '../storage/index.ts'
-import { type Clock, systemClock } from '../support/clock.ts'
+import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
+import type { Duration } from '../support/durations.ts'
+import { clock, duration, type Rules, readOptions } from '../support/options.ts'
 import type { ServiceSection, Source, StatsEngine } from './stats.ts'
 import { RedisBoard } from './stores/redis.ts'
 import { singleBoard } from './stores/single.ts'
@@ -31,9 +31,11 @@ export interface StatsOptions {
   clock?: Clock
 }
 
+/** What each option must be, and what holds without it. */
+export const STATS_RULES = { interval: duration('5s', { least: '100ms' }), clock } satisfies Rules<StatsOptions>
+
 /** The decorators that services make, where they are part of the statistics. */
 const SERVICES: readonly ServiceSection[] = ['cache', 'sessions', 'state', 'sync']
-const SHORTEST_INTERVAL = 100
 /** Intervals after which an instance that is not heard of is taken for gone: two may get lost. */
 const LIFETIME = 3
 
@@ -41,8 +43,7 @@ const LIFETIME = 3
 export const stats = defineService<StatsOptions>(
   'stats',
   async (fastify, options) => {
-    const interval = milliseconds(options.interval ?? '5s', 'interval')
-    if (interval < SHORTEST_INTERVAL) throw new InvalidOptionError('interval', "must be at least '100ms'.")
+    const { interval, clock } = readOptions(STATS_RULES, options, 'stats')
     const log = fastify.log.child({ plugin: 'stats' })
     const { storage } = fastify
 
@@ -50,7 +51,7 @@ export const stats = defineService<StatsOptions>(
     const engine = new StatsEngine({
       instanceId: storage.instanceId,
       board: storage.kind === 'redis' ? new RedisBoard(storage, interval * LIFETIME) : singleBoard,
-      clock: options.clock ?? systemClock,
+      clock,
       interval,
       // Looked up when asked: services may be registered after this one, or not at all.
       sources: () =>

@@ -2,6 +2,7 @@ import type { TSchema } from '@sinclair/typebox'
 import { Registry } from 'prom-client'
 import type { InstanceStats, Stats as Report } from '../../openapi/schemas/stats.ts'
 import type { Clock, Timer } from '../support/clock.ts'
+import { namesFor, refuseUnknown } from '../support/options.ts'
 import type { Section } from './catalogue.ts'
 import { Exposition, processMetrics } from './exposition.ts'
 import { merge } from './merge.ts'
@@ -34,6 +35,8 @@ export interface CollectOptions {
   /** `'instance'` (default): this one. `'cluster'`: all that share the storage, summed, and each by itself. */
   scope?: 'instance' | 'cluster'
 }
+
+const COLLECT_OPTIONS = namesFor<CollectOptions>({ scope: true })
 
 /** Collects what the services tell; keeps no number of its own but those of the process. */
 export class StatsEngine {
@@ -68,6 +71,7 @@ export class StatsEngine {
    * @throws STATEFUL_STORAGE_UNAVAILABLE in the scope `cluster`, when the other instances' numbers cannot be had
    */
   async collect(options: CollectOptions = {}): Promise<Report> {
+    refuseUnknown(options, COLLECT_OPTIONS)
     const own = await this.#instance()
     if (options.scope !== 'cluster') return { scope: 'instance', ...own }
     const instances = [own, ...(await this.#options.board.others())]

@@ -1,11 +1,10 @@
-import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
+import { StorageCorruptError, StorageFullError, StorageUnavailableError } from '../support/errors.ts'
 
 /** Whether a storage has refused a write for want of room. Nothing of it was written then, and the storage is not away. */
 export function isFull(error: unknown): boolean {
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
-  if (code === 'STATEFUL_STORAGE_FULL') return true
+  if (error instanceof StorageFullError) return true
   // Redis refuses a command, or a whole script, before it has changed anything.
-  return typeof message === 'string' && message.startsWith('OOM')
+  return error instanceof Error && error.message.startsWith('OOM')
 }
 
 /**
@@ -15,7 +14,7 @@ export function isFull(error: unknown): boolean {
  * @param doing what of the application wanted it
  */
 export function storageFailure(cause: unknown, doing: string): Error {
-  const { code } = (cause ?? {}) as { code?: unknown }
-  if (`${code}`.startsWith('STATEFUL_STORAGE_')) return cause as Error
+  if (cause instanceof StorageUnavailableError || cause instanceof StorageCorruptError) return cause
+  if (cause instanceof StorageFullError) return cause
   return isFull(cause) ? new StorageFullError(doing, { cause }) : new StorageUnavailableError(doing, { cause })
 }

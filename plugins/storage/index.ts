@@ -1,8 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { type Clock, systemClock } from '../support/clock.ts'
+import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError, UnknownStorageError } from '../support/errors.ts'
+import type { Duration } from '../support/durations.ts'
+import { UnknownStorageError } from '../support/errors.ts'
+import {
+  asGiven,
+  clock,
+  duration,
+  invalidOption,
+  type Rules,
+  readOptions,
+  text,
+  wholeNumber,
+} from '../support/options.ts'
 import type { BackupPlan } from './lmdb/backup.ts'
 import type { LmdbOptions } from './lmdb/open.ts'
 import { describeProblem, isDamage } from './lmdb/problem.ts'
@@ -40,6 +50,30 @@ export interface StorageOptions {
   clock?: Clock
 }
 
+const REDIS_RULES = {
+  url: required,
+  prefix: text(undefined),
+  redis: asGiven<RedisStorageOptions['redis']>(),
+  cluster: asGiven<RedisStorageOptions['cluster']>(),
+} satisfies Rules<RedisStorageOptions>
+const BACKUP_RULES = { every: duration('24h', { least: '1s' }), keep: wholeNumber(3) }
+
+/** What each option must be, and what holds without it. */
+export const STORAGE_RULES = {
+  storage: (given: unknown = 'lmdb:./data', option: string) =>
+    typeof given === 'string' ? given : readOptions(REDIS_RULES, given, option),
+  backup: (given: unknown, option: string): BackupPlan | undefined =>
+    given === false ? undefined : readOptions(BACKUP_RULES, given, option),
+  recoveryTimeout: duration('7s'),
+  clock,
+} satisfies Rules<StorageOptions>
+
+function required(given: unknown, option: string): string {
+  const read = text(undefined)(given, option)
+  if (read === undefined) throw invalidOption(option, 'is missing.')
+  return read
+}
+
 /**
  * Opens a storage without Fastify (scripts, tests).
  * @throws STATEFUL_UNKNOWN_STORAGE, STATEFUL_STORAGE_OWNED, STATEFUL_STORAGE_UNAVAILABLE, STATEFUL_STORAGE_UNCHECKED,
@@ -69,13 +103,13 @@ function openMemory(instanceId: string): Storage {
   return { kind: 'memory', instanceId, async ping() {}, async close() {} }
 }
 
+/** @throws at boot what `openStorage` throws, STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
 export const storage = defineService<StorageOptions>('storage', async (fastify, options) => {
   const log = fastify.log.child({ plugin: 'storage' })
-  const plan = backupPlan(options.backup)
-  const recoveryTimeout = options.recoveryTimeout ?? '7s'
-  const opened = await openStorage(options.storage, {
-    clock: options.clock ?? systemClock,
-    recoveryTimeout: milliseconds(recoveryTimeout, 'recoveryTimeout'),
+  const { storage: target, backup: plan, recoveryTimeout, clock } = readOptions(STORAGE_RULES, options)
+  const opened = await openStorage(target, {
+    clock,
+    recoveryTimeout,
     onDamage(problem) {
       const what = { problem: describeProblem(problem) }
       if (isDamage(problem)) log.error(what, 'the database is damaged: restart, so that the boot keeps what is sound')
@@ -105,14 +139,3 @@ export const storage = defineService<StorageOptions>('storage', async (fastify, 
     })
   }
 })
-
-/** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-function backupPlan(backup: StorageOptions['backup'] = {}): BackupPlan | undefined {
-  if (backup === false) return undefined
-  const { every = '24h', keep = 3 } = backup
-  const plan = { every: milliseconds(every, 'backup.every'), keep }
-  if (plan.every < 1_000) throw new InvalidOptionError('backup.every', 'must be at least a second.')
-  if (!Number.isSafeInteger(keep) || keep < 1)
-    throw new InvalidOptionError('backup.keep', 'must be a whole number from 1.')
-  return plan
-}

@@ -1,3 +1,5 @@
+import { startTimer } from './timer.ts'
+
 /**
  * Where every engine gets its time from, so that a test can move it by hand.
  * Wall time is for what people and other machines see (expiry dates of sessions);
@@ -18,35 +20,20 @@ export interface Timer {
   cancel(): void
 }
 
-/** Node fires a timer that is longer than this (24.8 days) after 1 ms. */
-export const LONGEST_TIMER = 2 ** 31 - 1
+const unref = (handle: { unref(): unknown }) => void handle.unref()
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  after(ms, run) {
-    let left = ms
-    const wait = (): NodeJS.Timeout => {
-      const next = Math.min(left, LONGEST_TIMER)
-      left -= next
-      return setTimeout(() => {
-        if (left > 0) handle = wait()
-        else run()
-      }, next).unref()
-    }
-    let handle = wait()
-    return { cancel: () => clearTimeout(handle) }
-  },
+  after: (ms, run) => ({ cancel: startTimer(ms, run, unref) }),
   every(ms, run) {
-    if (ms <= LONGEST_TIMER) {
-      const handle = setInterval(run, ms).unref()
-      return { cancel: () => clearInterval(handle) }
-    }
+    let cancel: () => void
     const again = () => {
-      timer = systemClock.after(ms, again)
+      // Before it runs, so that one of ours that throws is called again like any other.
+      cancel = startTimer(ms, again, unref)
       run()
     }
-    let timer = systemClock.after(ms, again)
-    return { cancel: () => timer.cancel() }
+    cancel = startTimer(ms, again, unref)
+    return { cancel: () => cancel() }
   },
 }

@@ -18,9 +18,12 @@ export function milliseconds(duration: Duration, option: string): number {
   return value
 }
 
-/** JSON has no word for Infinity, and throws on a bigint. */
-function told(duration: unknown): string {
-  return typeof duration === 'string' ? JSON.stringify(duration.slice(0, 100)) : String(duration).slice(0, 100)
+/** A value as a message shows it: short, and whatever it is. */
+export function told(value: unknown): string {
+  if (typeof value === 'string') return `'${value.slice(0, 100)}'`
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'
+  return String(value).slice(0, 100)
 }
 
 function parse(text: string): number {

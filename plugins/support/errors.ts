@@ -10,7 +10,8 @@ export const InvalidDurationError = createError(
   "Option '%s' is %s, which is no duration up to a hundred years. Use milliseconds or a string such as '5m'.",
   500,
 )
-export const InvalidOptionError = createError('STATEFUL_INVALID_OPTION', "Option '%s' %s", 500)
+/** Made by `invalidOption` and `refuseUnknown` of options.ts, which word it. */
+export const InvalidOptionError = createError('STATEFUL_INVALID_OPTION', '%s', 500)
 export const MissingPackageError = createError(
   'STATEFUL_MISSING_PACKAGE',
   'The plugin %s needs a package that is not installed. Run: npm install %s',

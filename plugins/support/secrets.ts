@@ -1,3 +1,5 @@
+import { invalidOption } from './options.ts'
+
 /** Characters that a secret has at least. */
 const MIN_LENGTH = 32
 /** Different characters that a secret has at least. */
@@ -15,6 +17,18 @@ export const SECRET_RULE =
 export function isSecret(text: unknown, production: boolean): text is string {
   if (typeof text !== 'string' || [...text].length < MIN_LENGTH || new Set(text).size < MIN_VARIETY) return false
   return !production || unexpectedCharacters(text) >= MIN_UNEXPECTED
+}
+
+/**
+ * One or more secrets of an option. What is wrong with them is told by the whole rule, and never by repeating them.
+ * @throws STATEFUL_INVALID_OPTION
+ */
+export function checkedSecrets(given: unknown, option: string, production: boolean): string | string[] {
+  const secrets = typeof given === 'string' ? [given] : given
+  if (Array.isArray(secrets) && secrets.length > 0 && secrets.every((secret) => isSecret(secret, production))) {
+    return given as string | string[]
+  }
+  throw invalidOption(option, `must be one or more secrets, each of them ${SECRET_RULE}`)
 }
 
 /** What placeholders are made of. A word that is missing here costs its letters, not the whole check. */

@@ -2,16 +2,16 @@ import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { ByteBudget, type Client, ClientLimits } from '../support/client-limits.ts'
-import { LONGEST_TIMER } from '../support/clock.ts'
 import { codeOfStatus } from '../support/error-code.ts'
 import { OverloadedError, TooManyAtOnceError, TooManySubscriptionsError } from '../support/errors.ts'
+import { startTimer } from '../support/timer.ts'
 import { Admission } from './admission.ts'
 import { Channel } from './channel.ts'
 import { Connection } from './connection.ts'
 import { type Frame, frame } from './frame.ts'
 import { type Identity, publicClientId } from './identity.ts'
+import type { SyncSettings } from './options.ts'
 import { Presence, type PresenceExchange } from './presence.ts'
-import type { SyncSettings } from './settings.ts'
 import type { BorrowedSyncSpace, SyncSpace } from './space.ts'
 import { Subscription } from './subscription.ts'
 import { subscriptionId } from './subscription-id.ts'
@@ -407,15 +407,12 @@ export class SyncHub {
       })
       // A real timer, whatever the clock, and one that the process waits for: a frozen client must not keep it from
       // ending, and what comes after must run.
-      const deadline = setTimeout(
-        () => {
-          for (const transport of this.#leaving) transport.terminate()
-          this.#emptied?.()
-        },
-        Math.min(this.settings.closeTimeout, LONGEST_TIMER),
-      )
+      const cancel = startTimer(this.settings.closeTimeout, () => {
+        for (const transport of this.#leaving) transport.terminate()
+        this.#emptied?.()
+      })
       await emptied
-      clearTimeout(deadline)
+      cancel()
     }
     for (const channel of this.#channels.values()) channel.close()
     this.#channels.clear()

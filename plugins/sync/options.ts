@@ -1,7 +1,6 @@
-import { type Clock, systemClock } from '../support/clock.ts'
-import { type Duration, milliseconds } from '../support/durations.ts'
-import { InvalidOptionError } from '../support/errors.ts'
-import type { SyncSettings } from './settings.ts'
+import type { Clock } from '../support/clock.ts'
+import type { Duration } from '../support/durations.ts'
+import { clock, duration, type Rules, readOptions, supplied, wholeNumber } from '../support/options.ts'
 
 export interface SyncOptions {
   /** Nodes that are silent for two of these are dropped, and the server says that it lives. Default `'25s'`. */
@@ -75,51 +74,52 @@ export interface SyncOptions {
   random?: () => number
 }
 
+/** What each option must be, and what holds without it. */
+export const SYNC_RULES = {
+  heartbeatInterval: duration('25s'),
+  highWaterMark: wholeNumber(64 * 1024),
+  slowDeadline: duration('30s'),
+  closeTimeout: duration('3s'),
+  maxPayload: wholeNumber(1024 * 1024),
+  maxConnections: wholeNumber(10_000),
+  maxConnectionsPerUser: wholeNumber(100),
+  maxConnectionsPerSession: wholeNumber(undefined),
+  maxAnonymousPerAddress: wholeNumber(1_000),
+  maxConnectionsPerAddress: wholeNumber(undefined),
+  connectionRate: wholeNumber(1_000),
+  maxSubscriptions: wholeNumber(100),
+  maxSubscriptionsPerUser: wholeNumber(1_000),
+  maxSubscriptionsPerSession: wholeNumber(500),
+  maxPresences: wholeNumber(100),
+  maxPresencesPerUser: wholeNumber(1_000),
+  maxPresencesPerSession: wholeNumber(500),
+  fullSyncBytes: wholeNumber(256 * 1024 * 1024),
+  maxQueuedMessages: wholeNumber(256),
+  maxRefusals: wholeNumber(32),
+  messageRate: wholeNumber(200),
+  userMessageRate: wholeNumber(1_000),
+  recentCommits: wholeNumber(1_024),
+  chunkSize: wholeNumber(64 * 1024),
+  verifyInterval: duration('30s'),
+  verifyDeadline: duration('5m'),
+  presenceInterval: duration('3s'),
+  presenceDataLimit: wholeNumber(1_024),
+  clock,
+  random: supplied<() => number>(),
+} satisfies Rules<SyncOptions>
+
+/** All limits of the engine; see SyncOptions for their meaning. */
+export type SyncSettings = ReturnType<typeof settingsOf>
+
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-export function settingsOf(options: SyncOptions): SyncSettings {
-  const count = (name: keyof SyncOptions, byDefault: number) => {
-    const value = options[name] ?? byDefault
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
-    throw new InvalidOptionError(`sync.${name}`, 'must be a whole number above 0.')
-  }
-  const duration = (name: keyof SyncOptions, byDefault: string) => {
-    const ms = milliseconds((options[name] ?? byDefault) as Duration, `sync.${name}`)
-    if (ms > 0) return ms
-    throw new InvalidOptionError(`sync.${name}`, 'must be above 0.')
-  }
-  const maxConnections = count('maxConnections', 10_000)
-  const maxConnectionsPerUser = count('maxConnectionsPerUser', 100)
+export function settingsOf(options: SyncOptions) {
+  const { chunkSize: chunkCharacters, random = Math.random, ...read } = readOptions(SYNC_RULES, options, 'sync')
   return {
-    heartbeatInterval: duration('heartbeatInterval', '25s'),
-    slowDeadline: duration('slowDeadline', '30s'),
-    closeTimeout: duration('closeTimeout', '3s'),
-    highWaterMark: count('highWaterMark', 64 * 1024),
-    maxPayload: count('maxPayload', 1024 * 1024),
-    maxConnections,
-    maxConnectionsPerUser,
-    maxConnectionsPerSession: count('maxConnectionsPerSession', maxConnectionsPerUser),
-    maxAnonymousPerAddress: count('maxAnonymousPerAddress', 1_000),
-    maxConnectionsPerAddress: count('maxConnectionsPerAddress', maxConnections),
-    connectionRate: count('connectionRate', 1_000),
-    maxSubscriptions: count('maxSubscriptions', 100),
-    maxSubscriptionsPerUser: count('maxSubscriptionsPerUser', 1_000),
-    maxSubscriptionsPerSession: count('maxSubscriptionsPerSession', 500),
-    maxPresences: count('maxPresences', 100),
-    maxPresencesPerUser: count('maxPresencesPerUser', 1_000),
-    maxPresencesPerSession: count('maxPresencesPerSession', 500),
-    fullSyncBytes: count('fullSyncBytes', 256 * 1024 * 1024),
-    maxQueuedMessages: count('maxQueuedMessages', 256),
-    maxRefusals: count('maxRefusals', 32),
-    messageRate: count('messageRate', 200),
-    userMessageRate: count('userMessageRate', 1_000),
-    recentCommits: count('recentCommits', 1_024),
+    ...read,
+    maxConnectionsPerSession: read.maxConnectionsPerSession ?? read.maxConnectionsPerUser,
+    maxConnectionsPerAddress: read.maxConnectionsPerAddress ?? read.maxConnections,
     recentCharacters: 4 * 1024 * 1024,
-    chunkCharacters: count('chunkSize', 64 * 1024),
-    verifyInterval: duration('verifyInterval', '30s'),
-    verifyDeadline: duration('verifyDeadline', '5m'),
-    presenceInterval: duration('presenceInterval', '3s'),
-    presenceDataLimit: count('presenceDataLimit', 1_024),
-    clock: options.clock ?? systemClock,
-    random: options.random ?? Math.random,
+    chunkCharacters,
+    random,
   }
 }

@@ -3,7 +3,7 @@ import type { Json } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import type { Connection } from './connection.ts'
 import { type Frame, frame } from './frame.ts'
-import type { SyncSettings } from './settings.ts'
+import type { SyncSettings } from './options.ts'
 
 /** Tells instances of each other's members. Without one, presence is that of this instance. */
 export interface PresenceExchange {

@@ -18,14 +18,17 @@ import {
   TooManyPreferencesError,
   UnauthenticatedError,
 } from '../../plugins/support/errors.ts'
+import { asGiven, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import { tellingWhen } from './retry-after.ts'
 
 export interface AuthRoutesOptions {
-  prefix?: string
   /** How many failed logins are too many: instead of what the plugin `accounts` was told. */
   throttle?: ThrottleOptions
 }
+
+/** The throttle checks its own. */
+export const AUTH_ROUTE_RULES = { throttle: asGiven<ThrottleOptions>() } satisfies Rules<AuthRoutesOptions>
 
 const MAX_PREFERENCES = 50
 
@@ -33,7 +36,8 @@ const MAX_PREFERENCES = 50
 export const authRoutes = defineRoutes<AuthRoutesOptions>(
   'auth',
   async (fastify, options) => {
-    if (options.throttle) fastify.loginThrottle.configure(options.throttle)
+    const { throttle } = readOptions(AUTH_ROUTE_RULES, options, 'authRoutes')
+    if (throttle) fastify.loginThrottle.configure(throttle)
     const devices = new KnownDevice(fastify.sessionCookies, () => fastify.sessions.clock.now())
     /** Of requests that have logged in: the account. */
     const loggedIn = new WeakMap<FastifyRequest, string>()

@@ -20,14 +20,20 @@ import { DEFAULT_NAMESPACE } from '../../plugins/cache/cache.ts'
 import { hasWildcard, literalPrefix } from '../../plugins/cache/glob.ts'
 import type { CacheNamespace } from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand, type Keys, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import {
+  AUTHORIZE_RULES,
+  type AuthorizeOption,
+  demand,
+  type Keys,
+  keysOf,
+  textOr,
+} from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { milliseconds } from '../../plugins/support/durations.ts'
-import { InvalidTtlError, NotFoundError } from '../../plugins/support/errors.ts'
+import { InvalidTtlError, NotFoundError, UnknownWriterError } from '../../plugins/support/errors.ts'
+import { readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
-
-export type CacheRoutesOptions = AuthorizeOption
 
 const tags = ['cache']
 /** A duration that a client sends: its mistake, not a setting of ours. */
@@ -65,9 +71,10 @@ function textsIn(list: unknown): Set<string> {
 }
 
 /** The cache over HTTP: for operators and tools; applications use `fastify.cache`. */
-export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
+export const cacheRoutes = defineRoutes<AuthorizeOption>(
   'cache',
   async (fastify, options) => {
+    const { authorize } = readOptions(AUTHORIZE_RULES, options, 'cacheRoutes')
     useSchemas(
       fastify,
       ...[DeadLetters, DeadLetterRetry, DeadLettersRetried],
@@ -92,20 +99,20 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
     }
     // Before validation, so that whoever may not ask does not learn what a valid question looks like.
     const allow = (action: 'cache:read' | 'cache:write') => async (request: FastifyRequest) => {
-      await demand(options.authorize, request, action, keysOf(spaceOf(request), request.params as { key?: string }))
+      await demand(authorize, request, action, keysOf(spaceOf(request), request.params as { key?: string }))
     }
     const allowWriter = async (request: FastifyRequest) => {
       const { writer } = request.params as { writer: string }
-      await demand(options.authorize, request, 'cache:write', { writer })
+      await demand(authorize, request, 'cache:write', { writer })
     }
     /** The first of what a body names is asked for before it is validated, and all of it, which is bounded, after. */
     const allowFirst = async (request: FastifyRequest) => {
       const [first = keysOf(spaceOf(request), {})] = reachedBy(spaceOf(request), request.body)
-      await demand(options.authorize, request, 'cache:write', first)
+      await demand(authorize, request, 'cache:write', first)
     }
     const allowAll = async (request: FastifyRequest) => {
       for (const reached of reachedBy(spaceOf(request), request.body)) {
-        await demand(options.authorize, request, 'cache:write', reached)
+        await demand(authorize, request, 'cache:write', reached)
       }
     }
 
@@ -224,7 +231,7 @@ export const cacheRoutes = defineRoutes<CacheRoutesOptions>(
       try {
         return await answer
       } catch (error) {
-        if ((error as { code?: string }).code !== 'STATEFUL_UNKNOWN_WRITER') throw error
+        if (!(error instanceof UnknownWriterError)) throw error
         throw new NotFoundError('write-behind handler with this name')
       }
     }

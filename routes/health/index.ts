@@ -6,10 +6,12 @@ import { useProblems } from '../../plugins/problems/index.ts'
 import type {} from '../../plugins/security/pressure.ts'
 import type {} from '../../plugins/state/index.ts'
 import type {} from '../../plugins/storage/index.ts'
-import { type Clock, systemClock } from '../../plugins/support/clock.ts'
+import type { Clock } from '../../plugins/support/clock.ts'
+import { within } from '../../plugins/support/deadline.ts'
 import { defineRoutes, pluginName } from '../../plugins/support/define.ts'
-import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
+import type { Duration } from '../../plugins/support/durations.ts'
 import { OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
+import { clock, duration, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 
 export interface HealthRoutesOptions {
@@ -19,6 +21,9 @@ export interface HealthRoutesOptions {
   clock?: Clock
 }
 
+/** What each option must be, and what holds without it. */
+export const HEALTH_ROUTE_RULES = { timeout: duration('1s'), clock } satisfies Rules<HealthRoutesOptions>
+
 /**
  * `GET /health/live` and `GET /health/ready`, public. Liveness says only that the process answers: an
  * orchestrator restarts what is not live, and a restart mends neither a storage that is away nor an overload.
@@ -26,8 +31,7 @@ export interface HealthRoutesOptions {
 export const healthRoutes = defineRoutes<HealthRoutesOptions>(
   'health',
   async (fastify, options) => {
-    const timeout = milliseconds(options.timeout ?? '1s', 'timeout')
-    const clock = options.clock ?? systemClock
+    const { timeout, clock } = readOptions(HEALTH_ROUTE_RULES, options, 'healthRoutes')
     useSchemas(fastify, Problem, Live, Ready)
     useStrictValidation(fastify)
     useProblems(fastify)
@@ -67,7 +71,9 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
       async (_request, reply): Promise<Ready> => {
         reply.header('cache-control', 'no-store')
         if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
-        await withinDeadline(fastify.storage.ping(), timeout, clock)
+        await within(fastify.storage.ping(), timeout, clock, () => {
+          return new StorageUnavailableError(`no answer within ${timeout} ms`)
+        })
         const cause = stateFault(fastify)
         if (cause) throw new StorageUnavailableError('state', { cause })
         return { status: 'ok', storage: fastify.storage.kind }
@@ -81,11 +87,4 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
 function stateFault(fastify: FastifyInstance): Error | undefined {
   if (!fastify.hasPlugin(pluginName('state'))) return undefined
   return fastify.state.spaces().find(({ fault }) => fault !== undefined)?.fault
-}
-
-function withinDeadline<T>(promise: Promise<T>, timeout: number, clock: Clock): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.after(timeout, () => reject(new StorageUnavailableError(`no answer within ${timeout} ms`)))
-    promise.then(resolve, reject).finally(() => timer.cancel())
-  })
 }

@@ -4,15 +4,12 @@ import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { RevokedSessions, SessionInfo, SessionList } from '../../openapi/schemas/session.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
 import type { SessionInfo as Listed } from '../../plugins/session/index.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError, UnauthenticatedError } from '../../plugins/support/errors.ts'
+import { readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
-
-export interface SessionRoutesOptions extends AuthorizeOption {
-  prefix?: string
-}
 
 const Query = Type.Object(
   {
@@ -25,9 +22,10 @@ const Query = Type.Object(
 const Params = Type.Object({ handle: Type.String({ minLength: 1, maxLength: 64 }) })
 
 /** A user's sessions: where they are logged in, and how to end that. */
-export const sessionRoutes = defineRoutes<SessionRoutesOptions>(
+export const sessionRoutes = defineRoutes<AuthorizeOption>(
   'sessions',
   async (fastify, options) => {
+    const { authorize } = readOptions(AUTHORIZE_RULES, options, 'sessionRoutes')
     useSchemas(fastify, Problem, SessionInfo, SessionList, RevokedSessions)
     useStrictValidation(fastify)
     useProblems(fastify)
@@ -38,7 +36,7 @@ export const sessionRoutes = defineRoutes<SessionRoutesOptions>(
       if (!user) throw new UnauthenticatedError()
       const userId = textOr((request.query as { userId?: unknown }).userId, user.id)
       if (userId === user.id) return { userId, own: true }
-      await demand(options.authorize, request, 'sessions:administer', { userId })
+      await demand(authorize, request, 'sessions:administer', { userId })
       return { userId, own: false }
     }
     const preValidation = async (request: FastifyRequest) => {

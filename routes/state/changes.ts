@@ -9,6 +9,7 @@ import { EmptySpace } from '../../plugins/state/readable.ts'
 import type { Client, ClientLimits } from '../../plugins/support/client-limits.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
 import { StateHistoryGoneError } from '../../plugins/support/errors.ts'
+import { preferredType } from '../../plugins/support/http.ts'
 import type { LongPolls } from './long-polls.ts'
 import { paced } from './paced.ts'
 
@@ -80,7 +81,7 @@ export async function answerChanges(
 ): Promise<StateChanges | FastifyReply> {
   const { since, wait = 0, limit, space: name = 'app' } = request.query as ChangesQuery
   const client = clientOf(request)
-  const asLines = wantsLines(request.headers.accept)
+  const asLines = preferredType(request.headers.accept, ['application/json', LINES]) === LINES
   const parts = await following(state, name, client, wait, async (space) => {
     const position = positionOf(space, since)
     const commits =
@@ -119,10 +120,6 @@ function positionOf(space: Space | EmptySpace, since: string): { epoch: string; 
   if (since === 'oldest') return space.oldest
   const split = since.lastIndexOf(':')
   return { epoch: split < 0 ? space.epoch : since.slice(0, split), revision: Number(since.slice(split + 1)) }
-}
-
-function wantsLines(accept: string | undefined): boolean {
-  return accept?.split(',').some((range) => range.split(';', 1)[0]?.trim().toLowerCase() === LINES) ?? false
 }
 
 /** As JSON, where the caller stands after applying the page: it passes that as the next `since`. */

@@ -1,6 +1,7 @@
 import type { Op } from '../../openapi/schemas/state.ts'
 import type { Entry, Space } from '../../plugins/state/index.ts'
 import { StateConflictError, StatePreconditionError } from '../../plugins/support/errors.ts'
+import { namesTag, namesTagStrongly } from '../../plugins/support/http.ts'
 
 /** A revision as a strong entity tag. */
 export const entityTag = (revision: number): string => `"${revision}"`
@@ -8,11 +9,6 @@ export const entityTag = (revision: number): string => `"${revision}"`
 export interface ConditionHeaders {
   'if-match'?: string
   'if-none-match'?: string
-}
-
-/** Whether `If-None-Match` of a read names this revision; it compares weakly (RFC 9110 §13.1.2). */
-export function unchanged(header: string | undefined, revision: number): boolean {
-  return header !== undefined && (header.trim() === '*' || tags(header, true).includes(entityTag(revision)))
 }
 
 /**
@@ -41,11 +37,6 @@ export async function conditional(space: Space, op: Op, headers: ConditionHeader
 function holds(match: string | undefined, noneMatch: string | undefined, revision: number): boolean {
   const there = revision > 0
   const tag = entityTag(revision)
-  if (match !== undefined && !(there && (match.trim() === '*' || tags(match, false).includes(tag)))) return false
-  return noneMatch === undefined || !there || !(noneMatch.trim() === '*' || tags(noneMatch, true).includes(tag))
-}
-
-/** Strong comparison never matches a weak tag (RFC 9110 §8.8.3.2). */
-function tags(header: string, weak: boolean): string[] {
-  return header.split(',').map((tag) => (weak ? tag.trim().replace(/^W\//, '') : tag.trim()))
+  if (match !== undefined && !(there && namesTagStrongly(match, tag))) return false
+  return noneMatch === undefined || !there || !namesTag(noneMatch, tag)
 }

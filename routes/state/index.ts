@@ -19,25 +19,29 @@ import {
   StateWrite,
 } from '../../openapi/schemas/state.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
 import { Snapshots } from '../../plugins/state/snapshots.ts'
 import { ClientLimits } from '../../plugins/support/client-limits.ts'
-import { type Clock, systemClock } from '../../plugins/support/clock.ts'
+import type { Clock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError } from '../../plugins/support/errors.ts'
+import { isFresh } from '../../plugins/support/http.ts'
+import { clock, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import { answerChanges, changesSchema } from './changes.ts'
-import { conditional, entityTag, unchanged } from './conditions.ts'
+import { conditional, entityTag } from './conditions.ts'
 import { LongPolls } from './long-polls.ts'
 import { answerSnapshot } from './snapshot.ts'
 
 export interface StateRoutesOptions extends AuthorizeOption {
-  prefix?: string
   /** For tests. */
   clock?: Clock
 }
+
+/** What each option must be, and what holds without it. */
+export const STATE_ROUTE_RULES = { ...AUTHORIZE_RULES, clock } satisfies Rules<StateRoutesOptions>
 
 const SpaceQuery = Type.Object(
   { space: Type.Optional({ ...SpaceName, default: 'app', description: 'Which space. Default `app`.' }) },
@@ -78,6 +82,7 @@ function infoOf({ name, epoch, revision, size, bytes }: Space | EmptySpace): Sta
 export const stateRoutes = defineRoutes<StateRoutesOptions>(
   'state',
   async (fastify, options) => {
+    const { authorize, clock } = readOptions(STATE_ROUTE_RULES, options, 'stateRoutes')
     useSchemas(
       fastify,
       Problem,
@@ -101,11 +106,10 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       preValidation: async (request: FastifyRequest) => {
         const { space, prefix } = request.query as { space?: unknown; prefix?: unknown }
         const { key } = request.params as { key?: string }
-        await demand(options.authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
+        await demand(authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
       },
     })
     const limits = fastify.state.clientLimits
-    const clock = options.clock ?? systemClock
     const snapshots = new Snapshots(limits.downloadBytes)
     const downloads = new ClientLimits('snapshots and histories under way', {
       total: limits.downloads,
@@ -209,7 +213,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       async (request, reply) => {
         const { key } = request.params
         const found = await reading(request, (space) => send(space, key, space.entry(key), reply))
-        if (unchanged(request.headers['if-none-match'], found.revision)) return reply.code(304).send(null)
+        if (isFresh(request.headers, { etag: entityTag(found.revision) })) return reply.code(304).send(null)
         return found
       },
     )

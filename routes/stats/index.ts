@@ -8,9 +8,10 @@ import { StateStats } from '../../openapi/schemas/state.ts'
 import { InstanceStats, Stats } from '../../openapi/schemas/stats.ts'
 import { SyncStats } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import type {} from '../../plugins/stats/index.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
+import { readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 
 const StatsQuery = Type.Object(
@@ -29,6 +30,7 @@ const StatsQuery = Type.Object(
 export const statsRoutes = defineRoutes<AuthorizeOption>(
   'stats',
   async (fastify, options) => {
+    const { authorize } = readOptions(AUTHORIZE_RULES, options, 'statsRoutes')
     useSchemas(fastify, Problem, CacheStats, SessionStats, StateStats, SyncStats, ProcessStats, InstanceStats, Stats)
     useStrictValidation(fastify)
     useProblems(fastify)
@@ -38,7 +40,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
       {
         preValidation: (request) => {
           const { scope } = request.query as { scope?: unknown }
-          return demand(options.authorize, request, 'stats:read', {
+          return demand(authorize, request, 'stats:read', {
             scope: scope === 'cluster' ? 'cluster' : 'instance',
           })
         },
@@ -59,7 +61,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
     fastify.post(
       '/stats/reset',
       {
-        preValidation: (request) => demand(options.authorize, request, 'stats:reset', { scope: 'instance' }),
+        preValidation: (request) => demand(authorize, request, 'stats:reset', { scope: 'instance' }),
         schema: {
           operationId: 'resetStats',
           tags: ['stats'],
@@ -77,7 +79,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
     fastify.get(
       '/metrics',
       {
-        preValidation: (request) => demand(options.authorize, request, 'stats:read', { scope: 'instance' }),
+        preValidation: (request) => demand(authorize, request, 'stats:read', { scope: 'instance' }),
         schema: {
           operationId: 'getMetrics',
           tags: ['stats'],

@@ -6,7 +6,7 @@ import { annotated, problems, reference } from '../../openapi/schemas/responses.
 import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import {
@@ -15,6 +15,7 @@ import {
   UnauthenticatedError,
   UpgradeRequiredError,
 } from '../../plugins/support/errors.ts'
+import { origins, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import type {} from '../../plugins/sync/index.ts'
 import { isAllowedOrigin } from '../../plugins/sync/origin.ts'
@@ -25,6 +26,9 @@ export interface SyncRoutesOptions extends AuthorizeOption {
   /** Origins of pages that may connect beside those of the same host, such as `https://app.example`. Default none. */
   allowedOrigins?: string[]
 }
+
+/** What each option must be, and what holds without it. */
+export const SYNC_ROUTE_RULES = { ...AUTHORIZE_RULES, allowedOrigins: origins } satisfies Rules<SyncRoutesOptions>
 
 /** Text of a position, as event ids have it: `<epoch>.<revision>`. */
 const Since = Type.String({
@@ -74,11 +78,11 @@ function firstWritten(body: unknown) {
 export const syncRoutes = defineRoutes<SyncRoutesOptions>(
   'sync',
   async (fastify, options) => {
+    const { authorize, allowedOrigins } = readOptions(SYNC_ROUTE_RULES, options, 'syncRoutes')
     useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncWrite, SyncWritten)
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync
-    const allowedOrigins = [...(options.allowedOrigins ?? [])]
 
     const checkOrigin = async (request: FastifyRequest) => {
       if (isAllowedOrigin(request.headers.origin, request.host, allowedOrigins)) return
@@ -90,12 +94,12 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     }
     const mayFollow = async (request: FastifyRequest) => {
       const { space, ...topic } = request.query as { space?: unknown; key?: unknown; prefix?: unknown }
-      await demand(options.authorize, request, 'sync:read', keysOf(textOr(space, 'app'), topic))
+      await demand(authorize, request, 'sync:read', keysOf(textOr(space, 'app'), topic))
     }
     const mayConnect = async (request: FastifyRequest) => {
       if ((request.query as { space?: unknown }).space !== undefined) return mayFollow(request)
       // It wants nothing yet, and a rule that knows spaces could not answer. Each message will be asked about.
-      if (!options.authorize && !request.session?.user) throw new UnauthenticatedError()
+      if (!authorize && !request.session?.user) throw new UnauthenticatedError()
     }
 
     fastify.route({
@@ -109,7 +113,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         throw new UpgradeRequiredError()
       },
       wsHandler: (socket, request) =>
-        openWebSocket(hub, socket, request as FastifyRequest<{ Querystring: SyncQuery }>, options.authorize),
+        openWebSocket(hub, socket, request as FastifyRequest<{ Querystring: SyncQuery }>, authorize),
     })
 
     fastify.get(
@@ -135,7 +139,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         preValidation: mayFollow,
         preHandler: admit,
       },
-      (request, reply) => openEventStream(hub, request, reply, options.authorize),
+      (request, reply) => openEventStream(hub, request, reply, authorize),
     )
 
     fastify.post(
@@ -151,11 +155,11 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           response: { 200: reference(SyncWritten), ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
         },
         onRequest: checkOrigin,
-        preValidation: (request) => demand(options.authorize, request, 'sync:write', firstWritten(request.body)),
+        preValidation: (request) => demand(authorize, request, 'sync:write', firstWritten(request.body)),
         preHandler: async (request) => {
           const { space = 'app', ops } = request.body
           for (const key of new Set(ops.map((op) => op.key))) {
-            await demand(options.authorize, request, 'sync:write', { space, key })
+            await demand(authorize, request, 'sync:write', { space, key })
           }
         },
       },
@@ -183,7 +187,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         },
         preValidation: (request) => {
           const { scope } = request.query as { scope?: unknown }
-          return demand(options.authorize, request, 'sync:administer', {
+          return demand(authorize, request, 'sync:administer', {
             scope: scope === 'cluster' ? 'cluster' : 'instance',
           })
         },
@@ -208,7 +212,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           },
         },
         preValidation: (request) =>
-          demand(options.authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),
+          demand(authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),
       },
       async (request, reply) => {
         if (!(await fastify.sync.clusterDisconnect(request.params.id, 'disconnected by an administrator'))) {

@@ -8,27 +8,34 @@ import { nameKey } from '../../plugins/accounts/credentials.ts'
 import type {} from '../../plugins/accounts/index.ts'
 import type {} from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import type {} from '../../plugins/session/index.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
-import { type Duration, milliseconds } from '../../plugins/support/durations.ts'
+import type { Duration } from '../../plugins/support/durations.ts'
 import {
   ForbiddenError,
   IncompleteAccountError,
   InvalidCredentialsError,
   NotFoundError,
 } from '../../plugins/support/errors.ts'
+import { duration, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import { tellingWhen } from '../auth/retry-after.ts'
 import { cachedUsers } from './cached-users.ts'
 
 export interface UserRoutesOptions extends AuthorizeOption {
-  prefix?: string
   /** How long a user is cached. Default `'5m'`. */
   ttl?: Duration
   /** How old a login may be that changes a password, an email address, a username or a role. Default `'10m'`. */
   fresh?: Duration
 }
+
+/** What each option must be, and what holds without it. */
+export const USER_ROUTE_RULES = {
+  ...AUTHORIZE_RULES,
+  ttl: duration('5m'),
+  fresh: duration('10m', { least: 0 }),
+} satisfies Rules<UserRoutesOptions>
 
 const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) })
 
@@ -36,8 +43,8 @@ const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) }
 export const userRoutes = defineRoutes<UserRoutesOptions>(
   'users',
   async (fastify, options) => {
-    const users = cachedUsers(fastify.accounts, fastify.cache, milliseconds(options.ttl ?? '5m', 'ttl'))
-    const fresh = milliseconds(options.fresh ?? '10m', 'fresh')
+    const { authorize, ttl, fresh } = readOptions(USER_ROUTE_RULES, options, 'userRoutes')
+    const users = cachedUsers(fastify.accounts, fastify.cache, ttl)
     useSchemas(fastify, Problem, User, UserChange)
     useStrictValidation(fastify)
     useProblems(fastify)
@@ -82,7 +89,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           params: Params,
           response: { 200: reference(User), ...problems(400, 401, 403, 404) },
         },
-        preValidation: (request) => demand(options.authorize, request, 'users:read', { userId: idOf(request) }),
+        preValidation: (request) => demand(authorize, request, 'users:read', { userId: idOf(request) }),
       },
       async (request) => {
         const user = await users.get(request.params.id)
@@ -108,7 +115,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
             ...problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 507),
           },
         },
-        preValidation: (request) => demand(options.authorize, request, 'users:write', { userId: idOf(request) }),
+        preValidation: (request) => demand(authorize, request, 'users:write', { userId: idOf(request) }),
       },
       async (request, reply) => {
         const { id } = request.params

@@ -110,8 +110,8 @@ export default [
   {
     guards: '11: a store that hangs is not waited for',
     file: 'plugins/session/guard.ts',
-    from: '(this.#deadline > 0 ? this.#within(answer) : answer)',
-    to: 'answer',
+    from: 'this.#inTime(answer).then(',
+    to: 'answer.then(',
     suite: guarantees,
   },
   {

@@ -1,4 +1,4 @@
-import { InvalidOptionError } from '../../support/errors.ts'
+import { invalidOption } from '../../support/options.ts'
 import { EvictionPolicy } from './eviction-policy.ts'
 import { keyHash } from './key-hash.ts'
 import { FREQUENCY_SHARE, WindowTuner } from './window-tuner.ts'
@@ -65,9 +65,9 @@ export class TinyLfu<V> {
   constructor(options: TinyLfuOptions<V>) {
     const { maxEntries, maxBytes = Number.POSITIVE_INFINITY } = options
     if (!Number.isInteger(maxEntries) || maxEntries < 1 || maxEntries > MAX_ENTRIES) {
-      throw new InvalidOptionError('maxEntries', `is ${maxEntries}: use an integer from 1 to 2^30.`)
+      throw invalidOption('maxEntries', `must be a whole number from 1 to 2^30, not ${maxEntries}.`)
     }
-    if (!(maxBytes > 0)) throw new InvalidOptionError('maxBytes', `is ${maxBytes}: use a number above 0.`)
+    if (!(maxBytes > 0)) throw invalidOption('maxBytes', `must be a number above 0, not ${maxBytes}.`)
     this._maxEntries = maxEntries
     this._maxBytes = maxBytes
     this._onEvict = options.onEvict
@@ -112,7 +112,7 @@ export class TinyLfu<V> {
    * @throws STATEFUL_INVALID_OPTION
    */
   set(key: string, value: V, bytes: number): void {
-    if (!(bytes >= 0)) throw new InvalidOptionError('bytes', `is ${bytes}: use a number of at least 0.`)
+    if (!(bytes >= 0)) throw invalidOption('bytes', `must be a number from 0, not ${bytes}.`)
     const slot = this._slots.get(key)
     if (bytes > this._maxBytes) {
       if (slot !== undefined) this._remove(slot, 'oversized')

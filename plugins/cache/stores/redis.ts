@@ -1,9 +1,9 @@
 import type { RedisStorage } from '../../storage/index.ts'
 import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { Clock } from '../../support/clock.ts'
+import { keyFault } from '../../support/keys.ts'
 import { readText } from '../../support/text.ts'
 import { globMatcher, literalPrefix } from '../glob.ts'
-import { keyFault } from '../names.ts'
 import { unique } from '../record.ts'
 import type {
   CacheTier,

@@ -4,12 +4,12 @@ import { isFull } from '../../storage/failure.ts'
 import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import {
-  InvalidOptionError,
   StateEvictingStoreError,
   StorageCorruptError,
   StorageFullError,
   StorageUnavailableError,
 } from '../../support/errors.ts'
+import { invalidOption } from '../../support/options.ts'
 import { readText } from '../../support/text.ts'
 import { decodeEntry, decodeRecords, encodeEntry, encodeRecords, isRevision, readableTail } from '../codec.ts'
 import {
@@ -205,7 +205,7 @@ export class RedisStateLog implements StateLog {
     const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1] ?? 'noeviction'
     if (policy.startsWith('allkeys-')) throw new StateEvictingStoreError(policy)
     const obstacle = await this.#call(async () => this.#confirmation?.obstacle())
-    if (obstacle) throw new InvalidOptionError('state.ack', obstacle)
+    if (obstacle) throw invalidOption('state.ack', obstacle)
     this.#checked = true
   }
 

@@ -22,8 +22,6 @@ const SETTLE = 60_000
 const LONGEST_BACKUP = 60 * 60_000
 /** The next try after one that failed. */
 const RETRY = 60 * 60_000
-/** The longest time that a timer takes. */
-const LONGEST_TIMER = 2 ** 31 - 1
 
 export interface BackupPlan {
   /** Milliseconds from one to the next. */
@@ -200,10 +198,7 @@ export class Backups {
   #schedule(ms: number, plan: BackupPlan, events: BackupEvents): void {
     if (this.#options.ending.aborted) return
     this.#timer?.cancel()
-    this.#timer = this.#options.clock.after(Math.min(ms, LONGEST_TIMER), () => {
-      if (ms > LONGEST_TIMER) this.#schedule(ms - LONGEST_TIMER, plan, events)
-      else void this.#run(plan, events)
-    })
+    this.#timer = this.#options.clock.after(ms, () => void this.#run(plan, events))
   }
 
   async #run(plan: BackupPlan, events: BackupEvents): Promise<void> {

@@ -1,5 +1,5 @@
 import type { RedisOptions } from 'ioredis'
-import { InvalidOptionError } from '../../support/errors.ts'
+import { invalidOption } from '../../support/options.ts'
 
 export interface RedisNode {
   host: string
@@ -28,7 +28,7 @@ export function redisAddress(url: string): RedisAddress {
   const [, tls, kind, user, password, hosts = '', name, db] = URL_OF_MANY.exec(url) ?? []
   const nodes = hosts.split(',').map((host) => node(host, kind === 'sentinel' ? 26_379 : 6_379))
   if (nodes.some((one) => one === undefined) || (kind === 'sentinel') !== (name !== undefined)) {
-    throw new InvalidOptionError(
+    throw invalidOption(
       'storage',
       "must be 'redis+cluster://host:port,host:port' or 'redis+sentinel://host:port,host:port/<name of the primary>'.",
     )

@@ -11,7 +11,10 @@ import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 /** State and its routes, with a session that the header `x-role` stands for. */
-async function build(t: Test, options: StateRoutesOptions & { storage?: string; state?: StateOptions } = {}) {
+async function build(
+  t: Test,
+  options: StateRoutesOptions & { prefix?: string; storage?: string; state?: StateOptions } = {},
+) {
   const app = Fastify()
   t.teardown(() => app.close())
   app.decorateRequest('session', null as unknown as FastifyRequest['session'])

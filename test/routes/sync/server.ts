@@ -25,9 +25,10 @@ export async function startServer(
   await app.register(problems)
   await app.register(storage, { storage: target })
   await app.register(state)
-  await options.before?.(app)
-  await app.register(sync, options)
-  await app.register(syncRoutes, { authorize: () => true, ...options })
+  const { before, authorize = () => true, allowedOrigins = [], ...limits } = options
+  await before?.(app)
+  await app.register(sync, limits)
+  await app.register(syncRoutes, { authorize, allowedOrigins })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   return { app, url, ws: `${url.replace('http', 'ws')}/sync` }
 }
