@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { open, type RootDatabase } from 'lmdb'
+import type { RootDatabase } from 'lmdb'
 import { type Clock, systemClock } from '../../support/clock.ts'
 import { StorageCorruptError, StorageUnavailableError } from '../../support/errors.ts'
 import type { LmdbStorage } from '../storage.ts'
@@ -49,7 +49,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
   try {
     const now = new Date(clock.now())
     const check = await checkFolder(directory, { budget: checkBudget, recoveryTimeout, now })
-    const root = openRoot(directory)
+    const root = await openRoot(directory)
     const damage = new DamageReports(directory, options.onDamage)
     const ending = new AbortController()
     const pace = considerate(clock, ending.signal)
@@ -91,8 +91,10 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
   }
 }
 
-function openRoot(directory: string): RootDatabase {
+async function openRoot(directory: string): Promise<RootDatabase> {
   try {
+    // A native add-on, of which an application in one file that does not use it knows nothing.
+    const { open } = await import('lmdb')
     return open({
       path: join(directory, DATABASE_FILE),
       maxDbs: MAX_DATABASES,

@@ -1,6 +1,6 @@
 import { open as openFile, rm } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import type { Database, RootDatabase } from 'lmdb'
 import {
   decodeRegistration,
   encodeRegistration,
@@ -49,7 +49,7 @@ export async function salvage(
   pace: Pace,
 ): Promise<SalvageReport> {
   await removeDatabase(target)
-  const copy = new Copy(target)
+  const copy = await Copy.create(target)
   try {
     const { snapshots, problems } = await source.snapshots()
     const report: FileReport = { databases: 0, records: 0, problems, damaged: problems.length > 0, complete: true }
@@ -204,9 +204,14 @@ class Copy {
   #pending: [name: string, key: Buffer, value: Buffer][] = []
   #bytes = 0
 
-  constructor(path: string) {
+  private constructor(root: RootDatabase<Buffer, Buffer>) {
+    this.#root = root
+  }
+
+  static async create(path: string): Promise<Copy> {
+    const { open } = await import('lmdb')
     const options = { maxDbs: MAX_DATABASES, noSync: true, eventTurnBatching: false, ...RAW }
-    this.#root = open<Buffer, Buffer>({ path, ...options })
+    return new Copy(open<Buffer, Buffer>({ path, ...options }))
   }
 
   counts(): Record<string, number> {
