@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { type RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible'
 import { storageFailure } from '../storage/failure.ts'
 import type { Storage } from '../storage/storage.ts'
 import { type Duration, milliseconds } from '../support/durations.ts'
 import { InvalidOptionError, TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 import { BoundedLimiter } from './bounded-limiter.ts'
-import { withoutTransactions } from './limiter-client.ts'
+import { RedisLimiter } from './stores/redis-limiter.ts'
 
 /** Seconds of 24 days: the limiter forgets by a timer of its own, and Node fires one that is longer at once. */
 const MAX_WINDOW = 24 * 24 * 60 * 60
@@ -42,7 +41,7 @@ export interface Attempt {
   device?: string
 }
 
-type Limiter = RateLimiterMemory | RateLimiterRedis
+type Limiter = BoundedLimiter | RedisLimiter
 
 interface Limit {
   readonly limiter: Limiter
@@ -164,12 +163,7 @@ export class LoginThrottle {
     const keyPrefix = `login:${name}`
     const storage = this.#storage
     if (storage.kind !== 'redis') return new BoundedLimiter({ keyPrefix, points, duration })
-    return new RateLimiterRedis({
-      storeClient: withoutTransactions(storage.client),
-      keyPrefix: storage.prefix + keyPrefix,
-      points,
-      duration,
-    })
+    return new RedisLimiter(storage, keyPrefix, duration)
   }
 
   async #enter(known: Limit[], strangers: Limit[], counted: Limit[]): Promise<void> {

@@ -289,7 +289,7 @@ export class Levels {
       })
       const whole = { ...record, expired: false, bytes: data.length }
       if (guards.length === record.stamps.length && stand(guards)) {
-        this.hold(key, { record: whole, guards }, mutation.seq, era, this.tier.now())
+        this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now())
       }
     }
   }
