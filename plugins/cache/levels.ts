@@ -139,7 +139,7 @@ export class Levels {
 
   #servable(held: Held): boolean {
     const now = this.#now()
-    if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return false
+    if (now >= held.freshUntil || !(this.coherence.proves(now) || this.#excused(now))) return false
     return held.guards === undefined || stand(held.guards)
   }
 
@@ -161,7 +161,7 @@ export class Levels {
 
   /** Whether this instance has heard everything up to a moment ago. */
   coherent(): boolean {
-    return this.#options.clock.monotonic() < this.coherence.until
+    return this.coherence.proves(this.#options.clock.monotonic())
   }
 
   /** `watcher` hears each mutation, and `undefined` when some may have been missed. */

@@ -1,5 +1,4 @@
-import { type Redis, ReplyError } from 'ioredis'
-import type { RedisServers } from './servers.ts'
+import { infoOf, type RedisServers } from './servers.ts'
 import { slotOf } from './slot.ts'
 
 /** The most arguments of a request, its name among them: offers behind a proxy refuse more. */
@@ -130,7 +129,7 @@ export class RedisClient {
   /** Empty where the server refuses the question. @param key of whose server; all of them without it */
   async info(section: string, key?: string): Promise<string> {
     const servers = key === undefined ? this.servers.all() : [this.servers.of(key)]
-    return (await Promise.all(servers.map((server) => asked(server, section)))).join('\n')
+    return (await Promise.all(servers.map((server) => infoOf(server, section)))).join('\n')
   }
 
   /** How keys are thrown away when memory runs out; `noeviction` as well where the server does not tell. */
@@ -183,13 +182,4 @@ export function chunked<Item>(items: readonly Item[], size = CHUNK): Item[][] {
   const chunks: Item[][] = []
   for (let start = 0; start < items.length; start += size) chunks.push(items.slice(start, start + size))
   return chunks
-}
-
-async function asked(server: Redis, section: string): Promise<string> {
-  try {
-    return await server.info(section)
-  } catch (error) {
-    if (error instanceof ReplyError) return ''
-    throw error
-  }
 }

@@ -130,8 +130,8 @@ interface Text {
 
 /** What Redis is to know of a script stands in its first line. */
 function textOf(source: string, beginning: string): Text {
-  const [, flags = '', body = ''] = /^(#!.*\n)?([^]*)$/.exec(source) ?? []
-  const text = `${flags}${beginning}${body}`
+  const start = source.startsWith('#!') ? source.indexOf('\n') + 1 : 0
+  const text = `${source.slice(0, start)}${beginning}${source.slice(start)}`
   return { source: text, digest: createHash('sha1').update(text).digest('hex') }
 }
 

@@ -1,4 +1,4 @@
-import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
+import { Cluster, type ClusterOptions, Redis, type RedisOptions, ReplyError } from 'ioredis'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import type { RedisAddress, RedisNode } from './address.ts'
 import {
@@ -55,6 +55,8 @@ export async function connectServer(
       ? new Redis(address.url, hardened(options))
       : new Redis(hardened({ ...sentinelDefaults, ...address.options, ...options })),
   )
+  // ioredis looks by INFO whether a server is loading its data; where that is refused it would complain each time.
+  if ((await infoOf(client, 'server').catch(() => undefined)) === '') client.options.enableReadyCheck = false
   const subscriber = await connect(client.duplicate({ enableAutoPipelining: false, autoResubscribe: false })).catch(
     async (error) => {
       await disconnect(client)
@@ -74,6 +76,16 @@ export async function connectServer(
     async close() {
       await Promise.all([disconnect(client), disconnect(subscriber)])
     },
+  }
+}
+
+/** Empty where the server refuses the question. */
+export async function infoOf(server: Redis, section: string): Promise<string> {
+  try {
+    return await server.info(section)
+  } catch (error) {
+    if (error instanceof ReplyError) return ''
+    throw error
   }
 }
 
