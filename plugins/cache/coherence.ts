@@ -63,6 +63,12 @@ export class Coherence {
     return false
   }
 
+  /** For those who only look on: whether there is a proof, or was one at the last beat of a namespace at rest. */
+  stands(now: number): boolean {
+    const rest = this.#unused > REST_AFTER ? ((REST_BEATS + 1) * this.#window) / 2 : 0
+    return now < this.#until + rest
+  }
+
   /** Every mutation up to this number has been heard. */
   get seq(): number {
     return this.#seq

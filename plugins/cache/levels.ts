@@ -164,6 +164,11 @@ export class Levels {
     return this.coherence.proves(this.#options.clock.monotonic())
   }
 
+  /** The same for the statistics, which are no use of the first level. */
+  stands(): boolean {
+    return this.coherence.stands(this.#options.clock.monotonic())
+  }
+
   /** `watcher` hears each mutation, and `undefined` when some may have been missed. */
   watch(watcher: (message: Message | undefined) => void): () => void {
     this.#watchers.add(watcher)
