@@ -1,6 +1,8 @@
 -- Shared beginning of the scripts of the log. KEYS: 1 meta … 4 epochs.
 -- ARGV[1] tells whether the server is the one that last wrote: 'ask' it (a client could only tell what it once knew), or,
 -- where it does not tell who it is, what the client knows: 'same', or 'other' when it has not spoken to it before.
+-- Redis has Lua 5.1, Dragonfly 5.4.
+local unpack = table.unpack or unpack
 local meta = KEYS[1]
 local epoch, revision, run, floor = unpack(redis.call('HMGET', meta, 'epoch', 'revision', 'run', 'floor'))
 local current = ''

@@ -12,6 +12,7 @@ import { testApp } from '../../fixtures/app.ts'
 import { refuseUndeclaredKeys } from '../../fixtures/declared-keys.ts'
 import { type RedisCluster, startRedisCluster } from '../../fixtures/redis-cluster.ts'
 import { freePort } from '../../fixtures/redis-server.ts'
+import { documentedUser } from '../../fixtures/redis-user.ts'
 import { Browser, sessionApp } from '../../fixtures/session-app.ts'
 import { redisStoresSuite } from '../../suites/redis-stores.ts'
 import { sessionOf } from '../../suites/session-store.ts'
@@ -43,7 +44,20 @@ t.test('on a Redis Cluster', async (t) => {
   let prefixes = 0
   const next = () => `test-${prefixes++}:`
 
-  await redisStoresSuite(t, url)
+  t.test('the contracts of all stores, for the user of the documentation', async (t) => {
+    const { client } = await open(t, url)
+    const user = await documentedUser({ onCluster: true })
+    await Promise.all(client.servers.all().map((server) => server.call('ACL', ['SETUSER', ...user])))
+    await redisStoresSuite(t, url.replace('//', '//app:a-secret@'))
+    const stats = await client.info('commandstats')
+    const used = new Set([...stats.matchAll(/cmdstat_([\w|]+)/g)].map(([, name]) => name))
+    const needed = user.filter((word) => /^\+(cluster|s(un)?sub|spub)/.test(word)).map((word) => word.slice(1))
+    t.same(
+      needed.filter((name) => !used.has(name)),
+      [],
+      'nothing is listed that nobody needs',
+    )
+  })
 
   t.test('what belongs together lies in one slot, and what does not is spread over all of them', async (t) => {
     const { client, channels, prefix } = await open(t, url, next())
