@@ -1,4 +1,5 @@
-import { infoOf, type RedisServers } from './servers.ts'
+import { infoOf } from './connection.ts'
+import type { RedisServers } from './servers.ts'
 import { slotOf } from './slot.ts'
 
 /** The most arguments of a request, its name among them: offers behind a proxy refuse more. */

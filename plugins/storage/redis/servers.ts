@@ -1,4 +1,4 @@
-import { Cluster, type ClusterOptions, Redis, type RedisOptions, ReplyError } from 'ioredis'
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import type { RedisAddress, RedisNode } from './address.ts'
 import {
@@ -7,6 +7,7 @@ import {
   DEFAULT_CONNECT_TIMEOUT,
   disconnect,
   hardened,
+  infoOf,
   type RedisConnection,
   withoutArguments,
 } from './connection.ts'
@@ -76,16 +77,6 @@ export async function connectServer(
     async close() {
       await Promise.all([disconnect(client), disconnect(subscriber)])
     },
-  }
-}
-
-/** Empty where the server refuses the question. */
-export async function infoOf(server: Redis, section: string): Promise<string> {
-  try {
-    return await server.info(section)
-  } catch (error) {
-    if (error instanceof ReplyError) return ''
-    throw error
   }
 }
 
