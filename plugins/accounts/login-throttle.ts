@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { type RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible'
 import { storageFailure } from '../storage/failure.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Duration } from '../support/durations.ts'
@@ -7,7 +6,7 @@ import { TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 import { duration, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 import { BoundedLimiter } from './bounded-limiter.ts'
-import { withoutTransactions } from './limiter-client.ts'
+import { RedisLimiter } from './stores/redis-limiter.ts'
 
 /** The limiter forgets by a timer of its own, and Node fires one that is longer at once. */
 const LONGEST = '24d'
@@ -56,7 +55,7 @@ export interface Attempt {
   device?: string
 }
 
-type Limiter = RateLimiterMemory | RateLimiterRedis
+type Limiter = BoundedLimiter | RedisLimiter
 
 interface Limit {
   readonly limiter: Limiter
@@ -162,12 +161,7 @@ export class LoginThrottle {
     const keyPrefix = `login:${name}`
     const storage = this.#storage
     if (storage.kind !== 'redis') return new BoundedLimiter({ keyPrefix, points, duration })
-    return new RateLimiterRedis({
-      storeClient: withoutTransactions(storage.client),
-      keyPrefix: storage.prefix + keyPrefix,
-      points,
-      duration,
-    })
+    return new RedisLimiter(storage, keyPrefix, duration)
   }
 
   async #enter(known: Limit[], strangers: Limit[], counted: Limit[]): Promise<void> {

@@ -178,7 +178,7 @@ export class Cache extends CacheNamespace {
     const parts = this.#namespaces.all().map((namespace) => ({ name: namespace.name, sums: namespace.sums() }))
     return {
       tier: this.#parts.tier.kind,
-      coherent: this.#all().every(({ coherent }) => coherent),
+      coherent: this.#all().every(({ stands }) => stands),
       ...numbers([this.#past.sums, ...parts.map(({ sums }) => sums)]),
       namespaces: Object.fromEntries(parts.map(({ name, sums }) => [name, numbers([sums])])),
       writeBehind: this.#writers.stats(),

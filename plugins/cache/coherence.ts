@@ -9,13 +9,21 @@ interface Reactions {
   onFailure(error: unknown): void
 }
 
+/** Beats without a read between after which a namespace is at rest: nobody needs the proof. */
+const REST_AFTER = 8
+/** Of a namespace at rest, every so many beats is sent: enough to find out that the store is away. */
+const REST_BEATS = 20
+
 /**
  * Keeps account of what this instance has heard of a namespace's mutations.
  *
  * Messages carry consecutive numbers, so a lost one shows as a gap, and one that comes twice or late is dropped.
  * A silent bus shows nothing, hence the beat: it reads the head's number at the store, and when everything up to it
  * has been heard, the first level is proven current *as of the moment the beat was sent*, on this process's monotonic
- * clock. `until` is that moment plus the window. No clocks of different hosts are compared.
+ * clock. It is good until that moment plus the window. No clocks of different hosts are compared.
+ *
+ * A namespace that nobody reads is at rest and beats rarely; the first read finds no proof, asks the second level and
+ * has the proof made anew.
  */
 export class Coherence {
   readonly #tier: CacheTier
@@ -30,6 +38,9 @@ export class Coherence {
   /** A beat that saw a number which the bus has not delivered yet. */
   #awaited: { seq: number; sent: number } | undefined
   #timer: Timer | undefined
+  #used = false
+  /** Beats that were due since the last read. */
+  #unused = 0
   #unsubscribe: (() => Promise<void>) | undefined
   #unwatch: (() => void) | undefined
 
@@ -41,9 +52,21 @@ export class Coherence {
     this.#reactions = reactions
   }
 
-  /** On the monotonic clock: the first level may be served before, not after. */
-  get until(): number {
-    return this.#until
+  /** Whether the first level may be served at this moment of the monotonic clock. */
+  proves(now: number): boolean {
+    this.#used = true
+    if (now < this.#until) return true
+    if (this.#unused > REST_AFTER) {
+      this.#unused = 0
+      void this.beat()
+    }
+    return false
+  }
+
+  /** For those who only look on: whether there is a proof, or was one at the last beat of a namespace at rest. */
+  stands(now: number): boolean {
+    const rest = this.#unused > REST_AFTER ? ((REST_BEATS + 1) * this.#window) / 2 : 0
+    return now < this.#until + rest
   }
 
   /** Every mutation up to this number has been heard. */
@@ -60,7 +83,7 @@ export class Coherence {
     if (this.#timer) return
     this.#unwatch = this.#tier.onInterrupted(() => this.#doubt())
     // Two beats in a window, so that one may be late.
-    this.#timer = this.#clock.every(Math.max(1, this.#window / 2), () => void this.beat())
+    this.#timer = this.#clock.every(Math.max(1, this.#window / 2), () => this.#due())
     await this.beat()
   }
 
@@ -70,6 +93,12 @@ export class Coherence {
     this.#until = Number.NEGATIVE_INFINITY
     await this.#beating
     await this.#unsubscribe?.().catch(() => {})
+  }
+
+  #due(): void {
+    this.#unused = this.#used ? 0 : this.#unused + 1
+    this.#used = false
+    if (this.#unused <= REST_AFTER || this.#unused % REST_BEATS === 0) void this.beat()
   }
 
   /** One beat at a time; resolves when it is through, whatever came of it. */

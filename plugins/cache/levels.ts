@@ -139,7 +139,7 @@ export class Levels {
 
   #servable(held: Held): boolean {
     const now = this.#now()
-    if (now >= held.freshUntil || (now >= this.coherence.until && !this.#excused(now))) return false
+    if (now >= held.freshUntil || !(this.coherence.proves(now) || this.#excused(now))) return false
     return held.guards === undefined || stand(held.guards)
   }
 
@@ -161,7 +161,12 @@ export class Levels {
 
   /** Whether this instance has heard everything up to a moment ago. */
   coherent(): boolean {
-    return this.#options.clock.monotonic() < this.coherence.until
+    return this.coherence.proves(this.#options.clock.monotonic())
+  }
+
+  /** The same for the statistics, which are no use of the first level. */
+  stands(): boolean {
+    return this.coherence.stands(this.#options.clock.monotonic())
   }
 
   /** `watcher` hears each mutation, and `undefined` when some may have been missed. */
@@ -289,7 +294,7 @@ export class Levels {
       })
       const whole = { ...record, expired: false, bytes: data.length }
       if (guards.length === record.stamps.length && stand(guards)) {
-        this.hold(key, { record: whole, guards }, mutation.seq, era, this.tier.now())
+        this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now())
       }
     }
   }

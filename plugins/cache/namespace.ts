@@ -342,6 +342,11 @@ export class CacheNamespace {
     return this.#levels.coherent()
   }
 
+  /** The same for the statistics: while nobody reads it needs no proof. */
+  get stands(): boolean {
+    return this.#levels.stands()
+  }
+
   resetCounters(): void {
     this.#counters.reset()
   }

@@ -285,11 +285,9 @@ function sealerOf(given: string | string[], production: boolean) {
 async function checkEviction(fastify: FastifyInstance, action: 'refuse' | 'warn', warn: (message: string) => void) {
   const { storage } = fastify as Partial<FastifyInstance>
   if (storage?.kind !== 'redis') return
-  // Not every hosted Redis lets its users ask; who may not ask is not kept from booting.
-  const memories = await Promise.all(storage.servers.all().map((server) => server.info('memory').catch(() => '')))
-  const policies = memories.map((memory) => /maxmemory_policy:(\S+)/.exec(memory)?.[1] ?? 'noeviction')
-  const policy = policies.find((one) => one !== 'noeviction')
-  if (policy === undefined) return
+  // One that cannot be asked now keeps nobody from booting: it may come back.
+  const policy = await storage.client.evictionPolicy().catch(() => 'noeviction')
+  if (policy === 'noeviction') return
   const message = `Redis has maxmemory-policy '${policy}' and may evict sessions; set it to 'noeviction'`
   if (action === 'refuse') throw invalidOption('storage', `cannot keep sessions: ${message}.`)
   warn(message)

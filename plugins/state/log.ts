@@ -136,6 +136,11 @@ export interface StateLog {
   /** The records after a position; `undefined` when not all of them are in the retained history, and readable. */
   since(position: Position): Promise<LogTail | undefined>
   /**
+   * Where the log stands, without reading it; `undefined` when only reading it can tell. Of shared logs that are asked in
+   * one turn, in one round trip.
+   */
+  head?(): Promise<Position | undefined>
+  /**
    * Calls `onHint` when the log may stand elsewhere than before. A hint may be missing, late or repeated; the log
    * itself is the truth. The returned function ends it.
    */

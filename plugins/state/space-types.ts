@@ -1,5 +1,5 @@
 import type { Json } from '../../openapi/schemas/state.ts'
-import type { Clock } from '../support/clock.ts'
+import type { Clock, Timer } from '../support/clock.ts'
 import { namesFor } from '../support/options.ts'
 import type { StateLimits } from './limits.ts'
 import type { Durability, EpochCause, StateLog } from './log.ts'
@@ -62,7 +62,10 @@ export interface SpaceOptions {
   writerId: string
   /** Milliseconds. */
   writeTimeout: number
+  /** Milliseconds between two looks at where a shared log stands. */
   pollInterval: number
+  /** Calls at each look; one timer for all spaces. */
+  onPoll: (look: () => void) => Timer
   historyLimit: number
   onError: (error: unknown, what: string) => void
 }

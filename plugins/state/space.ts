@@ -309,7 +309,7 @@ export class Space extends Readable {
   }
 
   async #open(): Promise<void> {
-    const { log, clock, pollInterval } = this.#options
+    const { log, onPoll } = this.#options
     // Listening first: what is committed while the content is read is found by the first catch-up.
     if (log.shared) this.#unwatch = await log.watch((hint) => this.#hinted(hint))
     const state = await log.load()
@@ -319,7 +319,7 @@ export class Space extends Readable {
     this.loaded = true
     if (this.#closing) return
     if (log.shared) {
-      this.#poll = clock.every(pollInterval, () => this.#sequencer.hint())
+      this.#poll = onPoll(() => void this.#look())
       this.#sequencer.hint()
     }
     await this.#expireOverdue()
@@ -346,6 +346,13 @@ export class Space extends Readable {
     await this.#unwatch?.().catch((error) => this.#options.onError(error, 'a subscription could not be ended'))
     this.removeListeners()
     await this.#options.log.close()
+  }
+
+  /** The log is read only if it stands elsewhere than the replica, or nobody can tell. */
+  async #look(): Promise<void> {
+    const head = this.fault ? undefined : await this.#options.log.head?.().catch(() => undefined)
+    if (head) this.#hinted({ ...head, prev: head.revision, records: () => undefined })
+    else this.#sequencer.hint()
   }
 
   #hinted(hint: Hint): void {

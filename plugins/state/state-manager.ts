@@ -1,6 +1,6 @@
 import type { StateStats } from '../../openapi/schemas/state.ts'
 import type { Client } from '../support/client-limits.ts'
-import { type Clock, systemClock } from '../support/clock.ts'
+import { type Clock, sharedTimer, systemClock, type Timer } from '../support/clock.ts'
 import { InvalidSpaceError, TooManySpacesError } from '../support/errors.ts'
 import { Lending } from '../support/lending.ts'
 import { randomText } from '../support/random.ts'
@@ -50,7 +50,7 @@ export class StateManager extends Space {
 
   constructor(options: StateManagerOptions) {
     const { clock = systemClock, random = Math.random, clients = DEFAULT_CLIENT_LIMITS } = options
-    const complete = { ...options, clock, random, clients }
+    const complete = { ...options, clock, random, clients, onPoll: sharedTimer(clock, options.pollInterval) }
     super(spaceOptions(DEFAULT_SPACE, complete))
     this.#options = complete
     this.#spaces = new Lending<Space>({
@@ -188,10 +188,11 @@ function checkName(name: string): void {
   if (typeof name !== 'string' || !SPACE_NAME.test(name)) throw new InvalidSpaceError(String(name).slice(0, 80))
 }
 
-type CompleteOptions = StateManagerOptions & Required<Pick<StateManagerOptions, 'clock' | 'random' | 'clients'>>
+type CompleteOptions = StateManagerOptions &
+  Required<Pick<StateManagerOptions, 'clock' | 'random' | 'clients'>> & { onPoll: (look: () => void) => Timer }
 
 function spaceOptions(name: string, options: CompleteOptions, forClient = false) {
-  const { openLog, limits, writeTimeout, pollInterval, historyLimit, clock, random, onError } = options
+  const { openLog, limits, writeTimeout, pollInterval, onPoll, historyLimit, clock, random, onError } = options
   return {
     name,
     log: openLog(name, forClient),
@@ -202,6 +203,7 @@ function spaceOptions(name: string, options: CompleteOptions, forClient = false)
     writerId: randomText(12),
     writeTimeout,
     pollInterval,
+    onPoll,
     historyLimit,
     onError: (error: unknown, what: string) => onError(error, `space ${name}: ${what}`),
   }

@@ -130,12 +130,7 @@ export const storage = defineService<StorageOptions>('storage', async (fastify, 
     }
   }
   if (opened.kind === 'redis') {
-    opened.client.on('error', (error) => log.warn({ err: error }, 'Redis connection failed; reconnecting'))
-    opened.client.on('ready', () => log.info('Redis connection is back'))
-    await fastify.register(import('@fastify/redis'), {
-      namespace: 'stateful',
-      client: opened.client,
-      closeClient: false,
-    })
+    const { registerRedis } = await import('./redis/register.ts')
+    await registerRedis(fastify, opened, log)
   }
 })

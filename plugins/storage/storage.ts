@@ -4,8 +4,7 @@ import type { Commits } from './lmdb/commits.ts'
 import type { Problem } from './lmdb/problem.ts'
 import type { Recovery } from './lmdb/recover.ts'
 import type { RedisChannels } from './redis/channels.ts'
-import type { RedisConnection } from './redis/connection.ts'
-import type { RedisServers } from './redis/servers.ts'
+import type { RedisClient } from './redis/client.ts'
 
 /** What every kind of storage answers. Stores narrow by `kind`; nobody else looks inside. */
 interface StorageBase {
@@ -55,19 +54,13 @@ export interface RedisStorage extends StorageBase {
    *
    * @internal
    */
-  readonly client: RedisConnection
+  readonly client: RedisClient
   /**
-   * The one connection that listens to pub/sub, shared by all services.
+   * Pub/sub, shared by all services.
    *
    * @internal
    */
   readonly channels: RedisChannels
-  /**
-   * For the few questions that are of a server, not of a key.
-   *
-   * @internal
-   */
-  readonly servers: Pick<RedisServers, 'all' | 'of' | 'onChange'>
   /** Stands before every key and channel of this application, `fs:` by default. */
   readonly prefix: string
 }

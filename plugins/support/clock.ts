@@ -37,3 +37,24 @@ export const systemClock: Clock = {
     return { cancel: () => cancel() }
   },
 }
+
+/** One timer for all who wait for the same: what they then ask for can go together. It runs while somebody waits. */
+export function sharedTimer(clock: Clock, ms: number): (run: () => void) => Timer {
+  const waiting = new Set<{ run: () => void }>()
+  let timer: Timer | undefined
+  return (run) => {
+    const one = { run }
+    waiting.add(one)
+    timer ??= clock.every(ms, () => {
+      for (const { run } of waiting) run()
+    })
+    return {
+      cancel() {
+        waiting.delete(one)
+        if (waiting.size > 0) return
+        timer?.cancel()
+        timer = undefined
+      },
+    }
+  }
+}

@@ -18,8 +18,8 @@ export default [
   {
     guards: 'the lease check on Redis',
     file: 'plugins/cache/stores/fill.lua',
-    from: "redis.call('GET', base .. 'l:' .. ARGV[4]) ~= ARGV[5] or not stampsStand(8)",
-    to: 'not stampsStand(8)',
+    from: "redis.call('GET', KEYS[3]) ~= ARGV[6] or not stampsStand(9, 4)",
+    to: 'not stampsStand(9, 4)',
     suite: instances,
   },
   {
@@ -32,8 +32,8 @@ export default [
   {
     guards: 'the stamps of a fill on Redis',
     file: 'plugins/cache/stores/fill.lua',
-    from: '~= ARGV[5] or not stampsStand(8)',
-    to: '~= ARGV[5]',
+    from: '~= ARGV[6] or not stampsStand(9, 4)',
+    to: '~= ARGV[6]',
     suite: instances,
   },
   {
@@ -67,7 +67,7 @@ export default [
   {
     guards: 'the age of the proof',
     file: 'plugins/cache/levels.ts',
-    from: '(now >= this.coherence.until && !this.#excused(now))',
+    from: '!(this.coherence.proves(now) || this.#excused(now))',
     to: 'false',
     suite: races,
   },
@@ -144,7 +144,7 @@ export default [
   {
     guards: 'what a tag has removed does not count as deleted',
     file: 'plugins/cache/stores/invalidate.lua',
-    from: 'if isThere(key) then removed = removed + 1 end',
+    from: 'if readable and isThere then removed = removed + 1 end',
     to: 'removed = removed + 1',
     suite: stores,
   },
@@ -199,8 +199,8 @@ export default [
   },
   {
     file: 'plugins/cache/stores/invalidate.lua',
-    from: 'local readable, answer = pcall(stands, key)',
-    to: 'local readable, answer = true, stands(key)',
+    from: 'local readable, isThere = pcall(stands, KEYS[2 + renewed + made + 2 * (i - first)])',
+    to: 'local readable, isThere = true, stands(KEYS[2 + renewed + made + 2 * (i - first)])',
     suite: 'test/app/unreadable.test.ts',
     guards: 'what cannot be read can be deleted',
   },

@@ -39,10 +39,10 @@ export default [
     suite: redis,
   },
   {
-    guards: 'counts of failed logins are read without a transaction',
-    file: 'plugins/accounts/limiter-client.ts',
-    from: "if (name === 'multi') return () => pipeline(target)",
-    to: '',
+    guards: 'counts of failed logins are read also when memory is full',
+    file: 'plugins/accounts/stores/redis-limiter.ts',
+    from: "const read = RedisScript.fromFile(new URL('./failures.lua', import.meta.url), evenWhenFull)",
+    to: 'const read = change',
     suite: redis,
   },
   {

@@ -53,7 +53,7 @@ export default [
   {
     guards: 'the connection that only listens finds out that the other side is gone',
     file: 'plugins/storage/redis/channels.ts',
-    from: 'subscriber.ping().catch(() => {})',
+    from: "if (line.status === 'ready') line.ping().catch(() => {})",
     to: 'return',
     suite: trouble,
   },

@@ -2,8 +2,8 @@ import { notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { type AccountChange, type AccountStore, checkedAccount, type StoredAccount } from '../account-store.ts'
 
-const createScript = RedisScript.fromFile(new URL('./create.lua', import.meta.url), 2, notWhenFull)
-const updateScript = RedisScript.fromFile(new URL('./update.lua', import.meta.url), 2, notWhenFull)
+const createScript = RedisScript.fromFile(new URL('./create.lua', import.meta.url), notWhenFull)
+const updateScript = RedisScript.fromFile(new URL('./update.lua', import.meta.url), notWhenFull)
 
 /**
  * Accounts on Redis, shared by instances: a hash for each account and one of ids by name. All lie in one slot,

@@ -1,7 +1,8 @@
--- ARGV: fresh, base, from, key, token, ttl, data, number of stamps, (name, value)…
-if redis.call('GET', base .. 'l:' .. ARGV[4]) ~= ARGV[5] or not stampsStand(8) then return false end
-redis.call('SET', base .. 'v:' .. ARGV[4], ARGV[7], 'PX', ARGV[6])
-redis.call('DEL', base .. 'l:' .. ARGV[4])
+-- KEYS: 2 entry  3 lease  4… stamps
+-- ARGV: 4 from  5 key  6 token  7 ttl  8 data  9 number of stamps, (name, value)…
+if redis.call('GET', KEYS[3]) ~= ARGV[6] or not stampsStand(9, 4) then return false end
+redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[7])
+redis.call('DEL', KEYS[3])
 advance()
-tell({ from = ARGV[3], keys = { ARGV[4] }, filled = true })
+tell({ from = ARGV[4], keys = { ARGV[5] }, filled = true })
 return { epoch, seq, 0 }

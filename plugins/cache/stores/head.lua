@@ -1,8 +1,8 @@
--- Shared beginning of every script of the cache. KEYS[1] is the head of the namespace; the other keys are built from
--- the base in ARGV[2]: they carry the same hash tag, hence lie in the same slot.
--- ARGV[1] is unique for this call. A head that is not whole, or not what was written, is made anew: new epoch, new
--- generation.
-local fresh, base = ARGV[1], ARGV[2]
+-- Shared beginning of every script of the cache. KEYS[1] is the head of the namespace; every other key that a script
+-- touches follows, all with the same hash tag, hence in one slot.
+-- ARGV[1] is unique for this call, ARGV[2] PUBLISH or SPUBLISH, ARGV[3] the channel. A head that is not whole, or not what
+-- was written, is made anew: new epoch, new generation.
+local fresh = ARGV[1]
 local epoch, seq, generation, named
 local function newHead(run)
   epoch, seq, generation, named = fresh, 0, '0:' .. fresh, 0
@@ -23,22 +23,24 @@ do
 end
 -- A stamp outlives nearly every entry; an entry that outlives its stamp is a miss.
 local STAMP_TTL = 30 * 24 * 3600 * 1000
-local function stamp(name)
+-- The generation stands in the head; where its key is asked for, the head's stands.
+local function stamp(name, key)
   if name == '' then return generation end
-  return redis.call('GET', base .. 's:' .. name)
+  return redis.call('GET', key)
 end
--- ARGV[at] is a number of stamps, followed by their names and values. Answers where they end, or nothing if one fell.
-local function stampsStand(at)
-  local last = at + 2 * tonumber(ARGV[at])
-  for i = at + 1, last, 2 do
-    if stamp(ARGV[i]) ~= ARGV[i + 1] then return nil end
+-- ARGV[at] is a number of stamps, followed by their names and values; their keys begin at KEYS[from]. Answers where the
+-- arguments and the keys go on, or nothing if one fell.
+local function stampsStand(at, from)
+  local number = tonumber(ARGV[at])
+  for i = 0, number - 1 do
+    if stamp(ARGV[at + 1 + 2 * i], KEYS[from + i]) ~= ARGV[at + 2 + 2 * i] then return nil end
   end
-  return last + 1
+  return at + 1 + 2 * number, from + number
 end
 local function advance()
   seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 end
 local function tell(message)
   message.epoch, message.seq = epoch, seq
-  redis.call('PUBLISH', base .. 'bus', cjson.encode(message))
+  redis.call(ARGV[2], ARGV[3], cjson.encode(message))
 end

@@ -1,48 +1,76 @@
--- ARGV: fresh, base, from, 'remove' or 'expire', pattern or '', number of names, name…, key…
-local removed, keys, names = 0, {}, {}
+-- KEYS: 2… stamps to renew, stamps that the entries were made under, then (entry, lease)…
+-- ARGV: 4 from  5 'remove' or 'expire'  6 pattern or ''  7 'exactly', or 'roughly' when entries whose stamps are not
+--       among the keys count as there
+--       8 number of names, name…; number of names that the entries were made under, name…; key…
+-- Answers {'again', names} before it has changed anything, when an entry was made under others than those.
+local exactly, renewed = ARGV[7] == 'exactly', tonumber(ARGV[8])
+local made = tonumber(ARGV[9 + renewed])
+local first = 10 + renewed + made
+-- Where the stamp of each name is; that of one that is renewed falls.
+local stampKeys, falls = {}, {}
+for i = 1, made do stampKeys[ARGV[9 + renewed + i]] = KEYS[1 + renewed + i] end
+for i = 1, renewed do falls[ARGV[8 + i]] = true end
+
 -- What was made under a stamp that has fallen is there for nobody. For the places see record.ts.
+local unknown = {}
 local function stands(key)
   local length = redis.call('GETRANGE', key, 42, 45)
   if #length < 4 then return false end
-  local made = cjson.decode(redis.call('GETRANGE', key, 46, 45 + struct.unpack('<I4', length)))
-  for i = 1, #made do
-    if stamp(made[i][1]) ~= made[i][2] then return false end
+  local under = cjson.decode(redis.call('GETRANGE', key, 46, 45 + struct.unpack('<I4', length)))
+  for i = 1, #under do
+    local name, value = under[i][1], under[i][2]
+    if falls[name] then return false end
+    if name ~= '' and not stampKeys[name] then
+      unknown[#unknown + 1] = name
+    elseif stamp(name, stampKeys[name]) ~= value then
+      return false
+    end
   end
   return true
 end
--- What cannot be read is there for nobody either, and must go all the same.
-local function isThere(key)
-  local readable, answer = pcall(stands, key)
-  return readable and answer
+
+local removed = 0
+if ARGV[5] == 'remove' then
+  local seen = {}
+  for i = first, #ARGV do
+    if not seen[ARGV[i]] then
+      seen[ARGV[i]] = true
+      -- What cannot be read is there for nobody either, and must go all the same.
+      local readable, isThere = pcall(stands, KEYS[2 + renewed + made + 2 * (i - first)])
+      if readable and isThere then removed = removed + 1 end
+    end
+  end
+  if exactly and #unknown > 0 then return { 'again', unknown } end
 end
-local last = 6 + tonumber(ARGV[6])
+
+local keys, names = {}, {}
 advance()
-for i = 7, last do
-  local value = string.format('%d:%s', seq, fresh)
-  if ARGV[i] == '' then
+for i = 1, renewed do
+  local name, value = ARGV[8 + i], string.format('%d:%s', seq, fresh)
+  if name == '' then
     redis.call('HSET', KEYS[1], 'generation', value)
   else
-    redis.call('SET', base .. 's:' .. ARGV[i], value, 'PX', STAMP_TTL)
+    redis.call('SET', KEYS[1 + i], value, 'PX', STAMP_TTL)
     redis.call('HSET', KEYS[1], 'named', seq)
   end
-  names[#names + 1] = { ARGV[i], value }
+  names[#names + 1] = { name, value }
 end
-for i = last + 1, #ARGV do
-  local key = base .. 'v:' .. ARGV[i]
-  if ARGV[4] == 'remove' then
-    if isThere(key) then removed = removed + 1 end
+for i = first, #ARGV do
+  local entry = 2 + renewed + made + 2 * (i - first)
+  local key = KEYS[entry]
+  if ARGV[5] == 'remove' then
     redis.call('UNLINK', key)
   elseif redis.call('EXISTS', key) == 1 then
     -- The flag stands behind the 16 characters of version. What has no place for it is no entry.
     local marked = redis.pcall('SETRANGE', key, 16, 'x')
     if type(marked) == 'table' then redis.call('UNLINK', key) else removed = removed + 1 end
   end
-  redis.call('DEL', base .. 'l:' .. ARGV[i])
+  redis.call('DEL', KEYS[entry + 1])
   keys[#keys + 1] = ARGV[i]
 end
-local message = { from = ARGV[3] }
+local message = { from = ARGV[4] }
 if #keys > 0 then message.keys = keys end
 if #names > 0 then message.names = names end
-if ARGV[5] ~= '' then message.pattern = ARGV[5] end
+if ARGV[6] ~= '' then message.pattern = ARGV[6] end
 tell(message)
 return { epoch, seq, removed }

@@ -1,12 +1,14 @@
--- ARGV: fresh, base, from, number of stamps, (name, value)…, (key, ttl, data)…
-local at = stampsStand(4)
+-- KEYS: 2… stamps, then (entry, lease)…
+-- ARGV: 4 from  5 number of stamps, (name, value)…, (key, ttl, data)…
+local at, from = stampsStand(5, 2)
 if not at then return false end
 local keys = {}
 for i = at, #ARGV, 3 do
-  redis.call('SET', base .. 'v:' .. ARGV[i], ARGV[i + 2], 'PX', ARGV[i + 1])
-  redis.call('DEL', base .. 'l:' .. ARGV[i])
+  redis.call('SET', KEYS[from], ARGV[i + 2], 'PX', ARGV[i + 1])
+  redis.call('DEL', KEYS[from + 1])
+  from = from + 2
   keys[#keys + 1] = ARGV[i]
 end
 advance()
-tell({ from = ARGV[3], keys = keys })
+tell({ from = ARGV[4], keys = keys })
 return { epoch, seq, 0 }

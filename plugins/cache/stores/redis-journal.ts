@@ -1,14 +1,13 @@
 import { storageFailure } from '../../storage/failure.ts'
 import type { RedisStorage } from '../../storage/index.ts'
+import type { StreamEntry } from '../../storage/redis/client.ts'
 import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import { unique } from '../record.ts'
 import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
 
 // What empties the journal: the owner's name, and a letter in the place of a write.
-const own = RedisScript.fromFile(new URL('./own.lua', import.meta.url), 1, evenWhenFull)
-const bury = RedisScript.fromFile(new URL('./bury.lua', import.meta.url), 2, evenWhenFull)
-
-type Item = [id: Buffer, fields: Buffer[]]
+const own = RedisScript.fromFile(new URL('./own.lua', import.meta.url), evenWhenFull)
+const bury = RedisScript.fromFile(new URL('./bury.lua', import.meta.url), evenWhenFull)
 
 /**
  * A journal in a Redis stream per writer. How durable an acknowledged write is depends on the server's `appendfsync`.
@@ -25,7 +24,7 @@ export class RedisJournal implements Journal {
   async append(writer: string, { namespace, key, data }: Omit<JournalEntry, 'id'>): Promise<string> {
     const fields = ['ns', namespace, 'key', key, 'data', Buffer.from(data)]
     try {
-      return (await this.#storage.client.xadd(this.#key(writer, 'pending'), '*', ...fields)) as string
+      return await this.#storage.client.xadd(this.#key(writer, 'pending'), fields)
     } catch (cause) {
       throw storageFailure(cause, 'write-behind')
     }
@@ -36,7 +35,7 @@ export class RedisJournal implements Journal {
   }
 
   async remove(writer: string, ids: readonly string[]): Promise<void> {
-    if (ids.length > 0) await this.#storage.client.xdel(this.#key(writer, 'pending'), ...ids)
+    if (ids.length > 0) await this.#storage.client.xdel(this.#key(writer, 'pending'), ids)
   }
 
   async bury(writer: string, letters: readonly DeadLetter[]): Promise<void> {
@@ -59,7 +58,7 @@ export class RedisJournal implements Journal {
   }
 
   async discard(writer: string, ids: readonly string[]): Promise<void> {
-    if (ids.length > 0) await this.#storage.client.xdel(this.#key(writer, 'dead'), ...ids)
+    if (ids.length > 0) await this.#storage.client.xdel(this.#key(writer, 'dead'), ids)
   }
 
   async size(writer: string): Promise<{ pending: number; dead: number }> {
@@ -78,8 +77,8 @@ export class RedisJournal implements Journal {
     await own.run(this.#storage.client, [this.#key(writer, 'owner')], [this.#id, 0])
   }
 
-  async #range(key: string, limit: number): Promise<Item[]> {
-    return (await this.#storage.client.xrangeBuffer(key, '-', '+', 'COUNT', limit)) as unknown as Item[]
+  #range(key: string, limit: number): Promise<StreamEntry[]> {
+    return this.#storage.client.xrange(key, limit)
   }
 
   #key(writer: string, part: string): string {
@@ -87,13 +86,13 @@ export class RedisJournal implements Journal {
   }
 }
 
-function toFields([, flat]: Item): Map<string, Buffer> {
+function toFields([, flat]: StreamEntry): Map<string, Buffer> {
   const fields = new Map<string, Buffer>()
   for (let i = 0; i + 1 < flat.length; i += 2) fields.set(`${flat[i]}`, flat[i + 1] as Buffer)
   return fields
 }
 
-function toEntry(item: Item): JournalEntry {
+function toEntry(item: StreamEntry): JournalEntry {
   const fields = toFields(item)
   return {
     // A dead letter keeps the id that it had as a write.

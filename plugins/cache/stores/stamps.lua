@@ -1,11 +1,12 @@
--- ARGV: fresh, base, name…  → epoch, stamp…
+-- KEYS: 2… the key of each. ARGV: 4… name…  → epoch, stamp…
 local answer = { epoch }
-for i = 3, #ARGV do
-  local value = stamp(ARGV[i])
+for i = 4, #ARGV do
+  local key = KEYS[i - 2]
+  local value = stamp(ARGV[i], key)
   if not value then
     -- As old as the latest renewal of any name: a load that began before that must not trust it.
     value = string.format('%d:%s', named, fresh)
-    redis.call('SET', base .. 's:' .. ARGV[i], value, 'PX', STAMP_TTL)
+    redis.call('SET', key, value, 'PX', STAMP_TTL)
   end
   answer[#answer + 1] = value
 end

@@ -118,6 +118,8 @@ export const DEFERRED = ''
 export interface Mutation {
   epoch: string
   seq: number
+  /** Number of the first when there were several: more was changed than the store can do in one step. */
+  first?: number
   /**
    * How many entries were there and are gone: those that are past their time, or whose stamps have fallen, are not
    * there. Unknown (0) for stamps, whose entries nobody counts.

@@ -1,4 +1,5 @@
-import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
+import { chunked } from '../../storage/redis/client.ts'
+import { evenWhenFull, MAX_KEYS, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import {
@@ -29,32 +30,18 @@ const HEAD_LENGTH = 192
 /** What a record is while its session is remembered as ended: this, and until when. */
 const ENDED = 'ended '
 
-const saveScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), 4, notWhenFull)
+/** Sessions that one script can end, beside the indexes that they stand in. */
+const MAX_ENDED = MAX_KEYS - 6
+
+const createScript = RedisScript.fromFile(new URL('./create.lua', import.meta.url), notWhenFull)
+const saveScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), notWhenFull)
 // A use puts numbers in the place of others: whoever is logged in can go on, and log out, when memory is full.
-const touchScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), 4, evenWhenFull)
-const expireScript = RedisScript.fromFile(new URL('./expire.lua', import.meta.url), 4, evenWhenFull)
-const createScripts = new Map<number, RedisScript>()
-const revokeScripts = new Map<number, RedisScript>()
-
-/** The scripts for that many keys: a Cluster wants each key named. */
-function createScript(keys: number): RedisScript {
-  return forKeys(createScripts, keys, () =>
-    RedisScript.fromFile(new URL('./create.lua', import.meta.url), keys, notWhenFull),
-  )
-}
-
-/** A tombstone takes the place of the record, and is smaller. */
-function revokeScript(keys: number): RedisScript {
-  return forKeys(revokeScripts, keys, () =>
-    RedisScript.fromFile(new URL('./revoke.lua', import.meta.url), keys, evenWhenFull),
-  )
-}
-
-function forKeys(scripts: Map<number, RedisScript>, keys: number, make: () => RedisScript): RedisScript {
-  const script = scripts.get(keys) ?? make()
-  scripts.set(keys, script)
-  return script
-}
+const touchScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), evenWhenFull)
+// A tombstone takes the place of the record, and is smaller.
+const revokeScript = RedisScript.fromFile(new URL('./revoke.lua', import.meta.url), evenWhenFull)
+const expireScript = RedisScript.fromFile(new URL('./expire.lua', import.meta.url), evenWhenFull)
+const dueScript = RedisScript.fromFile(new URL('./due.lua', import.meta.url), evenWhenFull)
+const countScript = RedisScript.fromFile(new URL('./count.lua', import.meta.url), evenWhenFull)
 
 /**
  * Sessions on Redis, shared by instances.
@@ -130,7 +117,11 @@ export class RedisSessionStore implements SessionStore {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const ids = await this.#ids(owner, now)
       const named = ids.filter((id) => id !== except)
-      const result = await this.#revoke(bucketOf(owner), owner, named, now, { kept: except })
+      // Of more than one script can name, all but the last go beforehand; it makes sure that nobody is left.
+      const parts = chunked(named, MAX_ENDED)
+      const last = parts.pop() ?? []
+      for (const part of parts) ended.push(...(await this.#end(owner, part, now)))
+      const result = await this.#revoke(bucketOf(owner), owner, last, now, { kept: except })
       if (Array.isArray(result)) return [...ended, ...result]
     }
     throw new StorageUnavailableError(`the user's sessions kept changing during ${MAX_ATTEMPTS} attempts to end them`)
@@ -152,26 +143,14 @@ export class RedisSessionStore implements SessionStore {
   }
 
   async count(now: number): Promise<SessionCount> {
-    const live = (index: string) =>
-      Promise.all(BUCKETS.map((bucket) => this.#client.zcount(this.#key(index, bucket), `(${now}`, '+inf')))
-    const [sessions, owners] = await Promise.all([live('x'), live('o')])
-    return { sessions: sum(sessions), owners: sum(owners) }
+    const counts = (await countScript.gather(this.#client, this.#buckets(), [now])) as [number, number][]
+    return { sessions: sum(counts.map(([sessions]) => sessions)), owners: sum(counts.map(([, owners]) => owners)) }
   }
 
   async sweep(now: number, limit: number): Promise<StoredSession[]> {
-    const due = await Promise.all(
-      BUCKETS.map((bucket) =>
-        this.#client.zrangebyscore(this.#key('x', bucket), '-inf', now, 'LIMIT', 0, Math.ceil(limit / 16)),
-      ),
-    )
-    const expired = await Promise.all(
-      due
-        .flat()
-        .slice(0, limit)
-        .map((id) => this.#expire(id, now)),
-    )
-    // An owner whose latest expiry has passed has no live session, whatever became of the records.
-    await Promise.all(BUCKETS.map((bucket) => this.#client.zremrangebyscore(this.#key('o', bucket), '-inf', now)))
+    const due = (await dueScript.gather(this.#client, this.#buckets(), [now, Math.ceil(limit / 16)])) as string[][]
+    const ids = due.flat().slice(0, limit)
+    const expired = await Promise.all(ids.map((id) => this.#expire(id, now)))
     return expired.flatMap((session) => session ?? [])
   }
 
@@ -204,6 +183,7 @@ export class RedisSessionStore implements SessionStore {
     const [record, expiries, owned, owners] = this.#keys(id, owner)
     const bucket = bucketOf(id)
     let victims: string[] = []
+    const evicted: string[] = []
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const keys = [
         record,
@@ -214,7 +194,7 @@ export class RedisSessionStore implements SessionStore {
         this.#record(former || id),
         ...victims.map((victim) => this.#record(victim)),
       ]
-      const result = (await createScript(keys.length).run(this.#client, keys, [
+      const result = (await createScript.run(this.#client, keys, [
         id,
         owner ?? '',
         now,
@@ -235,13 +215,17 @@ export class RedisSessionStore implements SessionStore {
         ...victims,
         bodyOf(session),
       ])) as ['created', number, string[]] | ['full'] | ['gone'] | ['again', number]
-      if (result[0] === 'created') return { outcome: 'created', logins: result[1], evicted: result[2] }
+      if (result[0] === 'created') return { outcome: 'created', logins: result[1], evicted: [...evicted, ...result[2]] }
       if (result[0] !== 'again') return { outcome: result[0] }
       const others = (await this.list(owner ?? '', now)).filter((other) => other.id !== former)
       victims = others
         .sort((a, b) => a.seen - b.seen)
         .slice(0, result[1])
         .map((other) => other.id)
+      // The limit was lowered by more than one script can name.
+      while (victims.length > MAX_ENDED) {
+        evicted.push(...(await this.#end(owner ?? '', victims.splice(0, MAX_ENDED), now)))
+      }
     }
     throw new StorageUnavailableError(`the user's sessions kept changing during ${MAX_ATTEMPTS} attempts to log in`)
   }
@@ -253,8 +237,11 @@ export class RedisSessionStore implements SessionStore {
       this.#key('o', bucket),
       ...ids.map((id) => this.#record(id)),
     ]
-    const script = revokeScript(keys.length)
-    return script.run(this.#client, keys, [owner, now, TOMBSTONE_TTL, all ? 1 : 0, all?.kept ?? '', ...ids])
+    return revokeScript.run(this.#client, keys, [owner, now, TOMBSTONE_TTL, all ? 1 : 0, all?.kept ?? '', ...ids])
+  }
+
+  async #end(owner: string, ids: string[], now: number): Promise<string[]> {
+    return (await this.#revoke(bucketOf(owner), owner, ids, now)) as string[]
   }
 
   #ids(owner: string, now: number): Promise<string[]> {
@@ -279,6 +266,11 @@ export class RedisSessionStore implements SessionStore {
   #keys(id: string, owner = ''): [string, string, string, string] {
     const bucket = bucketOf(id)
     return [this.#record(id), this.#key('x', bucket), this.#key('u', bucket, owner), this.#key('o', bucket)]
+  }
+
+  /** The two indexes of each bucket. */
+  #buckets(): [string, string][] {
+    return BUCKETS.map((bucket) => [this.#key('x', bucket), this.#key('o', bucket)])
   }
 
   #record(id: string): string {

@@ -1,6 +1,5 @@
-import type { Redis } from 'ioredis'
 import type { Position } from '../../../openapi/schemas/state.ts'
-import { connect, DEFAULT_COMMAND_TIMEOUT, disconnect } from '../../storage/redis/connection.ts'
+import { OwnConnection, type RedisCommand } from '../../storage/redis/own-connection.ts'
 import { evenWhenFull } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StateNotReplicatedError, StorageUnavailableError } from '../../support/errors.ts'
@@ -16,30 +15,36 @@ export type RedisAck = 'primary' | 'fsync' | { replicas: number }
  * own: both block the connection that they are sent on, and both speak of what that connection wrote before.
  */
 export class RedisConfirmation {
-  readonly #storage: RedisStorage
+  readonly #client: RedisStorage['client']
   readonly #meta: string
   readonly #ack: Exclude<RedisAck, 'primary'>
   readonly #timeout: number
-  #connection: Promise<Redis> | undefined
+  readonly #connection: OwnConnection
 
   /**
    * @param meta the hash that tells where the log stands
    * @param timeout milliseconds that replicas or the disk may take
    */
-  constructor(storage: RedisStorage, meta: string, ack: Exclude<RedisAck, 'primary'>, timeout: number) {
-    this.#storage = storage
+  constructor(
+    { client }: Pick<RedisStorage, 'client'>,
+    meta: string,
+    ack: Exclude<RedisAck, 'primary'>,
+    timeout: number,
+  ) {
+    this.#client = client
     this.#meta = meta
     this.#ack = ack
     this.#timeout = timeout
+    this.#connection = new OwnConnection(client, meta, timeout)
   }
 
   /** Why this server cannot keep the level at all: that must not be found out by the first write. */
   async obstacle(): Promise<string | undefined> {
     if (this.#ack !== 'fsync') return undefined
-    const server = await this.#storage.servers.of(this.#meta)
-    const [known] = (await server.call('COMMAND', 'INFO', 'WAITAOF')) as unknown[]
+    const [[known]] = (await this.#connection.run([['COMMAND', 'INFO', 'WAITAOF']])) as [unknown[]]
     if (!known) return "'fsync' needs Redis 7.2 (WAITAOF)."
-    return /aof_enabled:0/.test(await server.info('persistence')) ? "'fsync' needs `appendonly yes`." : undefined
+    const persistence = await this.#client.info('persistence', this.#meta)
+    return /aof_enabled:0/.test(persistence) ? "'fsync' needs `appendonly yes`." : undefined
   }
 
   /**
@@ -48,31 +53,26 @@ export class RedisConfirmation {
    * STATEFUL_STORAGE_UNAVAILABLE when it is not known whether this server has it at all
    */
   async confirm({ epoch, revision }: Position): Promise<void> {
-    const waiting: [string, ...(string | number)[]] =
+    const waiting: RedisCommand =
       this.#ack === 'fsync' ? ['WAITAOF', 1, 0, this.#timeout] : ['WAIT', this.#ack.replicas, this.#timeout]
     const needed = this.#ack === 'fsync' ? 1 : this.#ack.replicas
+    const asks = this.#client.tellsRun
     let replies: unknown[]
     try {
-      const results = await (await this.#connected())
-        .pipeline()
+      replies = await this.#connection.run([
         // A write of this connection that comes after the commit: whoever has it has the commit too.
-        .call('EVAL', CONFIRMING, 1, this.#meta, revision)
-        .hmget(this.#meta, 'epoch', 'revision', 'run')
-        .info('server')
-        .call(...waiting)
-        .exec()
-      replies = (results ?? []).map(([error, reply]) => {
-        if (error) throw error
-        return reply
-      })
+        ['EVAL', CONFIRMING, 1, this.#meta, revision],
+        ['HMGET', this.#meta, 'epoch', 'revision', 'run'],
+        waiting,
+        ...(asks ? [['INFO', 'server'] as const] : []),
+      ])
     } catch (cause) {
-      // Another server may have the space by now.
-      await this.close()
       throw new StorageUnavailableError('state', { cause })
     }
-    const [, [heldEpoch, heldRevision, run], info, copies] = replies as [0, string[], string, number | number[]]
+    const [, [heldEpoch, heldRevision, run], copies, info] = replies as [0, string[], number | number[], string?]
+    const another = info !== undefined && !info.includes(`run_id:${run}`)
     // After a failover another server answers: its copies say nothing about what was committed to the one before.
-    if (heldEpoch !== epoch || Number(heldRevision) < revision || !info.includes(`run_id:${run}`)) {
+    if (heldEpoch !== epoch || Number(heldRevision) < revision || another) {
       throw new StorageUnavailableError('the server changed before the write was confirmed')
     }
     const confirmed = Array.isArray(copies) ? (copies[0] ?? 0) : copies
@@ -80,20 +80,6 @@ export class RedisConfirmation {
   }
 
   async close(): Promise<void> {
-    const connection = this.#connection
-    this.#connection = undefined
-    await connection?.then(disconnect, () => {})
-  }
-
-  #connected(): Promise<Redis> {
-    this.#connection ??= this.#connect()
-    return this.#connection
-  }
-
-  async #connect(): Promise<Redis> {
-    const server = await this.#storage.servers.of(this.#meta)
-    // Beyond what the server waits, so that it is the server who says how many have confirmed.
-    const commandTimeout = this.#timeout + (server.options.commandTimeout ?? DEFAULT_COMMAND_TIMEOUT)
-    return connect(server.duplicate({ enableAutoPipelining: false, commandTimeout, socketTimeout: 2 * commandTimeout }))
+    await this.#connection.close()
   }
 }

@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis'
 import type { Position } from '../../../openapi/schemas/state.ts'
 import { isFull } from '../../storage/failure.ts'
 import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
@@ -31,13 +30,17 @@ import {
 } from '../log.ts'
 import { incarnation } from './memory.ts'
 import { type RedisAck, RedisConfirmation } from './redis-ack.ts'
+import { headsOf } from './redis-heads.ts'
 
-const commitScript = new RedisScript(readText(new URL('./commit.lua', import.meta.url)), 6)
+const beginning = readText(new URL('./head.lua', import.meta.url))
+const sourceOf = (file: URL) => `${beginning}\n${readText(file)}`
+
+const commitScript = new RedisScript(sourceOf(new URL('./commit.lua', import.meta.url)))
 // The record of a deletion is smaller than what goes, and history is bounded.
-const deleteScript = new RedisScript(evenWhenFull(readText(new URL('./commit.lua', import.meta.url))), 6)
-const replaceScript = new RedisScript(notWhenFull(readText(new URL('./replace.lua', import.meta.url))), 6)
-const clearScript = new RedisScript(evenWhenFull(readText(new URL('./replace.lua', import.meta.url))), 6)
-const readScript = new RedisScript(evenWhenFull(readText(new URL('./read.lua', import.meta.url))), 4)
+const deleteScript = new RedisScript(evenWhenFull(sourceOf(new URL('./commit.lua', import.meta.url))))
+const replaceScript = new RedisScript(notWhenFull(sourceOf(new URL('./replace.lua', import.meta.url))))
+const clearScript = new RedisScript(evenWhenFull(sourceOf(new URL('./replace.lua', import.meta.url))))
+const readScript = new RedisScript(evenWhenFull(sourceOf(new URL('./read.lua', import.meta.url))))
 
 export interface RedisLogOptions {
   ack: RedisAck
@@ -71,6 +74,8 @@ export class RedisStateLog implements StateLog {
   readonly #confirmation: RedisConfirmation | undefined
   readonly #makes: boolean
   #checked = false
+  /** Until when it was the same server, where servers do not tell who they are: a generation of the client. */
+  #known: number | undefined
   /**
    * What the first epoch is called while the space is not there. Once it may have been used in a commit it is never
    * used again: a space that was lost and is written anew is another history.
@@ -126,6 +131,7 @@ export class RedisStateLog implements StateLog {
       base.revision,
       this.#incarnationFor(base),
       this.#retention.commits,
+      this.#storage.channels.publishing,
       this.#channel,
       records.length,
       encodeRecords(batch),
@@ -157,8 +163,9 @@ export class RedisStateLog implements StateLog {
 
   /** For all instances: those that read these keys when they were sound must not go on with other content than the rest. */
   async #setAside(head: LogHead, entries: ReadonlyMap<string, Entry>, damaged: string[]): Promise<void> {
-    await this.#call(() => this.#storage.client.hset(`${this.#base}damaged`, ...damaged))
-    const args = [head.epoch, head.revision, incarnation(), 'damage', incarnation(), this.#channel]
+    await this.#call(() => this.#storage.client.hset(`${this.#base}damaged`, damaged))
+    const { publishing } = this.#storage.channels
+    const args = [head.epoch, head.revision, incarnation(), 'damage', incarnation(), publishing, this.#channel]
     for (const [key, entry] of entries) {
       args.push(key, encodeEntry({ ...entry, json: JSON.stringify(entry.value) }))
     }
@@ -168,7 +175,8 @@ export class RedisStateLog implements StateLog {
 
   async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
     if (this.#isUnwritten(base)) await this.#make()
-    const args: (string | number)[] = [base.epoch, base.revision, incarnation(), cause, tx, this.#channel]
+    const { publishing } = this.#storage.channels
+    const args: (string | number)[] = [base.epoch, base.revision, incarnation(), cause, tx, publishing, this.#channel]
     for (const [key, entry] of entries) args.push(key, encodeEntry(entry))
     return (await this.#run(entries.size === 0 ? clearScript : replaceScript, this.#keys, args)) as CommitOutcome
   }
@@ -176,6 +184,14 @@ export class RedisStateLog implements StateLog {
   async since(position: Position): Promise<LogTail | undefined> {
     const [epoch, revision, floor, epochs, log] = await this.#readFrom(position.revision)
     return this.#toTail([epoch, revision, floor, epochs, log], position)
+  }
+
+  async head(): Promise<Position | undefined> {
+    const server = this.#server
+    if (server === 'other') return undefined
+    const head = await this.#call(() => headsOf(this.#storage.client).ask(this.#keys[0] as string, server))
+    const [epoch, revision] = head.split(' ')
+    return epoch && revision ? { epoch, revision: Number(revision) } : undefined
   }
 
   async watch(onHint: (hint: Hint) => void): Promise<() => Promise<void>> {
@@ -200,18 +216,11 @@ export class RedisStateLog implements StateLog {
   /** Asked once: state that Redis throws away when memory runs out would vanish without a commit. */
   async #checkServer(): Promise<void> {
     if (this.#checked) return
-    const client = await this.#server()
-    const info = await this.#call(() => client.info('memory'))
-    const policy = /maxmemory_policy:(\S+)/.exec(info)?.[1] ?? 'noeviction'
+    const policy = await this.#call(() => this.#storage.client.evictionPolicy(this.#keys[0] as string))
     if (policy.startsWith('allkeys-')) throw new StateEvictingStoreError(policy)
     const obstacle = await this.#call(async () => this.#confirmation?.obstacle())
     if (obstacle) throw invalidOption('state.ack', obstacle)
     this.#checked = true
-  }
-
-  /** The one that has the space: what confirms a write is the connection that made it. */
-  #server(): Promise<Redis> {
-    return this.#call(() => this.#storage.servers.of(this.#keys[0] as string))
   }
 
   async #readFrom(revision: number): Promise<ReadReply> {
@@ -243,8 +252,20 @@ export class RedisStateLog implements StateLog {
     await this.#run(readScript, this.#keys.slice(0, 4), [made ?? incarnation(), -1, 'make'])
   }
 
-  #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
-    return this.#call(() => script.run(this.#storage.client, keys, args))
+  async #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
+    const { client } = this.#storage
+    const { generation } = client
+    const reply = await this.#call(() => script.run(client, keys, [this.#server, ...args]))
+    // A script that found another server has begun a new epoch; replacing only says so.
+    if (script !== replaceScript && script !== clearScript) this.#known = generation
+    return reply
+  }
+
+  /** As head.lua wants it. */
+  get #server(): 'ask' | 'same' | 'other' {
+    const { tellsRun, generation } = this.#storage.client
+    if (tellsRun) return 'ask'
+    return this.#known === generation ? 'same' : 'other'
   }
 
   async #call<Reply>(send: () => Promise<Reply>): Promise<Reply> {

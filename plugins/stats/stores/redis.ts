@@ -6,8 +6,8 @@ import { nonFinitePlace } from '../../support/json.ts'
 import type { Board } from './board.ts'
 
 // Who looks why memory is full needs the numbers; they are some kilobytes an instance, in the place of the last ones.
-const publish = RedisScript.fromFile(new URL('./publish.lua', import.meta.url), 1, evenWhenFull)
-const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), 1, evenWhenFull)
+const publish = RedisScript.fromFile(new URL('./publish.lua', import.meta.url), evenWhenFull)
+const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), evenWhenFull)
 
 /** One hash, a field an instance; at most a few kilobytes each, gone when nobody renews them. */
 export class RedisBoard implements Board {
@@ -39,7 +39,7 @@ export class RedisBoard implements Board {
   }
 
   async withdraw(): Promise<void> {
-    await answered(this.#storage.client.hdel(this.#key, this.#storage.instanceId))
+    await answered(this.#storage.client.hdel(this.#key, [this.#storage.instanceId]))
   }
 }
 

@@ -115,3 +115,14 @@ export async function disconnect(client: Redis): Promise<void> {
   const deadline = AbortSignal.timeout(2 * DISCONNECT_TIMEOUT)
   await Promise.race([ended, new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()))])
 }
+
+/** What a server says of itself; empty where it refuses the question. */
+export async function infoOf(server: Redis, section: string): Promise<string> {
+  try {
+    return await server.info(section)
+  } catch (error) {
+    // By its name: stores load this file, and the driver only comes with a storage that needs it.
+    if (error instanceof Error && error.name === 'ReplyError') return ''
+    throw error
+  }
+}

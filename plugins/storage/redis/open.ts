@@ -1,9 +1,11 @@
-import type { ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import type { ClusterOptions, RedisOptions } from 'ioredis'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import type { RedisStorage } from '../storage.ts'
 import { redisAddress } from './address.ts'
 import { RedisChannels } from './channels.ts'
-import { connectCluster, connectServer } from './servers.ts'
+import { RedisClient } from './client.ts'
+import { RedisScript } from './script.ts'
+import { connectCluster, connectServer, type RedisServers } from './servers.ts'
 
 export interface RedisStorageOptions {
   /**
@@ -26,28 +28,42 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
     address.kind === 'cluster'
       ? await connectCluster(address, options.redis, options.cluster)
       : await connectServer(address, options.redis)
-  const { client, subscriber } = servers
   // Without a listener ioredis prints to stderr; the storage plugin adds its own, which logs.
-  client.on('error', () => {})
-  subscriber.on('error', () => {})
-  const channels = new RedisChannels(subscriber, client)
-  return {
-    kind: 'redis',
-    instanceId,
-    client,
-    channels,
-    servers,
-    prefix: options.prefix ?? 'fs:',
-    async ping() {
-      try {
-        await Promise.all(servers.all().map((server: Redis) => server.ping()))
-      } catch (cause) {
-        throw new StorageUnavailableError('Redis', { cause })
-      }
-    },
-    async close() {
-      channels.close()
-      await servers.close()
-    },
+  servers.client.on('error', () => {})
+  const prefix = options.prefix ?? 'fs:'
+  const channels = new RedisChannels(servers)
+  const close = async () => {
+    channels.close()
+    await servers.close()
   }
+  try {
+    return {
+      kind: 'redis',
+      instanceId,
+      client: await clientOf(servers, prefix),
+      channels,
+      prefix,
+      async ping() {
+        try {
+          await Promise.all(servers.all().map((server) => server.ping()))
+        } catch (cause) {
+          throw new StorageUnavailableError('Redis', { cause })
+        }
+      },
+      close,
+    }
+  } catch (cause) {
+    await close()
+    throw new StorageUnavailableError(`Redis: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** The question is an error where it is refused, and has no answer on servers that know no such thing. */
+const ASK = new RedisScript(`#!lua flags=no-writes,allow-oom
+local info = redis.pcall('INFO', 'server')
+return type(info) == 'string' and string.match(info, 'run_id:(%w+)') ~= nil and 1 or 0`)
+
+async function clientOf(servers: RedisServers, prefix: string): Promise<RedisClient> {
+  const asking = new RedisClient(servers, false)
+  return (await ASK.run(asking, [`${prefix}run`])) === 1 ? new RedisClient(servers, true) : asking
 }

@@ -7,22 +7,43 @@ import {
   DEFAULT_CONNECT_TIMEOUT,
   disconnect,
   hardened,
+  infoOf,
   type RedisConnection,
   withoutArguments,
 } from './connection.ts'
+import { slotOf } from './slot.ts'
 
 /** The servers behind a storage, one or the primaries of a Cluster, and the connections to them. */
 export interface RedisServers {
   readonly client: RedisConnection
-  /** A connection of its own, for pub/sub. */
-  readonly subscriber: Redis
+  /** Whether keys lie in slots: then those of one command lie in one, and channels lie in slots as well. */
+  readonly cluster: boolean
+  readonly lines: RedisLines
   /** Every primary that is known now. */
   all(): Redis[]
-  /** The primary that has the key: for what Redis answers of itself and not of a key (INFO, SCAN, WAIT). */
-  of(key: string): Promise<Redis>
+  /**
+   * The primary that has the key: for what Redis answers of itself and not of a key (INFO, SCAN, WAIT).
+   * @throws STATEFUL_STORAGE_UNAVAILABLE when none is known
+   */
+  of(key: string): Redis
   /** `listener` runs whenever another process may answer from now on than before. */
   onChange(listener: () => void): () => void
   close(): Promise<void>
+}
+
+/** Connections of their own, for pub/sub. */
+export interface RedisLines {
+  /**
+   * The line on which a channel is heard now, connected when it is asked for first.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   */
+  of(channel: string): Promise<Redis>
+  /** Those that are connected already. */
+  known(): Redis[]
+  /** `listener` runs whenever `of` may answer otherwise than before. */
+  onMoved(listener: () => void): () => void
+  /** Finds out which line is whose, now. */
+  refresh(): Promise<void>
 }
 
 /** @throws STATEFUL_STORAGE_UNAVAILABLE */
@@ -35,6 +56,8 @@ export async function connectServer(
       ? new Redis(address.url, hardened(options))
       : new Redis(hardened({ ...sentinelDefaults, ...address.options, ...options })),
   )
+  // ioredis looks by INFO whether a server is loading its data; where that is refused it would complain each time.
+  if ((await infoOf(client, 'server').catch(() => undefined)) === '') client.options.enableReadyCheck = false
   const subscriber = await connect(client.duplicate({ enableAutoPipelining: false, autoResubscribe: false })).catch(
     async (error) => {
       await disconnect(client)
@@ -43,9 +66,10 @@ export async function connectServer(
   )
   return {
     client,
-    subscriber,
+    cluster: false,
+    lines: { of: async () => subscriber, known: () => [subscriber], onMoved: () => () => {}, refresh: async () => {} },
     all: () => [client],
-    of: async () => client,
+    of: () => client,
     onChange(listener) {
       client.on('close', listener)
       return () => client.off('close', listener)
@@ -101,54 +125,97 @@ export async function connectCluster(
   await ready(client, nodes)
   const masters = () => client.nodes('master')
 
-  const subscriber = new Redis({ ...hardened({ ...login, ...given }), autoResubscribe: false })
-  let next = Math.floor(Math.random() * masters().length)
-  /** Any node hears what was published to any other; each attempt takes the next one. */
-  const moveOn = () => {
-    const known = masters()
-    const node = known[next++ % known.length]
-    if (node) Object.assign(subscriber.options, { host: node.options.host, port: node.options.port })
+  const of = (key: string): Redis => {
+    const slot = slotOf(key)
+    const [name] = client.slots[slot] ?? []
+    const node = masters().find((master) => nameOf(master) === name)
+    if (!node) throw new StorageUnavailableError(`no node of the Redis Cluster serves slot ${slot}`)
+    return node
   }
-  subscriber.options.enableAutoPipelining = false
-  subscriber.options.retryStrategy = (attempt) => {
-    moveOn()
-    return backoff(attempt)
-  }
-  // A node that left the Cluster is told nothing any more, but keeps its connections.
-  client.on('-node', (node: Redis) => {
-    const { host, port } = subscriber.options
-    if (node.options.host === host && node.options.port === port) subscriber.disconnect(true)
-  })
-  moveOn()
-  await connect(subscriber).catch(async (error) => {
-    client.disconnect()
-    throw error
-  })
-
+  const lines = new ClusterLines(client, of)
   return {
     client,
-    subscriber,
+    cluster: true,
+    lines,
     all: masters,
-    async of(key) {
-      const slot = await client.cluster('KEYSLOT', key)
-      const [name] = client.slots[slot] ?? []
-      const node = masters().find(({ options: { host, port } }) => `${host}:${port}` === name)
-      if (!node) throw new StorageUnavailableError(`no node of the Redis Cluster serves slot ${slot}`)
-      return node
-    },
-    onChange(listener) {
-      let owners = ownersOf(client)
-      const compare = () => {
-        const now = ownersOf(client)
-        if (now !== owners) listener()
-        owners = now
-      }
-      client.on('close', listener).on('-node', listener).on('refresh', compare)
-      return () => client.off('close', listener).off('-node', listener).off('refresh', compare)
-    },
+    of,
+    onChange: (listener) => onOwnersChange(client, listener),
     async close() {
-      await Promise.all([end(client), disconnect(subscriber)])
+      await Promise.all([lines.close(), end(client)])
     },
+  }
+}
+
+const nameOf = ({ options: { host, port } }: Redis): string => `${host}:${port}`
+
+/** `listener` runs whenever another process may serve a slot than before: a node whose connection is lost is left out. */
+function onOwnersChange(client: Cluster, listener: () => void): () => void {
+  let owners = ownersOf(client)
+  const compare = () => {
+    const now = ownersOf(client)
+    if (now !== owners) listener()
+    owners = now
+  }
+  client.on('close', listener).on('-node', listener).on('refresh', compare)
+  return () => client.off('close', listener).off('-node', listener).off('refresh', compare)
+}
+
+/**
+ * A line to each node of a Cluster whose slots hold a channel that somebody listens to. What is published in a slot is
+ * told by the node that serves it and no other: the nodes have nothing to pass on to each other.
+ */
+class ClusterLines implements RedisLines {
+  readonly #client: Cluster
+  readonly #nodeOf: (channel: string) => Redis
+  readonly #lines = new Map<string, Promise<Redis>>()
+
+  constructor(client: Cluster, nodeOf: (channel: string) => Redis) {
+    this.#client = client
+    this.#nodeOf = nodeOf
+    client.on('-node', (node: Redis) => this.#drop(nameOf(node)))
+  }
+
+  of(channel: string): Promise<Redis> {
+    let node: Redis
+    try {
+      node = this.#nodeOf(channel)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const name = nameOf(node)
+    const known = this.#lines.get(name)
+    if (known) return known
+    // One that is lost is not made again by itself: another node may have its slots by now.
+    const own: RedisOptions = { retryStrategy: null, enableOfflineQueue: false, autoResubscribe: false }
+    const client = node.duplicate({ ...own, enableAutoPipelining: false })
+    const forget = () => this.#lines.get(name) === line && this.#lines.delete(name)
+    const line = connect(client)
+    line.catch(forget)
+    client.once('end', forget)
+    this.#lines.set(name, line)
+    return line
+  }
+
+  known(): Redis[] {
+    return []
+  }
+
+  onMoved(listener: () => void): () => void {
+    return onOwnersChange(this.#client, listener)
+  }
+
+  refresh(): Promise<void> {
+    return new Promise((resolve) => this.#client.refreshSlotsCache(() => resolve()))
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#lines.keys()].map((name) => this.#drop(name)))
+  }
+
+  async #drop(name: string): Promise<void> {
+    const line = this.#lines.get(name)
+    this.#lines.delete(name)
+    await line?.then(disconnect, () => {})
   }
 }
 

@@ -91,10 +91,10 @@ export class RedisNodes {
     question: { ask: 'nodes' } | { ask: 'disconnect'; node: string; reason: string },
     enough: (answer: Answer) => boolean,
   ): Promise<{ answers: Answer[]; unanswered: number }> {
-    const { channels, instanceId, servers } = this.#storage
+    const { channels, instanceId } = this.#storage
     const number = ++this.#questions
     const answers: Answer[] = []
-    // Until Redis has said how many were reached. The nodes of a Cluster do not: there the deadline decides.
+    // Until Redis has said how many were reached.
     let expected = Number.POSITIVE_INFINITY
     let done = () => {}
     const complete = new Promise<void>((resolve) => {
@@ -110,10 +110,10 @@ export class RedisNodes {
       const reached = await channels.publish(this.#channel, text).catch((cause: Error) => {
         throw new StorageUnavailableError('other instances', { cause })
       })
-      if (servers.all().length === 1) expected = reached - 1
+      expected = reached - 1
       if (answers.length >= expected) done()
       await complete
-      return { answers, unanswered: Number.isFinite(expected) ? Math.max(expected - answers.length, 0) : 0 }
+      return { answers, unanswered: Math.max(expected - answers.length, 0) }
     } finally {
       deadline.cancel()
       this.#waiting.delete(number)

@@ -6,7 +6,7 @@ import type { PresenceExchange } from '../presence.ts'
 
 // A list in the place of the last one, whether somebody came or left: as long as connections are open, and gone with
 // them. An instance that could not renew it would be taken for dead, with all who are there.
-const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), 3, evenWhenFull)
+const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), evenWhenFull)
 
 /**
  * Presence over Redis. Each instance keeps its own list alive; one that died is taken out by whoever comes next

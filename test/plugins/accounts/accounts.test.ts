@@ -100,7 +100,7 @@ t.test('a storage that has lost all accounts gets its administrator again, as la
   const redis = await startRedis(t)
   const storage = await openTestStorage(t, redis.url)
   if (storage.kind !== 'redis') return
-  const { client } = storage
+  const { client } = storage.client.servers
   let restored = 0
   const onRestored = () => {
     restored += 1
@@ -142,12 +142,12 @@ t.test('who is no administrator any more does not come back, nor one that the bo
   const engine = new Accounts(new RedisAccountStore(storage), limits)
   await engine.create({ username: 'admin', password: 'first', role: 'administrator' })
   await engine.verify('admin', 'first')
-  await storage.client.flushall()
+  await storage.client.servers.client.flushall()
   t.equal(await engine.count(), 0)
 
   await engine.bootstrap({ password: 'first' })
   await engine.update((await engine.findByUsername('admin'))?.id as string, { role: 'user' })
-  await storage.client.flushall()
+  await storage.client.servers.client.flushall()
   t.equal(await engine.count(), 0)
 })
 

@@ -168,7 +168,7 @@ t.test('5. tags and generations that the store has lost are misses, never resurr
 t.test('5. the same on Redis, which evicts tags, generations and whole heads', async (t) => {
   const storage = (await openTestStorage(t, await storageUrl(t, 'redis'))) as RedisStorage
   const lose = async (name: string) => {
-    const lost = await storage.client.del(`${storage.prefix}cache:{default}:${name}`)
+    const lost = await storage.client.unlink([`${storage.prefix}cache:{default}:${name}`])
     if (lost !== 1) throw new Error(`no ${name}`)
   }
   const a = await startCache(t, storage, { warming: { keys: 0 } })

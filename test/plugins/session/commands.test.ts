@@ -18,7 +18,7 @@ t.test('a read is one GET and nothing else; a touch interval has one write', asy
   const browser = new Browser(app)
   await browser.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password: PASSWORD } })
 
-  const [server] = app.storage.servers.all()
+  const [server] = app.storage.client.servers.all()
   const monitor = await server?.monitor()
   t.teardown(() => monitor?.disconnect())
   let heard: string[] = []

@@ -83,7 +83,7 @@ t.test(
     await browser.get('/keep')
     const dump = async (app: FastifyInstance) => {
       if (app.storage.kind !== 'redis') throw new Error(app.storage.kind)
-      const { client } = app.storage
+      const { client } = app.storage.client.servers
       const keys = await client.keys('fs:session:s:*')
       return JSON.stringify(await Promise.all(keys.map(async (key) => [key, await client.get(key)])))
     }

@@ -226,7 +226,7 @@ t.test('a store that fails is a 503 that leaves the cookie alone', async (t) => 
   const browser = new Browser(app)
   await browser.login()
   if (app.storage.kind !== 'redis') return t.fail()
-  app.storage.client.disconnect()
+  app.storage.client.servers.client.disconnect()
   for (const url of ['/read', '/set?key=a', '/profile']) {
     const response = await browser.get(url)
     t.match(response.json(), { status: 503, code: 'STATEFUL_STORAGE_UNAVAILABLE' })

@@ -16,7 +16,7 @@ t.test('Redis', async (t) => {
   await boardSuite(t, async (t) => {
     const open = async () => (await openTestStorage(t, redis.url)) as RedisStorage
     const storage = await open()
-    await storage.client.flushall()
+    await storage.client.servers.client.flushall()
     return {
       board: new RedisBoard(storage, LIFETIME),
       another: async () => new RedisBoard(await open(), LIFETIME),
@@ -29,7 +29,7 @@ t.test('Redis', async (t) => {
           : Object.entries(flat)
         for (const [field, value] of entries) {
           const [at, ...rest] = value.split(' ')
-          await storage.client.hset(key, field, [Number(at) - LIFETIME - 1_000, ...rest].join(' '))
+          await storage.client.hset(key, [field, [Number(at) - LIFETIME - 1_000, ...rest].join(' ')])
         }
       },
     }

@@ -1,20 +1,24 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
-import { RedisAccountStore } from '../../../plugins/accounts/stores/redis.ts'
 import { openTier } from '../../../plugins/cache/stores/open.ts'
 import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
 import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { openStorage, type RedisStorage } from '../../../plugins/storage/index.ts'
 import { RedisScript } from '../../../plugins/storage/redis/script.ts'
+import { slotOf } from '../../../plugins/storage/redis/slot.ts'
 import { systemClock } from '../../../plugins/support/clock.ts'
 import { testApp } from '../../fixtures/app.ts'
+import { refuseUndeclaredKeys } from '../../fixtures/declared-keys.ts'
 import { type RedisCluster, startRedisCluster } from '../../fixtures/redis-cluster.ts'
 import { freePort } from '../../fixtures/redis-server.ts'
+import { documentedUser } from '../../fixtures/redis-user.ts'
 import { Browser, sessionApp } from '../../fixtures/session-app.ts'
-import { accountStoreSuite } from '../../suites/account-store.ts'
-import { cacheTierSuite } from '../../suites/cache-tier.ts'
-import { sessionStoreSuite } from '../../suites/session-store.ts'
-import { stateLogSuite } from '../../suites/state-log.ts'
+import { redisStoresSuite } from '../../suites/redis-stores.ts'
+import { sessionOf } from '../../suites/session-store.ts'
+import { batchOf } from '../../suites/state-log.ts'
+
+refuseUndeclaredKeys()
 
 const urlOf = ({ nodes }: RedisCluster) =>
   `redis+cluster://${nodes.map(({ host, port }) => `${host}:${port}`).join(',')}`
@@ -40,54 +44,121 @@ t.test('on a Redis Cluster', async (t) => {
   let prefixes = 0
   const next = () => `test-${prefixes++}:`
 
-  t.test('sessions', async (t) => {
+  t.test('the contracts of all stores, for the user of the documentation', async (t) => {
     const { client } = await open(t, url)
-    await sessionStoreSuite(t, async () => new RedisSessionStore({ client, prefix: next() }))
+    const user = await documentedUser({ onCluster: true })
+    await Promise.all(client.servers.all().map((server) => server.call('ACL', ['SETUSER', ...user])))
+    await redisStoresSuite(t, url.replace('//', '//app:a-secret@'))
+    const stats = await client.info('commandstats')
+    const used = new Set([...stats.matchAll(/cmdstat_([\w|]+)/g)].map(([, name]) => name))
+    const needed = user.filter((word) => /^\+(cluster|s(un)?sub|spub)/.test(word)).map((word) => word.slice(1))
+    t.same(
+      needed.filter((name) => !used.has(name)),
+      [],
+      'nothing is listed that nobody needs',
+    )
   })
 
-  t.test('accounts', async (t) => {
-    const { client } = await open(t, url)
-    await accountStoreSuite(t, async () => new RedisAccountStore({ client, prefix: next() }))
-  })
-
-  t.test('state', async (t) => {
-    const storage = await open(t, url, next())
-    await stateLogSuite(t, {
-      open: async (space) => openStateLog(storage, space, { commits: 8 }),
-      durable: true,
-      retention: 8,
-    })
-  })
-
-  t.test('cache', async (t) => {
-    const tierOf = async (t: Test) => {
-      const tier = openTier(await open(t, url, next()), systemClock, { maxEntries: 1_000, maxBytes: 1_000_000 })
-      t.teardown(() => tier.close())
-      return { tier, pass: (ms: number) => delay(ms) }
+  t.test('what belongs together lies in one slot, and what does not is spread over all of them', async (t) => {
+    const { client, channels, prefix } = await open(t, url, next())
+    const sessions = new RedisSessionStore({ client, prefix })
+    const now = Date.now()
+    const times = { created: now, seen: now, expires: now + 60_000, ends: now + 60_000 }
+    for (let n = 0; n < 64; n++) await sessions.create(sessionOf(`user-${n}`, times), { now, login: true })
+    const storage = { kind: 'redis', instanceId: 'one', client, channels, prefix } as RedisStorage
+    const tier = openTier(storage, systemClock, { maxEntries: 1_000, maxBytes: 1_000_000 })
+    t.teardown(() => tier.close())
+    for (let n = 0; n < 64; n++) {
+      const log = openStateLog(storage, `space-${n}`, { commits: 8 })
+      await log.commit(await log.load(), batchOf(await log.load(), `space-${n}`, { k: 1 }))
+      await tier.put(`namespace-${n}`, [{ key: 'k', data: Buffer.from('data'), ttl: 60_000 }], [])
+      await tier.stamps(`namespace-${n}`, ['t:tag'])
     }
-    cacheTierSuite(t, tierOf)
+    const found = await Promise.all(client.servers.all().map((server) => server.keys(`${prefix}*`)))
+    t.ok(
+      found.every(({ length }) => length > 50),
+      'each node has its share',
+    )
+    const keys = found.flat()
+    t.same(
+      await Promise.all(keys.map((key) => (client.servers.client as Cluster).cluster('KEYSLOT', key))),
+      keys.map(slotOf),
+      'the driver and the nodes agree on where they are',
+    )
+    for (const [what, least, together] of [
+      ['session:s:', 45, /\{(..)\}/],
+      ['session:u:', 45, /\{(..)\}/],
+      ['{state:', 60, /\{(.*?)\}/],
+      ['cache:{', 60, /\{(.*?)\}/],
+    ] as const) {
+      const some = keys.filter((key) => key.startsWith(prefix + what))
+      const slots = new Map<string, Set<number>>()
+      for (const key of some) {
+        const group = together.exec(key)?.[1] ?? ''
+        slots.set(group, (slots.get(group) ?? new Set()).add(slotOf(key)))
+      }
+      t.ok(
+        [...slots.values()].every(({ size }) => size === 1),
+        `${what} one slot for each`,
+      )
+      const used = new Set([...slots.values()].flatMap((set) => [...set]))
+      t.ok(used.size >= least, `${what} ${used.size} slots for ${slots.size}`)
+    }
   })
 
   t.test('a node that does not know a script gets it, each of them', async (t) => {
-    const { client, servers } = await open(t, url)
+    const { client } = await open(t, url)
+    const { servers } = client
     t.equal(servers.all().length, 3)
-    const script = new RedisScript('return ARGV[1]', 1)
+    const script = new RedisScript('return ARGV[1]')
     await Promise.all(servers.all().map((server) => server.script('FLUSH')))
     const keys = Array.from({ length: 30 }, (_, n) => `key-${n}`)
     t.same(await Promise.all(keys.map((key) => script.run(client, [key], [key]))), keys)
     const counts = await Promise.all(servers.all().map((server) => server.info('commandstats')))
     t.ok(counts.every((text) => /cmdstat_evalsha:/.test(text)))
-    const homes = await Promise.all(keys.map(async (key) => (await servers.of(key)).options.port))
+    const homes = await Promise.all(keys.map(async (key) => servers.of(key).options.port))
     t.equal(new Set(homes).size, 3, 'and each key has the server that serves it')
   })
 
-  t.test('what is published on one node is heard by the subscribers of all others', async (t) => {
+  t.test('what is published is told by the node that has the slot of the channel, and by no other', async (t) => {
     const storages = await Promise.all(Array.from({ length: 4 }, () => open(t, url)))
+    const channels = Array.from({ length: 12 }, (_, n) => `news-${n}`)
     const heard: string[] = []
-    for (const [n, { channels }] of storages.entries()) await channels.subscribe('news', (text) => heard.push(n + text))
-    for (let n = 0; n < 6; n++) await storages[0]?.channels.publish('news', `-${n}`)
-    for (let waited = 0; heard.length < 24 && waited < 2_000; waited += 10) await delay(10)
-    t.equal(new Set(heard).size, 24)
+    for (const [n, storage] of storages.entries()) {
+      for (const channel of channels) await storage.channels.subscribe(channel, (text) => heard.push(`${n}${text}`))
+    }
+    const counts = await Promise.all(channels.map((channel) => storages[0]?.channels.publish(channel, channel)))
+    t.same(new Set(counts), new Set([4]), 'the publisher is told how many it reached')
+    for (let waited = 0; heard.length < 48 && waited < 2_000; waited += 10) await delay(10)
+    t.equal(new Set(heard).size, 48)
+    const told = await Promise.all(
+      (storages[0]?.client.servers.all() ?? []).map((server) => server.call('PUBSUB', 'SHARDCHANNELS', 'news-*')),
+    )
+    t.same((told as string[][]).flat().sort(), [...channels].sort(), 'each is known to one node')
+    t.ok(
+      (told as string[][]).every(({ length }) => length > 0),
+      'and each node has some',
+    )
+  })
+
+  t.test('who listens in a slot that moves goes on listening', async (t) => {
+    const storage = await open(t, url)
+    const heard: string[] = []
+    let lost = 0
+    let back = 0
+    storage.channels.onLost(() => lost++)
+    storage.channels.onBack(() => back++)
+    await storage.channels.subscribe('moving', (text) => heard.push(text))
+    for (const node of cluster.nodes) {
+      const before = back
+      const owner = storage.client.servers.of('moving').options.port
+      await cluster.moveSlot(slotOf('moving'), node)
+      if (owner === node.port) continue
+      await until('the channel stands again', async () => back > before)
+      await storage.channels.publish('moving', `on ${node.port}`)
+      await until('it is heard', async () => heard.includes(`on ${node.port}`))
+    }
+    t.ok(lost >= 2, 'who listens was told that it may have missed something')
   })
 
   t.test('log in on one instance, log out on another', async (t) => {
@@ -138,9 +209,9 @@ t.test('on a Redis Cluster', async (t) => {
     const { storage } = app
     if (storage.kind !== 'redis') throw new Error(storage.kind)
     const bucket = decodeURIComponent(browser.cookie).slice('sid='.length, 'sid='.length + 2)
-    const slot = await storage.client.cluster('KEYSLOT', `{${bucket}}`)
+    const slot = slotOf(`{${bucket}}`)
     const changes: number[] = []
-    t.teardown(storage.servers.onChange(() => changes.push(1)))
+    t.teardown(storage.client.onChange(() => changes.push(1)))
     for (const node of cluster.nodes) {
       await cluster.moveSlot(slot, node)
       t.equal((await browser.get('/profile')).statusCode, 200)
@@ -150,7 +221,7 @@ t.test('on a Redis Cluster', async (t) => {
   })
 
   t.test('an evicting primary stops the boot, whichever it is', async (t) => {
-    const { servers } = await open(t, url)
+    const { servers } = (await open(t, url)).client
     const last = servers.all().at(-1)
     await last?.config('SET', 'maxmemory-policy', 'allkeys-lru')
     t.teardown(() => last?.config('SET', 'maxmemory-policy', 'noeviction'))

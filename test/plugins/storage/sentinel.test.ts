@@ -54,11 +54,11 @@ t.test('behind Sentinels: the client follows the primary, and so does what it li
   await until('the Sentinel answers', async () => (await sentinel.client.ping()) === 'PONG')
   const storage = (await openStorage(`redis+sentinel://127.0.0.1:${sentinel.port}/mymaster`)) as RedisStorage
   t.teardown(() => storage.close())
-  await storage.client.set('key', 'value')
+  await storage.client.servers.client.set('key', 'value')
   const heard: string[] = []
   await storage.channels.subscribe('news', (text) => heard.push(text))
   let changes = 0
-  storage.servers.onChange(() => changes++)
+  storage.client.onChange(() => changes++)
 
   // What Sentinels agree on, without their clocks, which on a busy machine take half a minute.
   const next = new Redis(replica.url)
@@ -68,7 +68,7 @@ t.test('behind Sentinels: the client follows the primary, and so does what it li
   await sentinel.client.call('SENTINEL', 'MONITOR', 'mymaster', '127.0.0.1', replica.port, 1)
   await primary.kill()
   await until('the replica takes over', async () => {
-    await storage.client.set('key', 'next')
+    await storage.client.servers.client.set('key', 'next')
     return (await storage.client.get('key')) === 'next'
   })
   t.match(await storage.client.info('server'), `tcp_port:${replica.port}`)

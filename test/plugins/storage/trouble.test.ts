@@ -39,7 +39,7 @@ t.test('no password in errors or logs, however deep one looks', async (t) => {
   const redis = await startRedis(t)
   const administrator = (await openStorage(redis.url)) as RedisStorage
   t.teardown(() => administrator.close())
-  await administrator.client.config('SET', 'requirepass', 'right-secret')
+  await administrator.client.servers.client.config('SET', 'requirepass', 'right-secret')
   const url = `redis://:wrong-secret@127.0.0.1:${redis.port}`
   const error = await openStorage(url).then(t.fail, (error) => error)
   t.match(error, { code: 'STATEFUL_STORAGE_UNAVAILABLE' })
@@ -54,7 +54,7 @@ t.test('no password in errors or logs, however deep one looks', async (t) => {
   t.teardown(() => app.close())
   await app.register(storagePlugin, { storage: `redis://:right-secret@127.0.0.1:${redis.port}` })
   await app.ready()
-  const { client } = app.storage as RedisStorage
+  const { client } = (app.storage as RedisStorage).client.servers
   await client.config('SET', 'requirepass', 'other-secret')
   const failed = new Promise((resolve) => client.once('error', resolve))
   await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'no').catch(() => {})
@@ -110,7 +110,7 @@ t.test('a server that freezes while subscriptions are set up again ends no proce
   const heard: string[] = []
   await storage.channels.subscribe('news', (message) => heard.push(message))
   frozen = true
-  await storage.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await storage.client.servers.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
   const deadline = performance.now() + 5_000
   while (ignored < 2 && performance.now() < deadline) await wait(20)
   t.ok(ignored >= 2, 'it is tried again on another connection')
@@ -153,7 +153,7 @@ t.test('each subscription ends by itself, also when two share a function', async
   await first()
   await first()
   t.equal(await storage.channels.publish('news', 'x'), 1)
-  await storage.client.ping()
+  await storage.client.servers.client.ping()
   await wait(10)
   t.equal(heard, 1)
   await second()

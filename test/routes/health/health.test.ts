@@ -40,7 +40,7 @@ t.test('without its storage it is live but not ready, and ready again when the s
   t.notMatch(away.body, /127\.0\.0\.1/)
   t.equal((await app.inject('/health/live')).statusCode, 200)
   const back = new Promise<void>((resolve) => {
-    if (app.storage.kind === 'redis') app.storage.client.once('ready', () => resolve())
+    if (app.storage.kind === 'redis') app.storage.client.servers.client.once('ready', () => resolve())
   })
   await redis.restart()
   await back

@@ -108,7 +108,7 @@ t.test('what a lost pub/sub connection missed is looked up as soon as it is back
   const looked = lookedAt(here, 4)
   const back = new Promise<void>((resolve) => channels.onBack(resolve))
   const lost = new Promise<void>((resolve) => channels.onLost(resolve))
-  await here.storage.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await here.storage.client.servers.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
   await lost
   await looked
   t.equal((await user({ method: 'POST', url: '/logout' })).statusCode, 204)

@@ -54,7 +54,7 @@ const guards: Record<string, Mutation[]> = {
   'the age of the proof': [
     {
       file: 'plugins/cache/levels.ts',
-      from: '(now >= this.coherence.until && !this.#excused(now))',
+      from: '!(this.coherence.proves(now) || this.#excused(now))',
       to: 'false',
     },
   ],

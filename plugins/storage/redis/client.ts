@@ -1,0 +1,186 @@
+import { infoOf } from './connection.ts'
+import type { RedisServers } from './servers.ts'
+import { slotOf } from './slot.ts'
+
+/** The most arguments of a request, its name among them: offers behind a proxy refuse more. */
+export const MAX_ARGUMENTS = 3_999
+
+type Argument = string | Buffer | number
+export type StreamEntry = [id: Buffer, fields: Buffer[]]
+
+/**
+ * All that services ask of Redis, on one server, behind Sentinels or on a Cluster. Commands are called as Redis calls
+ * them; one that takes a list takes any length and goes in as many requests as that needs.
+ */
+export class RedisClient {
+  /** The driver's own connections: for this room. */
+  readonly servers: RedisServers
+  readonly #driver: RedisServers['client']
+  readonly #tellsRun: boolean
+  #generation = 0
+
+  /** @param tellsRun see `tellsRun` */
+  constructor(servers: RedisServers, tellsRun: boolean) {
+    this.servers = servers
+    this.#driver = servers.client
+    this.#tellsRun = tellsRun
+    servers.onChange(() => this.#generation++)
+  }
+
+  /**
+   * Whether a script may ask the server which process it is (`run_id` of INFO), so that nobody has to remember it.
+   * Dragonfly has none, and some offers refuse the question.
+   */
+  get tellsRun(): boolean {
+    return this.#tellsRun
+  }
+
+  /** Another number whenever another process may answer from now on than before: a connection was lost. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** `listener` runs whenever `generation` rises. */
+  onChange(listener: () => void): () => void {
+    return this.servers.onChange(listener)
+  }
+
+  // --- commands -----------------------------------------------------------------------------------
+
+  get(key: string): Promise<string | null> {
+    return this.#driver.get(key)
+  }
+
+  /** Bytes from one place to another, both included. */
+  getrange(key: string, from: number, to: number): Promise<string> {
+    return this.#driver.getrange(key, from, to)
+  }
+
+  /** On a Cluster all keys lie in one slot. */
+  mget(keys: readonly string[]): Promise<(Buffer | null)[]> {
+    if (keys.length < MAX_ARGUMENTS) return this.#driver.mgetBuffer(keys as string[])
+    return Promise.all(chunked(keys).map((some) => this.#driver.mgetBuffer(some))).then((found) => found.flat())
+  }
+
+  /** On a Cluster all keys lie in one slot. @returns how many were there */
+  unlink(keys: readonly string[]): Promise<number> {
+    return this.#sum(keys, (some) => this.#driver.unlink(some))
+  }
+
+  exists(key: string): Promise<number> {
+    return this.#driver.exists(key)
+  }
+
+  hget(key: string, field: string): Promise<string | null> {
+    return this.#driver.hget(key, field)
+  }
+
+  hgetall(key: string): Promise<Record<string, string>> {
+    return this.#driver.hgetall(key)
+  }
+
+  hlen(key: string): Promise<number> {
+    return this.#driver.hlen(key)
+  }
+
+  /** @param pairs field, value, … */
+  hset(key: string, pairs: readonly string[]): Promise<number> {
+    return this.#sum(pairs, (some) => this.#driver.hset(key, ...some))
+  }
+
+  hdel(key: string, fields: readonly string[]): Promise<number> {
+    return this.#sum(fields, (some) => this.#driver.hdel(key, ...some))
+  }
+
+  zrangebyscore(key: string, from: number | string, to: number | string): Promise<string[]> {
+    return this.#driver.zrangebyscore(key, from, to)
+  }
+
+  /** @returns the id that it got */
+  async xadd(key: string, pairs: readonly Argument[]): Promise<string> {
+    return (await this.#driver.xadd(key, '*', ...pairs)) as string
+  }
+
+  async xrange(key: string, limit: number): Promise<StreamEntry[]> {
+    return (await this.#driver.xrangeBuffer(key, '-', '+', 'COUNT', limit)) as unknown as StreamEntry[]
+  }
+
+  xlen(key: string): Promise<number> {
+    return this.#driver.xlen(key)
+  }
+
+  xdel(key: string, ids: readonly string[]): Promise<number> {
+    return this.#sum(ids, (some) => this.#driver.xdel(key, ...some))
+  }
+
+  /** Keys that begin so, in batches; on a Cluster they lie in one slot, which the beginning names. */
+  async *scan(beginning: string, count: number): AsyncGenerator<string[]> {
+    const server = this.servers.of(beginning)
+    const match = `${beginning.replace(/[[\]\\*?]/g, '\\$&')}*`
+    let cursor = '0'
+    do {
+      const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', count)
+      cursor = next
+      yield keys
+    } while (cursor !== '0')
+  }
+
+  // --- what is asked of a server, not of a key ----------------------------------------------------
+
+  /** Empty where the server refuses the question. @param key of whose server; all of them without it */
+  async info(section: string, key?: string): Promise<string> {
+    const servers = key === undefined ? this.servers.all() : [this.servers.of(key)]
+    return (await Promise.all(servers.map((server) => infoOf(server, section)))).join('\n')
+  }
+
+  /** How keys are thrown away when memory runs out; `noeviction` as well where the server does not tell. */
+  async evictionPolicy(key?: string): Promise<string> {
+    const policies = [...(await this.info('memory', key)).matchAll(/maxmemory_policy:(\S+)/g)].map(
+      ([, policy]) => policy,
+    )
+    return policies.find((policy) => policy !== 'noeviction') ?? 'noeviction'
+  }
+
+  // --- for the rest of this room ------------------------------------------------------------------
+
+  /** @throws RangeError before anything is sent, when a request would be longer than servers take */
+  call(name: string, args: Argument[]): Promise<unknown> {
+    if (args.length >= MAX_ARGUMENTS) {
+      return Promise.reject(new RangeError(`${name} with ${args.length} arguments: at most ${MAX_ARGUMENTS - 1}`))
+    }
+    return this.#driver.call(name, args)
+  }
+
+  /** Groups of keys by their indexes, those together that can go in one request. */
+  togetherIn(groups: readonly (readonly string[])[], maxKeys: number): number[][] {
+    const { cluster } = this.servers
+    const open = new Map<number, { indexes: number[]; keys: number }>()
+    const requests: number[][] = []
+    groups.forEach((keys, index) => {
+      const slot = cluster ? slotOf(keys[0] as string) : 0
+      let request = open.get(slot)
+      if (!request || request.keys + keys.length > maxKeys) {
+        request = { indexes: [], keys: 0 }
+        open.set(slot, request)
+        requests.push(request.indexes)
+      }
+      request.indexes.push(index)
+      request.keys += keys.length
+    })
+    return requests
+  }
+
+  async #sum<Item>(items: readonly Item[], send: (some: Item[]) => Promise<number>): Promise<number> {
+    const counts = await Promise.all(chunked(items).map(send))
+    return counts.reduce((total, count) => total + count, 0)
+  }
+}
+
+/** An even number, so that pairs stay together, and room for a command's name and key. */
+const CHUNK = MAX_ARGUMENTS - 3
+
+export function chunked<Item>(items: readonly Item[], size = CHUNK): Item[][] {
+  const chunks: Item[][] = []
+  for (let start = 0; start < items.length; start += size) chunks.push(items.slice(start, start + size))
+  return chunks
+}

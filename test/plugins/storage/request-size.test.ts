@@ -1,0 +1,182 @@
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { encode } from '../../../plugins/cache/record.ts'
+import { openTier } from '../../../plugins/cache/stores/open.ts'
+import { RedisJournal } from '../../../plugins/cache/stores/redis-journal.ts'
+import type { Message, Stamp } from '../../../plugins/cache/stores/tier.ts'
+import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
+import { ownerOf } from '../../../plugins/session/token.ts'
+import type { RedisStorage } from '../../../plugins/storage/index.ts'
+import { MAX_ARGUMENTS } from '../../../plugins/storage/redis/client.ts'
+import { MAX_KEYS, RedisScript } from '../../../plugins/storage/redis/script.ts'
+import { systemClock } from '../../../plugins/support/clock.ts'
+import { seededRandom } from '../../fixtures/random.ts'
+import { testState } from '../../fixtures/state.ts'
+import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
+import { sessionOf } from '../../suites/session-store.ts'
+
+const MANY = 10_000
+
+/** A storage, and the most arguments that any request on it had; scripts' own commands are none. */
+async function watched(t: Test): Promise<{ storage: RedisStorage; url: string; most: () => Promise<number> }> {
+  const url = await storageUrl(t, 'redis')
+  const storage = (await openTestStorage(t, url)) as RedisStorage
+  const admin = new Redis(url)
+  const monitor = await admin.monitor()
+  t.teardown(() => {
+    admin.disconnect()
+    monitor.disconnect()
+  })
+  let most = 0
+  let heard = () => {}
+  monitor.on('monitor', (_time: string, args: string[], source: string) => {
+    if (source !== 'lua') most = Math.max(most, args.length)
+    if (args[1] === 'the end') heard()
+  })
+  return {
+    storage,
+    url,
+    async most() {
+      const end = new Promise<void>((resolve) => {
+        heard = resolve
+      })
+      await admin.echo('the end')
+      await end
+      return most
+    },
+  }
+}
+
+const keys = Array.from({ length: MANY }, (_, n) => `key-${n}`)
+
+t.test('arguments of a script beyond what a request takes arrive as they were', async (t) => {
+  const { storage, most } = await watched(t)
+  const echo = new RedisScript('#!lua\nreturn { KEYS[#KEYS], #KEYS, unpack(ARGV, 1, math.min(#ARGV, 7000)) }')
+  const random = seededRandom(11)
+  const texts = ['', ':', '3:abc', '\0', 'é\u2028', '12', 'x'.repeat(3_000)]
+  for (const count of [0, 1, 3_990, 3_995, 3_996, 3_997, 5_000, 6_999]) {
+    const args = Array.from({ length: count }, () => random.pick(texts))
+    const names = Array.from({ length: random.integer(1, MAX_KEYS) }, (_, n) => `{a}${n}`)
+    t.same(await echo.run(storage.client, names, args), [names.at(-1), names.length, ...args], `${count} arguments`)
+  }
+  t.equal(((await echo.run(storage.client, keys.slice(0, MAX_KEYS), ['a', 'b'])) as unknown[])[1], MAX_KEYS)
+  const bytes = Buffer.from([0xff, 0x3a, 0])
+  const length = new RedisScript('#!lua\nreturn #ARGV[4001]')
+  t.equal(
+    await length.run(
+      storage.client,
+      ['a'],
+      Array.from({ length: 4_001 }, () => bytes),
+    ),
+    3,
+  )
+  t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
+  await t.rejects(echo.run(storage.client, keys), RangeError, 'more keys than that are refused before they are sent')
+})
+
+t.test('ten thousand entries, tags and keys of the cache', async (t) => {
+  const { storage, most } = await watched(t)
+  const tier = openTier(storage, systemClock, { maxEntries: 1, maxBytes: 1 })
+  t.teardown(() => tier.close())
+  const heard: Message[] = []
+  await tier.subscribe('a', (message) => heard.push(message))
+  const { seq } = await tier.head('a')
+  const names = keys.map((key) => `t:${key}`)
+  const { values } = await tier.stamps('a', names)
+  t.equal(new Set(values).size > 0 && values.length, MANY)
+  t.same((await tier.stamps('a', names)).values, values)
+
+  const stamped = (n: number): Stamp[] => [[names[n] as string, values[n] as string]]
+  const data = (n: number) => encode({ freshUntil: 0, deadAt: 0, cost: 0, stamps: n < 500 ? stamped(n) : [], value: n })
+  const entries = keys.map((key, n) => ({ key, data: data(n), ttl: 60_000 }))
+  const put = await tier.put('a', entries, [])
+  t.ok(put && put.first !== undefined && put.first < put.seq, 'several mutations')
+  const found = await tier.get('a', [...keys, 'none'])
+  t.equal(found.filter((one) => one !== undefined).length, MANY)
+  t.same(found[9_999], Buffer.from(entries[9_999]?.data ?? []))
+
+  t.equal((await tier.expire('a', keys)).removed, MANY)
+  await tier.invalidate('a', { names: names.slice(0, 100) })
+  t.not((await tier.stamps('a', names)).values[0], values[0])
+  const removed = await tier.invalidate('a', { keys, names })
+  t.equal(removed.removed, MANY - 500, 'entries whose tags fall are not there')
+  t.equal(found.length - 1, (await tier.get('a', keys)).filter((one) => one === undefined).length)
+  t.same((await tier.head('a')).seq, removed.seq)
+  for (let waited = 0; heard.length < removed.seq - seq && waited < 200; waited++) await tier.head('a')
+  t.same(
+    heard.map((message) => message.seq),
+    Array.from({ length: removed.seq - seq }, (_, n) => seq + 1 + n),
+    'each is told, without a gap',
+  )
+  t.equal(new Set(heard.flatMap((message) => message.keys ?? [])).size, MANY)
+  await tier.put('a', entries, [])
+  t.equal((await tier.invalidate('a', { pattern: 'key-*' })).removed, MANY)
+  t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
+})
+
+t.test('a commit of thousands of operations, and a restore', async (t) => {
+  const { url, most } = await watched(t)
+  const { state } = await testState(t, { url, limits: { opsPerCommit: MANY, keys: 50_000 } })
+  await state.commit(keys.map((key, value) => ({ op: 'set', key, value })))
+  await state.commit(keys.slice(1).map((key) => ({ op: 'delete', key })))
+  t.same(state.snapshot().state, { 'key-0': 0 })
+  await state.restore({ state: Object.fromEntries(keys.map((key) => [key, key])) })
+  const { state: other } = await testState(t, { url })
+  t.same(other.snapshot(), state.snapshot())
+  await state.clear()
+  t.equal(state.size, 0)
+  t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
+})
+
+t.test('thousands of sessions of one user', async (t) => {
+  const { storage, most } = await watched(t)
+  const store = new RedisSessionStore(storage)
+  const now = Date.now()
+  const times = { created: now, expires: now + 60_000, ends: now + 60_000 }
+  const login = (limit?: { sessions: number; action: 'evict' }) => {
+    const session = sessionOf('ada', { ...times, seen: now })
+    return store.create(session, { now, login: true, ...(limit ? { limit } : {}) }).then((outcome) => ({
+      id: session.id,
+      outcome,
+    }))
+  }
+  const logins = async (count: number) => {
+    const ids: string[] = []
+    // Some at a time: the deadline of a command holds for what waits before it as well.
+    while (ids.length < count) {
+      const some = await Promise.all(Array.from({ length: Math.min(500, count - ids.length) }, () => login()))
+      ids.push(...some.map(({ id }) => id))
+    }
+    return ids
+  }
+  await logins(9_000)
+  const { outcome, id } = await login({ sessions: 10, action: 'evict' })
+  t.equal(outcome.outcome === 'created' && outcome.evicted.length, 8_991, 'a limit that was lowered')
+  t.equal((await store.list(ownerOf('ada'), now)).length, 10)
+  const ids = await logins(9_000)
+  // One that logs in meanwhile is ended as well, or was not there yet.
+  const [ended] = await Promise.all([store.revokeOwner(ownerOf('ada'), now, id), logins(20)])
+  t.ok(ids.every((one) => ended.includes(one)) && !ended.includes(id))
+  t.equal(await store.load(ids[0] as string, now), 'ended')
+  t.equal(typeof (await store.load(id, now)), 'object', 'the one that is kept')
+  t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
+})
+
+t.test('thousands of writes of a journal', async (t) => {
+  const { storage, most } = await watched(t)
+  const journal = new RedisJournal(storage)
+  const write = { namespace: 'a', key: 'k', data: Buffer.from('data') }
+  const ids = await Promise.all(keys.map(() => journal.append('w', write)))
+  await journal.bury(
+    'w',
+    ids.slice(0, 5_000).map((id) => ({ id, ...write, reason: 'refused', at: 1 })),
+  )
+  await journal.remove('w', ids)
+  t.same(await journal.size('w'), { pending: 0, dead: 5_000 })
+  await journal.discard(
+    'w',
+    (await journal.dead('w', MANY)).map(({ id }) => id),
+  )
+  t.same(await journal.size('w'), { pending: 0, dead: 0 })
+  t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
+})

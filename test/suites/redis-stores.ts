@@ -1,0 +1,123 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+import type { PresenceMember } from '../../openapi/messages/server.ts'
+import { RedisAccountStore } from '../../plugins/accounts/stores/redis.ts'
+import { RedisLimiter } from '../../plugins/accounts/stores/redis-limiter.ts'
+import { openTier } from '../../plugins/cache/stores/open.ts'
+import { RedisJournal } from '../../plugins/cache/stores/redis-journal.ts'
+import { RedisSessionStore } from '../../plugins/session/stores/redis.ts'
+import { openStateLog } from '../../plugins/state/stores/open.ts'
+import { RedisBoard } from '../../plugins/stats/stores/redis.ts'
+import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
+import { systemClock } from '../../plugins/support/clock.ts'
+import { RedisPresence } from '../../plugins/sync/stores/redis.ts'
+import { accountStoreSuite } from './account-store.ts'
+import { cacheTierSuite } from './cache-tier.ts'
+import { sessionStoreSuite } from './session-store.ts'
+import { stateLogSuite } from './state-log.ts'
+import { boardSuite } from './stats-board.ts'
+
+const member = (node: string): PresenceMember => ({ node, clientId: node, userId: node, connectedAt: 0 })
+
+/** The contracts of all stores on one Redis, whatever kind it is; each case under a prefix of its own, below `fs:`. */
+export async function redisStoresSuite(t: Test, url: string): Promise<void> {
+  let cases = 0
+  const open = async (t: Test): Promise<RedisStorage> => {
+    const storage = await openStorage({ url, prefix: `fs:${cases++}:` })
+    t.teardown(() => storage.close())
+    if (storage.kind !== 'redis') throw new Error(storage.kind)
+    return storage
+  }
+
+  await t.test('sessions', async (t) => {
+    const { client } = await open(t)
+    await sessionStoreSuite(t, async () => new RedisSessionStore({ client, prefix: `fs:${cases++}:` }))
+  })
+
+  await t.test('accounts', async (t) => {
+    const { client } = await open(t)
+    await accountStoreSuite(t, async () => new RedisAccountStore({ client, prefix: `fs:${cases++}:` }))
+  })
+
+  await t.test('state', async (t) => {
+    const storage = await open(t)
+    const retention = 8
+    await stateLogSuite(t, {
+      open: async (space) => openStateLog(storage, space, { commits: retention }),
+      durable: true,
+      retention,
+    })
+  })
+
+  await t.test('cache', (t) => {
+    cacheTierSuite(t, async (t) => {
+      const tier = openTier(await open(t), systemClock, { maxEntries: 1_000, maxBytes: 1_000_000 })
+      t.teardown(() => tier.close())
+      return { tier, pass: (ms) => delay(ms) }
+    })
+    t.end()
+  })
+
+  await t.test('statistics', async (t) => {
+    await boardSuite(t, async (t) => {
+      const storage = await open(t)
+      let others = 0
+      const lifetime = 60_000
+      return {
+        board: new RedisBoard(storage, lifetime),
+        another: async () => new RedisBoard({ ...storage, instanceId: `other-${others++}` }, lifetime),
+        expire: async () => {
+          const key = `${storage.prefix}{stats}:instances`
+          for (const [field, value] of Object.entries(await storage.client.hgetall(key))) {
+            const [at, ...rest] = value.split(' ')
+            await storage.client.hset(key, [field, [Number(at) - lifetime - 1_000, ...rest].join(' ')])
+          }
+        },
+      }
+    })
+  })
+
+  await t.test('presence', async (t) => {
+    const storage = await open(t)
+    const [here, there] = ['here', 'there'].map((instanceId) => new RedisPresence({ ...storage, instanceId }, 60_000))
+    t.same(await here?.exchange('app', [member('one')], true), [])
+    t.same(await there?.exchange('app', [member('two')], true), [member('one')])
+    t.same(await here?.exchange('app', [member('one')], false), [member('two')])
+    const heard = new Promise((resolve) => void here?.listen(resolve).then(() => there?.announce('app')))
+    t.equal(await heard, 'app')
+    t.same(await there?.exchange('app', [], true), [member('one')])
+    t.same(await here?.exchange('app', [member('one')], false), [])
+    await here?.close()
+  })
+
+  await t.test('a journal of write-behind', async (t) => {
+    const journal = new RedisJournal(await open(t))
+    t.equal(await journal.own('users', 1_000), true)
+    const write = { namespace: 'a', key: 'k', data: Buffer.from('data') }
+    const ids = [await journal.append('users', write), await journal.append('users', write)]
+    t.same(
+      await journal.read('users', 10),
+      ids.map((id) => ({ id, ...write })),
+    )
+    await journal.bury('users', [{ id: ids[0] as string, ...write, reason: 'refused', at: 1 }])
+    await journal.remove('users', [ids[1] as string])
+    t.same(await journal.size('users'), { pending: 0, dead: 1 })
+    const [letter] = await journal.dead('users', 10)
+    t.match(letter, { key: 'k', reason: 'refused', at: 1 })
+    await journal.discard('users', [letter?.id as string])
+    await journal.disown('users')
+    t.equal(await new RedisJournal(await open(t)).own('users', 1_000), true)
+  })
+
+  await t.test('failed logins', async (t) => {
+    const storage = await open(t)
+    const limiter = new RedisLimiter(storage, 'login', 60)
+    t.equal(await limiter.get('ada'), null)
+    await limiter.penalty('ada')
+    t.match(await limiter.penalty('ada'), { consumedPoints: 2 })
+    await limiter.set('ada', 7, 60)
+    const count = await new RedisLimiter(storage, 'login', 60).get('ada')
+    t.equal(count?.consumedPoints, 7)
+    t.ok((count?.msBeforeNext ?? 0) > 50_000)
+  })
+}
