@@ -1,31 +1,15 @@
 /** `npm run bench -- <suite>`: installs the peers where they are missing, checks the types, runs the suite. */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { installFolder } from './install-folder.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-installPeers()
+installFolder(`${root}/bench`)
 run('npx', ['--no-install', 'tsc', '-p', 'bench'])
 run(process.execPath, ['--expose-gc', '--import', './scripts/typescript.mjs', 'bench/run.ts', ...process.argv.slice(2)])
 // Its tables are aligned by the formatter, like those of every other document.
 if (process.argv.includes('--write')) run('npx', ['--no-install', 'biome', 'format', '--write', 'docs/benchmarks.md'])
-
-function installPeers() {
-  const wanted = readFileSync(`${root}/bench/package-lock.json`, 'utf8')
-  const marker = `${root}/bench/node_modules/.installed-package-lock.json`
-  if (read(marker) === wanted) return
-  run('npm', ['ci', '--prefix', 'bench', '--no-audit', '--no-fund'])
-  writeFileSync(marker, wanted)
-}
-
-function read(file) {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
-  }
-}
 
 /** Its standard output goes to stderr except for the suite's: `--json` must be the last and may be the only line. */
 function run(command, args) {
