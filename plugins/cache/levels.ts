@@ -281,7 +281,7 @@ export class Levels {
     era: number,
   ): Promise<void> {
     const keys = entries.map(({ key }) => key)
-    this.tell({ epoch: mutation.epoch, seq: mutation.seq, from: '', keys })
+    this.tell({ epoch: mutation.epoch, seq: mutation.seq, keys })
     if (mutation.epoch !== this.coherence.epoch) return this.drop(keys)
     this.touch(keys, mutation.seq)
     const names = [...new Set(entries.flatMap(({ record }) => record.stamps.map(([name]) => name)))]

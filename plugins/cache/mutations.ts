@@ -59,7 +59,6 @@ export class Mutations {
     this.#levels.tell({
       epoch: mutation.epoch,
       seq: mutation.seq,
-      from: '',
       ...(names.length > 0 ? { names: names.map((name): [string, string] => [name, '']) } : {}),
       ...(pattern === undefined ? {} : { pattern }),
     })
@@ -100,7 +99,7 @@ export class Mutations {
       const mutation = await change()
       if (mutation.epoch === DEFERRED) this.#levels.drop(keys)
       else this.#levels.touch(keys, mutation.seq)
-      this.#levels.tell({ epoch: mutation.epoch, seq: mutation.seq, from: '', keys: [...keys] })
+      this.#levels.tell({ epoch: mutation.epoch, seq: mutation.seq, keys: [...keys] })
       return mutation
     } catch (cause) {
       // It may or may not have happened; if it does later, the bus tells.

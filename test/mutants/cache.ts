@@ -18,8 +18,8 @@ export default [
   {
     guards: 'the lease check on Redis',
     file: 'plugins/cache/stores/fill.lua',
-    from: "redis.call('GET', KEYS[3]) ~= ARGV[6] or not stampsStand(9, 4)",
-    to: 'not stampsStand(9, 4)',
+    from: "redis.call('GET', KEYS[3]) ~= ARGV[5] or not stampsStand(8, 4)",
+    to: 'not stampsStand(8, 4)',
     suite: instances,
   },
   {
@@ -32,8 +32,8 @@ export default [
   {
     guards: 'the stamps of a fill on Redis',
     file: 'plugins/cache/stores/fill.lua',
-    from: '~= ARGV[6] or not stampsStand(9, 4)',
-    to: '~= ARGV[6]',
+    from: '~= ARGV[5] or not stampsStand(8, 4)',
+    to: '~= ARGV[5]',
     suite: instances,
   },
   {

@@ -1,15 +1,15 @@
 -- KEYS: 2… stamps to renew, stamps that the entries were made under, then (entry, lease)…
--- ARGV: 4 from  5 'remove' or 'expire'  6 pattern or ''  7 'exactly', or 'roughly' when entries whose stamps are not
+-- ARGV: 4 'remove' or 'expire'  5 pattern or ''  6 'exactly', or 'roughly' when entries whose stamps are not
 --       among the keys count as there
---       8 number of names, name…; number of names that the entries were made under, name…; key…
+--       7 number of names, name…; number of names that the entries were made under, name…; key…
 -- Answers {'again', names} before it has changed anything, when an entry was made under others than those.
-local exactly, renewed = ARGV[7] == 'exactly', tonumber(ARGV[8])
-local made = tonumber(ARGV[9 + renewed])
-local first = 10 + renewed + made
+local exactly, renewed = ARGV[6] == 'exactly', tonumber(ARGV[7])
+local made = tonumber(ARGV[8 + renewed])
+local first = 9 + renewed + made
 -- Where the stamp of each name is; that of one that is renewed falls.
 local stampKeys, falls = {}, {}
-for i = 1, made do stampKeys[ARGV[9 + renewed + i]] = KEYS[1 + renewed + i] end
-for i = 1, renewed do falls[ARGV[8 + i]] = true end
+for i = 1, made do stampKeys[ARGV[8 + renewed + i]] = KEYS[1 + renewed + i] end
+for i = 1, renewed do falls[ARGV[7 + i]] = true end
 
 -- What was made under a stamp that has fallen is there for nobody. For the places see record.ts.
 local unknown = {}
@@ -30,7 +30,7 @@ local function stands(key)
 end
 
 local removed = 0
-if ARGV[5] == 'remove' then
+if ARGV[4] == 'remove' then
   local seen = {}
   for i = first, #ARGV do
     if not seen[ARGV[i]] then
@@ -46,7 +46,7 @@ end
 local keys, names = {}, {}
 advance()
 for i = 1, renewed do
-  local name, value = ARGV[8 + i], string.format('%d:%s', seq, fresh)
+  local name, value = ARGV[7 + i], string.format('%d:%s', seq, fresh)
   if name == '' then
     redis.call('HSET', KEYS[1], 'generation', value)
   else
@@ -58,7 +58,7 @@ end
 for i = first, #ARGV do
   local entry = 2 + renewed + made + 2 * (i - first)
   local key = KEYS[entry]
-  if ARGV[5] == 'remove' then
+  if ARGV[4] == 'remove' then
     redis.call('UNLINK', key)
   elseif redis.call('EXISTS', key) == 1 then
     -- The flag stands behind the 16 characters of version. What has no place for it is no entry.
@@ -68,9 +68,9 @@ for i = first, #ARGV do
   redis.call('DEL', KEYS[entry + 1])
   keys[#keys + 1] = ARGV[i]
 end
-local message = { from = ARGV[4] }
+local message = {}
 if #keys > 0 then message.keys = keys end
 if #names > 0 then message.names = names end
-if ARGV[6] ~= '' then message.pattern = ARGV[6] end
+if ARGV[5] ~= '' then message.pattern = ARGV[5] end
 tell(message)
 return { epoch, seq, removed }

@@ -222,7 +222,7 @@ export class LocalTier implements CacheTier {
   async #done(namespace: string, removed: number, what: Partial<Message>): Promise<Mutation> {
     const seq = ++this.#head(namespace).seq
     const settled = this.#shelf.settled()
-    const message: Message = { epoch: this.#epoch, seq, from: '', ...what }
+    const message: Message = { epoch: this.#epoch, seq, ...what }
     for (const listener of this.#listeners.get(namespace) ?? []) listener(message)
     await settled
     return { epoch: this.#epoch, seq, removed }

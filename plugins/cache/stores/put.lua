@@ -1,6 +1,6 @@
 -- KEYS: 2… stamps, then (entry, lease)…
--- ARGV: 4 from  5 number of stamps, (name, value)…, (key, ttl, data)…
-local at, from = stampsStand(5, 2)
+-- ARGV: 4 number of stamps, (name, value)…, (key, ttl, data)…
+local at, from = stampsStand(4, 2)
 if not at then return false end
 local keys = {}
 for i = at, #ARGV, 3 do
@@ -10,5 +10,5 @@ for i = at, #ARGV, 3 do
   keys[#keys + 1] = ARGV[i]
 end
 advance()
-tell({ from = ARGV[4], keys = keys })
+tell({ keys = keys })
 return { epoch, seq, 0 }

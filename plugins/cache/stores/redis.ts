@@ -59,7 +59,6 @@ export class RedisTier implements CacheTier {
   readonly #storage: RedisStorage
   readonly #clock: Clock
   /** Names the messages of this tier. */
-  readonly #id = unique()
   /** Server time minus local monotonic time; known after the first head. */
   #offset: number | undefined
   /** Run id of the server that has the namespace; unknown again whenever another may answer. */
@@ -136,7 +135,7 @@ export class RedisTier implements CacheTier {
 
   async fill(namespace: string, { key, token, ttl, data, stamps }: Fill): Promise<Mutation | undefined> {
     const keys = [...this.#entryKeys(namespace, [key]), ...this.#stampKeys(namespace, stamps.map(nameOf))]
-    const args = [this.#id, key, token, lifetime(ttl), Buffer.from(data), stamps.length, ...stamps.flat()]
+    const args = [key, token, lifetime(ttl), Buffer.from(data), stamps.length, ...stamps.flat()]
     return mutation(await this.#call(scripts.fill, namespace, keys, args))
   }
 
@@ -160,7 +159,7 @@ export class RedisTier implements CacheTier {
       ),
     ]
     const items = entries.flatMap(({ key, ttl, data }) => [key, lifetime(ttl), Buffer.from(data)])
-    const args = [this.#id, stamps.length, ...stamps.flat(), ...items]
+    const args = [stamps.length, ...stamps.flat(), ...items]
     return mutation(await this.#call(scripts.put, namespace, keys, args))
   }
 
@@ -201,7 +200,7 @@ export class RedisTier implements CacheTier {
       const under = roughly ? [] : [...made]
       const counting = roughly ? 'roughly' : 'exactly'
       const all = [...this.#stampKeys(namespace, [...names, ...under]), ...this.#entryKeys(namespace, keys)]
-      const args = [this.#id, action, pattern, counting, names.length, ...names, under.length, ...under, ...keys]
+      const args = [action, pattern, counting, names.length, ...names, under.length, ...under, ...keys]
       const answer = (await this.#call(scripts.invalidate, namespace, all, args)) as unknown[]
       if (answer[0] !== 'again') return mutation(answer) as Mutation
       for (const name of answer[1] as string[]) made.add(name)

@@ -131,8 +131,6 @@ export interface Mutation {
 export interface Message {
   epoch: string
   seq: number
-  /** `instanceId` of who did it. */
-  from: string
   keys?: string[]
   /** The keys were filled by a load: whoever waits for them may look. */
   filled?: boolean
