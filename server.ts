@@ -26,7 +26,7 @@ async function main(): Promise<void> {
   closeWithGrace(
     { delay: CLOSE_TIMEOUT, logger: app.log, skip: ['uncaughtException', 'unhandledRejection'] },
     async ({ err, signal }) => {
-      if (err) app.log.fatal({ err }, 'closing')
+      if (err) app.log.error({ err }, 'closing')
       else app.log.info({ signal }, 'closing')
       await app.close()
     },

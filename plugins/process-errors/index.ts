@@ -68,7 +68,8 @@ export const processErrors = defineService<ProcessErrorsOptions>(
     }
     const onException = (err: unknown) => {
       counts.exceptions += 1
-      log.fatal({ err }, 'an exception that nobody caught; the process goes on')
+      // Not `fatal`: after that pino writes what is left synchronously, again and again when whoever reads is gone.
+      log.error({ err }, 'an exception that nobody caught; the process goes on')
       suspect()
     }
     const onRejection = (err: unknown) => {

@@ -76,7 +76,8 @@ export async function inspect(
 export function readLog(output: string, findings: Findings, secrets: readonly string[]): void {
   for (const line of output.split('\n')) {
     const fatal =
-      /"level":60\b/.test(line) || /uncaught|unhandled|\bFATAL\b|heap out of memory|closing after/i.test(line)
+      /"level":60\b/.test(line) ||
+      /uncaught|unhandled|nobody (caught|handled)|\bFATAL\b|heap out of memory|closing after/i.test(line)
     if (fatal) {
       const what = /"message":"([^"]{1,80})/.exec(line)?.[1] ?? line.slice(0, 80)
       findings.add({ kind: 'the log has something fatal', where: what, example: shown(line, 600) })

@@ -1,11 +1,15 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
+import { freePort } from '../fixtures/redis-server.ts'
 import { startServer } from '../fixtures/server-process.ts'
 import { storageUrl } from '../fixtures/storages.ts'
+import { eventually } from '../plugins/cache/fixture.ts'
 
 t.test('SIGTERM ends the process within 10 s, whoever still holds on', async (t) => {
   const server = await startServer(t, { STORAGE: await storageUrl(t, 'lmdb'), SESSION_SECRET: SECRET })
@@ -62,3 +66,28 @@ t.test('nothing of the session reaches the log', async (t) => {
     t.notOk(output.includes(secret))
   }
 })
+
+t.test(
+  'whoever reads the output goes away before it is ready: the server answers, and ends when it is told to',
+  async (t) => {
+    const port = await freePort()
+    const child = spawn(process.execPath, ['dist/server.js'], {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: { ...process.env, PORT: `${port}`, STORAGE: 'memory:', SESSION_SECRET: SECRET, LOG_LEVEL: 'trace' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    t.teardown(() => child.kill('SIGKILL'))
+    await once(child.stdout, 'data')
+    child.stdout.destroy()
+    const answers = () =>
+      fetch(`http://127.0.0.1:${port}/health/live`, { signal: AbortSignal.timeout(1_000) }).then(
+        ({ status }) => status === 200,
+        () => false,
+      )
+    await eventually(answers, 20_000)
+    for (let n = 0; n < 3; n++) t.ok(await answers())
+    const exited = once(child, 'exit', { signal: AbortSignal.timeout(12_000) })
+    child.kill('SIGTERM')
+    t.same(await exited, [0, null])
+  },
+)

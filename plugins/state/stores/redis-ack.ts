@@ -1,7 +1,8 @@
 import type { Position } from '../../../openapi/schemas/state.ts'
+import type { RedisClient } from '../../storage/redis/client.ts'
 import { OwnConnection, type RedisCommand } from '../../storage/redis/own-connection.ts'
 import { evenWhenFull } from '../../storage/redis/script.ts'
-import type { RedisStorage } from '../../storage/storage.ts'
+
 import { StateNotReplicatedError, StorageUnavailableError } from '../../support/errors.ts'
 
 /** A number in the place of another: also after a deletion when memory is full. */
@@ -15,7 +16,7 @@ export type RedisAck = 'primary' | 'fsync' | { replicas: number }
  * own: both block the connection that they are sent on, and both speak of what that connection wrote before.
  */
 export class RedisConfirmation {
-  readonly #client: RedisStorage['client']
+  readonly #client: RedisClient
   readonly #meta: string
   readonly #ack: Exclude<RedisAck, 'primary'>
   readonly #timeout: number
@@ -25,12 +26,7 @@ export class RedisConfirmation {
    * @param meta the hash that tells where the log stands
    * @param timeout milliseconds that replicas or the disk may take
    */
-  constructor(
-    { client }: Pick<RedisStorage, 'client'>,
-    meta: string,
-    ack: Exclude<RedisAck, 'primary'>,
-    timeout: number,
-  ) {
+  constructor(client: RedisClient, meta: string, ack: Exclude<RedisAck, 'primary'>, timeout: number) {
     this.#client = client
     this.#meta = meta
     this.#ack = ack

@@ -93,7 +93,7 @@ export class RedisStateLog implements StateLog {
     this.#base = base
     this.#keys = ['meta', 'values', 'log', 'epochs', 'clients', 'clients-by-revision'].map((part) => base + part)
     this.#channel = `${base}head`
-    if (ack !== 'primary') this.#confirmation = new RedisConfirmation(storage, `${base}meta`, ack, ackTimeout)
+    if (ack !== 'primary') this.#confirmation = new RedisConfirmation(storage.client, `${base}meta`, ack, ackTimeout)
   }
 
   async load(): Promise<LogState> {
