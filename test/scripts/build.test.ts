@@ -1,19 +1,27 @@
 /** Builds a small copy of the house, so that sources can be changed. */
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { readText } from '../../plugins/support/text.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const execute = promisify(execFile)
 
 const sources = {
-  'index.ts': "export { answer } from './plugins/a/index.ts'\n",
-  'plugins/a/index.ts': 'export const answer: number = 42\n',
-  'plugins/a/stores/set.lua': 'return 1\n',
+  'package.json': JSON.stringify({
+    ...{ name: 'house', type: 'module', imports: { '#typebox': './dist/typebox.js' } },
+    exports: { '.': { default: './dist/index.js' }, './a': { default: './dist/plugins/a/index.js' } },
+  }),
+  'index.ts': "export { answer, script } from './plugins/a/index.ts'\n",
+  'server.ts': "import { answer } from './index.ts'\nprocess.stdout.write(String(answer))\n",
+  'plugins/a/index.ts': `import { Type } from '@sinclair/typebox'
+export const answer: number = Type.Literal(42).const
+export const script = new URL('./stores/set.lua', import.meta.url)\n`,
+  'plugins/a/stores/set.lua': "return '1 %'\n",
   'plugins/a/generated.d.ts': 'export type Generated = 1\n',
   'plugins/a/README.md': '# A\n',
   'openapi/openapi.json': '{}\n',
@@ -23,7 +31,7 @@ export const buildDashboard = (outdir) => writeFile(outdir + '/index.html', 'the
 
 async function house(t: Test): Promise<{ folder: string; build: () => Promise<unknown> }> {
   const folder = await temporaryFolder(t)
-  for (const file of ['package.json', 'package-lock.json', 'tsconfig.json', 'scripts']) {
+  for (const file of ['package-lock.json', 'tsconfig.json', 'scripts']) {
     await cp(join(root, file), join(folder, file), { recursive: true })
   }
   for (const [file, text] of Object.entries(sources)) {
@@ -31,21 +39,27 @@ async function house(t: Test): Promise<{ folder: string; build: () => Promise<un
     await writeFile(join(folder, file), text)
   }
   await mkdir(join(folder, 'node_modules'))
-  for (const name of ['typescript', '@types', 'undici-types']) {
+  for (const name of ['typescript', '@types', 'undici-types', 'esbuild', '@sinclair']) {
     await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   }
   return { folder, build: () => execute(process.execPath, [join(folder, 'scripts', 'build.mjs')]) }
 }
 
-t.test('compiles, copies what the code reads at run time and builds the dashboard', async (t) => {
+t.test('makes a module of each entry, with the text that it reads inside, and builds the dashboard', async (t) => {
   const { folder, build } = await house(t)
   await build()
-  const { answer } = await import(join(folder, 'dist', 'index.js'))
+  const { answer, script } = await import(join(folder, 'dist', 'index.js'))
   t.equal(answer, 42)
+  t.equal(readText(script), "return '1 %'\n")
+  const { script: same } = await import(join(folder, 'dist', 'plugins/a/index.js'))
+  t.equal(same, script, 'entries share what they have in common')
+  t.equal((await execute(process.execPath, [join(folder, 'dist/server.js')])).stdout, '42')
   t.match(await readFile(join(folder, 'dist/plugins/a/index.d.ts'), 'utf8'), /answer: number/)
-  t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 1\n')
   t.equal(await readFile(join(folder, 'dist/plugins/a/generated.d.ts'), 'utf8'), 'export type Generated = 1\n')
-  t.equal(await readFile(join(folder, 'dist/openapi/openapi.json'), 'utf8'), '{}\n')
+  const chunks = (await readdir(join(folder, 'dist/chunks'))).filter((file) => file.endsWith('.map'))
+  const maps = await Promise.all(chunks.map((file) => readFile(join(folder, 'dist/chunks', file), 'utf8')))
+  const named = maps.flatMap((map) => (JSON.parse(map) as { sources: string[] }).sources)
+  t.ok(named.includes('../../plugins/a/index.ts'), 'maps name the sources from where dist lies')
   t.equal(await readFile(join(folder, 'dist/dashboard/index.html'), 'utf8'), 'the page')
   await t.rejects(stat(join(folder, 'dist/plugins/a/README.md')))
 })
@@ -59,12 +73,15 @@ t.test('does nothing when nothing has changed, and everything when something has
 
   await writeFile(join(folder, 'plugins/a/stores/set.lua'), 'return 2\n')
   await build()
-  t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 2\n')
+  const inside = async () => {
+    const chunks = await readdir(join(folder, 'dist/chunks'))
+    return (await Promise.all(chunks.map((file) => readFile(join(folder, 'dist/chunks', file), 'utf8')))).join()
+  }
+  t.match(await inside(), encodeURIComponent('return 2\n'))
 
-  await writeFile(join(folder, 'index.ts'), 'export const answer = 43\n')
-  await rm(join(folder, 'plugins'), { recursive: true })
+  await rm(join(folder, 'plugins/a/generated.d.ts'))
   await build()
-  await t.rejects(stat(join(folder, 'dist/plugins')), 'what has no source is gone')
+  await t.rejects(stat(join(folder, 'dist/plugins/a/generated.d.ts')), 'what has no source is gone')
 })
 
 t.test('a build that fails leaves the last good one', async (t) => {
@@ -80,5 +97,5 @@ t.test('two builds at once do no harm', async (t) => {
   const { folder, build } = await house(t)
   await Promise.all([build(), build()])
   t.match(await readFile(join(folder, 'dist/index.js'), 'utf8'), /answer/)
-  t.equal(await readFile(join(folder, 'dist/plugins/a/stores/set.lua'), 'utf8'), 'return 1\n')
+  await stat(join(folder, 'dist/plugins/a/index.js'))
 })

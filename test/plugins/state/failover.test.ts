@@ -153,7 +153,7 @@ t.test('what another server says of its copies confirms nothing', async (t) => {
   await state.set('k', 1)
   const { epoch, revision } = state
   const storage = (await openTestStorage(t, servers.url)) as RedisStorage
-  const confirmation = new RedisConfirmation(storage, 'fs:{state:app}:meta', { replicas: 1 }, 200)
+  const confirmation = new RedisConfirmation(storage.client, 'fs:{state:app}:meta', { replicas: 1 }, 200)
   t.teardown(() => confirmation.close())
   await confirmed(() => confirmation.confirm({ epoch, revision }))
   const unavailable = { code: 'STATEFUL_STORAGE_UNAVAILABLE' }
