@@ -43,7 +43,12 @@ await writeFile(join(project, 'app.mjs'), app)
 await writeFile(
   join(project, 'main.mjs'),
   `import { run } from './app.mjs'
-   run(process.argv[2]).then((answer) => process.stdout.write(JSON.stringify(answer)))`,
+   const main = async () => {
+     const answers = {}
+     for (const storage of process.argv.slice(2)) answers[storage] = await run(storage)
+     process.stdout.write(JSON.stringify(answers))
+   }
+   main()`,
 )
 
 for (const format of ['esm', 'cjs'] as const) {
@@ -65,10 +70,9 @@ for (const format of ['esm', 'cjs'] as const) {
       warnings.map(({ text }) => text).filter((text) => !/"import\.meta" is not available/.test(text)),
       [],
     )
-    for (const storage of ['memory:', redis.url]) {
-      const { stdout } = await execute(process.execPath, [file, storage], { cwd: folder, env: plainEnvironment() })
-      t.same(JSON.parse(stdout), ANSWER, storage)
-    }
+    const run = [file, 'memory:', redis.url]
+    const { stdout } = await execute(process.execPath, run, { cwd: folder, env: plainEnvironment() })
+    t.same(JSON.parse(stdout), { 'memory:': ANSWER, [redis.url]: ANSWER })
   })
 }
 
@@ -96,17 +100,19 @@ t.test('vitest', async (t) => {
   t.match(JSON.parse(stdout.slice(stdout.indexOf('{'))), { numPassedTests: 2, numTotalTests: 2 })
 })
 
+await writeFile(
+  join(project, 'required.cjs'),
+  `const { version } = process
+   if (typeof require('fastify-stateful').stateful !== 'function') throw new Error(version)
+   import('./main.mjs')`,
+)
+
 for (const version of ['20.19', '22', '24', 'latest']) {
-  t.test(`Node ${version}`, async (t) => {
-    const node = ['exec', '--yes', '--prefer-offline', `--package=node@${version}`, '--', 'node']
-    const options = { cwd: project, env: plainEnvironment() }
-    for (const storage of ['memory:', `lmdb:./data-${version}`]) {
-      const { stdout } = await execute('npm', [...node, 'main.mjs', storage], options)
-      t.same(JSON.parse(stdout), ANSWER, storage)
-    }
-    const required = "process.stdout.write(typeof require('fastify-stateful').stateful)"
-    const { stdout } = await execute('npm', [...node, '-e', required, '--input-type=commonjs'], options)
-    t.equal(stdout, 'function')
+  t.test(`Node ${version}, required and imported`, async (t) => {
+    const node = ['exec', '--yes', '--prefer-offline', `--package=node@${version}`, '--', 'node', 'required.cjs']
+    const folder = `lmdb:./data-${version}`
+    const { stdout } = await execute('npm', [...node, 'memory:', folder], { cwd: project, env: plainEnvironment() })
+    t.same(JSON.parse(stdout), { 'memory:': ANSWER, [folder]: ANSWER })
   })
 }
 
