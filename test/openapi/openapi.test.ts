@@ -176,13 +176,12 @@ t.test('a prefix stands before every path', async (t) => {
   for (const path of Object.keys(paths)) t.notMatch(path, /.\/$/, 'no path ends in a slash')
 })
 
-t.test('an independent linter finds nothing', async (t) => {
-  const redocly = fileURLToPath(new URL('node_modules/@redocly/cli/bin/cli.js', root))
-  const { status, stderr, stdout } = spawnSync(process.execPath, [redocly, 'lint', '--format=summary'], {
+t.test('independent linters of both documents find nothing', async (t) => {
+  const { status, stderr, stdout } = spawnSync(process.execPath, ['scripts/checks.mjs', 'documents'], {
     cwd: fileURLToPath(root),
     encoding: 'utf8',
-    timeout: 50_000,
-    env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
+    // They are installed first, where `npm run check` has not done it.
+    timeout: 150_000,
   })
   t.equal(status, 0, `${stdout}${stderr}`)
 })
