@@ -33,6 +33,7 @@ function run(command, args) {
   const { status, error } = spawnSync(join(tools, 'node_modules', '.bin', command), args, {
     cwd: root,
     stdio: 'inherit',
+    env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true' },
   })
   if (error) throw error
   if (status !== 0) process.exit(status ?? 1)
