@@ -1,8 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
 import type { Cache } from '../../plugins/cache/index.ts'
 import type { RedisStorage } from '../../plugins/storage/index.ts'
 import type { Contender, Context, Suite } from '../harness.ts'
+import { startRedis } from '../tools/redis-server.ts'
 import { callsPerSecond } from '../tools/timing.ts'
 import { inMemory, openOurs, openRedis } from './cache/contenders.ts'
 import { memory } from './cache/memory.ts'
@@ -132,9 +134,10 @@ const peek: Contender[] = [
   },
 ]
 
-/** The client that our storage opens: the difference that is measured is ours, not that of two versions of ioredis. */
+/** The plain driver with its own settings. */
 async function rawRedis(context: Context) {
-  const { client } = await openRedis(context)
+  const client = new Redis({ path: await startRedis(context) })
+  context.teardown(() => client.disconnect())
   for (const key of KEYS) await client.set(key, JSON.stringify(userOf(key)))
   return client
 }

@@ -11,9 +11,7 @@ import { createStore } from 'tinybase'
 import { LIMIT_RULES } from '../../plugins/state/limits.ts'
 import { StateManager } from '../../plugins/state/state-manager.ts'
 import { openStateLog } from '../../plugins/state/stores/open.ts'
-import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
-import type { RedisConnection } from '../../plugins/storage/redis/connection.ts'
-import { RedisScript } from '../../plugins/storage/redis/script.ts'
+import { openStorage } from '../../plugins/storage/index.ts'
 import { readOptions } from '../../plugins/support/options.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
 import type { Case, Context, Suite } from '../harness.ts'
@@ -68,23 +66,20 @@ async function redisServer({ teardown }: Context): Promise<number> {
   return port
 }
 
-/** The same client library and settings as ours: what is compared is what we do beyond the script. */
-async function redisClient({ teardown }: Context, port: number): Promise<RedisConnection> {
-  const storage = await openStorage(`redis://127.0.0.1:${port}`)
-  teardown(() => storage.close())
-  return (storage as RedisStorage).client
+/** The plain driver with its own settings. */
+function redisClient({ teardown }: Context, port: number): Redis {
+  const client = new Redis(port)
+  teardown(() => client.disconnect())
+  return client
 }
 
 /** The writes of a commit of one key, without any of the checks. */
-const bareCommit = new RedisScript(
-  `local revision = redis.call('HINCRBY', KEYS[1], 'revision', 1)
+const bareCommit = `local revision = redis.call('HINCRBY', KEYS[1], 'revision', 1)
    redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
    redis.call('XADD', KEYS[3], 'MAXLEN', '~', 1000, revision .. '-0', 'r', ARGV[3])
    redis.call('PUBLISH', KEYS[1], revision)
-   return revision`,
-  3,
-)
-const bareIncrement = new RedisScript(`return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)`, 1)
+   return revision`
+const bareIncrement = `return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)`
 
 /** From opening the storage, on LMDB with its check in a child process, to the first read. */
 function bootCase(store: string, place: (context: Context) => Promise<string>): Case {
@@ -218,10 +213,11 @@ const suite: Suite = {
           name: 'bare EVALSHA with the same writes',
           role: 'limit',
           async setup(context) {
-            const client = await redisClient(context, await redisServer(context))
+            const client = redisClient(context, await redisServer(context))
+            const sha = (await client.script('LOAD', bareCommit)) as string
             const write = (i: number) => {
               const key = `key${i % KEYS}`
-              return bareCommit.run(client, ['{b}meta', '{b}values', '{b}log'], [key, entryText, recordOf(key)])
+              return client.evalsha(sha, 3, '{b}meta', '{b}values', '{b}log', key, entryText, recordOf(key))
             }
             return async () => ({ value: await asyncCallsPerSecond(write, context.quick ? 100 : 1_500, 100) })
           },
@@ -268,8 +264,9 @@ const suite: Suite = {
           role: 'limit',
           async setup(context) {
             const port = await redisServer(context)
-            const clients = [await redisClient(context, port), await redisClient(context, port)]
-            const add = (i: number) => bareIncrement.run(clients[i % 2] as RedisConnection, ['counters'], ['n'])
+            const clients = [redisClient(context, port), redisClient(context, port)] as const
+            const sha = (await clients[0].script('LOAD', bareIncrement)) as string
+            const add = (i: number) => (i % 2 ? clients[1] : clients[0]).evalsha(sha, 1, 'counters', 'n')
             return async () => ({ value: await asyncCallsPerSecond(add, context.quick ? 100 : 1_500, 100) })
           },
         },

@@ -10,9 +10,10 @@ import { RedisStore } from 'connect-redis'
 import express from 'express'
 import expressSession, { MemoryStore } from 'express-session'
 import Fastify, { type FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
 import { createClient } from 'redis'
 import { session } from '../../../plugins/session/index.ts'
-import { openStorage, type RedisStorage, storage } from '../../../plugins/storage/index.ts'
+import { storage } from '../../../plugins/storage/index.ts'
 import { profileOf } from './profile.ts'
 
 const [kind = '', where = '', socket = ''] = process.argv.slice(2)
@@ -65,8 +66,8 @@ async function fastifySessionServer(): Promise<string> {
 async function limit(): Promise<string> {
   const app = Fastify()
   await app.register(fastifyCookie)
-  const records = new Map<string, { profile: string }>()
-  const { client } = where === 'redis' ? ((await openStorage(redis)) as RedisStorage) : {}
+  const records = new Map<string, Record<string, string>>()
+  const client = where === 'redis' ? new Redis({ path: socket }) : undefined
   app.post<{ Querystring: { user: string } }>('/login', async (request, reply) => {
     const { user } = request.query
     const record = { profile: JSON.stringify(profileOf(user)) }
@@ -77,19 +78,11 @@ async function limit(): Promise<string> {
   })
   app.get('/profile', async (request, reply) => {
     const id = request.cookies['sid'] ?? ''
-    const record = client ? fields(await client.hgetall(id)) : records.get(id)
-    if (record?.profile === undefined) return reply.code(401).send({ refused: true })
-    return JSON.parse(record.profile)
+    const record = client ? await client.hgetall(id) : records.get(id)
+    if (record?.['profile'] === undefined) return reply.code(401).send({ refused: true })
+    return JSON.parse(record['profile'])
   })
   return app.listen({ host: '127.0.0.1', port: 0 })
-}
-
-/** Our storage's client gives HGETALL as a flat array. */
-function fields(answer: unknown): { profile?: string } {
-  if (!Array.isArray(answer)) return answer as { profile?: string }
-  const found: Record<string, string> = {}
-  for (let i = 0; i < answer.length; i += 2) found[answer[i]] = answer[i + 1]
-  return found
 }
 
 async function expressServer(): Promise<string> {
