@@ -3,6 +3,7 @@ import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
 import type { Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
+import { isPromiseLike } from '../support/promise-like.ts'
 import { checkAuthor, checkOp } from './check-op.ts'
 import { Definitions } from './definitions.ts'
 import { Expiry } from './expiry.ts'
@@ -119,7 +120,7 @@ export class Space extends Readable {
    */
   async update<Key extends string>(
     key: Key,
-    fn: (current: ValueOf<Key> | undefined) => ValueOf<Key> | undefined | Promise<ValueOf<Key> | undefined>,
+    fn: (current: ValueOf<Key> | undefined) => ValueOf<Key> | undefined | PromiseLike<ValueOf<Key> | undefined>,
     context?: unknown,
   ): Promise<ValueOf<Key> | undefined> {
     checkKey(key)
@@ -130,7 +131,7 @@ export class Space extends Readable {
         return current
       }
       const next = fn(current)
-      return next instanceof Promise ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
+      return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
     }, context)
     return (committed ? committed.entry?.value : result) as ValueOf<Key> | undefined
   }
@@ -229,7 +230,7 @@ export class Space extends Readable {
    * has been changed by another writer, so it must have no effects of its own. It may be async.
    * @returns what `fn` returned in the run that was committed
    */
-  async transaction<Result>(fn: (tx: Transaction) => Result | Promise<Result>, context?: unknown): Promise<Result> {
+  async transaction<Result>(fn: (tx: Transaction) => Result | PromiseLike<Result>, context?: unknown): Promise<Result> {
     const { result } = await this.#transact(fn, context)
     return result
   }
@@ -367,7 +368,10 @@ export class Space extends Readable {
     return this.ready.then(() => this.#sequencer.submit(request))
   }
 
-  #transact<Result>(fn: (tx: Transaction) => Result | Promise<Result>, context: unknown): Promise<Transacted<Result>> {
+  #transact<Result>(
+    fn: (tx: Transaction) => Result | PromiseLike<Result>,
+    context: unknown,
+  ): Promise<Transacted<Result>> {
     const { clock, writeTimeout, limits } = this.#options
     return transact(fn, {
       submit: ({ ops, guards }) => this.#submit({ ops, guards, context }),

@@ -1,6 +1,7 @@
 import type { Json, Op } from '../../openapi/schemas/state.ts'
 import type { Clock } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
+import { isPromiseLike } from '../support/promise-like.ts'
 import { checkOp } from './check-op.ts'
 import { applyOp } from './reducer.ts'
 import type { Guard, View } from './staging.ts'
@@ -117,24 +118,24 @@ export interface TransactOptions {
  * @throws what the function throws
  */
 export async function transact<Result>(
-  fn: (tx: Transaction) => Result | Promise<Result>,
+  fn: (tx: Transaction) => Result | PromiseLike<Result>,
   { submit, revisionOf, opsPerCommit, clock, timeout }: TransactOptions,
 ): Promise<Transacted<Result>> {
   const deadline = clock.monotonic() + timeout
   for (;;) {
     let view: TransactionView | undefined
-    let outcome: Result | Promise<Result> | undefined
+    let outcome: Result | PromiseLike<Result> | undefined
     const committed = await submit({
       ops: (state) => {
         view = new TransactionView(state, opsPerCommit)
         outcome = fn(view)
-        if (!(outcome instanceof Promise)) return view.close()
+        if (!isPromiseLike(outcome)) return view.close()
         // What an async function writes is not known yet; it is committed below under guards.
-        outcome.catch(() => {})
+        outcome.then(undefined, () => {})
         return []
       },
     })
-    if (!(outcome instanceof Promise)) return { result: outcome as Result, committed }
+    if (!isPromiseLike(outcome)) return { result: outcome as Result, committed }
     const tx = view as unknown as TransactionView
     try {
       const result = await outcome

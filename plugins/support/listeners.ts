@@ -1,3 +1,5 @@
+import { isPromiseLike } from './promise-like.ts'
+
 /** Told of what a listener threw, or what its promise rejected with. */
 export type ReportError = (error: unknown) => void
 
@@ -33,7 +35,7 @@ export class Listeners<Event> {
       try {
         const outcome = listener(event)
         // A rejection that nobody handles would end the process.
-        if (outcome instanceof Promise) outcome.catch(this.#report)
+        if (isPromiseLike(outcome)) outcome.then(undefined, this.#report)
       } catch (error) {
         this.#report(error)
       }

@@ -5,9 +5,9 @@ import t, { type Test } from 'tap'
 import { sessionStoreOn } from '../../plugins/session/stores/on-storage.ts'
 import { ownerOf } from '../../plugins/session/token.ts'
 import { ADMIN_PASSWORD, loggedIn, loggedInUser, testApp } from '../fixtures/app.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
-import { eventually } from '../plugins/cache/fixture.ts'
 
 const FULL = { statusCode: 507, body: /STATEFUL_STORAGE_FULL/ }
 

@@ -2,9 +2,9 @@ import type { AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { loggedIn, testApp } from '../fixtures/app.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { type RedisServer, startRedis } from '../fixtures/redis-server.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
-import { eventually } from '../plugins/cache/fixture.ts'
 
 /** The next one, of another history than `epoch`. */
 async function fullSync(peer: SyncPeer, epoch?: string) {

@@ -250,7 +250,7 @@ export default [
   {
     guards: "a store's own promise has an owner",
     file: 'plugins/session/stores/callback.ts',
-    from: 'if (returned instanceof Promise) returned.catch(reject)',
+    from: 'if (isPromiseLike(returned)) returned.then(undefined, reject)',
     to: '',
     suite: replies,
   },

@@ -4,12 +4,12 @@ import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { freePort } from '../fixtures/redis-server.ts'
 import { startServer } from '../fixtures/server-process.ts'
 import { storageUrl } from '../fixtures/storages.ts'
-import { eventually } from '../plugins/cache/fixture.ts'
 
 t.test('SIGTERM ends the process within 10 s, whoever still holds on', async (t) => {
   const server = await startServer(t, { STORAGE: await storageUrl(t, 'lmdb'), SESSION_SECRET: SECRET })

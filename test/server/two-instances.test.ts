@@ -1,10 +1,10 @@
 import t from 'tap'
 import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
+import { eventually } from '../fixtures/eventually.ts'
 import { openSync } from '../fixtures/frames.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
 import { type ServerProcess, startServer } from '../fixtures/server-process.ts'
-import { eventually } from '../plugins/cache/fixture.ts'
 
 /** On a busy machine the load shedder is closed right after a boot. */
 const ready = ({ url }: ServerProcess) => {

@@ -1,3 +1,4 @@
+import { isPromiseLike } from '../../support/promise-like.ts'
 import {
   type Admission,
   type CreateOutcome,
@@ -225,7 +226,7 @@ export class CallbackSessionStore implements SessionStore {
   #ask(question: (callback: (error?: unknown, value?: unknown) => void) => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const returned = question((error, value) => (error ? reject(error) : resolve(value)))
-      if (returned instanceof Promise) returned.catch(reject)
+      if (isPromiseLike(returned)) returned.then(undefined, reject)
     })
   }
 }

@@ -1,6 +1,6 @@
+import slotOf from 'cluster-key-slot'
 import { infoOf } from './connection.ts'
 import type { RedisServers } from './servers.ts'
-import { slotOf } from './slot.ts'
 
 /** The most arguments of a request, its name among them: offers behind a proxy refuse more. */
 export const MAX_ARGUMENTS = 3_999

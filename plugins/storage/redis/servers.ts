@@ -1,3 +1,4 @@
+import slotOf from 'cluster-key-slot'
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import type { RedisAddress, RedisNode } from './address.ts'
@@ -11,7 +12,6 @@ import {
   type RedisConnection,
   withoutArguments,
 } from './connection.ts'
-import { slotOf } from './slot.ts'
 
 /** The servers behind a storage, one or the primaries of a Cluster, and the connections to them. */
 export interface RedisServers {

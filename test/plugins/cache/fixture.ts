@@ -29,12 +29,3 @@ export function deferred<T = void>() {
   })
   return { promise, resolve, reject }
 }
-
-/** Waits until `condition` holds; for what another connection or process does. */
-export async function eventually(condition: () => unknown, ms = 5_000): Promise<void> {
-  const end = Date.now() + ms
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`did not come true: ${condition}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}

@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
 import type { Cache, CacheOptions } from '../../../plugins/cache/index.ts'
+import { eventually } from '../../fixtures/eventually.ts'
 import { type RedisServer, startRedis } from '../../fixtures/redis-server.ts'
-import { deferred, eventually, startCache } from './fixture.ts'
+import { deferred, startCache } from './fixture.ts'
 
 async function two(t: Test, options: CacheOptions = {}): Promise<{ a: Cache; b: Cache; server: RedisServer }> {
   const server = await startRedis(t)

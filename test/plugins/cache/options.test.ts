@@ -1,9 +1,10 @@
 import t from 'tap'
 import { Cache as CacheOf, type CacheOptions, cacheParts } from '../../../plugins/cache/index.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
+import { eventually } from '../../fixtures/eventually.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage } from '../../fixtures/storages.ts'
-import { eventually, freshCache, startCache } from './fixture.ts'
+import { freshCache, startCache } from './fixture.ts'
 
 interface Value {
   list: { n: number }[]

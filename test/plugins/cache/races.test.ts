@@ -3,9 +3,10 @@ import t, { type Test } from 'tap'
 import type { Cache } from '../../../plugins/cache/index.ts'
 import type { RedisStorage } from '../../../plugins/storage/index.ts'
 import { type Clock, systemClock } from '../../../plugins/support/clock.ts'
+import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
-import { deferred, eventually, startCache } from './fixture.ts'
+import { deferred, startCache } from './fixture.ts'
 import { Stage, turn } from './staged-store.ts'
 
 async function two(t: Test) {

@@ -1,8 +1,9 @@
 import t from 'tap'
 import { Cache, cacheParts } from '../../../plugins/cache/index.ts'
+import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
-import { eventually, startCache } from './fixture.ts'
+import { startCache } from './fixture.ts'
 
 t.test('hot keys are in the first level again after a restart, from the second or their loader', async (t) => {
   for (const kind of ['lmdb', 'redis'] as const) {

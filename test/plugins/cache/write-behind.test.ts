@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t from 'tap'
+import { eventually } from '../../fixtures/eventually.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
-import { eventually, startCache } from './fixture.ts'
+import { startCache } from './fixture.ts'
 
 t.test('an acknowledged write survives kill -9 and is handed over, in order, by the next process', (t) =>
   onEveryStorage(t, async (t, kind) => {

@@ -7,8 +7,8 @@ import compress from '@fastify/compress'
 import cors from '@fastify/cors'
 import type { FastifyInstance, RouteHandlerMethod } from 'fastify'
 import t, { type Test } from 'tap'
+import { eventually } from '../../fixtures/eventually.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
-import { eventually } from '../cache/fixture.ts'
 import { buildApp } from './fixture.ts'
 
 const cached = { config: { cache: { ttl: '1m' } } }

@@ -10,7 +10,7 @@ import { temporaryFolder } from '../../fixtures/storages.ts'
 t.setTimeout(300_000)
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 12)
+const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 20)
 
 t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is there`, async (t) => {
   const folder = await temporaryFolder(t)

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import slotOf from 'cluster-key-slot'
 import type { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
 import { openTier } from '../../../plugins/cache/stores/open.ts'
@@ -6,7 +7,6 @@ import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
 import { openStateLog } from '../../../plugins/state/stores/open.ts'
 import { openStorage, type RedisStorage } from '../../../plugins/storage/index.ts'
 import { RedisScript } from '../../../plugins/storage/redis/script.ts'
-import { slotOf } from '../../../plugins/storage/redis/slot.ts'
 import { systemClock } from '../../../plugins/support/clock.ts'
 import { testApp } from '../../fixtures/app.ts'
 import { refuseUndeclaredKeys } from '../../fixtures/declared-keys.ts'
@@ -82,7 +82,7 @@ t.test('on a Redis Cluster', async (t) => {
     const keys = found.flat()
     t.same(
       await Promise.all(keys.map((key) => (client.servers.client as Cluster).cluster('KEYSLOT', key))),
-      keys.map(slotOf),
+      keys.map((key) => slotOf(key)),
       'the driver and the nodes agree on where they are',
     )
     for (const [what, least, together] of [

@@ -7,6 +7,7 @@ import { problems } from '../../../plugins/problems/index.ts'
 import { type StateOptions, state } from '../../../plugins/state/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { stateRoutes } from '../../../routes/state/index.ts'
+import { eventually } from '../../fixtures/eventually.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
@@ -47,15 +48,6 @@ async function fill(app: Awaited<ReturnType<typeof serve>>['app'], megabytes: nu
   for (let n = 0; n * 200_000 < megabytes * MB; n++) await app.state.set(`k${n}`, value)
 }
 
-/** Until it holds; for what sockets do. */
-async function eventually(holds: () => unknown | Promise<unknown>): Promise<void> {
-  const end = Date.now() + 20_000
-  while (!(await holds())) {
-    if (Date.now() > end) throw new Error(`did not come true: ${holds}`)
-    await later(5)
-  }
-}
-
 t.test('63 spaces that nobody has written to leave the application its own, on every storage', (t) =>
   onEveryStorage(t, async (t, kind) => {
     const { app, get } = await serve(t, { url: await storageUrl(t, kind) })
@@ -82,7 +74,7 @@ t.test('who waits too often is told so, and others wait', async (t) => {
   await eventually(async () => {
     refused = await Promise.race([get('mallory', poll), later(200).then(() => refused)])
     return refused.statusCode === 429
-  })
+  }, 20_000)
   t.match(refused.json(), { code: 'STATEFUL_TOO_MANY_AT_ONCE' })
   t.ok(refused.headers['retry-after'])
   const grace = get('grace', poll)
@@ -126,5 +118,5 @@ t.test('downloads of one user are bounded, and different revisions by their byte
   t.match(response.json(), { code: 'STATEFUL_OVERLOADED', status: 503 })
   t.ok(response.headers['retry-after'])
   second.destroy()
-  await eventually(async () => (await get('grace', '/state/snapshot')).statusCode === 200)
+  await eventually(async () => (await get('grace', '/state/snapshot')).statusCode === 200, 20_000)
 })
