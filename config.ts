@@ -2,12 +2,12 @@ import { mkdir, open, readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { type Static, Type } from '@sinclair/typebox'
-import { envSchema } from 'env-schema'
 import { MIN_PASSWORD_LENGTH } from './openapi/schemas/account.ts'
 import { newPassword } from './plugins/accounts/credentials.ts'
 import { InvalidConfigurationError } from './plugins/support/errors.ts'
 import { isProduction, noticeOf } from './plugins/support/production.ts'
 import { randomText } from './plugins/support/random.ts'
+import { strictAjv } from './plugins/support/schemas.ts'
 import { isSecret, SECRET_RULE, unexpectedCharacters } from './plugins/support/secrets.ts'
 
 const Environment = Type.Object({
@@ -117,13 +117,10 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
 function check(environment: NodeJS.ProcessEnv): Static<typeof Environment> {
   // An empty variable means "not set", as in a shell.
   const data = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
-  try {
-    return envSchema<Static<typeof Environment>>({ schema: Environment, data, dotenv: false, env: false })
-  } catch (cause) {
-    const path = (cause as { errors?: { instancePath: string }[] }).errors?.[0]?.instancePath.slice(1) ?? ''
-    if (path in EXPECTED) throw invalid(path as keyof typeof EXPECTED)
-    throw new InvalidConfigurationError((cause as Error).message, { cause })
-  }
+  const validate = strictAjv({ coerceTypes: true, useDefaults: true }).compile<Static<typeof Environment>>(Environment)
+  if (validate(data)) return data
+  const name = validate.errors?.[0]?.instancePath.slice(1) as keyof typeof EXPECTED
+  throw invalid(name)
 }
 
 function invalid(name: keyof typeof EXPECTED, what = 'is not valid') {

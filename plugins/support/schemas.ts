@@ -39,10 +39,12 @@ interface Validation {
 
 /**
  * Refuses what a schema cannot see: numbers that are none where any JSON may stand, and text such as `?limit=1e999`,
- * which becomes Infinity when it is converted.
+ * which becomes Infinity when it is converted. The schema is compiled when the first request is checked.
  */
-export function withFiniteNumbers(validate: ValidateFunction): Validation {
+function withFiniteNumbers(compile: () => ValidateFunction): Validation {
+  let validate: ValidateFunction | undefined
   const check: Validation = (data) => {
+    validate ??= compile()
     check.errors = null
     if (!validate(data)) {
       check.errors = validate.errors
@@ -74,16 +76,19 @@ export function useStrictValidation(fastify: FastifyInstance): void {
     for (const schema of Object.values(fastify.getSchemas())) ajv.addSchema(schema as TSchema)
     return ajv
   }
-  // Built at the first route that compiles: by then every schema of the scope has been added.
+  // Built at the first request, as every validator is: to compile all of them takes a tenth of a boot.
   let body: Ajv | undefined
   let text: Ajv | undefined
   const compile: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-    if (httpPart === 'body') {
-      body ??= build(false)
-      return withFiniteNumbers(body.compile(schema)) as ReturnType<FastifySchemaCompiler<TSchema>>
-    }
-    text ??= build(true)
-    return withFiniteNumbers(text.compile(schema)) as ReturnType<FastifySchemaCompiler<TSchema>>
+    const validation = withFiniteNumbers(() => {
+      if (httpPart === 'body') {
+        body ??= build(false)
+        return body.compile(schema)
+      }
+      text ??= build(true)
+      return text.compile(schema)
+    })
+    return validation as ReturnType<FastifySchemaCompiler<TSchema>>
   }
   fastify.setValidatorCompiler(compile)
 }
