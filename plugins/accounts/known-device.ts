@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { SessionCookies } from '../session/cookies.ts'
+import type { SessionCookies } from '../session/request/signed-cookies.ts'
 import { randomText } from '../support/random.ts'
 
 const NAME = 'device'

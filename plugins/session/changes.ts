@@ -1,6 +1,6 @@
 import type { CookieOptions } from '@fastify/session'
-import { ownCookie } from './cookie.ts'
 import { difference, type OpenSession, type SessionValues, stringifyValues, textOf } from './record.ts'
+import { ownCookie } from './request/cookie.ts'
 import { type ShellSession, valuesOf } from './session-objects.ts'
 
 /**

@@ -23,35 +23,35 @@ import {
 } from '../support/options.ts'
 import { inProduction } from '../support/production.ts'
 import { checkedSecrets } from '../support/secrets.ts'
+import { aesSealer } from './encryption.ts'
 import {
   COOKIE_RULES,
   clearSessionCookie,
   type SessionCookieOptions,
   sessionCookie,
   tidyCookieHeader,
-} from './cookie.ts'
-import { type SessionCookies, sessionCookies } from './cookies.ts'
-import { aesSealer } from './seal.ts'
+} from './request/cookie.ts'
+import { type SessionCookies, sessionCookies } from './request/signed-cookies.ts'
+import { liveSigner, type SessionSigner } from './request/signer.ts'
 import type { SessionUser } from './session-data.ts'
 import { owned } from './session-objects.ts'
-import type { SessionStore } from './session-store.ts'
 import { Sessions } from './sessions.ts'
 import { type LoginOptions, Shell } from './shell.ts'
 import { registerShell } from './shell-hooks.ts'
-import { liveSigner, type SessionSigner } from './signer.ts'
 import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
+import type { SessionStore } from './stores/contract.ts'
 import { MemorySessionStore } from './stores/memory.ts'
 import { sessionStoreOn } from './stores/on-storage.ts'
 import { RedisRevocationBus } from './stores/redis-bus.ts'
 
-export type { SessionCookieOptions } from './cookie.ts'
-export type { SessionCookies } from './cookies.ts'
 export type { SessionEvent, SessionEventName } from './events.ts'
 export type { Device, SessionValues } from './record.ts'
+export type { SessionCookieOptions } from './request/cookie.ts'
+export type { SessionCookies } from './request/signed-cookies.ts'
 export type { SessionUser } from './session-data.ts'
-export type * from './session-store.ts'
 export { Sessions } from './sessions.ts'
 export type { LoginOptions } from './shell.ts'
+export type * from './stores/contract.ts'
 export { MemorySessionStore } from './stores/memory.ts'
 export type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 

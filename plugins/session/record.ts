@@ -1,7 +1,7 @@
 import { InvalidSessionValueError } from '../support/errors.ts'
 import { mayOverflow, nonFinitePlace } from '../support/json.ts'
-import type { Sealer } from './seal.ts'
-import type { SessionChange, StoredSession } from './session-store.ts'
+import type { Sealer } from './encryption.ts'
+import type { SessionChange, StoredSession } from './stores/contract.ts'
 import { ownerOf } from './token.ts'
 
 /** What a session holds, by top-level key; each value is JSON. */

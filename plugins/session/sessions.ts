@@ -2,6 +2,7 @@ import type { SessionStats } from '../../openapi/schemas/session.ts'
 import { type Clock, systemClock, type Timer } from '../support/clock.ts'
 import { SessionConflictError, SessionRevokedError, TooManySessionsError } from '../support/errors.ts'
 import { Listeners, ListenersByName } from '../support/listeners.ts'
+import type { Sealer } from './encryption.ts'
 import type { RevocationBus, SessionEvent, SessionEventName } from './events.ts'
 import { StoreGuard } from './guard.ts'
 import { PassedTime } from './passed-time.ts'
@@ -15,8 +16,7 @@ import {
   UnreadableSessionError,
 } from './record.ts'
 import { Remembered } from './remembered.ts'
-import type { Sealer } from './seal.ts'
-import type { Admission, CreateOutcome, SessionStore, StoredSession } from './session-store.ts'
+import type { Admission, CreateOutcome, SessionStore, StoredSession } from './stores/contract.ts'
 import { bucketOf, idOf, isId, newToken, ownerOf } from './token.ts'
 import type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { OpenSession } from './record.ts'
-import type { ReplyHead } from './reply-head.ts'
+import type { ReplyHead } from './request/reply.ts'
 
 /** What a request's session was when it came in, and what became of it. */
 export class Visit {

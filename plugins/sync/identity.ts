@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Action, Resources } from '../security/authorize.ts'
-import type { Verdict } from '../session/request-session.ts'
+import type { Verdict } from '../session/request/lasting.ts'
 import type { Client } from '../support/client-limits.ts'
 
 /** Who is at the other end, and what it may do. */

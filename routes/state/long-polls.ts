@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import type { Commit, Position } from '../../openapi/schemas/state.ts'
-import type { RequestSession } from '../../plugins/session/request-session.ts'
+import type { RequestSession } from '../../plugins/session/request/lasting.ts'
 import type { Space } from '../../plugins/state/index.ts'
 import { type Client, type ClientBounds, ClientLimits } from '../../plugins/support/client-limits.ts'
 import type { Clock } from '../../plugins/support/clock.ts'

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { type Authorize, demand } from '../../plugins/security/authorize.ts'
-import { requestSession } from '../../plugins/session/request-session.ts'
+import { requestSession } from '../../plugins/session/request/lasting.ts'
 import type { Identity } from '../../plugins/sync/identity.ts'
 
 /** Who the request is of, and what it may do, for as long as its connection lives. */

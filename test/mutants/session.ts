@@ -1,20 +1,20 @@
 import type { Mutant } from '../checkers/mutation.ts'
 
 const guarantees = 'test/plugins/session/guarantees.test.ts'
-const inPlace = 'test/plugins/session/in-place.test.ts'
-const cookies = 'test/plugins/session/cookies.test.ts'
+const inPlace = 'test/plugins/session/request/in-place.test.ts'
+const cookies = 'test/plugins/session/request/cookies.test.ts'
 const stores = 'test/plugins/session/stores.test.ts'
-const replies = 'test/plugins/session/replies.test.ts'
+const replies = 'test/plugins/session/request/replies.test.ts'
 const shell = 'plugins/session/shell.ts'
 const engine = 'plugins/session/sessions.ts'
 
 export default [
   {
     guards: '10: a changed secret forgets what it verified',
-    file: 'plugins/session/signer.ts',
+    file: 'plugins/session/request/signer.ts',
     from: 'verified.clear()',
     to: '',
-    suite: 'test/plugins/session/signer.test.ts',
+    suite: 'test/plugins/session/request/signer.test.ts',
   },
   {
     guards: '1: a save creates nothing',
@@ -130,7 +130,7 @@ export default [
   },
   {
     guards: 'a session lives no longer than its cookie',
-    file: 'plugins/session/cookie.ts',
+    file: 'plugins/session/request/cookie.ts',
     from: 'if (originalMaxAge) return originalMaxAge',
     to: '',
     suite: inPlace,
@@ -151,7 +151,7 @@ export default [
   },
   {
     guards: 'a cookie is cleared with its attributes',
-    file: 'plugins/session/cookie.ts',
+    file: 'plugins/session/request/cookie.ts',
     from: '        ...attributes,\n        secure:',
     to: '        secure:',
     suite: cookies,
@@ -228,14 +228,14 @@ export default [
   },
   {
     guards: 'the first reply keeps its head',
-    file: 'plugins/session/reply-head.ts',
+    file: 'plugins/session/request/reply.ts',
     from: 'if (visit.disturbed && visit.head) restoreHead(reply, visit.head)',
     to: '',
     suite: replies,
   },
   {
     guards: 'a stream that has begun stands',
-    file: 'plugins/session/reply-head.ts',
+    file: 'plugins/session/request/reply.ts',
     from: 'reply.raw.headersSent || isStreaming(visit, reply) || !visit.failing',
     to: 'reply.raw.headersSent || !visit.failing',
     suite: replies,

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { type SessionStore, type StoredSession, TOMBSTONE_TTL } from '../../plugins/session/session-store.ts'
+import { type SessionStore, type StoredSession, TOMBSTONE_TTL } from '../../plugins/session/stores/contract.ts'
 import { idOf, newToken, ownerOf } from '../../plugins/session/token.ts'
 
 const NOW = Date.UTC(2026, 0, 1)

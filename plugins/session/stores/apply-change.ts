@@ -1,4 +1,4 @@
-import type { SessionChange, StoredSession } from '../session-store.ts'
+import type { SessionChange, StoredSession } from './contract.ts'
 
 /** A live session as it is after a save. The time of its last use and its expiry never go back. */
 export function applyChange(session: StoredSession, change: SessionChange): StoredSession {

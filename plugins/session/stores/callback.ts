@@ -1,4 +1,5 @@
 import { isPromiseLike } from '../../support/promise-like.ts'
+import { applyChange } from './apply-change.ts'
 import {
   type Admission,
   type CreateOutcome,
@@ -11,8 +12,7 @@ import {
   type SessionStore,
   type StoredSession,
   TOMBSTONE_TTL,
-} from '../session-store.ts'
-import { applyChange } from './apply-change.ts'
+} from './contract.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 
 /** What express-session and @fastify/session ask of a store: three methods with a callback. */

@@ -3,6 +3,7 @@ import { isFull } from '../../storage/failure.ts'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
+import { applyChange } from './apply-change.ts'
 import {
   type Admission,
   type CreateOutcome,
@@ -15,8 +16,7 @@ import {
   type SessionStore,
   type StoredSession,
   TOMBSTONE_TTL,
-} from '../session-store.ts'
-import { applyChange } from './apply-change.ts'
+} from './contract.ts'
 
 /** What is left of an ended session for a while. */
 interface Tombstone {

@@ -1,3 +1,4 @@
+import { applyChange } from './apply-change.ts'
 import {
   type Admission,
   type CreateOutcome,
@@ -9,8 +10,7 @@ import {
   type SessionStore,
   type StoredSession,
   TOMBSTONE_TTL,
-} from '../session-store.ts'
-import { applyChange } from './apply-change.ts'
+} from './contract.ts'
 import { ExpiryHeap } from './expiry-heap.ts'
 
 interface Logins {

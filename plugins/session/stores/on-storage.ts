@@ -1,5 +1,5 @@
 import type { Storage } from '../../storage/storage.ts'
-import type { SessionStore } from '../session-store.ts'
+import type { SessionStore } from './contract.ts'
 import { LmdbSessionStore } from './lmdb.ts'
 import { MemorySessionStore } from './memory.ts'
 import { RedisSessionStore } from './redis.ts'

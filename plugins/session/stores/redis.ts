@@ -2,6 +2,7 @@ import { chunked } from '../../storage/redis/client.ts'
 import { evenWhenFull, MAX_KEYS, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
+import { bucketOf } from '../token.ts'
 import {
   type Admission,
   type CreateOutcome,
@@ -13,8 +14,7 @@ import {
   type SessionStore,
   type StoredSession,
   TOMBSTONE_TTL,
-} from '../session-store.ts'
-import { bucketOf } from '../token.ts'
+} from './contract.ts'
 import { KeyedQueue } from './keyed-queue.ts'
 
 /**

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { ExpressStore } from '../../../plugins/session/express-store.ts'
+import { ExpressStore } from '../../../plugins/session/compat/express-store.ts'
 import { MemorySessionStore, session } from '../../../plugins/session/index.ts'
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { ManualClock } from '../../fixtures/manual-clock.ts'

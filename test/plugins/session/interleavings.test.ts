@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { SessionStore, StoredSession } from '../../../plugins/session/session-store.ts'
+import type { SessionStore, StoredSession } from '../../../plugins/session/stores/contract.ts'
 import { LmdbSessionStore } from '../../../plugins/session/stores/lmdb.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'

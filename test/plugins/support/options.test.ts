@@ -15,7 +15,7 @@ import { PROCESS_ERROR_RULES, processErrors } from '../../../plugins/process-err
 import { RESPONSE_CACHE_RULES, ROUTE_RULES, responseCache } from '../../../plugins/response-cache/index.ts'
 import { CSRF_RULES, csrf } from '../../../plugins/security/csrf.ts'
 import { SECURITY_RULES, security } from '../../../plugins/security/index.ts'
-import { ExpressStore } from '../../../plugins/session/express-store.ts'
+import { ExpressStore } from '../../../plugins/session/compat/express-store.ts'
 import { SESSION_RULES, session } from '../../../plugins/session/index.ts'
 import { STATE_RULES, state } from '../../../plugins/state/index.ts'
 import { STATEFUL_RULES, stateful } from '../../../plugins/stateful/index.ts'

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import type { Visit } from './visit.ts'
+import type { Visit } from '../visit.ts'
 
 /** Status and headers of a reply at the moment when it was sent. */
 export interface ReplyHead {

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import type { Clock } from '../support/clock.ts'
-import type { Duration } from '../support/durations.ts'
-import { clock, duration, type Rules, readOptions, supplied } from '../support/options.ts'
-import { PassedTime } from './passed-time.ts'
-import { difference, parseValues, type SessionValues, stringifyValues } from './record.ts'
-import type { SessionStore, StoredSession } from './session-store.ts'
-import { MemorySessionStore } from './stores/memory.ts'
+import type { Clock } from '../../support/clock.ts'
+import type { Duration } from '../../support/durations.ts'
+import { clock, duration, type Rules, readOptions, supplied } from '../../support/options.ts'
+import { PassedTime } from '../passed-time.ts'
+import { difference, parseValues, type SessionValues, stringifyValues } from '../record.ts'
+import type { SessionStore, StoredSession } from '../stores/contract.ts'
+import { MemorySessionStore } from '../stores/memory.ts'
 
 export interface ExpressStoreOptions {
   /** Default: in memory. `sessionStoreOn(storage)` gives one on LMDB or Redis. */

@@ -1,13 +1,13 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { cache } from '../../../plugins/cache/index.ts'
-import { responseCache } from '../../../plugins/response-cache/index.ts'
-import { csrf } from '../../../plugins/security/csrf.ts'
-import { type SessionOptions, session } from '../../../plugins/session/index.ts'
-import { newToken } from '../../../plugins/session/token.ts'
-import { storage } from '../../../plugins/storage/index.ts'
-import { Browser, SECRET, sessionApp } from '../../fixtures/session-app.ts'
-import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+import { cache } from '../../../../plugins/cache/index.ts'
+import { responseCache } from '../../../../plugins/response-cache/index.ts'
+import { csrf } from '../../../../plugins/security/csrf.ts'
+import { type SessionOptions, session } from '../../../../plugins/session/index.ts'
+import { newToken } from '../../../../plugins/session/token.ts'
+import { storage } from '../../../../plugins/storage/index.ts'
+import { Browser, SECRET, sessionApp } from '../../../fixtures/session-app.ts'
+import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
 
 async function appWith(t: Test, options: Partial<SessionOptions> = {}): Promise<FastifyInstance> {
   const app = Fastify()

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { SessionUser } from './session-data.ts'
+import type { SessionUser } from '../session-data.ts'
 
 /** What became of a session since a request came with it. */
 export type Verdict = 'same' | 'changed' | 'ended'

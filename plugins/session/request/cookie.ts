@@ -1,7 +1,7 @@
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Duration } from '../support/durations.ts'
-import { asGiven, duration, invalidOption, type Read, type Rules } from '../support/options.ts'
+import type { Duration } from '../../support/durations.ts'
+import { asGiven, duration, invalidOption, type Read, type Rules } from '../../support/options.ts'
 
 export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
   /** Default `'24h'`, or by `expires`; `null`: until the browser closes. */

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import { Remembered } from './remembered.ts'
+import { Remembered } from '../remembered.ts'
 
 export interface SessionSigner {
   sign(value: string): string

@@ -2,12 +2,12 @@ import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { problems } from '../../../plugins/problems/index.ts'
-import { type SessionOptions, session } from '../../../plugins/session/index.ts'
-import type { CallbackStore } from '../../../plugins/session/stores/callback.ts'
-import { storage } from '../../../plugins/storage/index.ts'
-import { SECRET } from '../../fixtures/session-app.ts'
-import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+import { problems } from '../../../../plugins/problems/index.ts'
+import { type SessionOptions, session } from '../../../../plugins/session/index.ts'
+import type { CallbackStore } from '../../../../plugins/session/stores/callback.ts'
+import { storage } from '../../../../plugins/storage/index.ts'
+import { SECRET } from '../../../fixtures/session-app.ts'
+import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 type Loose = Record<string, unknown>

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Remembered } from '../../../plugins/session/remembered.ts'
-import { liveSigner } from '../../../plugins/session/signer.ts'
+import { Remembered } from '../../../../plugins/session/remembered.ts'
+import { liveSigner } from '../../../../plugins/session/request/signer.ts'
 
 const [first, second, third] = ['a', 'b', 'c'].map((letter) => letter.repeat(32)) as [string, string, string]
 

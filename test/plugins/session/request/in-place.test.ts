@@ -1,11 +1,11 @@
 import fastifyCookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { type SessionOptions, session } from '../../../plugins/session/index.ts'
-import type { CallbackStore } from '../../../plugins/session/stores/callback.ts'
-import { idOf } from '../../../plugins/session/token.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
-import { Browser, SECRET } from '../../fixtures/session-app.ts'
+import { type SessionOptions, session } from '../../../../plugins/session/index.ts'
+import type { CallbackStore } from '../../../../plugins/session/stores/callback.ts'
+import { idOf } from '../../../../plugins/session/token.ts'
+import { ManualClock } from '../../../fixtures/manual-clock.ts'
+import { Browser, SECRET } from '../../../fixtures/session-app.ts'
 
 declare module 'fastify' {
   interface Session {

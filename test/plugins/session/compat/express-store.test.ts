@@ -2,10 +2,10 @@ import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import Fastify from 'fastify'
 import t from 'tap'
-import { ExpressStore, sessionStoreOn } from '../../../express.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
-import { SECRET } from '../../fixtures/session-app.ts'
-import { onEveryStorage, openTestStorage, storageUrl } from '../../fixtures/storages.ts'
+import { ExpressStore, sessionStoreOn } from '../../../../express.ts'
+import { ManualClock } from '../../../fixtures/manual-clock.ts'
+import { SECRET } from '../../../fixtures/session-app.ts'
+import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
 
 t.test('the contract of express-session, by promise and by callback', (t) =>
   onEveryStorage(t, async (t, kind) => {
