@@ -136,7 +136,7 @@ t.test('a Redis that hangs is a 503 within the deadline, and soon at once', asyn
   for (const response of first) t.match(response, { statusCode: 503, headers: { 'set-cookie': undefined } })
   const again = Date.now()
   t.match(await browser.get('/profile'), { statusCode: 503, headers: { 'retry-after': '1' } })
-  t.ok(Date.now() - again < 300, 'nobody waits for a store that is known to hang')
+  t.ok(Date.now() - again < 900, 'nobody waits a deadline for a store that is known to hang')
   redis.process().kill('SIGCONT')
   let status = 503
   for (let attempt = 0; attempt < 50 && status === 503; attempt++) {

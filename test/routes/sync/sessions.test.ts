@@ -52,7 +52,7 @@ t.test('a new role ends the connections of the old one, on every instance, withi
   const changed = await admin({ method: 'PUT', url: '/users/grace', payload: { role: 'administrator' } })
   t.equal(changed.statusCode, 200)
   for (const peer of peers) t.equal((await peer.closed).code, 4401)
-  t.ok(Date.now() - began < 1_000, `${Date.now() - began} ms`)
+  t.ok(Date.now() - began < 3_000, `${Date.now() - began} ms`)
   t.equal(bystander.socket.readyState, bystander.socket.OPEN)
 })
 
