@@ -53,7 +53,7 @@ t.test('arguments of a script beyond what a request takes arrive as they were', 
   const { storage, most } = await watched(t)
   const echo = new RedisScript('#!lua\nreturn { KEYS[#KEYS], #KEYS, unpack(ARGV, 1, math.min(#ARGV, 7000)) }')
   const random = seededRandom(11)
-  const texts = ['', ':', '3:abc', '\0', 'é\u2028', '12', 'x'.repeat(3_000)]
+  const texts = ['', ':', '3:abc', '\0', 'é\u2028', '12', 'x'.repeat(200)]
   for (const count of [0, 1, 3_990, 3_995, 3_996, 3_997, 5_000, 6_999]) {
     const args = Array.from({ length: count }, () => random.pick(texts))
     const names = Array.from({ length: random.integer(1, MAX_KEYS) }, (_, n) => `{a}${n}`)
