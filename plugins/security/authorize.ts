@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type {} from '../session/session-data.ts'
+import { userOf } from '../session/user.ts'
 import { ForbiddenError, UnauthenticatedError } from '../support/errors.ts'
 import { type Rules, supplied } from '../support/options.ts'
 
@@ -84,7 +84,7 @@ const FOR_EVERY_SESSION: ReadonlySet<Action> = new Set(['state:read', 'cache:rea
 
 /** Every session may read; a user may change what is theirs; the role `administrator` may do everything. */
 export const authorizeByRole: Authorize = (request, action, resource) => {
-  const user = request.session?.user
+  const user = userOf(request)
   if (!user) return false
   if (user.role === 'administrator' || FOR_EVERY_SESSION.has(action)) return true
   return action === 'users:write' && resource.userId === user.id
@@ -100,7 +100,7 @@ export async function demand<A extends Action>(
   resource: Resources[A],
 ): Promise<void> {
   if (await (authorize ?? authorizeByRole)(request, action, resource)) return
-  if (!request.session?.user) throw new UnauthenticatedError()
+  if (!userOf(request)) throw new UnauthenticatedError()
   throw new ForbiddenError(action)
 }
 

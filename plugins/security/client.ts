@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type {} from '../session/session-data.ts'
+import { userOf } from '../session/user.ts'
 import type { Client } from '../support/client-limits.ts'
 
 /** What is read of `app.sessions`, which need not be there. */
@@ -11,5 +11,5 @@ interface SessionHandles {
 export function clientOf(request: FastifyRequest): Client {
   const { server } = request
   const sessions = server.hasDecorator('sessions') ? server.getDecorator<SessionHandles>('sessions') : undefined
-  return { userId: request.session?.user?.id, sessionHandle: sessions?.handleOf(request), address: request.ip }
+  return { userId: userOf(request)?.id, sessionHandle: sessions?.handleOf(request), address: request.ip }
 }

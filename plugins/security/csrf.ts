@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import type {} from '../session/session-data.ts'
+import { userOf } from '../session/user.ts'
 import { defineService } from '../support/define.ts'
 import { CrossSiteRequestError, InvalidCsrfTokenError } from '../support/errors.ts'
 import { flag, invalidOption, origins, type Rules, readOptions } from '../support/options.ts'
@@ -53,7 +53,7 @@ export const csrf = defineService<CsrfOptions>('csrf', async (fastify, options) 
   fastify.addHook('onRequest', async (request) => {
     if (SAFE_METHODS.has(request.method) || request.routeOptions.config.csrf === false) return
     if (!isOwn(request, allowed)) throw new CrossSiteRequestError()
-    if (token && request.session?.user && !hasToken(request)) throw new InvalidCsrfTokenError()
+    if (token && userOf(request) && !hasToken(request)) throw new InvalidCsrfTokenError()
   })
 })
 

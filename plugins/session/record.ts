@@ -22,8 +22,10 @@ export interface OpenSession {
   readonly created: number
   /** When the user last proved who they are. */
   readonly authenticated?: number
-  readonly ends: number
+  ends: number
   readonly logins: number
+  /** Milliseconds without a use after which it ends, when the login said so. */
+  readonly idle?: number
   readonly device: Device
   seen: number
   expires: number
@@ -38,6 +40,7 @@ interface Meta {
   user?: string
   authenticated?: number
   device?: Device
+  idle?: number
 }
 
 /** Between sessions as the engine has them and records as stores keep them. */
@@ -55,7 +58,7 @@ export class RecordCodec {
     if (!opened) return undefined
     const meta = opened.meta ? readMeta(opened.meta) : {}
     if (!meta) return undefined
-    const { user, authenticated, device = {} } = meta
+    const { user, authenticated, idle, device = {} } = meta
     const { owner } = stored
     // Every load comes by: set one by one, not spread.
     const open: { -readonly [Key in keyof OpenSession]: OpenSession[Key] } = {
@@ -73,6 +76,7 @@ export class RecordCodec {
     if (owner !== undefined) open.owner = owner
     if (user !== undefined) open.userId = user
     if (authenticated !== undefined) open.authenticated = authenticated
+    if (idle !== undefined) open.idle = idle
     return open
   }
 
@@ -98,11 +102,12 @@ export class RecordCodec {
     return { set: this.#sealed(open.id, set), remove }
   }
 
-  #meta({ id, userId, device, authenticated }: OpenSession): string {
+  #meta({ id, userId, device, authenticated, idle }: OpenSession): string {
     const meta: Meta = {
       device,
       ...(userId === undefined ? {} : { user: userId }),
       ...(authenticated === undefined ? {} : { authenticated }),
+      ...(idle === undefined ? {} : { idle }),
     }
     const text = JSON.stringify(meta)
     return this.#sealer ? this.#sealer.seal(metaOf(id), text) : text
@@ -158,14 +163,15 @@ function isStale({ meta, fields }: StoredSession, sealer: Sealer): boolean {
  * @throws UnreadableSessionError when one of them is not what was written
  */
 export function parseValues(texts: Readonly<Record<string, string>>, values: SessionValues = {}): SessionValues {
-  for (const key in texts) values[key] = parse(texts[key] as string)
+  for (const key in texts) values[key] = parsedValue(texts[key] as string)
   return values
 }
 
 /** The session is taken for none: to go on without one of its values could let in who was to be kept out. */
 export class UnreadableSessionError extends Error {}
 
-function parse(text: string): unknown {
+/** @throws UnreadableSessionError */
+export function parsedValue(text: string): unknown {
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -268,6 +268,12 @@ export const InvalidSessionCookieError = createError(
   "The session's cookie cannot be written: %s. Set single attributes of `session.cookie`, to values that a cookie may have.",
   500,
 )
+/** `login()` was given somebody in whom the option `user` of the sessions finds no identity. */
+export const UnidentifiedUserError = createError(
+  'STATEFUL_UNIDENTIFIED_USER',
+  'login() found no identity in the user it was given. Give one with an `id` (text or a finite number), or tell by the option `user` of the session plugin where it is.',
+  500,
+)
 export const SessionConflictError = createError(
   'STATEFUL_SESSION_CONFLICT',
   'The session was changed by other requests at the same time, again and again. Try once more.',

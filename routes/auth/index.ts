@@ -10,7 +10,7 @@ import type { Authentication, ThrottleOptions } from '../../plugins/accounts/ind
 import { KnownDevice } from '../../plugins/accounts/known-device.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import type {} from '../../plugins/session/index.ts'
-import type { SessionUser } from '../../plugins/session/session-data.ts'
+import { type SessionUser, userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import {
   InvalidCredentialsError,
@@ -38,7 +38,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
   async (fastify, options) => {
     const { throttle } = readOptions(AUTH_ROUTE_RULES, options, 'authRoutes')
     if (throttle) fastify.loginThrottle.configure(throttle)
-    const devices = new KnownDevice(fastify.sessionCookies, () => fastify.sessions.clock.now())
+    const devices = new KnownDevice(fastify.sessionCookies, () => fastify.sessionActions.now())
     /** Of requests that have logged in: the account. */
     const loggedIn = new WeakMap<FastifyRequest, string>()
     useSchemas(fastify, Problem, Credentials, Identity, LoginResult, Preferences, PreferencesResult, Profile)
@@ -69,10 +69,10 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           fastify.loginThrottle.attempt(by, () => fastify.accounts.authenticate(username, password)),
         )
         if (!found) throw new InvalidCredentialsError()
-        await request.login(sessionUser(found.user))
+        await fastify.sessionActions.login(request, sessionUser(found.user))
         await endUnlessCurrent(request, found)
         loggedIn.set(request, account)
-        return { user: identity(request.session.user), ...loginOf(request.session) }
+        return { user: identity(userOf(request)), ...loginOf(request.session) }
       },
     )
 
@@ -98,7 +98,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
         },
       },
       async (request, reply) => {
-        await request.logout()
+        await fastify.sessionActions.logout(request)
         return reply.code(204).send(null)
       },
     )
@@ -113,14 +113,14 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           response: { 200: reference(Profile), ...problems(401) },
         },
         preValidation: async (request) => {
-          if (!request.session.user) throw new UnauthenticatedError()
+          if (!userOf(request)) throw new UnauthenticatedError()
         },
       },
       async ({ session }) => ({
-        user: identity(session.user),
+        user: identity(userOf({ session })),
         ...loginOf(session),
         lastActivity: (session.lastActivity ?? new Date(0)).toISOString(),
-        preferences: session.preferences ?? {},
+        preferences: preferencesOf(session),
       }),
     )
 
@@ -136,24 +136,30 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           response: { 200: reference(PreferencesResult), ...problems(400, 401, 403, 413, 415, 422, 507) },
         },
         preValidation: async (request) => {
-          if (!request.session.user) throw new UnauthenticatedError()
+          if (!userOf(request)) throw new UnauthenticatedError()
         },
       },
       async ({ session, body }) => {
-        const preferences = { ...session.preferences, ...body }
+        const preferences = { ...preferencesOf(session), ...body }
         if (Object.keys(preferences).length > MAX_PREFERENCES) throw new TooManyPreferencesError(MAX_PREFERENCES)
-        session.preferences = preferences
+        session.set(PREFERENCES, preferences as never)
         return { preferences }
       },
     )
   },
   {
     decorators: {
-      fastify: ['accounts', 'loginThrottle', 'sessions', 'sessionCookies'],
-      request: ['login', 'logout'],
+      fastify: ['accounts', 'loginThrottle', 'sessions', 'sessionActions', 'sessionCookies'],
     },
   },
 )
+
+/** What of a session `POST /preferences` keeps. */
+const PREFERENCES = 'preferences' as never
+
+function preferencesOf(session: FastifyRequest['session']): Preferences {
+  return (session.get(PREFERENCES) as Preferences | undefined) ?? {}
+}
 
 function sessionUser({ id, username, role }: User): SessionUser {
   return { id, username, role }
@@ -170,7 +176,7 @@ async function endUnlessCurrent(request: FastifyRequest, found: Authentication):
   } finally {
     if (!current) {
       // Nobody has its token yet. When the store cannot be reached, it stays so: no cookie is set.
-      await request.logout().catch(() => {})
+      await request.server.sessionActions.logout(request).catch(() => {})
       request.session = null as unknown as FastifyRequest['session']
     }
   }

@@ -6,6 +6,7 @@ import { RevokedSessions, SessionInfo, SessionList } from '../../openapi/schemas
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
 import type { SessionInfo as Listed } from '../../plugins/session/index.ts'
+import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { NotFoundError, UnauthenticatedError } from '../../plugins/support/errors.ts'
 import { readOptions } from '../../plugins/support/options.ts'
@@ -32,7 +33,7 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
 
     /** Whose sessions the request is about; others' are for administrators. */
     async function subject(request: FastifyRequest): Promise<{ userId: string; own: boolean }> {
-      const user = request.session?.user
+      const user = userOf(request)
       if (!user) throw new UnauthenticatedError()
       const userId = textOr((request.query as { userId?: unknown }).userId, user.id)
       if (userId === user.id) return { userId, own: true }
@@ -107,7 +108,7 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
         const { handle } = request.params
         // The current session ends like a logout, so that its cookie goes, too.
         if (handle === fastify.sessions.handleOf(request)) {
-          await request.logout()
+          await fastify.sessionActions.logout(request)
         } else {
           const session = await fastify.sessions.get(handle)
           if (session?.userId !== userId || !(await fastify.sessions.revoke(handle))) {
@@ -118,7 +119,7 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
       },
     )
   },
-  { decorators: { fastify: ['sessions'], request: ['logout'] } },
+  { decorators: { fastify: ['sessions', 'sessionActions'] } },
 )
 
 function listed({ handle, createdAt, lastActivity, ...device }: Listed, current: string): SessionInfo {

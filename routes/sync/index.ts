@@ -8,6 +8,7 @@ import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schem
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
+import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import {
   ForeignOriginError,
@@ -99,7 +100,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     const mayConnect = async (request: FastifyRequest) => {
       if ((request.query as { space?: unknown }).space !== undefined) return mayFollow(request)
       // It wants nothing yet, and a rule that knows spaces could not answer. Each message will be asked about.
-      if (!authorize && !request.session?.user) throw new UnauthenticatedError()
+      if (!authorize && !userOf(request)) throw new UnauthenticatedError()
     }
 
     fastify.route({

@@ -10,6 +10,7 @@ import type {} from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import type {} from '../../plugins/session/index.ts'
+import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import type { Duration } from '../../plugins/support/durations.ts'
 import {
@@ -54,10 +55,10 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
      * @throws STATEFUL_FRESH_LOGIN_REQUIRED, STATEFUL_INVALID_CREDENTIALS, STATEFUL_TOO_MANY_ATTEMPTS
      */
     async function requireProof(request: FastifyRequest, reply: FastifyReply, password: string | undefined) {
-      const userId = request.session?.user?.id
+      const userId = userOf(request)?.id
       // Whom `authorize` lets in without a session has proved it with this very request.
       if (userId === undefined) return
-      if (password === undefined) return request.requireFresh(fresh)
+      if (password === undefined) return fastify.sessionActions.requireFresh(request, fresh)
       const user = await fastify.accounts.get(userId)
       // By its session a device is known as well as by its cookie: strangers cannot lock it out.
       const device = `session ${fastify.sessions.handleOf(request)}`
@@ -120,7 +121,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
       async (request, reply) => {
         const { id } = request.params
         const { currentPassword, ...body } = request.body
-        const administrator = request.session.user?.role === 'administrator'
+        const administrator = userOf(request)?.role === 'administrator'
         if (!administrator && (body.username !== undefined || body.role !== undefined)) {
           throw new ForbiddenError('users:write of username and role')
         }
@@ -141,7 +142,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           // The role is in the sessions: they end rather than keep what is no longer allowed.
           await fastify.sessions.revokeUser(id, { reason: 'role changed' })
         } else if (body.password !== undefined) {
-          const own = request.session.user?.id === id ? fastify.sessions.handleOf(request) : undefined
+          const own = userOf(request)?.id === id ? fastify.sessions.handleOf(request) : undefined
           await fastify.sessions.revokeUser(id, {
             reason: 'password changed',
             ...(own === undefined ? {} : { except: own }),
@@ -151,7 +152,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
       },
     )
   },
-  { decorators: { fastify: ['accounts', 'loginThrottle', 'cache', 'sessions'], request: ['requireFresh'] } },
+  { decorators: { fastify: ['accounts', 'loginThrottle', 'cache', 'sessions', 'sessionActions'] } },
 )
 
 /** Before validation, so its type is not known yet; the router gives it as text. */

@@ -95,6 +95,22 @@ export async function sessionStoreSuite(t: Test, make: (t: Test) => Promise<Sess
     t.same(((await store.load(session.id, NOW)) as StoredSession).fields, { last: '2' })
   })
 
+  t.test('a save may move the end, to a later time only', async (t) => {
+    const store = await make(t)
+    for (const owner of ['ada', undefined]) {
+      const session = sessionOf(owner)
+      await store.create(session, plain)
+      const to = async (ends: number, expires: number) => {
+        const change = { set: {}, remove: [], seen: NOW, expires, ends }
+        t.equal(await store.save(session.id, session.owner, change, NOW), 'saved')
+        return store.load(session.id, NOW)
+      }
+      const later = session.ends + 1_000
+      t.match(await to(later, later), { ends: later, expires: later, created: session.created, logins: session.logins })
+      t.match(await to(later - 500, later + 500), { ends: later, expires: later })
+    }
+  })
+
   t.test('parallel saves of different fields all survive', async (t) => {
     const store = await make(t)
     const session = sessionOf('ada')
@@ -179,7 +195,7 @@ export async function sessionStoreSuite(t: Test, make: (t: Test) => Promise<Sess
       const next = sessionOf(to)
       await store.create(former, plain)
       t.match(await store.rotate(former, next, { ...plain, requireLive: true }), { outcome: 'created' })
-      t.equal(await store.load(former.id, NOW), 'ended', `${from} to ${to}`)
+      t.equal(await store.load(former.id, NOW), 'replaced', `${from} to ${to}`)
       t.same(await store.load(next.id, NOW), next)
       if (from) t.notOk((await store.list(ownerOf(from), NOW)).some(({ id }) => id === former.id))
       t.same(

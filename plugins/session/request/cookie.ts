@@ -37,7 +37,12 @@ const DEFAULT_MAX_AGE = 24 * 60 * 60 * 1_000
  * @throws STATEFUL_INVALID_OPTION when the name promises what the attributes do not keep: a browser would drop
  * the cookie without a word
  */
-export function sessionCookie(production: boolean, given: Read<typeof COOKIE_RULES>, name?: string): SessionCookie {
+export function sessionCookie(
+  production: boolean,
+  given: Read<typeof COOKIE_RULES>,
+  name?: string,
+  area = '',
+): SessionCookie {
   const { maxAge = given.expires ? null : DEFAULT_MAX_AGE, ...others } = given
   const options: CookieOptions = {
     path: '/',
@@ -48,7 +53,7 @@ export function sessionCookie(production: boolean, given: Read<typeof COOKIE_RUL
     ...(maxAge === null ? {} : { maxAge }),
   }
   const prefix = prefixOf(options)
-  const cookie = { name: name ?? `${prefix}sid`, options }
+  const cookie = { name: name ?? `${prefix}${area === '' ? '' : `${area}-`}sid`, options }
   if (cookie.name.startsWith('__Host-') && prefix !== '__Host-') {
     throw invalidOption('session.cookieName', "may begin with '__Host-' only if secure, with path '/' and no domain.")
   }
@@ -64,15 +69,36 @@ export function prefixOf({ secure, path, domain }: CookieOptions): '__Host-' | '
   return path === '/' && domain === undefined ? '__Host-' : '__Secure-'
 }
 
+/** The values of all cookies of that name, in the order in which the browser sent them. */
+export function cookiesNamed({ headers }: FastifyRequest, name: string): string[] {
+  const values: string[] = []
+  for (const pair of (headers.cookie ?? '').split(';')) {
+    const at = pair.indexOf('=')
+    if (at < 0 || pair.slice(0, at).trim() !== name) continue
+    const value = pair.slice(at + 1).trim()
+    try {
+      values.push(decodeURIComponent(value))
+    } catch {
+      values.push(value)
+    }
+  }
+  return values
+}
+
 /** Takes the cookie away with the attributes it was set with; browsers ignore it otherwise (`__Host-`, Partitioned). */
-export function clearSessionCookie(reply: FastifyReply, { name, options }: SessionCookie): void {
+export function clearSessionCookie(fastify: FastifyInstance, reply: FastifyReply, cookie: SessionCookie): void {
+  reply.header('set-cookie', clearingLine(fastify, reply, cookie))
+}
+
+function clearingLine(fastify: FastifyInstance, reply: FastifyReply, { name, options }: SessionCookie): string {
   const { maxAge, expires, ...attributes } = options
-  reply.clearCookie(name, attributes)
+  const secure = options.secure === 'auto' ? reply.request.protocol === 'https' : options.secure === true
+  return fastify.serializeCookie(name, '', { ...attributes, secure, expires: new Date(0), maxAge: 0 })
 }
 
 /**
- * Puts the response's Set-Cookie lines right after the shell: of several lines for the session cookie the last
- * one counts, and a line that clears it gets all attributes.
+ * Of several Set-Cookie lines for the session's cookie (a handler may have written some) the last one counts, and a line
+ * that takes it away gets all attributes.
  */
 export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, cookie: SessionCookie): void {
   const header = reply.getHeader('set-cookie')
@@ -81,43 +107,8 @@ export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, 
   const begin = `${cookie.name}=`
   const last = lines.findLast((line) => line.startsWith(begin))
   if (last === undefined) return
-  const { maxAge, expires, ...attributes } = cookie.options
-  const clear = last.startsWith(`${begin};`)
-  const line = clear
-    ? fastify.serializeCookie(cookie.name, '', {
-        ...attributes,
-        secure: cookie.options.secure === 'auto' ? reply.request.protocol === 'https' : attributes.secure === true,
-        expires: new Date(0),
-        maxAge: 0,
-      })
-    : last
+  const line = last.startsWith(`${begin};`) ? clearingLine(fastify, reply, cookie) : last
   reply.removeHeader('set-cookie')
   const others = lines.filter((other) => !other.startsWith(begin))
   reply.header('set-cookie', others.length === 0 ? line : [...others, line])
-}
-
-/** The cookie of one session as @fastify/session has it. */
-type LiveCookie = FastifyRequest['session']['cookie']
-
-/** For how many milliseconds a browser keeps it; without an end of its own, for ever. */
-export function lifetimeOf(cookie: LiveCookie | undefined, now: number): number {
-  const { originalMaxAge, expires } = cookie ?? {}
-  if (originalMaxAge) return originalMaxAge
-  return expires ? new Date(expires).getTime() - now : Number.POSITIVE_INFINITY
-}
-
-/** What the shell restores a cookie from; `undefined` when it is as the options say. */
-export function ownCookie(cookie: LiveCookie, options: CookieOptions): object | undefined {
-  const { originalMaxAge, path, httpOnly, domain, sameSite, secure } = cookie
-  const { partitioned } = cookie as { partitioned?: boolean }
-  const byRequest = options.secure === 'auto'
-  const usual =
-    originalMaxAge === (options.maxAge || null) &&
-    path === (options.path || '/') &&
-    httpOnly === (options.httpOnly ?? true) &&
-    (domain ?? null) === (options.domain || null) &&
-    partitioned === options.partitioned &&
-    (byRequest || (secure === (options.secure ?? null) && sameSite === (options.sameSite || null)))
-  if (usual) return undefined
-  return { originalMaxAge, path, httpOnly, domain, partitioned, ...(byRequest ? {} : { sameSite, secure }) }
 }

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { SessionUser } from '../session-data.ts'
+import { type SessionUser, userOf } from '../user.ts'
 
 /** What became of a session since a request came with it. */
 export type Verdict = 'same' | 'changed' | 'ended'
@@ -15,7 +15,7 @@ export interface RequestSession {
 /** What is read of `app.sessions`, which need not be there. */
 interface Lookup {
   handleOf(request: FastifyRequest): string | undefined
-  get(handle: string): Promise<{ data: { [name: string]: unknown } } | undefined>
+  get(handle: string): Promise<{ userId?: string; data: { [name: string]: unknown } } | undefined>
 }
 
 /** `undefined` when the request came without a session, or there are none. */
@@ -25,14 +25,14 @@ export function requestSession(request: FastifyRequest): RequestSession | undefi
   const sessions = server.getDecorator<Lookup>('sessions')
   const handle = sessions.handleOf(request)
   if (handle === undefined) return undefined
-  const before = request.session?.user
+  const before = userOf(request)
   return {
     handle,
     async verify() {
       const session = await sessions.get(handle)
       if (!session) return 'ended'
-      const user = session.data['user'] as SessionUser | undefined
-      return user?.id === before?.id && user?.role === before?.role ? 'same' : 'changed'
+      const user = session.data['user'] as Partial<SessionUser> | undefined
+      return session.userId === before?.id && user?.role === before?.role ? 'same' : 'changed'
     },
   }
 }

@@ -4,6 +4,7 @@ import type { SessionChange, StoredSession } from './contract.ts'
 export function applyChange(session: StoredSession, change: SessionChange): StoredSession {
   const fields = { ...session.fields, ...change.set }
   for (const name of change.remove) delete fields[name]
+  const ends = Math.max(session.ends, change.ends ?? 0)
   const isTouch = change.remove.length === 0 && Object.keys(change.set).length === 0
   return {
     ...session,
@@ -11,6 +12,7 @@ export function applyChange(session: StoredSession, change: SessionChange): Stor
     fields,
     version: session.version + (isTouch ? 0 : 1),
     seen: Math.max(session.seen, change.seen),
-    expires: Math.min(session.ends, Math.max(session.expires, change.expires)),
+    ends,
+    expires: Math.min(ends, Math.max(session.expires, change.expires)),
   }
 }

@@ -3,6 +3,7 @@ import { applyChange } from './apply-change.ts'
 import {
   type Admission,
   type CreateOutcome,
+  type Ended,
   type FormerSession,
   isStoredSession,
   LOGIN_COUNT_TTL,
@@ -43,8 +44,8 @@ export class CallbackSessionStore implements SessionStore {
   readonly #store: CallbackStore
   /** By user; of a session that is nobody's, by its id. */
   readonly #queue = new KeyedQueue()
-  /** Id → until when it is told apart from one that never was. */
-  readonly #ended = new Map<string, number>()
+  /** Id → how it ended, and until when it is told apart from one that never was. */
+  readonly #ended = new Map<string, { how: Ended; until: number }>()
   /** What was created or seen here. */
   readonly #known = new Map<string, { owner?: string; expires: number }>()
 
@@ -52,8 +53,13 @@ export class CallbackSessionStore implements SessionStore {
     this.#store = store
   }
 
-  async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
-    return (await this.#live(id, now)) ?? ((this.#ended.get(id) ?? 0) > now ? 'ended' : undefined)
+  async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
+    return (await this.#live(id, now)) ?? this.#endedBy(id, now)
+  }
+
+  #endedBy(id: string, now: number): Ended | undefined {
+    const ended = this.#ended.get(id)
+    return ended && ended.until > now ? ended.how : undefined
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
@@ -71,7 +77,7 @@ export class CallbackSessionStore implements SessionStore {
       const old = await this.#live(former.id, now)
       if (!old && admission.requireLive) return { outcome: 'gone' }
       const outcome = await this.#create(session, admission, former.id)
-      if (outcome.outcome === 'created' && old) await this.#end(old, now)
+      if (outcome.outcome === 'created' && old) await this.#end(old, now, 'replaced')
       return outcome
     })
   }
@@ -118,7 +124,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   async sweep(now: number, limit: number): Promise<StoredSession[]> {
-    for (const [id, until] of this.#ended) if (until <= now) this.#ended.delete(id)
+    for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
     const due = [...this.#known].filter(([, { expires }]) => expires <= now).slice(0, limit)
     // Taken out before anything is awaited: each is answered to one caller only.
     for (const [id] of due) this.#known.delete(id)
@@ -173,7 +179,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   async #live(id: string, now: number): Promise<StoredSession | undefined> {
-    if ((this.#ended.get(id) ?? 0) > now) return undefined
+    if (this.#endedBy(id, now)) return undefined
     const session = await this.#read<StoredSession>(id)
     if (!session || session.expires <= now) return undefined
     if (!isStoredSession(session)) {
@@ -196,9 +202,9 @@ export class CallbackSessionStore implements SessionStore {
     return record.forgottenAt > now ? record : { ...record, logins: 0 }
   }
 
-  async #end({ id }: StoredSession, now: number): Promise<void> {
+  async #end({ id }: StoredSession, now: number, how: Ended = 'ended'): Promise<void> {
     // First: while the store is at it, nobody may save the session again.
-    this.#ended.set(id, now + TOMBSTONE_TTL)
+    this.#ended.set(id, { how, until: now + TOMBSTONE_TTL })
     this.#known.delete(id)
     await this.#remove(id)
   }

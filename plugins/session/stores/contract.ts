@@ -30,9 +30,14 @@ export interface SessionChange {
   meta?: string
   seen: number
   expires: number
+  /** A later end than it has. Default: it keeps the one that it has. */
+  ends?: number
   /** Refuse as `conflict` unless the record still has this version. */
   version?: number
 }
+
+/** How a session ended a moment ago: by a rotation that put another in its place, or otherwise. */
+export type Ended = 'ended' | 'replaced'
 
 /** `gone`: the session was revoked, rotated away or expired; nothing was written. */
 export type SaveOutcome = 'saved' | 'gone' | 'conflict'
@@ -65,14 +70,14 @@ export interface SessionCount {
  * Where sessions live. One suite (test/suites/session-store.ts) says what each implementation must do:
  *
  * - Nothing but `create` and `rotate` makes a session; `save` on one that is not there answers `gone`.
- * - A session that was revoked or rotated away answers `ended` for a while, and then is unknown.
+ * - A session that was revoked answers `ended` for a while, one that was rotated away `replaced`; then it is unknown.
  * - The owner's list, the counts and the records never disagree, whenever the process dies.
  * - No method looks at the machine's clock; `now` is the engine's.
  */
 export interface SessionStore {
   /** Set by the engine: told of a record that could not be read and was taken for none. */
   onUnreadable?: (error: unknown) => void
-  load(id: string, now: number): Promise<StoredSession | 'ended' | undefined>
+  load(id: string, now: number): Promise<StoredSession | Ended | undefined>
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome>
   /**
    * Puts `session` in the place of `former`. With `requireLive`, answers `gone` and creates nothing when the

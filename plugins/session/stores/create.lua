@@ -14,8 +14,8 @@ if former ~= '' then
   if not formerLive and ARGV[12] == '1' then return {'gone'} end
 end
 
-local function bury(key, name)
-  redis.call('SET', key, string.format('ended %.0f', now + tonumber(ARGV[14])), 'PX', ARGV[14])
+local function bury(key, name, how)
+  redis.call('SET', key, string.format('%s %.0f', how, now + tonumber(ARGV[14])), 'PX', ARGV[14])
   redis.call('ZREM', KEYS[2], name)
   redis.call('ZREM', KEYS[3], name)
 end
@@ -37,13 +37,13 @@ if owner ~= '' and limit > 0 then
     for i = 1, victims do
       local name = ARGV[17 + i]
       if #evicted < surplus and redis.call('ZSCORE', KEYS[3], name) then
-        bury(KEYS[6 + i], name)
+        bury(KEYS[6 + i], name, 'ended')
         evicted[#evicted + 1] = name
       end
     end
   end
 end
-if formerLive then bury(KEYS[6], former) end
+if formerLive then bury(KEYS[6], former, 'replaced') end
 
 local logins = ARGV[16]
 if owner ~= '' and ARGV[8] == '1' then

@@ -7,6 +7,7 @@ import { applyChange } from './apply-change.ts'
 import {
   type Admission,
   type CreateOutcome,
+  type Ended,
   type FormerSession,
   isStoredSession,
   LOGIN_COUNT_TTL,
@@ -21,6 +22,7 @@ import {
 /** What is left of an ended session for a while. */
 interface Tombstone {
   endedUntil: number
+  how: Ended
 }
 
 interface Owner {
@@ -52,22 +54,23 @@ export class LmdbSessionStore implements SessionStore {
   readonly #index: CheckedDatabase<true, IndexKey>
   readonly #totals: CheckedDatabase<number, 'sessions' | 'owners'>
 
-  constructor(storage: LmdbStorage) {
+  constructor(storage: LmdbStorage, area = '') {
     this.#root = storage.root
     this.#commits = storage.commits
+    const suffix = area === '' ? '' : `.${area}`
     // None is ever taken from a backup: a session that was ended since then would live again.
-    this.#sessions = new CheckedDatabase(storage, { name: 'sessions' })
-    this.#owners = new CheckedDatabase(storage, { name: 'session-owners' })
-    this.#index = new CheckedDatabase(storage, { name: 'session-index' })
-    this.#totals = new CheckedDatabase(storage, { name: 'session-totals' })
+    this.#sessions = new CheckedDatabase(storage, { name: `sessions${suffix}` })
+    this.#owners = new CheckedDatabase(storage, { name: `session-owners${suffix}` })
+    this.#index = new CheckedDatabase(storage, { name: `session-index${suffix}` })
+    this.#totals = new CheckedDatabase(storage, { name: `session-totals${suffix}` })
     if ([this.#sessions, this.#owners, this.#index, this.#totals].some(({ salvaged }) => salvaged !== undefined))
       this.#rebuild()
   }
 
-  async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
+  async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
     const found = this.#read(id)
     if (!found) return undefined
-    if ('endedUntil' in found) return found.endedUntil > now ? 'ended' : undefined
+    if ('endedUntil' in found) return found.endedUntil > now ? found.how : undefined
     return found.expires > now ? found : undefined
   }
 
@@ -84,7 +87,7 @@ export class LmdbSessionStore implements SessionStore {
       const old = this.#live(former.id, admission.now)
       if (!old && admission.requireLive) return { outcome: 'gone' }
       const outcome = this.#create(session, admission, former.id)
-      if (outcome.outcome === 'created' && old) this.#end(old, admission.now)
+      if (outcome.outcome === 'created' && old) this.#end(old, admission.now, 'replaced')
       return outcome
     })
   }
@@ -241,10 +244,10 @@ export class LmdbSessionStore implements SessionStore {
     this.#owners.put(name, to)
   }
 
-  #end(session: StoredSession, now: number): void {
+  #end(session: StoredSession, now: number, how: Ended = 'ended'): void {
     this.#remove(session)
     const endedUntil = now + TOMBSTONE_TTL
-    this.#sessions.put(session.id, { endedUntil })
+    this.#sessions.put(session.id, { endedUntil, how })
     this.#index.put(['tombstone', endedUntil, session.id], true)
   }
 

@@ -2,6 +2,7 @@ import { applyChange } from './apply-change.ts'
 import {
   type Admission,
   type CreateOutcome,
+  type Ended,
   type FormerSession,
   LOGIN_COUNT_TTL,
   type SaveOutcome,
@@ -24,16 +25,17 @@ export class MemorySessionStore implements SessionStore {
   readonly #sessions = new Map<string, StoredSession>()
   readonly #byOwner = new Map<string, Set<string>>()
   readonly #logins = new Map<string, Logins>()
-  /** Id → when it is forgotten; the insertion order is the order of those times. */
-  readonly #tombstones = new Map<string, number>()
+  /** Id → how it ended and when that is forgotten; the insertion order is the order of those times. */
+  readonly #tombstones = new Map<string, { how: Ended; forgottenAt: number }>()
   readonly #expiries = new ExpiryHeap()
   /** Expired and taken out of the indexes, not yet answered by `sweep`. */
   #expired: StoredSession[] = []
 
-  async load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
+  async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
     const session = this.#live(id, now)
     if (session) return session
-    return (this.#tombstones.get(id) ?? 0) > now ? 'ended' : undefined
+    const tombstone = this.#tombstones.get(id)
+    return tombstone && tombstone.forgottenAt > now ? tombstone.how : undefined
   }
 
   async create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
@@ -48,7 +50,7 @@ export class MemorySessionStore implements SessionStore {
     const old = this.#live(former.id, admission.now)
     if (!old && admission.requireLive) return { outcome: 'gone' }
     const outcome = this.#create(session, admission, former.id)
-    if (outcome.outcome === 'created' && old) this.#end(old, admission.now)
+    if (outcome.outcome === 'created' && old) this.#end(old, admission.now, 'replaced')
     return outcome
   }
 
@@ -88,7 +90,7 @@ export class MemorySessionStore implements SessionStore {
 
   async sweep(now: number, limit: number): Promise<StoredSession[]> {
     this.#expire(now)
-    for (const [id, forgottenAt] of this.#tombstones) {
+    for (const [id, { forgottenAt }] of this.#tombstones) {
       if (forgottenAt > now) break
       this.#tombstones.delete(id)
     }
@@ -139,10 +141,10 @@ export class MemorySessionStore implements SessionStore {
     return [...(this.#byOwner.get(owner) ?? [])].flatMap((id) => this.#live(id, now) ?? [])
   }
 
-  #end(session: StoredSession, now: number): void {
+  #end(session: StoredSession, now: number, how: Ended = 'ended'): void {
     this.#remove(session)
     this.#tombstones.delete(session.id)
-    this.#tombstones.set(session.id, now + TOMBSTONE_TTL)
+    this.#tombstones.set(session.id, { how, forgottenAt: now + TOMBSTONE_TTL })
   }
 
   #remove(session: StoredSession): void {

@@ -4,8 +4,11 @@ import { LmdbSessionStore } from './lmdb.ts'
 import { MemorySessionStore } from './memory.ts'
 import { RedisSessionStore } from './redis.ts'
 
-/** The session store of a storage's kind. */
-export function sessionStoreOn(storage: Storage): SessionStore {
-  if (storage.kind === 'redis') return new RedisSessionStore(storage)
-  return storage.kind === 'lmdb' ? new LmdbSessionStore(storage) : new MemorySessionStore()
+/**
+ * The session store of a storage's kind.
+ * @param area keeps sessions apart from those of other areas on the same storage, see the option `name`
+ */
+export function sessionStoreOn(storage: Storage, area = ''): SessionStore {
+  if (storage.kind === 'redis') return new RedisSessionStore(storage, area)
+  return storage.kind === 'lmdb' ? new LmdbSessionStore(storage, area) : new MemorySessionStore()
 }

@@ -12,9 +12,9 @@ export class RedisRevocationBus implements RevocationBus {
   #unsubscribe: (() => Promise<void>) | undefined
   #ending: (() => void)[] = []
 
-  constructor(storage: Pick<RedisStorage, 'channels' | 'instanceId' | 'prefix'>) {
+  constructor(storage: Pick<RedisStorage, 'channels' | 'instanceId' | 'prefix'>, area = '') {
     this.#storage = storage
-    this.#channel = `${storage.prefix}session:revoked`
+    this.#channel = `${storage.prefix}session:${area === '' ? '' : `${area}:`}revoked`
   }
 
   async publish(event: SessionEvent): Promise<void> {

@@ -6,6 +6,7 @@ import { bucketOf } from '../token.ts'
 import {
   type Admission,
   type CreateOutcome,
+  type Ended,
   type FormerSession,
   LOGIN_COUNT_TTL,
   type SaveOutcome,
@@ -27,8 +28,8 @@ const MAX_ATTEMPTS = 32
 const BUCKETS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 /** Bytes that a record's head has at most: six numbers, an owner and what is between them. */
 const HEAD_LENGTH = 192
-/** What a record is while its session is remembered as ended: this, and until when. */
-const ENDED = 'ended '
+/** What a record is while its session is remembered as ended: how, and until when. */
+const TOMBSTONE = /^(ended|replaced) (\d+)$/
 
 /** Sessions that one script can end, beside the indexes that they stand in. */
 const MAX_ENDED = MAX_KEYS - 6
@@ -57,13 +58,13 @@ export class RedisSessionStore implements SessionStore {
   /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
   readonly #logins = new KeyedQueue()
 
-  constructor(storage: Pick<RedisStorage, 'client' | 'prefix'>) {
+  constructor(storage: Pick<RedisStorage, 'client' | 'prefix'>, area = '') {
     this.#client = storage.client
-    this.#prefix = `${storage.prefix}session:`
+    this.#prefix = `${storage.prefix}session:${area === '' ? '' : `${area}:`}`
   }
 
   /** Without `async`, as all on the way of a read: each layer of promises costs. */
-  load(id: string, now: number): Promise<StoredSession | 'ended' | undefined> {
+  load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
     return this.#client.get(this.#record(id)).then((record) => this.#parse(id, record, now))
   }
 
@@ -85,7 +86,7 @@ export class RedisSessionStore implements SessionStore {
       return { outcome: 'gone' }
     }
     const outcome = await this.#create(session, { ...admission, requireLive: false })
-    if (outcome.outcome === 'created') await this.revoke(former.id, admission.now)
+    if (outcome.outcome === 'created') await this.#revokeOne(former.id, admission.now, 'replaced')
     return outcome
   }
 
@@ -99,6 +100,7 @@ export class RedisSessionStore implements SessionStore {
       change.expires,
       KEEP_AFTER_EXPIRY,
       change.version ?? '',
+      change.ends ?? '',
       change.meta ?? '',
       change.remove.length,
       ...change.remove.map(quoted),
@@ -106,9 +108,13 @@ export class RedisSessionStore implements SessionStore {
     ])) as SaveOutcome
   }
 
-  async revoke(id: string, now: number): Promise<boolean> {
+  revoke(id: string, now: number): Promise<boolean> {
+    return this.#revokeOne(id, now)
+  }
+
+  async #revokeOne(id: string, now: number, how: Ended = 'ended'): Promise<boolean> {
     const owner = ownerIn(await this.#client.getrange(this.#record(id), 0, HEAD_LENGTH)) ?? ''
-    const ended = await this.#revoke(bucketOf(id), owner, [id], now)
+    const ended = await this.#revoke(bucketOf(id), owner, [id], now, { how })
     return Array.isArray(ended) && ended.length > 0
   }
 
@@ -121,7 +127,7 @@ export class RedisSessionStore implements SessionStore {
       const parts = chunked(named, MAX_ENDED)
       const last = parts.pop() ?? []
       for (const part of parts) ended.push(...(await this.#end(owner, part, now)))
-      const result = await this.#revoke(bucketOf(owner), owner, last, now, { kept: except })
+      const result = await this.#revoke(bucketOf(owner), owner, last, now, { all: { kept: except } })
       if (Array.isArray(result)) return [...ended, ...result]
     }
     throw new StorageUnavailableError(`the user's sessions kept changing during ${MAX_ATTEMPTS} attempts to end them`)
@@ -230,14 +236,21 @@ export class RedisSessionStore implements SessionStore {
     throw new StorageUnavailableError(`the user's sessions kept changing during ${MAX_ATTEMPTS} attempts to log in`)
   }
 
-  #revoke(bucket: string, owner: string, ids: string[], now: number, all?: { kept: string }): Promise<unknown> {
+  #revoke(
+    bucket: string,
+    owner: string,
+    ids: string[],
+    now: number,
+    { all, how = 'ended' }: { all?: { kept: string }; how?: Ended } = {},
+  ): Promise<unknown> {
     const keys = [
       this.#key('x', bucket),
       this.#key('u', bucket, owner),
       this.#key('o', bucket),
       ...ids.map((id) => this.#record(id)),
     ]
-    return revokeScript.run(this.#client, keys, [owner, now, TOMBSTONE_TTL, all ? 1 : 0, all?.kept ?? '', ...ids])
+    const kept = all?.kept ?? ''
+    return revokeScript.run(this.#client, keys, [owner, now, TOMBSTONE_TTL, all ? 1 : 0, kept, how, ...ids])
   }
 
   async #end(owner: string, ids: string[], now: number): Promise<string[]> {
@@ -253,7 +266,7 @@ export class RedisSessionStore implements SessionStore {
     return ids.flatMap((id, index) => live(this.#parse(id, records[index] ?? null, now)) ?? [])
   }
 
-  #parse(id: string, record: string | null, now: number): StoredSession | 'ended' | undefined {
+  #parse(id: string, record: string | null, now: number): StoredSession | Ended | undefined {
     try {
       return parse(id, record, now)
     } catch (error) {
@@ -290,9 +303,10 @@ export class RedisSessionStore implements SessionStore {
  * memory; what parallel requests change is put together by the script that saves.
  * @throws when it is not what was written
  */
-function parse(id: string, record: string | null, now: number): StoredSession | 'ended' | undefined {
+function parse(id: string, record: string | null, now: number): StoredSession | Ended | undefined {
   if (record === null) return undefined
-  if (record.startsWith(ENDED)) return Number(record.slice(ENDED.length)) > now ? 'ended' : undefined
+  // Every other record begins with a number.
+  if (record.charCodeAt(0) > DIGIT_NINE) return endedBy(record, now)
   // With a position instead of split(), which takes twice as long: every request with a session comes by.
   let at = 0
   const until = (separator: string) => {
@@ -341,8 +355,17 @@ function unquoted(line: string): string {
   return line.includes('\\') ? JSON.parse(line) : line.slice(1, -1)
 }
 
+/** The code of the greatest digit. */
+const DIGIT_NINE = 57
+
+function endedBy(record: string, now: number): Ended | undefined {
+  const [, how, until] = TOMBSTONE.exec(record) ?? []
+  if (until === undefined) throw new SyntaxError('the record of a session is none')
+  return Number(until) > now ? (how as Ended) : undefined
+}
+
 function live(found: ReturnType<typeof parse>): StoredSession | undefined {
-  return found === 'ended' ? undefined : found
+  return typeof found === 'object' ? found : undefined
 }
 
 function ownerIn(head: string): string | undefined {

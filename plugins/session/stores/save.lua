@@ -1,22 +1,26 @@
 -- Writes what changed of a live session; creates nothing.
 -- KEYS: session, expiry index, owner index, index of owners
 -- ARGV: id, owner ('' while anonymous), now, seen, expires, keep beyond expiry ms, expected version ('' for any),
---       meta ('' for the present one), number of fields to remove, fields to remove..., field, value...
+--       later end ('' for none), meta ('' for the present one), number of fields to remove, fields to remove..., field, value...
 -- The record is a head (expires seen version created ends …), a line of meta, and two lines for each field.
 local record = redis.call('GET', KEYS[1]) or ''
 local current, seen, version, fixed, meta, body = string.match(record, '^(%S+) (%S+) (%S+) ([^\n]*)\n([^\n]*)\n(.*)$')
 if not current then return 'gone' end
-local ends = string.match(fixed, '^%S+ (%S+)')
+local created, ends, rest = string.match(fixed, '^(%S+) (%S+) (.*)$')
 local now = tonumber(ARGV[3])
 if tonumber(current) <= now then return 'gone' end
 if ARGV[7] ~= '' and ARGV[7] ~= version then return 'conflict' end
 
-if ARGV[8] ~= '' then meta = ARGV[8] end
-local set = 10 + tonumber(ARGV[9])
-if #ARGV > 9 then
+if ARGV[8] ~= '' and tonumber(ARGV[8]) > tonumber(ends) then
+  ends = ARGV[8]
+  fixed = table.concat({created, ends, rest}, ' ')
+end
+if ARGV[9] ~= '' then meta = ARGV[9] end
+local set = 11 + tonumber(ARGV[10])
+if #ARGV > 10 then
   -- The text of each field that changes; false for one that goes.
   local changes, lines = {}, {}
-  for i = 10, set - 1 do changes[ARGV[i]] = false end
+  for i = 11, set - 1 do changes[ARGV[i]] = false end
   for i = set, #ARGV, 2 do changes[ARGV[i]] = ARGV[i + 1] end
   local function add(name, text)
     lines[#lines + 1] = name .. '\n' .. text .. '\n'

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { type DashboardOptions, dashboard } from '../../../plugins/dashboard/index.ts'
-import type { SessionUser } from '../../../plugins/session/session-data.ts'
+import type { SessionUser } from '../../../plugins/session/user.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
 
 const { buildDashboard } = (await import(new URL('../../../dashboard/build.mjs', import.meta.url).href)) as {

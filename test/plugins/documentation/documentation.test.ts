@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { type DocumentationOptions, documentation } from '../../../plugins/documentation/index.ts'
-import type { SessionUser } from '../../../plugins/session/session-data.ts'
+import type { SessionUser } from '../../../plugins/session/user.ts'
 
 const CLOSED = ['/docs', '/docs/', '/docs/json', '/docs/yaml', '/docs/static/logo.svg', '/docs/static/index.html']
 

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { type Action, authorizeByRole, demand, keysOf, type Resource } from '../../../plugins/security/authorize.ts'
-import type { SessionUser } from '../../../plugins/session/session-data.ts'
+import type { SessionUser } from '../../../plugins/session/user.ts'
 
 const requestOf = (user?: SessionUser) => ({ session: { user } }) as unknown as FastifyRequest
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { SessionEngine } from '../../../plugins/session/engine.ts'
 import { Sessions } from '../../../plugins/session/index.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
@@ -19,7 +20,8 @@ t.test('events tell what became of each session, and the numbers add up', (t) =>
     t.teardown(() => storage.close())
     const clock = new ManualClock()
     const limit = { sessions: 2, action: 'evict' as const }
-    const sessions = new Sessions({ store: sessionStoreOn(storage), clock, ...POLICY, limit })
+    const engine = new SessionEngine({ store: sessionStoreOn(storage), clock, ...POLICY, limit })
+    const sessions = new Sessions(engine)
     const told: string[] = []
     for (const name of ['created', 'revoked', 'expired', 'rotated'] as const) {
       sessions.on(name, ({ userId, reason }) => told.push(`${name} ${userId}${reason ? ` by ${reason}` : ''}`))
@@ -31,11 +33,11 @@ t.test('events tell what became of each session, and the numbers add up', (t) =>
     await sessions.create('ada')
     t.same(told.splice(0).sort(), ['created ada', 'created ada', 'created ada', 'revoked ada by evicted'])
     t.equal(await sessions.get(first.id), undefined, 'the least recently used one')
-    const open = await sessions.open(second.token)
+    const open = await engine.open(second.token)
     if (typeof open !== 'object') throw new Error(`${open}`)
-    t.equal(sessions.isTouchDue(open), false)
+    t.equal(engine.isTouchDue(open), false)
     await sessions.destroy(second.id)
-    await t.rejects(sessions.save(open, { ...open.texts, x: '1' }), { code: 'STATEFUL_SESSION_REVOKED' })
+    await t.rejects(engine.save(open, { ...open.texts, x: '1' }), { code: 'STATEFUL_SESSION_REVOKED' })
     await sessions.create('grace')
     clock.advance(POLICY.idle)
     await sessions.sweep()
@@ -58,13 +60,13 @@ t.test('events tell what became of each session, and the numbers add up', (t) =>
 )
 
 t.test('who has two sessions counts as one user', async (t) => {
-  const sessions = new Sessions({ store: new MemorySessionStore(), ...POLICY })
+  const sessions = new Sessions(new SessionEngine({ store: new MemorySessionStore(), ...POLICY }))
   for (const user of ['ada', 'ada', 'ada', 'grace']) await sessions.create(user)
   t.match(await sessions.stats(), { total: 4, activeUsers: 2, averagePerUser: 2 })
 })
 
 t.test('the data of an instance has the types that it was made with', async (t) => {
-  const sessions = new Sessions<Shop>({ store: new MemorySessionStore(), ...POLICY })
+  const sessions = new Sessions<Shop>(new SessionEngine({ store: new MemorySessionStore(), ...POLICY }))
   const { id } = await sessions.create('ada', { cart: ['book'] })
   const found = await sessions.get(id)
   const cart: string[] | undefined = found?.data.cart

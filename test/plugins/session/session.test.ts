@@ -83,7 +83,8 @@ t.test('a slow request does not bring a session back after its logout, nor after
       t.equal(await app.sessions.count(), before)
       const late = await reading.get('/read')
       t.same(late.json(), {})
-      t.equal(late.headers['set-cookie'], undefined)
+      // After a rotation the browser has another cookie by now.
+      t.equal(late.cookies[0]?.value, end === '/logout' ? '' : undefined)
     }
   }),
 )

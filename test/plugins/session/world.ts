@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { problems } from '../../../plugins/problems/index.ts'
+import { SessionEngine } from '../../../plugins/session/engine.ts'
 import { type SessionOptions, Sessions, session } from '../../../plugins/session/index.ts'
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { bucketOf, newToken, ownerOf } from '../../../plugins/session/token.ts'
@@ -91,16 +92,17 @@ export async function loggedIn({ app }: World, user = 'ada'): Promise<Browser> {
 }
 
 /** The engine alone, on a storage of its own. */
-export async function engine(t: Test, target: Target, limit?: number) {
+export async function startEngine(t: Test, target: Target, limit?: number) {
   const opened = await openStorage(target)
   t.teardown(() => opened.close())
   const clock = new ManualClock()
   const store = sessionStoreOn(opened)
   const policy = limit === undefined ? POLICY : { ...POLICY, limit: { sessions: limit, action: 'evict' as const } }
-  const sessions = new Sessions({ store, clock, ...policy })
+  const engine = new SessionEngine({ store, clock, ...policy })
+  const sessions = new Sessions(engine)
   const login = (userId: string) => {
     const token = newToken(bucketOf(ownerOf(userId)))
-    return sessions.begin(token, { user: { id: userId } }, { userId, login: true }).then((open) => ({ token, open }))
+    return engine.begin(token, { user: { id: userId } }, { userId, login: true }).then((open) => ({ token, open }))
   }
-  return { sessions, clock, store, login, storage: opened }
+  return { engine, sessions, clock, store, login, storage: opened }
 }

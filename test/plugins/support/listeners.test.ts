@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Presence } from '../../../client/presence.ts'
 import { Replica, type ReplicaLink } from '../../../client/replica.ts'
+import { SessionEngine } from '../../../plugins/session/engine.ts'
 import { Sessions } from '../../../plugins/session/sessions.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { Listeners, ListenersByName } from '../../../plugins/support/listeners.ts'
@@ -70,7 +71,7 @@ t.test('by name, and a name goes with its last listener', async (t) => {
 t.test('sessions: neither an event nor what may have been missed stops at one listener', async (t) => {
   const failed: unknown[] = []
   let missed = () => {}
-  const sessions = new Sessions({
+  const engine = new SessionEngine({
     ...{ idle: 60_000, absolute: 60_000, touch: 1_000 },
     store: new MemorySessionStore(),
     bus: {
@@ -82,8 +83,9 @@ t.test('sessions: neither an event nor what may have been missed stops at one li
     },
     onError: (error) => failed.push(error),
   })
-  t.teardown(() => sessions.close())
-  await sessions.start(60_000)
+  const sessions = new Sessions(engine)
+  t.teardown(() => engine.close())
+  await engine.start(60_000)
   const heard: string[] = []
   sessions.on('created', async () => {
     throw 'rejected'

@@ -1,12 +1,20 @@
-import '@fastify/session'
-import type { Preferences } from '../../openapi/schemas/account.ts'
+import { identityBy } from './request/identity.ts'
+import { stateOf } from './request/session.ts'
 
 /**
- * Who a session belongs to. Give it fields of your own by declaration merging:
+ * Who a session belongs to, as the routes of this package keep it. Give it fields of your own by declaration merging:
  *
  * ```ts
  * declare module 'fastify-stateful' {
  *   interface SessionUser { team: string }
+ * }
+ * ```
+ *
+ * What `request.session` holds is for the application to declare, with this type or one of its own:
+ *
+ * ```ts
+ * declare module 'fastify' {
+ *   interface Session { user?: SessionUser }
  * }
  * ```
  */
@@ -18,12 +26,23 @@ export interface SessionUser {
   role?: string
 }
 
+const byDefault = identityBy()
+
+/**
+ * The user of the request's session: its id as the option `user` says, and what `session.user` holds beside it.
+ * `undefined` while anonymous.
+ */
+export function userOf({ session }: { session?: unknown }): SessionUser | undefined {
+  if (typeof session !== 'object' || session === null) return undefined
+  const state = stateOf(session)
+  const id = state ? state.actions.identityOf(session) : byDefault(session)
+  if (id === undefined) return undefined
+  const { user } = session as { user?: unknown }
+  return typeof user === 'object' ? { ...(user as object), id } : { id }
+}
+
 declare module 'fastify' {
   interface Session {
-    /** Set by `request.login()`; absent while anonymous. */
-    user?: SessionUser
-    /** What `POST /preferences` keeps. */
-    preferences?: Preferences
     /** The how-manyeth login of the user this session came from; 0 while anonymous. */
     readonly loginCount: number
     /** When the user logged in; absent while anonymous. */

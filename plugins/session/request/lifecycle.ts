@@ -1,0 +1,653 @@
+import type { CookieOptions } from '@fastify/session'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Duration, milliseconds } from '../../support/durations.ts'
+import {
+  InvalidSessionCookieError,
+  SessionRevokedError,
+  UnauthenticatedError,
+  UnidentifiedUserError,
+} from '../../support/errors.ts'
+import { failReply, isHeaderError, removeUnsendableHeaders } from '../../support/fail-reply.ts'
+import { namesFor, refuseUnknown } from '../../support/options.ts'
+import type { SessionEngine } from '../engine.ts'
+import { type Device, type OpenSession, UnreadableSessionError } from '../record.ts'
+import type { Ended } from '../stores/contract.ts'
+import { bucketOf, newToken, ownerOf } from '../token.ts'
+import { changedTexts, storedValues } from './changes.ts'
+import { clearSessionCookie, cookiesNamed, type SessionCookie, tidyCookieHeader } from './cookie.ts'
+import type { IdentityOf } from './identity.ts'
+import { keptCookie, lifetimeOf } from './live-cookie.ts'
+import {
+  putValues,
+  revertValues,
+  Session,
+  type SessionActions,
+  type SessionState,
+  stateOf,
+  valuesOf,
+} from './session.ts'
+import type { SessionSigner } from './signer.ts'
+import { type Arrival, beginVisit, Visit, visitOf } from './visit.ts'
+
+type Done = (error?: unknown) => void
+
+export interface LoginOptions {
+  /**
+   * Which values of the session before the login stay. Default: all when it was anonymous or the same user's,
+   * none when it was another user's.
+   */
+  keep?: boolean | string[]
+  /**
+   * How long the session lasts, however much it is used; the cookie stays in the browser as long ("remember me").
+   * Default: the option `absolute`.
+   */
+  lifetime?: Duration
+  /** The session ends when it was not used for so long. Default: `lifetime` if that is given, else the option `idle`. */
+  idle?: Duration
+}
+
+const LOGIN_OPTIONS = namesFor<LoginOptions>({ keep: true, lifetime: true, idle: true })
+
+/** Cookies of one name that are looked at in one request. */
+const MAX_CANDIDATES = 4
+
+export interface LifecycleOptions {
+  engine: SessionEngine
+  cookie: SessionCookie
+  cookiePrefix: string
+  signer: SessionSigner
+  identityOf: IdentityOf
+  saveUninitialized: boolean
+  saveOnError: boolean
+  rolling: boolean
+  idGenerator?: ((request?: FastifyRequest) => string) | undefined
+  /** Writes cookies. */
+  fastify: FastifyInstance
+  /** What `logout()` lets the browser clear, as the header says it; empty for nothing. */
+  clearSiteData: string
+  /** Values of a session of another plugin, whose cookie the request has. */
+  adopt?: ((request: FastifyRequest) => Promise<Record<string, unknown> | undefined> | undefined) | undefined
+}
+
+/**
+ * What becomes of a request's session from the moment when the request arrives until its reply is sent.
+ *
+ * ```
+ * arrive ─▶ none ──────────┐ nothing is stored until the application puts something into it
+ *           ended ─────────┤ as `none`, and the cookie is taken away
+ *           replaced ──────┤ as `none`, but the browser has another cookie by now, which is left alone
+ *           live ──────────┤
+ *                          ▼
+ *                    the handler reads, changes, logs in, regenerates, ends
+ *                          │                    │ throws
+ *                          │                    ▼
+ *                          │           the values are again what is stored (unless `saveOnError`);
+ *                          │           the error handler may change them
+ *                          ▼                    │
+ * leave ─▶ 1. what the handler did not wait for is waited for
+ *          2. `request.session = null`, `destroy()`, `logout()`: it is ended, the cookie taken away
+ *             another user than before: a fresh id (fixation); changed: saved; else a use is recorded when it is due
+ *          3. the cookie is set when the browser does not have it yet, or lives on by a save
+ * ```
+ *
+ * What ends while the request is at work refuses its save (401) and leaves the cookie alone. Whatever fails in `leave`
+ * fails this request: the reply that tells of it goes out without a session. How often something is sent is the
+ * business of {@link Answer}.
+ */
+export class Lifecycle implements SessionActions {
+  readonly #engine: SessionEngine
+  readonly #options: LifecycleOptions
+  readonly #usual: CookieOptions
+  readonly #path: string
+
+  constructor(options: LifecycleOptions) {
+    this.#engine = options.engine
+    this.#options = options
+    this.#usual = options.cookie.options
+    this.#path = options.cookie.options.path ?? '/'
+  }
+
+  // --- arrival ------------------------------------------------------------------------------------
+
+  /** Gives the request its session. @returns a promise if the store is asked */
+  arrive(request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
+    if (!this.#covers(request)) {
+      request.session = {} as never
+      return undefined
+    }
+    const { cookie, adopt } = this.#options
+    const visit = new Visit(request, reply)
+    const signed = request.cookies[cookie.name]
+    if (signed !== undefined) {
+      const token = this.#verified(signed)
+      if (token !== undefined) return this.#find(visit, signed, token)
+      const others = cookiesNamed(request, cookie.name)
+      if (others.length > 1) return this.#findAmong(visit, others)
+    }
+    const adopted = adopt?.(request)
+    if (adopted) return adopted.then((values) => this.#begin(visit, 'none', values))
+    this.#begin(visit, 'none')
+    return undefined
+  }
+
+  #covers({ raw }: FastifyRequest): boolean {
+    const path = this.#path
+    if (path === '/') return true
+    const url = (raw.url ?? '').split('?', 1)[0] as string
+    return url.startsWith(path) && (path.endsWith('/') || url.length === path.length || url[path.length] === '/')
+  }
+
+  /** The token of a signed cookie. */
+  #verified(signed: string): string | undefined {
+    const { cookiePrefix, signer } = this.#options
+    if (!signed.startsWith(cookiePrefix)) return undefined
+    const { valid, value } = signer.unsign(signed.slice(cookiePrefix.length))
+    return valid && value !== null ? value : undefined
+  }
+
+  #find(visit: Visit, signed: string, token: string): Promise<void> {
+    return this.#engine.open(token).then((open) => {
+      if (typeof open === 'object' && this.#restore(visit, token, open)) {
+        this.#due(visit, open, signed)
+        return
+      }
+      const others = cookiesNamed(visit.request, this.#options.cookie.name)
+      if (others.length > 1) return this.#findAmong(visit, others)
+      this.#begin(visit, arrivalOf(open))
+    })
+  }
+
+  /** A sibling domain may have set a cookie of the same name: each is tried, in the order in which they were sent. */
+  async #findAmong(visit: Visit, cookies: string[]): Promise<void> {
+    let arrival: Arrival = 'none'
+    for (const signed of cookies.slice(0, MAX_CANDIDATES)) {
+      const token = this.#verified(signed)
+      if (token === undefined) continue
+      const open = await this.#engine.open(token)
+      if (typeof open === 'object' && this.#restore(visit, token, open)) {
+        this.#due(visit, open, signed)
+        return
+      }
+      if (arrival !== 'replaced') arrival = arrivalOf(open)
+    }
+    this.#begin(visit, arrival)
+  }
+
+  #due(visit: Visit, open: OpenSession, signed: string): void {
+    const state = stateOf(visit.session) as SessionState
+    state.touchDue = this.#engine.isTouchDue(open) || this.#options.rolling
+    // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
+    state.cookieDue = signed !== this.#options.cookiePrefix + this.sign(state.token as string)
+  }
+
+  #restore(visit: Visit, token: string, open: OpenSession): boolean {
+    const state = this.#newState(visit, token, open)
+    const session = new Session(state)
+    try {
+      putValues(session, open.texts)
+    } catch (error) {
+      if (!(error instanceof UnreadableSessionError)) throw error
+      this.#engine.noteUnreadable(error)
+      return false
+    }
+    visit.arrival = 'live'
+    this.#give(visit, session)
+    return true
+  }
+
+  #begin(visit: Visit, arrival: Arrival, values?: Record<string, unknown>): void {
+    visit.arrival = arrival
+    const session = new Session(this.#newState(visit))
+    if (values) Object.assign(session, values)
+    this.#give(visit, session)
+  }
+
+  #newState(visit: Visit, token?: string, open?: OpenSession): SessionState {
+    return {
+      actions: this,
+      visit,
+      usual: this.#usual,
+      token,
+      open,
+      cookie: undefined,
+      saved: false,
+      ended: false,
+      cookieDue: false,
+      touchDue: false,
+    }
+  }
+
+  #give(visit: Visit, session: Session): void {
+    visit.session = session
+    beginVisit(visit)
+    visit.request.session = session as never
+  }
+
+  /**
+   * Gives a request the session of a signed cookie: for what is no request of Fastify's hooks (a WebSocket, a script).
+   * @param cookie attributes of the session's cookie, beside the usual ones
+   */
+  async decrypt(signed: string, request: FastifyRequest, cookie: CookieOptions): Promise<void> {
+    const visit = new Visit(request)
+    const { valid, value } = this.#options.signer.unsign(signed)
+    const open = valid && value !== null ? await this.#engine.open(value) : undefined
+    if (value === null || typeof open !== 'object' || !this.#restore(visit, value, open)) {
+      this.#begin(visit, arrivalOf(open))
+    }
+    const state = stateOf(visit.session) as SessionState
+    if (Object.keys(cookie).length > 0) state.usual = { ...this.#usual, ...cookie }
+  }
+
+  // --- departure ----------------------------------------------------------------------------------
+
+  /** The request failed: what it changed in its session is undone, unless its reply is on its way already. */
+  fail(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
+    // Also for error handlers of the application, which keep the headers that their reply has.
+    if (isHeaderError(error)) removeUnsendableHeaders(reply)
+    const visit = visitOf(request)
+    if (!visit) return
+    if (!visit.answer.fail()) {
+      request.log.error({ err: error }, 'failed after the reply was sent; the reply stands')
+      return
+    }
+    if (this.#options.saveOnError || visit.answer.stage === 'unsaved') return
+    const state = stateOf(request.session)
+    if (!state) return
+    revertValues(visit.session, state.open?.texts ?? {})
+    state.cookie = undefined
+  }
+
+  /** Saves what has changed and sets the cookie, then goes on. What is sent beside another reply never does. */
+  leave(request: FastifyRequest, reply: FastifyReply, payload: unknown, done: Done): void {
+    const visit = visitOf(request)
+    const answer = visit?.answer
+    if (!answer) {
+      done()
+    } else if (answer.isSurplus(reply)) {
+      answer.letGo(reply)
+    } else {
+      const end = (error?: unknown) => {
+        if (error === undefined) answer.send(reply, payload)
+        else answer.stage = 'unsaved'
+        proceed(visit, reply, done, error)
+      }
+      if (answer.stage === 'unsaved') end()
+      else this.#leave(visit, reply, end)
+    }
+  }
+
+  #leave(visit: Visit, reply: FastifyReply, end: Done): void {
+    const setCookie = () => {
+      let failure: unknown
+      try {
+        this.#setCookie(visit, reply)
+      } catch (error) {
+        failure = error
+      }
+      end(failure)
+    }
+    let saving: Promise<void> | undefined
+    try {
+      saving = visit.pending ? this.#waitedFor(visit).then(() => this.#persist(visit)) : this.#persist(visit)
+    } catch (error) {
+      end(error)
+      return
+    }
+    if (saving) {
+      visit.answer.beginSaving(reply)
+      saving.then(setCookie, end)
+    } else {
+      setCookie()
+    }
+  }
+
+  /** What the handler did not wait for: if that fails, so does the request. */
+  async #waitedFor(visit: Visit): Promise<void> {
+    while (visit.pending) await visit.pending
+  }
+
+  /** @returns a promise if the store is asked */
+  #persist(visit: Visit): Promise<void> | undefined {
+    const { session } = visit.request
+    if (session === null || session === undefined) return this.#endOf(visit)
+    const state = stateOf(session)
+    if (!state || session !== (visit.session as unknown)) return undefined
+    if (state.cookieDue || this.#needsSave(visit.session, state)) this.#checkCookie(state, visit.session)
+    return this.#needsSave(visit.session, state) ? this.#store(visit.session, state) : undefined
+  }
+
+  #needsSave(session: Session, state: SessionState): boolean {
+    if (state.open) return (state.touchDue && !state.ended) || this.isModified(session, state)
+    // A browser that has another cookie by now is not given a third one because a parallel request counted something.
+    if (state.visit.arrival === 'replaced') return false
+    return this.#options.saveUninitialized || this.isModified(session, state)
+  }
+
+  #setCookie(visit: Visit, reply: FastifyReply): void {
+    const { cookie, clearSiteData, cookiePrefix, fastify } = this.#options
+    const { session } = visit.request
+    const state = stateOf(session)
+    if (session === null || session === undefined) {
+      clearSessionCookie(fastify, reply, cookie)
+      if (visit.loggedOut && clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
+    } else if (state?.open && state.cookieDue && !state.ended) {
+      const value = cookiePrefix + this.sign(state.token as string)
+      reply.header('set-cookie', fastify.serializeCookie(cookie.name, value, visit.session.cookie.toJSON() as never))
+    } else if (state && !state.open && this.#hasUselessCookie(visit)) {
+      clearSessionCookie(fastify, reply, cookie)
+    }
+    tidyCookieHeader(fastify, reply, cookie)
+  }
+
+  #hasUselessCookie({ arrival, request }: Visit): boolean {
+    return arrival !== 'replaced' && request.cookies?.[this.#options.cookie.name] !== undefined
+  }
+
+  /**
+   * A cookie that cannot be written fails this request, and before anything is saved. Once @fastify/cookie has it, the
+   * answer that tells of the failure would fail as well.
+   */
+  #checkCookie(state: SessionState, session: Session): void {
+    if (!state.cookie) return
+    try {
+      this.#options.fastify.serializeCookie('checked', '', session.cookie.toJSON() as never)
+    } catch (cause) {
+      throw new InvalidSessionCookieError((cause as Error).message, { cause })
+    }
+  }
+
+  #endOf(visit: Visit): Promise<void> | undefined {
+    const state = stateOf(visit.session) as SessionState
+    const { open } = state
+    if (!open || state.ended) return undefined
+    state.ended = true
+    return this.#engine.end(open, 'logout').then(() => {})
+  }
+
+  // --- what a request can do ----------------------------------------------------------------------
+
+  /** Begins a session of the user under a fresh id, in the place of the one that there is. */
+  login(request: FastifyRequest, user: unknown, options: LoginOptions = {}): Promise<void> {
+    const visit = visitOf(request)
+    if (!visit) return Promise.reject(new UnauthenticatedError())
+    return this.#run(visit, async () => {
+      refuseUnknown(options, LOGIN_OPTIONS)
+      const lifetime = options.lifetime === undefined ? undefined : milliseconds(options.lifetime, 'lifetime')
+      const idle = options.idle === undefined ? lifetime : milliseconds(options.idle, 'idle')
+      // After a logout in the same request.
+      if (!stateOf(request.session)) this.#begin(visit, visit.arrival)
+      const { session } = visit
+      const state = stateOf(session) as SessionState
+      const before = valuesOf(session)
+      const beforeCookie = state.cookie
+      const former = state.open?.userId
+      ;(session as unknown as { user: unknown }).user = user
+      try {
+        const userId = this.#options.identityOf(session)
+        if (userId === undefined) throw new UnidentifiedUserError()
+        const keep = options.keep ?? (former === undefined || former === userId)
+        if (keep !== true) {
+          const kept = new Set(keep === false ? ['user'] : [...keep, 'user'])
+          for (const key of Object.keys(session)) if (!kept.has(key)) delete (session as never)[key]
+        }
+        const longest = Math.max(lifetime ?? 0, idle ?? 0)
+        if (lifetime !== undefined || longest > (session.cookie.originalMaxAge ?? Number.POSITIVE_INFINITY)) {
+          session.cookie.maxAge = longest
+        }
+        await this.#rotate(session, state, { userId, login: true, ...(idle === undefined ? {} : { idle }), lifetime })
+      } catch (error) {
+        for (const key of Object.keys(session)) delete (session as never)[key]
+        Object.assign(session, before)
+        state.cookie = beforeCookie
+        throw error
+      }
+    })
+  }
+
+  /** Ends the session of the request; `request.session` is `null` afterwards. */
+  logout(request: FastifyRequest): Promise<void> {
+    const visit = visitOf(request)
+    if (!visit) return Promise.resolve()
+    return this.#run(visit, async () => {
+      visit.loggedOut = true
+      await this.#endOf(visit)
+      request.session = null as never
+    })
+  }
+
+  identityOf(session: object): string | undefined {
+    return this.#options.identityOf(session)
+  }
+
+  /** Whether the request came with a session or got one: its answer is for nobody else. */
+  isPersonal(request: FastifyRequest): boolean {
+    const visit = visitOf(request)
+    if (!visit) return false
+    return visit.arrival !== 'none' || stateOf(visit.session)?.open !== undefined
+  }
+
+  // --- SessionActions -----------------------------------------------------------------------------
+
+  newToken(state: SessionState): string {
+    return this.#tokenFor(state, this.#options.identityOf(state.visit.session))
+  }
+
+  sign(token: string): string {
+    return this.#options.signer.sign(token)
+  }
+
+  isModified(session: Session, state: SessionState): boolean {
+    if (!state.open) return Object.keys(session).length > 0
+    return changedTexts(session, state, state.open) !== state.open.texts
+  }
+
+  save(session: Session, state: SessionState): Promise<void> {
+    return this.#run(state.visit, async () => {
+      this.#checkCookie(state, session)
+      await this.#store(session, state)
+    })
+  }
+
+  regenerate(session: Session, state: SessionState, keep: string[]): Promise<void> {
+    const before = valuesOf(session)
+    // At once, so that what a handler writes next is not lost if it does not wait.
+    for (const key of Object.keys(session)) if (!keep.includes(key)) delete (session as never)[key]
+    return this.#run(state.visit, async () => {
+      try {
+        if (state.visit.request.session === null) this.#give(state.visit, session)
+        await this.#rotate(session, state, { userId: this.#options.identityOf(session) })
+      } catch (error) {
+        Object.assign(session, before, valuesOf(session))
+        throw error
+      }
+    })
+  }
+
+  reload(session: Session, state: SessionState): Promise<void> {
+    return this.#run(state.visit, async () => {
+      const open = state.token === undefined ? undefined : await this.#engine.open(state.token)
+      state.cookie = undefined
+      if (typeof open === 'object') {
+        state.open = open
+      } else {
+        state.open = undefined
+        state.token = undefined
+      }
+      revertValues(session, state.open?.texts ?? {})
+    })
+  }
+
+  destroy(session: Session, state: SessionState): Promise<void> {
+    const { visit } = state
+    return this.#run(visit, async () => {
+      if (state.open && !state.ended) {
+        state.ended = true
+        await this.#engine.end(state.open, 'logout')
+      }
+      if (visit.request.session === (session as never)) visit.request.session = null as never
+    })
+  }
+
+  update(session: Session, state: SessionState, key: string, change: (value: unknown) => unknown): Promise<unknown> {
+    const values = session as unknown as Record<string, unknown>
+    return this.#run(state.visit, async () => {
+      const { open } = state
+      if (!open) {
+        values[key] = await change(values[key])
+        return values[key]
+      }
+      const value = await this.#engine.updateValue(open, key, change)
+      values[key] = value
+      return value
+    })
+  }
+
+  failed(visit: Visit, error: unknown): void {
+    if (visit.reply) failReply(visit.reply, error)
+    else visit.request.log?.error({ err: error }, 'a callback failed')
+  }
+
+  // --- inside -------------------------------------------------------------------------------------
+
+  /** One thing after the other, in the order in which the handler asks for them. The reply waits for the last. */
+  #run<T>(visit: Visit, action: () => Promise<T>): Promise<T> {
+    const before = visit.pending
+    const result = before ? before.then(action, action) : action()
+    visit.pending = result
+    const settle = () => {
+      if (visit.pending === result) visit.pending = undefined
+    }
+    result.then(settle, (err: { statusCode?: number } | undefined) => {
+      settle()
+      const refused = err?.statusCode !== undefined && err.statusCode < 500
+      visit.request.log?.[refused ? 'info' : 'error']({ err }, 'what the request asked of its session failed')
+    })
+    return result
+  }
+
+  /** Writes what the session holds now: under a fresh id if it is of another user than before. */
+  async #store(session: Session, state: SessionState): Promise<void> {
+    const { open } = state
+    const userId = this.#options.identityOf(session)
+    if (state.ended) throw new SessionRevokedError()
+    if (userId !== open?.userId) {
+      await this.#rotate(session, state, { userId, login: userId !== undefined })
+    } else if (!open) {
+      await this.#rotate(session, state, {})
+    } else {
+      await this.#save(session, state, open)
+    }
+    state.saved = true
+  }
+
+  async #save(session: Session, state: SessionState, open: OpenSession): Promise<void> {
+    const texts = changedTexts(session, state, open)
+    if (texts === open.texts && !state.touchDue) return
+    const { idle, ends } = this.#terms(session, state)
+    state.touchDue = false
+    const longer = texts['cookie'] !== open.texts['cookie'] && ends > open.ends
+    if (await this.#engine.save(open, texts, { idle, ...(longer ? { ends } : {}) })) {
+      state.cookieDue = true
+    } else {
+      // It ended while this request was at work. The browser may have the cookie of another by now.
+      state.ended = true
+    }
+  }
+
+  /** Gives the session a fresh id, and stores it under that. */
+  async #rotate(
+    session: Session,
+    state: SessionState,
+    {
+      userId,
+      login = false,
+      idle,
+      lifetime,
+    }: {
+      userId?: string | undefined
+      login?: boolean
+      idle?: number
+      lifetime?: number | undefined
+    },
+  ): Promise<void> {
+    const { open, visit } = state
+    const former = open && !state.ended ? open : undefined
+    const isNew = !open && !login && userId === undefined
+    if (isNew && !this.#options.saveUninitialized && Object.keys(session).length === 0) {
+      // Nothing is stored: there is nothing to protect but the id.
+      state.token = undefined
+      return
+    }
+    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(state, userId)
+    const terms = this.#terms(session, state)
+    const begun = await this.#engine.begin(token, storedValues(session, state), {
+      ...(userId === undefined ? {} : { userId }),
+      ...(former ? { former } : {}),
+      ...(login ? { login, device: deviceOf(visit.request) } : {}),
+      ...(idle === undefined ? {} : { ownIdle: idle }),
+      idle: idle ?? terms.idle,
+      ends:
+        lifetime === undefined
+          ? Math.max(terms.ends, this.#engine.clock.now() + (idle ?? 0))
+          : this.#engine.clock.now() + lifetime,
+    })
+    if (terms.idle <= 0) {
+      // Its cookie has expired: nobody could come back with it.
+      state.open = undefined
+      return
+    }
+    state.token = token
+    state.open = begun
+    state.ended = false
+    state.touchDue = false
+    state.cookieDue = true
+  }
+
+  /** Tokens lie in the bucket of their user. */
+  #tokenFor(state: SessionState, userId: string | undefined): string {
+    const secret = this.#options.idGenerator?.(state.visit.request)
+    if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
+    // Nobody's session may lie anywhere: what the application generates stays as it is.
+    return secret ?? newToken(state.open ? bucketOf(state.open.id) : undefined)
+  }
+
+  /**
+   * How long the session may go without a use, and until when it lasts. What was said of the one session goes before the
+   * options: `login(user, { idle, lifetime })`, then its own `cookie.maxAge`. A session lives no longer than a browser
+   * keeps its cookie.
+   */
+  #terms(session: Session, { open, usual, cookie }: SessionState): { idle: number; ends: number } {
+    const { policy, clock } = this.#engine
+    const now = clock.now()
+    const untouched = !cookie && !(open && 'cookie' in open.texts)
+    const lifetime = untouched ? (usual.maxAge ?? lifetimeOf(session.cookie, now)) : lifetimeOf(session.cookie, now)
+    const own = !untouched && keptCookie(session.cookie, usual)?.originalMaxAge === session.cookie.originalMaxAge
+    const asked = open?.idle ?? (own && session.cookie.originalMaxAge ? session.cookie.originalMaxAge : policy.idle)
+    const longest = own && session.cookie.originalMaxAge ? session.cookie.originalMaxAge : 0
+    return { idle: Math.min(asked, lifetime), ends: now + Math.max(policy.absolute, longest) }
+  }
+}
+
+function arrivalOf(open: OpenSession | Ended | undefined): Arrival {
+  return open === 'ended' || open === 'replaced' ? open : 'none'
+}
+
+function deviceOf(request: FastifyRequest): Device {
+  const userAgent = request.headers?.['user-agent']
+  return { ip: request.ip, ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 512) }) }
+}
+
+/** Goes on with the request. What is thrown past all handlers is answered here: nobody else would hear of it. */
+function proceed(visit: Visit, reply: FastifyReply, done: Done, error: unknown): void {
+  try {
+    done(error)
+  } catch (thrown) {
+    // The reply could not be written: another one tells of that, by Fastify's next handler each time that it fails.
+    if (visit.answer.stage === 'sent') visit.answer.stage = 'handling'
+    try {
+      done(thrown)
+    } catch (again) {
+      failReply(reply, again)
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import type { CookieOptions } from '@fastify/session'
+import type { FastifyRequest } from 'fastify'
+
+/** What is kept of a cookie that has other attributes than the rest. */
+export interface KeptCookie {
+  originalMaxAge: number | null
+  expires?: string | null
+  path?: string
+  httpOnly?: boolean
+  domain?: string | null
+  sameSite?: CookieOptions['sameSite'] | null
+  secure?: boolean | null
+  partitioned?: boolean
+}
+
+/**
+ * `session.cookie`: the attributes of one session's cookie, with the properties that @fastify/session and
+ * express-session give it. Each may be set by itself; whoever sets `maxAge` sets the time until which the browser keeps
+ * it, counted from now.
+ */
+export class LiveCookie {
+  path: string
+  httpOnly: boolean
+  domain: string | null
+  sameSite: CookieOptions['sameSite'] | null
+  secure: boolean | null
+  partitioned: boolean | undefined
+  /** Milliseconds for which the browser keeps it after each answer that sets it; `null`: by `expires`, or until it closes. */
+  originalMaxAge: number | null
+  expires: Date | null
+
+  /** @param request decides what `secure: 'auto'` is; where there is none, it is plain HTTP */
+  constructor(options: CookieOptions, request?: Pick<FastifyRequest, 'protocol'>) {
+    const { secure, maxAge, expires } = options
+    this.path = options.path || '/'
+    this.httpOnly = options.httpOnly ?? true
+    this.domain = options.domain || null
+    this.partitioned = (options as { partitioned?: boolean }).partitioned
+    const insecure = secure === 'auto' && request?.protocol !== 'https'
+    this.secure = insecure ? false : secure === 'auto' ? true : (secure ?? null)
+    this.sameSite = insecure ? 'lax' : options.sameSite || null
+    this.originalMaxAge = maxAge || null
+    this.expires = maxAge ? new Date(Date.now() + maxAge) : expires ? new Date(expires) : null
+  }
+
+  /** Milliseconds from now; `null`: until the browser closes. */
+  get maxAge(): number | null {
+    return this.expires instanceof Date ? this.expires.valueOf() - Date.now() : null
+  }
+
+  set maxAge(ms: number) {
+    this.expires = new Date(Date.now() + ms)
+    this.originalMaxAge = ms
+  }
+
+  toJSON() {
+    const { expires, originalMaxAge, sameSite, secure, path, httpOnly, domain, partitioned } = this
+    return { expires, originalMaxAge, sameSite, secure, path, httpOnly, domain, partitioned }
+  }
+}
+
+/** For how many milliseconds a browser keeps it; without an end of its own, for ever. */
+export function lifetimeOf({ originalMaxAge, expires }: LiveCookie, now: number): number {
+  if (originalMaxAge) return originalMaxAge
+  return expires ? new Date(expires).getTime() - now : Number.POSITIVE_INFINITY
+}
+
+/** What a session's cookie is restored from; `undefined` when it is as the options say. */
+export function keptCookie(cookie: LiveCookie, options: CookieOptions): KeptCookie | undefined {
+  const { originalMaxAge, expires, path, httpOnly, domain, sameSite, secure, partitioned } = cookie
+  const byRequest = options.secure === 'auto'
+  const usual =
+    originalMaxAge === (options.maxAge || null) &&
+    path === (options.path || '/') &&
+    httpOnly === (options.httpOnly ?? true) &&
+    (domain ?? null) === (options.domain || null) &&
+    partitioned === (options as { partitioned?: boolean }).partitioned &&
+    (byRequest || (secure === (options.secure ?? null) && sameSite === (options.sameSite || null)))
+  if (usual) return undefined
+  return {
+    originalMaxAge,
+    path,
+    httpOnly,
+    domain,
+    ...(originalMaxAge === null && expires ? { expires: new Date(expires).toISOString() } : {}),
+    ...(partitioned === undefined ? {} : { partitioned }),
+    ...(byRequest ? {} : { sameSite, secure: secure ?? null }),
+  }
+}
+
+/** The options of a session whose cookie was kept so. */
+export function restoredOptions(usual: CookieOptions, kept: KeptCookie): CookieOptions {
+  const { originalMaxAge, expires, ...attributes } = kept
+  const { maxAge: _maxAge, expires: _expires, ...others } = usual
+  const given = Object.entries(attributes).filter(([name, value]) => value !== null || name === 'sameSite')
+  return {
+    ...others,
+    ...Object.fromEntries(given),
+    ...(originalMaxAge ? { maxAge: originalMaxAge } : {}),
+    ...(!originalMaxAge && expires ? { expires: new Date(expires) } : {}),
+  } as CookieOptions
+}
