@@ -5,8 +5,8 @@ const inPlace = 'test/plugins/session/request/in-place.test.ts'
 const cookies = 'test/plugins/session/request/cookies.test.ts'
 const stores = 'test/plugins/session/stores.test.ts'
 const replies = 'test/plugins/session/request/replies.test.ts'
-const shell = 'plugins/session/shell.ts'
-const engine = 'plugins/session/sessions.ts'
+const lifecycle = 'plugins/session/request/lifecycle.ts'
+const engine = 'plugins/session/engine.ts'
 
 export default [
   {
@@ -54,8 +54,8 @@ export default [
   {
     guards: '6: a rotation keeps the absolute end',
     file: engine,
-    from: 'const ends = begun?.ends ?? now + this.policy.absolute',
-    to: 'const ends = now + this.policy.absolute',
+    from: 'const ends = begun?.ends ?? options.ends ?? now',
+    to: 'const ends = options.ends ?? now',
     suite: guarantees,
   },
   {
@@ -74,21 +74,21 @@ export default [
   },
   {
     guards: '9: a request whose session ended leaves the cookie of its successor alone',
-    file: shell,
-    from: 'if (visit.ended) detach(session)\n',
-    to: '',
+    file: lifecycle,
+    from: "return arrival !== 'replaced' && ",
+    to: 'return ',
     suite: guarantees,
   },
   {
     guards: '10: a cookie of a former secret is signed anew',
-    file: shell,
-    from: 'visit.cookieDue = !sameCookie',
-    to: 'void sameCookie',
+    file: lifecycle,
+    from: 'state.cookieDue = signed !== ',
+    to: 'state.cookieDue = signed === ',
     suite: guarantees,
   },
   {
     guards: '3: a key that is gone is a change',
-    file: 'plugins/session/changes.ts',
+    file: 'plugins/session/request/changes.ts',
     from: 'return alike === Object.keys(texts).length',
     to: 'return alike <= Object.keys(texts).length',
     suite: guarantees,
@@ -102,9 +102,9 @@ export default [
   },
   {
     guards: 'a session with a cookie of its own is made with it',
-    file: shell,
-    from: "if ('cookie' in texts || 'sessionId' in texts || 'encryptedSessionId' in texts) return false",
-    to: '',
+    file: 'plugins/session/request/session.ts',
+    from: 'return text === undefined ? usual : restoredOptions',
+    to: 'return text !== undefined ? usual : restoredOptions',
     suite: inPlace,
   },
   {
@@ -116,44 +116,44 @@ export default [
   },
   {
     guards: '13: what a failed handler changed is not saved',
-    file: shell,
-    from: 'visit.discard = true',
-    to: 'visit.discard = false',
+    file: lifecycle,
+    from: '    revertValues(visit.session, state.open?.texts ?? {})\n    state.cookie',
+    to: '    state.cookie',
     suite: guarantees,
   },
   {
     guards: 'the options of one session stay with it',
-    file: 'plugins/session/changes.ts',
-    from: 'return cookie ? { ...values, cookie } : values',
-    to: 'return cookie ? values : values',
+    file: 'plugins/session/request/changes.ts',
+    from: 'return kept ? { ...values, cookie: kept } : values',
+    to: 'return kept ? values : values',
     suite: inPlace,
   },
   {
     guards: 'a session lives no longer than its cookie',
-    file: 'plugins/session/request/cookie.ts',
+    file: 'plugins/session/request/live-cookie.ts',
     from: 'if (originalMaxAge) return originalMaxAge',
     to: '',
     suite: inPlace,
   },
   {
     guards: 'decryptSession gives a session that saves into its own record',
-    file: 'plugins/session/index.ts',
-    from: 'if (!error) shell.adoptInto(request)',
-    to: '',
+    file: lifecycle,
+    from: "if (value === null || typeof open !== 'object' || !this.#restore(visit, value, open)) {",
+    to: "if (value === null || typeof open !== 'object' || value !== '') {",
     suite: inPlace,
   },
   {
     guards: 'a session that ended in a callback store is not read from there again',
     file: 'plugins/session/stores/callback.ts',
-    from: 'this.#ended.set(id, now + TOMBSTONE_TTL)',
+    from: 'this.#ended.set(id, { how, until: now + TOMBSTONE_TTL })',
     to: '',
     suite: stores,
   },
   {
     guards: 'a cookie is cleared with its attributes',
     file: 'plugins/session/request/cookie.ts',
-    from: '        ...attributes,\n        secure:',
-    to: '        secure:',
+    from: '{ ...attributes, secure, expires: new Date(0)',
+    to: '{ secure, expires: new Date(0)',
     suite: cookies,
   },
   {
@@ -180,7 +180,7 @@ export default [
   {
     guards: 'a password is changed with a proof only',
     file: 'routes/users/index.ts',
-    from: 'if (password === undefined) return request.requireFresh(fresh)',
+    from: 'if (password === undefined) return fastify.sessionActions.requireFresh(request, fresh)',
     to: 'if (password === undefined) return',
     suite: 'test/routes/users/users.test.ts',
   },
@@ -214,9 +214,9 @@ export default [
   },
   {
     guards: 'a reply that cannot be written ends its request, not the process',
-    file: shell,
-    from: '        this.#doneAgain(reply, done, thrown)',
-    to: '        throw thrown',
+    file: lifecycle,
+    from: '    try {\n      done(thrown)',
+    to: '    try {\n      throw thrown',
     suite: replies,
   },
   {
@@ -228,23 +228,23 @@ export default [
   },
   {
     guards: 'the first reply keeps its head',
-    file: 'plugins/session/request/reply.ts',
-    from: 'if (visit.disturbed && visit.head) restoreHead(reply, visit.head)',
+    file: 'plugins/session/request/answer.ts',
+    from: 'if (this.#disturbed && this.#head) restore(reply, this.#head)',
     to: '',
     suite: replies,
   },
   {
     guards: 'a stream that has begun stands',
-    file: 'plugins/session/request/reply.ts',
-    from: 'reply.raw.headersSent || isStreaming(visit, reply) || !visit.failing',
-    to: 'reply.raw.headersSent || !visit.failing',
+    file: 'plugins/session/request/answer.ts',
+    from: 'reply.raw.headersSent || this.#isStreaming(reply) || !this.failing',
+    to: 'reply.raw.headersSent || !this.failing',
     suite: replies,
   },
   {
     guards: 'a promise that a handler does not wait for has an owner',
-    file: 'plugins/session/session-objects.ts',
-    from: '  promise.catch((err: { statusCode?: number } | undefined) => {',
-    to: '  promise.then((err: unknown) => {',
+    file: lifecycle,
+    from: '    result.then(settle, (err: { statusCode?: number } | undefined) => {',
+    to: '    result.then(settle).then(() => {}, (err: { statusCode?: number } | undefined) => {\n      throw err',
     suite: replies,
   },
   {
@@ -267,5 +267,19 @@ export default [
     from: "if (text?.includes('null') || text?.includes('{}')) refuseLoss(key, value)",
     to: '',
     suite: 'test/plugins/session/values.test.ts',
+  },
+  {
+    guards: 'what ended before the request came is no obstacle',
+    file: lifecycle,
+    from: 'this.#begin(visit, arrivalOf(open))\n    })',
+    to: "this.#begin(visit, open === 'ended' ? 'replaced' : arrivalOf(open))\n    })",
+    suite: inPlace,
+  },
+  {
+    guards: 'whoever becomes someone else gets a fresh id',
+    file: lifecycle,
+    from: 'if (userId !== open?.userId) {',
+    to: 'if (!open && userId !== undefined) {',
+    suite: 'test/plugins/session/protection.test.ts',
   },
 ] satisfies Mutant[]

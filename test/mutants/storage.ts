@@ -130,7 +130,7 @@ export default [
   {
     guards: 'sessions never come from a backup',
     file: 'plugins/session/stores/lmdb.ts',
-    from: "{ name: 'sessions' }",
+    from: '{ name: `sessions${suffix}` }',
     to: "{ name: 'sessions', restorable: true }",
     suite: backup,
   },

@@ -19,7 +19,8 @@ interface WithCookie {
 
 /**
  * Our engine with the three methods that @fastify/session asks of a store. A session that was ended is not saved again,
- * values that parallel requests change side by side all stay, and what is stored is the hash of an id.
+ * and what is stored is the hash of an id. That contract hands over whole sessions, so it cannot merge what parallel
+ * requests change: the last write wins.
  */
 export class FastifySessionStore {
   readonly #engine: SessionEngine

@@ -199,7 +199,8 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
         t.equal((await slow).headers['set-cookie'], undefined, `${JSON.stringify(options)} ${change}`)
         const later = await late.get('/me')
         const fresh = 'saveUninitialized' in options ? /./ : ''
-        if (change === '/logout') t.match(later.cookies, [{ name: 'sid', value: fresh }], 'what has ended is taken away')
+        if (change === '/logout')
+          t.match(later.cookies, [{ name: 'sid', value: fresh }], 'what has ended is taken away')
         else t.equal(later.headers['set-cookie'], undefined, 'and so does one that comes later')
         t.equal((await browser.get('/me')).statusCode, change === '/logout' ? 401 : 200)
       }
