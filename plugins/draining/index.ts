@@ -51,7 +51,7 @@ export const draining = defineService<DrainingOptions>('draining', async (fastif
   }
 
   fastify.decorate('inFlight', inFlight)
-  fastify.addHook('onRequest', async (request, reply) => {
+  fastify.addHook('onRequest', (request, reply, done) => {
     inFlight.add(reply)
     const replies = repliesOf(request.raw.socket)
     replies.add(reply)
@@ -61,6 +61,7 @@ export const draining = defineService<DrainingOptions>('draining', async (fastif
       replies.delete(reply)
       over(reply)
     })
+    done()
   })
 
   fastify.addHook('preClose', async () => {

@@ -50,10 +50,10 @@ export const csrf = defineService<CsrfOptions>('csrf', async (fastify, options) 
     const salt = randomText(SALT_BYTES)
     return `${salt}.${mac(this.session.sessionId, salt)}`
   })
-  fastify.addHook('onRequest', async (request) => {
-    if (SAFE_METHODS.has(request.method) || request.routeOptions.config.csrf === false) return
-    if (!isOwn(request, allowed)) throw new CrossSiteRequestError()
-    if (token && userOf(request) && !hasToken(request)) throw new InvalidCsrfTokenError()
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    if (SAFE_METHODS.has(request.method) || request.routeOptions.config.csrf === false) return done()
+    if (!isOwn(request, allowed)) return done(new CrossSiteRequestError())
+    done(token && userOf(request) && !hasToken(request) ? new InvalidCsrfTokenError() : undefined)
   })
 })
 

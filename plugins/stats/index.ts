@@ -68,20 +68,22 @@ export const stats = defineService<StatsOptions>(
     })
     fastify.decorate('stats', engine)
 
-    fastify.addHook('onRequest', async (request, reply) => {
+    fastify.addHook('onRequest', (request, reply, done) => {
       // A WebSocket's response lives as long as the socket, and sync counts those.
-      if (request.headers.upgrade !== undefined) return
+      if (request.headers.upgrade !== undefined) return done()
       engine.meter.started()
       // onResponse does not run for a client that went away.
       reply.raw.once('close', () => engine.meter.ended(reply.raw.writableFinished))
+      done()
     })
-    fastify.addHook('onResponse', async (request, reply) => {
+    fastify.addHook('onResponse', (request, reply, done) => {
       engine.meter.answered({
         method: request.method,
         route: request.routeOptions.url ?? '(none)',
         status: reply.statusCode,
         duration: reply.elapsedTime,
       })
+      done()
     })
     fastify.addHook('onReady', () => engine.start())
     fastify.addHook('onClose', () => engine.close())

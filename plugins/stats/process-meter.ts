@@ -1,4 +1,4 @@
-import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
 import { Histogram, type Registry } from 'prom-client'
 import type { ProcessStats } from '../../openapi/schemas/process-stats.ts'
@@ -27,7 +27,7 @@ export interface AnsweredRequest {
  * that counts requests; JSON is read from it, so that both always tell the same numbers.
  */
 export class ProcessMeter {
-  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION })
+  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })
   readonly #durations: Histogram<'method' | 'route' | 'status'>
   #utilization = performance.eventLoopUtilization()
   #window: ProcessStats['eventLoop'] | undefined

@@ -7,7 +7,7 @@ import { MissingPackageError } from './errors.ts'
  * @param name of the package
  * @param service whose plugin needs it
  * @throws STATEFUL_MISSING_PACKAGE instead of Node's error, unless the package is there and something else is wrong
- * @example import('@fastify/helmet').catch(missingFor('@fastify/helmet', 'security'))
+ * @example import('helmet').catch(missingFor('helmet', 'security'))
  */
 export function missingFor(name: string, service: string): (error: unknown) => never {
   return (error) => {

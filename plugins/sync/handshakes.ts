@@ -33,8 +33,9 @@ export function endUnfinishedHandshakes(fastify: FastifyInstance, clock: Clock):
     socket.once('close', settle)
   })
   fastify.websocketServer.on('connection', (_webSocket, { socket }: IncomingMessage) => unfinished.get(socket)?.())
-  fastify.addHook('onResponse', async ({ raw: { socket } }) => {
+  fastify.addHook('onResponse', ({ raw: { socket } }, _reply, done) => {
     if (unfinished.has(socket)) socket.destroy()
+    done()
   })
   return () => {
     deadline = DEADLINE_WHILE_CLOSING

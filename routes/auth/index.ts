@@ -77,9 +77,10 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
     )
 
     // The hooks of the session have run by now: its cookie stands first.
-    fastify.addHook('onSend', async (request, reply) => {
+    fastify.addHook('onSend', (request, reply, _payload, done) => {
       const account = loggedIn.get(request)
       if (account !== undefined && reply.statusCode === 200) devices.remember(request, reply, account)
+      done()
     })
 
     fastify.post(

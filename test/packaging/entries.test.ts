@@ -25,7 +25,7 @@ const LATER = [
   '@node-rs/argon2',
   '@fastify/swagger',
   '@fastify/swagger-ui',
-  '@fastify/helmet',
+  'helmet',
   '@fastify/static',
   '@fastify/websocket',
   'prom-client',

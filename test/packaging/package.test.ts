@@ -81,7 +81,7 @@ t.test('a package that only one service needs is named when it is missing', asyn
     accounts: '@node-rs/argon2',
     dashboard: '@fastify/static',
     documentation: '@fastify/swagger',
-    security: '@fastify/helmet',
+    security: 'helmet',
   }
   for (const [service, name] of Object.entries(missing)) {
     const { code, message } = await printed(

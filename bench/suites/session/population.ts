@@ -1,5 +1,6 @@
 import { RedisStore } from 'connect-redis'
 import { createClient } from 'redis'
+import { SessionEngine } from '../../../plugins/session/engine.ts'
 import { Sessions } from '../../../plugins/session/index.ts'
 import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
 import { openStorage, type RedisStorage } from '../../../plugins/storage/index.ts'
@@ -20,12 +21,8 @@ async function ours(context: Context, size: number) {
     redis: { path: socket, commandTimeout: 60_000 },
   })) as RedisStorage
   context.teardown(() => storage.close())
-  const sessions = new Sessions({
-    store: new RedisSessionStore(storage),
-    idle: 86_400_000,
-    absolute: 86_400_000,
-    touch: 60_000,
-  })
+  const policy = { idle: 86_400_000, absolute: 86_400_000, touch: 60_000 }
+  const sessions = new Sessions(new SessionEngine({ store: new RedisSessionStore(storage), ...policy }))
   const empty = await usedMemory((section) => storage.client.info(section))
   await fill(size, (n) => {
     const user = `user-${n % (size / PER_USER)}`

@@ -1,5 +1,5 @@
 /**
- * The same two routes by each contender: `server.ts <contender> <storage> [path of the Redis socket]`.
+ * The same two routes by each contender: `server.ts <contender> <storage> [URL of Redis]`.
  * `POST /login?user=` begins a session, `GET /profile` tells who it belongs to and is 401 without one.
  */
 import { createServer } from 'node:http'
@@ -12,13 +12,13 @@ import expressSession, { MemoryStore } from 'express-session'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { createClient } from 'redis'
+import { build } from '../../../app.ts'
 import { session } from '../../../plugins/session/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { profileOf } from './profile.ts'
 
-const [kind = '', where = '', socket = ''] = process.argv.slice(2)
+const [kind = '', where = '', url = ''] = process.argv.slice(2)
 const secret = 'a secret of the benchmark with more than 32 characters'
-const redis = { url: 'redis://localhost', redis: { path: socket } }
 const cookie = { secure: false, httpOnly: true, sameSite: 'lax', maxAge: 86_400_000 } as const
 
 declare module 'express-session' {
@@ -34,7 +34,7 @@ declare module 'fastify' {
 
 async function ours(): Promise<string> {
   const app = Fastify()
-  await app.register(storage, { storage: where === 'redis' ? redis : 'memory:' })
+  await app.register(storage, { storage: where === 'redis' ? url : 'memory:' })
   await app.register(session, { secret, cookie, production: false })
   app.post<{ Querystring: { user: string } }>('/login', async (request) => {
     await request.login({ id: request.query.user })
@@ -66,21 +66,21 @@ async function fastifySessionServer(): Promise<string> {
 async function limit(): Promise<string> {
   const app = Fastify()
   await app.register(fastifyCookie)
-  const records = new Map<string, Record<string, string>>()
-  const client = where === 'redis' ? new Redis({ path: socket }) : undefined
+  const records = new Map<string, string>()
+  const client = where === 'redis' ? new Redis(url, { enableAutoPipelining: true }) : undefined
   app.post<{ Querystring: { user: string } }>('/login', async (request, reply) => {
     const { user } = request.query
-    const record = { profile: JSON.stringify(profileOf(user)) }
-    if (client) await client.hset(user, record)
+    const record = JSON.stringify(profileOf(user))
+    if (client) await client.set(user, record)
     else records.set(user, record)
     reply.setCookie('sid', user)
     return { done: true }
   })
   app.get('/profile', async (request, reply) => {
     const id = request.cookies['sid'] ?? ''
-    const record = client ? await client.hgetall(id) : records.get(id)
-    if (record?.['profile'] === undefined) return reply.code(401).send({ refused: true })
-    return JSON.parse(record['profile'])
+    const record = client ? await client.get(id) : records.get(id)
+    if (!record) return reply.code(401).send({ refused: true })
+    return JSON.parse(record)
   })
   return app.listen({ host: '127.0.0.1', port: 0 })
 }
@@ -114,7 +114,7 @@ async function expressServer(): Promise<string> {
 }
 
 async function connectRedis(): Promise<RedisStore> {
-  const client = createClient({ socket: { path: socket, tls: false } })
+  const client = createClient({ url })
   await client.connect()
   return new RedisStore({ client })
 }
@@ -126,11 +126,25 @@ function serveProfile(app: FastifyInstance): Promise<string> {
   return app.listen({ host: '127.0.0.1', port: 0 })
 }
 
+/** All of the reference server, whose `GET /profile` tells of the login, too. */
+async function reference(): Promise<string> {
+  const password = 'a password of the benchmark'
+  const app = await build({ storage: 'memory:', secret, adminPassword: password })
+  for (const user of Array.from({ length: 200 }, (_, n) => `user-${n}`)) {
+    app.post(`/as/${user}`, async (request) => {
+      await request.login({ id: user, username: user, role: 'user' })
+      return { done: true }
+    })
+  }
+  return app.listen({ host: '127.0.0.1', port: 0 })
+}
+
 const contenders: Record<string, () => Promise<string>> = {
   'fastify-stateful': ours,
   '@fastify/session': fastifySessionServer,
   'express-session': expressServer,
   limit,
+  reference,
 }
 
 const start = contenders[kind]

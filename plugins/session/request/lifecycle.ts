@@ -312,8 +312,9 @@ export class Lifecycle implements SessionActions {
     if (session === null || session === undefined) return this.#endOf(visit)
     const state = stateOf(session)
     if (!state || session !== (visit.session as unknown)) return undefined
-    if (state.cookieDue || this.#needsSave(visit.session, state)) this.#checkCookie(state, visit.session)
-    return this.#needsSave(visit.session, state) ? this.#store(visit.session, state) : undefined
+    const needsSave = this.#needsSave(visit.session, state)
+    if (needsSave || state.cookieDue) this.#checkCookie(state, visit.session)
+    return needsSave ? this.#store(visit.session, state) : undefined
   }
 
   #needsSave(session: Session, state: SessionState): boolean {
