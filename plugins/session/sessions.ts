@@ -4,7 +4,7 @@ import type { SessionEvent, SessionEventName } from './events.ts'
 import { type Device, type OpenSession, parseValues, type SessionValues } from './record.ts'
 import { openOf } from './request/visit.ts'
 import { bucketOf, newToken, ownerOf } from './token.ts'
-import type { SessionInfo, UserSession } from './types.ts'
+import type { SessionInfo, SessionPolicy, UserSession } from './types.ts'
 
 /**
  * `app.sessions`: the sessions of all users, whichever request or instance they came from. Sessions are named by their
@@ -23,6 +23,11 @@ export class Sessions<Values extends object = SessionValues> {
 
   constructor(engine: SessionEngine) {
     this.#engine = engine
+  }
+
+  /** How long sessions last, in milliseconds. */
+  get policy(): Readonly<SessionPolicy> {
+    return this.#engine.policy
   }
 
   /**

@@ -110,6 +110,8 @@ export class Connection {
       this.send(this.#hub.heartbeat)
       return
     }
+    // A heartbeat says that the page is open, not that somebody uses it.
+    this.identity.used?.()
     if (this.#queued + this.writes.size >= this.#hub.settings.maxQueuedMessages) {
       if (message.type === 'write') this.writes.reject(message.seq, new TooManyMessagesError())
       this.#refuse(new TooManyMessagesError(), message.type)

@@ -15,6 +15,8 @@ export interface Identity extends Client {
   authorize<A extends Action>(action: A, resource: Resources[A]): Promise<void>
   /** Looks at the session again: it may have expired, or its role changed. Rejects when the store does not answer. */
   verify?(): Promise<Verdict>
+  /** Counts as a use of the session, which lives on by it. */
+  used?(): void
 }
 
 /**

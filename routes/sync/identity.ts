@@ -13,6 +13,6 @@ export function identityOf(request: FastifyRequest, authorize: Authorize | undef
     authorize: (action, resource) => demand(authorize, request, action, resource),
     ...(userId === undefined ? {} : { userId }),
     ...(clientId === undefined ? {} : { clientId }),
-    ...(session ? { sessionHandle: session.handle, verify: session.verify } : {}),
+    ...(session ? { sessionHandle: session.handle, verify: session.verify, used: session.used } : {}),
   }
 }

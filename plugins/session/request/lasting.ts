@@ -10,11 +10,15 @@ export interface RequestSession {
   handle: string
   /** Looks at it again: it may have ended, or its user or role changed. Rejects when the store does not answer. */
   verify(): Promise<Verdict>
+  /** What came over the connection counts as a use of the session: recorded once in the option `touch`. */
+  used(): void
 }
 
 /** What is read of `app.sessions`, which need not be there. */
 interface Lookup {
   handleOf(request: FastifyRequest): string | undefined
+  readonly policy: { touch: number }
+  touch(handle: string): Promise<boolean>
   get(handle: string): Promise<{ userId?: string; data: { [name: string]: unknown } } | undefined>
 }
 
@@ -26,8 +30,19 @@ export function requestSession(request: FastifyRequest): RequestSession | undefi
   const handle = sessions.handleOf(request)
   if (handle === undefined) return undefined
   const before = userOf(request)
+  const now = server.getDecorator<{ now(): number }>('sessionActions').now
+  let usedAt = now()
   return {
     handle,
+    used() {
+      const time = now()
+      // Also after the clock went back.
+      if (Math.abs(time - usedAt) < sessions.policy.touch) return
+      usedAt = time
+      sessions
+        .touch(handle)
+        .catch((err: unknown) => request.log.warn({ err }, 'the use of a session by a connection was not recorded'))
+    },
     async verify() {
       const session = await sessions.get(handle)
       if (!session) return 'ended'

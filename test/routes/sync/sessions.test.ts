@@ -2,6 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { ADMIN_PASSWORD, loggedIn, loggedInUser, testApp } from '../../fixtures/app.ts'
+import { eventually } from '../../fixtures/eventually.ts'
+import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 import { SyncPeer } from '../../fixtures/sync-peer.ts'
 
@@ -65,3 +67,22 @@ t.test('a session that is given another role has to connect again', async (t) =>
   await app.sessions.update(session?.handle ?? '', { user: { id, role: 'administrator' } })
   t.equal((await peer.closed).code, 4403)
 })
+
+t.test('whoever works over a connection stays logged in; a page that is only open does not', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock()
+    const options = { clock, idle: '30m', touch: '1m' }
+    const app = await testApp(t, { storage: await storageUrl(t, kind), session: options })
+    const [working, idling] = [await loggedIn(app), await loggedInUser(app)]
+    const [worker, idler] = [await follow(t, app, working.cookie), await follow(t, app, idling.cookie)]
+    const admin = (await app.accounts.findByUsername('admin'))?.id ?? ''
+    for (let minutes = 0; minutes < 40; minutes += 8) {
+      clock.advance(8 * 60_000)
+      idler.send({ type: 'heartbeat' })
+      worker.send({ type: 'syncRequest', space: 'app' })
+      await eventually(async () => (await app.sessions.list(admin))[0]?.lastActivity.getTime() === clock.now())
+    }
+    t.equal((await working({ url: '/profile' })).statusCode, 200)
+    t.equal((await idling({ url: '/profile' })).statusCode, 401)
+  }),
+)
