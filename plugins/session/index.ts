@@ -100,6 +100,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     now: () => engine.clock.now(),
     login: (request, user, loginOptions) => lifecycle.login(request, user, loginOptions),
     logout: (request) => lifecycle.logout(request),
+    issue: (user, loginOptions) => lifecycle.issue(user, loginOptions),
     requireFresh(request, maxAge = DEFAULT_FRESH) {
       const authenticated = openOf(request)?.authenticated
       if (authenticated === undefined || !userOf(request)) throw new UnauthenticatedError()

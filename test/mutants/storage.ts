@@ -130,8 +130,8 @@ export default [
   {
     guards: 'sessions never come from a backup',
     file: 'plugins/session/stores/lmdb.ts',
-    from: '{ name: `sessions${suffix}` }',
-    to: "{ name: 'sessions', restorable: true }",
+    from: '{ name: `sessions',
+    to: '{ restorable: true, name: `sessions',
     suite: backup,
   },
   {

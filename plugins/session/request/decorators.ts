@@ -29,6 +29,8 @@ export interface RequestActions {
   now(): number
   login(request: FastifyRequest, user: unknown, options?: LoginOptions): Promise<void>
   logout(request: FastifyRequest): Promise<void>
+  /** Begins a session without a request. @returns its cookie, as a browser sends it */
+  issue(user: unknown, options?: LoginOptions): Promise<string>
   requireFresh(request: FastifyRequest, maxAge?: Duration): void
 }
 

@@ -405,6 +405,17 @@ export class Lifecycle implements SessionActions {
     })
   }
 
+  /** Begins a session of the user without a request. @returns its cookie, as a browser sends it */
+  async issue(user: unknown, options?: LoginOptions): Promise<string> {
+    const { cookie, cookiePrefix, fastify } = this.#options
+    const request = { ip: '127.0.0.1', headers: {}, protocol: 'https', log: fastify.log } as FastifyRequest
+    const visit = new Visit(request)
+    this.#begin(visit, 'none')
+    await this.login(request, user, options)
+    const { token } = stateOf(visit.session) as SessionState
+    return `${cookie.name}=${encodeURIComponent(cookiePrefix + this.sign(token as string))}`
+  }
+
   /** Ends the session of the request; `request.session` is `null` afterwards. */
   logout(request: FastifyRequest): Promise<void> {
     const visit = visitOf(request)

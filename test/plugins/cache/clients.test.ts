@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 import { freshCache, startCache } from './fixture.ts'
 

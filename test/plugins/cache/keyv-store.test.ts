@@ -2,7 +2,7 @@ import Keyv from 'keyv'
 import t from 'tap'
 import { Cache, cacheParts, KeyvStore } from '../../../plugins/cache/index.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryStorage } from '../../fixtures/storages.ts'
 import { freshCache } from './fixture.ts'
 

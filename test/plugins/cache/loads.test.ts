@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Cache, CacheOptions } from '../../../plugins/cache/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { deferred, startCache } from './fixture.ts'
 
 async function withClock(t: Test, options: CacheOptions = {}): Promise<{ cache: Cache; clock: ManualClock }> {

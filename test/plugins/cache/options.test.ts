@@ -1,8 +1,8 @@
 import t from 'tap'
 import { Cache as CacheOf, type CacheOptions, cacheParts } from '../../../plugins/cache/index.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { eventually } from '../../fixtures/eventually.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage } from '../../fixtures/storages.ts'
 import { freshCache, startCache } from './fixture.ts'
 

@@ -3,7 +3,7 @@ import { Cache, type CacheOptions } from '../../../plugins/cache/index.ts'
 import { LocalTier } from '../../../plugins/cache/stores/local.ts'
 import { MemoryJournal } from '../../../plugins/cache/stores/memory-journal.ts'
 import type { CacheTier, Message } from '../../../plugins/cache/stores/tier.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { deferred } from './fixture.ts'
 import { ModelShelf } from './simulation/world.ts'
 

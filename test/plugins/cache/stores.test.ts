@@ -3,7 +3,7 @@ import t from 'tap'
 import { openTier } from '../../../plugins/cache/stores/open.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
 import { systemClock } from '../../../plugins/support/clock.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 import { cacheTierSuite } from '../../suites/cache-tier.ts'
 

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { draining } from '../../../plugins/draining/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 
 function withResolvers() {
   let resolve = () => {}

@@ -2,7 +2,7 @@ import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { Browser, PASSWORD, sessionApp } from '../../fixtures/session-app.ts'
 

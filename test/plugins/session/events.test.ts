@@ -4,7 +4,7 @@ import { Sessions } from '../../../plugins/session/index.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 const POLICY = { idle: 30 * 60_000, absolute: 12 * 3_600_000, touch: 60_000 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { Browser, PASSWORD, SECRET, sessionApp } from '../../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 

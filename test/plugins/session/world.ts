@@ -6,7 +6,7 @@ import { type SessionOptions, Sessions, session } from '../../../plugins/session
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { bucketOf, newToken, ownerOf } from '../../../plugins/session/token.ts'
 import { openStorage, type RedisStorageOptions, storage } from '../../../plugins/storage/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { Browser, SECRET } from '../../fixtures/session-app.ts'
 
 declare module 'fastify' {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Expiry } from '../../../plugins/state/expiry.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { deaf, testState, until } from '../../fixtures/state.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 

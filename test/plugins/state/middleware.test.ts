@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Json } from '../../../openapi/schemas/state.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryState, testState } from '../../fixtures/state.ts'
 
 t.test('sets apply in the order of their calls, however long a middleware thinks', (t) =>

@@ -2,7 +2,7 @@ import t from 'tap'
 import { OpenWrites } from '../../../plugins/state/open-writes.ts'
 import { noCounts } from '../../../plugins/state/sequencer-types.ts'
 import { Write } from '../../../plugins/state/write.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 
 const TIMEOUT = 1_000
 

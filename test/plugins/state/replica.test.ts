@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Commit, Json } from '../../../openapi/schemas/state.ts'
 import type { LogRecord } from '../../../plugins/state/log.ts'
 import { Replica } from '../../../plugins/state/replica.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { testState, until } from '../../fixtures/state.ts'
 
 const epoch = '1:a'

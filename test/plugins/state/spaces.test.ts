@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { BorrowedSpace, Space, StateManager } from '../../../plugins/state/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryState, testState } from '../../fixtures/state.ts'
 
 const client = (userId: string, session = userId) => ({ userId, sessionHandle: session, address: '10.0.0.1' })

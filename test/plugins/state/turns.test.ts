@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import type { StateLog } from '../../../plugins/state/log.ts'
 import { Turns } from '../../../plugins/state/turns.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { testState } from '../../fixtures/state.ts'
 import { storageUrl } from '../../fixtures/storages.ts'
 

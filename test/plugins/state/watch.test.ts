@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Commit, Json } from '../../../openapi/schemas/state.ts'
 import { watchCommits } from '../../../plugins/state/watch.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryState, testState } from '../../fixtures/state.ts'
 
 t.test('history continues a position or says that it does not', (t) =>

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import type { InstanceStats } from '../../../openapi/schemas/stats.ts'
 import { type ServiceSection, type Source, StatsEngine } from '../../../plugins/stats/stats.ts'
 import type { Board } from '../../../plugins/stats/stores/board.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 
 class FakeBoard implements Board {
   published: InstanceStats[] = []

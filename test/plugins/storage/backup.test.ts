@@ -8,8 +8,8 @@ import t, { type Test } from 'tap'
 import { storage as storagePlugin } from '../../../plugins/storage/index.ts'
 import { BACKUP_FOLDER, backupsIn } from '../../../plugins/storage/lmdb/backup.ts'
 import { DATABASE_FILE } from '../../../plugins/storage/lmdb/verify.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { fillFolder, openFolder, overwrite, readFolder, setAside, storesOf } from '../../fixtures/data-folder.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Commits } from '../../../plugins/storage/lmdb/commits.ts'
 import { Reserve } from '../../../plugins/storage/lmdb/reserve.ts'
 import { Room } from '../../../plugins/storage/lmdb/room.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { mountSmallDisk } from '../../fixtures/small-disk.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
 

@@ -3,7 +3,7 @@ import { mock } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { systemClock } from '../../../plugins/support/clock.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 
 t.test('the system clock tells both times and fires its timers', async (t) => {
   t.ok(Math.abs(systemClock.now() - Date.now()) < 1_000)

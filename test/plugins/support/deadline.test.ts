@@ -1,6 +1,6 @@
 import t from 'tap'
 import { within } from '../../../plugins/support/deadline.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 
 const late = () => new Error('late')
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { settings, settle, setUp } from './hub-setup.ts'
 
 class LateClock extends ManualClock {

@@ -1,6 +1,6 @@
 /** Logins of one account from many addresses, and the device of its owner. */
 import t, { type Test } from 'tap'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { Browser, PASSWORD, type SessionAppOptions, sessionApp } from '../../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 

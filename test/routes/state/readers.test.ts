@@ -6,9 +6,9 @@ import t, { type Test } from 'tap'
 import { problems } from '../../../plugins/problems/index.ts'
 import { type StateOptions, state } from '../../../plugins/state/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { stateRoutes } from '../../../routes/state/index.ts'
 import { eventually } from '../../fixtures/eventually.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 const MB = 1024 * 1024

@@ -6,8 +6,8 @@ import t from 'tap'
 import { problems } from '../../../plugins/problems/index.ts'
 import { type StateOptions, state } from '../../../plugins/state/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { type StateRoutesOptions, stateRoutes } from '../../../routes/state/index.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 /** State and its routes, with a session that the header `x-role` stands for. */

@@ -1,9 +1,9 @@
 /** A connection is what its session is, for as long as it lives. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { ADMIN_PASSWORD, loggedIn, loggedInUser, testApp } from '../../fixtures/app.ts'
 import { eventually } from '../../fixtures/eventually.ts'
-import { ManualClock } from '../../fixtures/manual-clock.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 import { SyncPeer } from '../../fixtures/sync-peer.ts'
 

@@ -3,7 +3,7 @@ import fastifySession from '@fastify/session'
 import Fastify from 'fastify'
 import t from 'tap'
 import { ExpressStore, sessionStoreOn } from '../../../../express.ts'
-import { ManualClock } from '../../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { SECRET } from '../../../fixtures/session-app.ts'
 import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
 

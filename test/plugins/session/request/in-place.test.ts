@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { type SessionOptions, session } from '../../../../plugins/session/index.ts'
 import type { CallbackStore } from '../../../../plugins/session/stores/callback.ts'
 import { idOf } from '../../../../plugins/session/token.ts'
-import { ManualClock } from '../../../fixtures/manual-clock.ts'
+import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { Browser, SECRET } from '../../../fixtures/session-app.ts'
 
 declare module 'fastify' {
