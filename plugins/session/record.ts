@@ -1,5 +1,5 @@
 import { InvalidSessionValueError } from '../support/errors.ts'
-import { mayOverflow, nonFinitePlace } from '../support/json.ts'
+import { lostPart, mayOverflow, nonFinitePlace } from '../support/json.ts'
 import type { Sealer } from './encryption.ts'
 import type { SessionChange, StoredSession } from './stores/contract.ts'
 import { ownerOf } from './token.ts'
@@ -184,36 +184,29 @@ export function parsedValue(text: string): unknown {
   return value
 }
 
-/**
- * JSON of a value; `undefined` for what JSON cannot say at all (undefined, functions).
- * @throws STATEFUL_INVALID_SESSION_VALUE for what would come back as something else, or not be written
- */
+/** JSON of a value; `undefined` for what JSON cannot say at all (undefined, functions). */
 export function textOf(key: string, value: unknown): string | undefined {
-  let text: string | undefined
   try {
-    text = JSON.stringify(value) as string | undefined
+    return JSON.stringify(value) as string | undefined
   } catch (cause) {
     throw new InvalidSessionValueError(key, `cannot be written (${(cause as Error).message})`, { cause })
   }
-  // What JSON has no word for it writes as one of these; mostly there is neither.
-  if (text?.includes('null') || text?.includes('{}')) refuseLoss(key, value)
-  return text
-}
-
-function refuseLoss(key: string, value: unknown): void {
-  if (nonFinitePlace(value) !== undefined) throw new InvalidSessionValueError(key, 'holds a number that is none')
-  const waiting: unknown[] = [value]
-  while (waiting.length > 0) {
-    const part = waiting.pop()
-    if (part instanceof Map || part instanceof Set) {
-      throw new InvalidSessionValueError(key, `holds a ${part.constructor.name}`)
-    }
-    if (typeof part === 'object' && part !== null) for (const inner of Object.values(part)) waiting.push(inner)
-  }
 }
 
 /**
- * JSON of each value; what JSON cannot say (undefined, functions) is not there.
+ * JSON of a value.
+ * @throws STATEFUL_INVALID_SESSION_VALUE with the path of the part that would come back as something else, or not at all
+ */
+function keptText(key: string, value: unknown): string | undefined {
+  // First: what cannot be written is not walked through, and may have no end.
+  const text = textOf(key, value)
+  const lost = lostPart(value)
+  if (lost) throw new InvalidSessionValueError(key + lost.path, `is ${lost.what}`)
+  return text
+}
+
+/**
+ * JSON of each value; `undefined` is not there.
  * @throws STATEFUL_INVALID_SESSION_VALUE
  */
 export function stringifyValues(values: SessionValues): Record<string, string> {
@@ -221,7 +214,7 @@ export function stringifyValues(values: SessionValues): Record<string, string> {
   for (const key of Object.keys(values)) {
     // An own `__proto__` is never the application's: it would become the prototype of whoever copies it.
     if (key === '__proto__') continue
-    const text = textOf(key, values[key])
+    const text = keptText(key, values[key])
     if (text !== undefined) texts[key] = text
   }
   return texts

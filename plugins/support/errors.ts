@@ -259,7 +259,7 @@ export const SessionRevokedError = createError(
 /** Thrown where the value would be saved, and nothing of the request is. */
 export const InvalidSessionValueError = createError(
   'STATEFUL_INVALID_SESSION_VALUE',
-  "The session value '%s' is no JSON: it %s. Keep what JSON gives back as it is: text, finite numbers, lists and plain objects.",
+  "The session value '%s' cannot be kept: it %s. Keep what JSON gives back as it is: text, finite numbers, lists and plain objects.",
   500,
 )
 /** The response cannot carry the session's cookie; nothing was saved. */

@@ -38,3 +38,43 @@ const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll(
  * more than three hundred digits. Most texts have not, and need not be walked through.
  */
 export const mayOverflow = (text: string): boolean => /[eE]\+?\d{3}|\d{300}/.test(text)
+
+/** Built-in classes whose instances JSON writes as `{}`, or as something that nobody would recognise. */
+const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, WeakRef, RegExp, Error, Promise, ArrayBuffer, SharedArrayBuffer]
+
+/**
+ * The first part of a value that would not come back as it was from JSON, with its path (`.items[3]`): functions,
+ * symbols, bigints, numbers that are none, `undefined` in a list, Map, Set, bytes, errors, invalid dates. Not lost in
+ * this sense: fields that are `undefined`, which are not there afterwards, and objects with a `toJSON`, which say
+ * themselves what they become (a Date, an id of a driver). Not recursive; for values that `JSON.stringify` has accepted.
+ */
+export function lostPart(value: unknown): { path: string; what: string } | undefined {
+  const waiting: { value: unknown; path: string }[] = [{ value, path: '' }]
+  for (let part = waiting.pop(); part; part = waiting.pop()) {
+    const { value, path } = part
+    const what = fault(value)
+    if (what !== undefined) return { path, what }
+    if (typeof value !== 'object' || value === null || typeof (value as { toJSON?: unknown }).toJSON === 'function') {
+      continue
+    }
+    if (Array.isArray(value)) {
+      for (let index = value.length - 1; index >= 0; index--) {
+        if (value[index] === undefined)
+          return { path: `${path}[${index}]`, what: 'undefined, which a list cannot keep' }
+        waiting.push({ value: value[index], path: `${path}[${index}]` })
+      }
+    } else {
+      for (const [name, inner] of Object.entries(value)) waiting.push({ value: inner, path: `${path}.${name}` })
+    }
+  }
+  return undefined
+}
+
+function fault(value: unknown): string | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? undefined : `${value}`
+  if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
+  if (typeof value !== 'object' || value === null) return undefined
+  if (ArrayBuffer.isView(value)) return 'bytes; keep them as base64'
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'an invalid Date' : undefined
+  return WITHOUT_JSON.some((type) => value instanceof type) ? `a ${value.constructor?.name}` : undefined
+}
