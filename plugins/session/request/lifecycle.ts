@@ -375,8 +375,11 @@ export class Lifecycle implements SessionActions {
       refuseUnknown(options, LOGIN_OPTIONS)
       const lifetime = options.lifetime === undefined ? undefined : milliseconds(options.lifetime, 'lifetime')
       const idle = options.idle === undefined ? lifetime : milliseconds(options.idle, 'idle')
-      // After a logout in the same request.
-      if (!stateOf(request.session)) this.#begin(visit, visit.arrival)
+      // It was ended in this request, in whatever way.
+      if (!stateOf(request.session)) {
+        await this.#endOf(visit)
+        this.#begin(visit, visit.arrival)
+      }
       const { session } = visit
       const state = stateOf(session) as SessionState
       const before = valuesOf(session)
