@@ -156,7 +156,7 @@ t.test("an application's own store that fails is a 503 with its cause; a wrong o
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(storage, { storage: 'memory:' })
-  await app.register(accounts, { store })
+  await app.register(accounts, { store, bootstrap: false })
   const { id } = await app.accounts.create({ username: 'ada', password: 'first', role: 'user' })
   t.match(await app.accounts.update(id, { displayName: 'Ada' }), { id, displayName: 'Ada' })
   t.match(await app.accounts.findByUsername('ada'), { id })
