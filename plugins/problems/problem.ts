@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import type { Problem } from '../../openapi/schemas/problem.ts'
 import { codeOfStatus } from '../support/error-code.ts'
-import { StatefulError } from '../support/errors.ts'
+import { StatefulError } from '../support/stateful-error.ts'
 
 /** Fastify's own codes that tell a client something; all others become the status's general code. */
 const CODES: Record<string, { code: string; detail?: string }> = {

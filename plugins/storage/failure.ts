@@ -1,4 +1,5 @@
-import { StatefulError, StorageFullError, StorageUnavailableError } from '../support/errors.ts'
+import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
+import { StatefulError } from '../support/stateful-error.ts'
 
 /** Whether a storage has refused a write for want of room. Nothing of it was written then, and the storage is not away. */
 export function isFull(error: unknown): boolean {

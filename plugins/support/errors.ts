@@ -3,15 +3,7 @@
  * Codes are stable and documented in docs/errors.md; the message says what happened and what to do.
  */
 import createError from '@fastify/error'
-
-/**
- * What every error of this package is an instance of, on the server.
- * @example if (error instanceof StatefulError) reply.code(error.statusCode).send({ code: error.code })
- */
-export abstract class StatefulError extends Error {
-  declare readonly code: string
-  declare readonly statusCode: number
-}
+import { StatefulError } from './stateful-error.ts'
 
 const define = <Code extends string, Status extends number>(code: Code, message: string, statusCode: Status) =>
   // It is only ever a prototype there: its constructor does not run.

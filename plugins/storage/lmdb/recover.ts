@@ -1,6 +1,7 @@
 import { constants, copyFile, link, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { StatefulError, StorageNotSalvagedError, StorageUncheckedError } from '../../support/errors.ts'
+import { StorageNotSalvagedError, StorageUncheckedError } from '../../support/errors.ts'
+import { StatefulError } from '../../support/stateful-error.ts'
 import { backupsIn } from './backup.ts'
 import { DataFile } from './data-file.ts'
 import { OutOfTime, type Pace, within } from './pace.ts'

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { StatefulError as Exported } from '../../../index.ts'
-import * as all from '../../../plugins/support/errors.ts'
-
-const { StatefulError, ...errors } = all
+import { TypeMismatchError } from '../../../plugins/state/index.ts'
+import * as errors from '../../../plugins/support/errors.ts'
+import { StatefulError } from '../../../plugins/support/stateful-error.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const documentation = await readFile(join(root, 'docs/errors.md'), 'utf8')
@@ -42,6 +42,7 @@ t.test('each is an instance of one class, which the package exports, and no othe
     t.ok(error instanceof Error, name)
     t.ok(error.stack?.includes('errors.test.ts'), `${name} says where it was made`)
   }
+  t.ok(new TypeMismatchError({ op: 'delete', key: 'k' }, 'a number') instanceof StatefulError, "the reducer's as well")
   for (const other of [new Error('x'), Object.assign(new Error('x'), { code: 'STATEFUL_NOT_FOUND' }), undefined]) {
     t.notOk(other instanceof StatefulError)
   }
