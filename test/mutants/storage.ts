@@ -67,8 +67,8 @@ export default [
   {
     guards: 'a subscription that failed leaves no listener behind',
     file: 'plugins/storage/redis/channels.ts',
-    from: '      forget()\n      throw error',
-    to: '      throw error',
+    from: '      forget()\n      throw redisFailure(error)',
+    to: '      throw redisFailure(error)',
     suite: trouble,
   },
   {
