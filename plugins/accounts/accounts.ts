@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { Role, User } from '../../openapi/schemas/user.ts'
-import { storageFailure } from '../storage/failure.ts'
 import { NotFoundError, StorageCorruptError, UsernameTakenError } from '../support/errors.ts'
 import { randomText } from '../support/random.ts'
 import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
@@ -114,7 +113,7 @@ export class Accounts {
     }
     // With another account in it the storage would no longer look as if it had lost its own.
     await this.#restore()
-    if (!(await this.#ask(() => this.#store.create(stored)))) throw new UsernameTakenError()
+    if (!(await this.#store.create(stored))) throw new UsernameTakenError()
     return toUser(stored)
   }
 
@@ -140,7 +139,7 @@ export class Accounts {
       await this.#checkLookalike(change.username, id)
     }
     if (normal !== undefined) change.passwordHash = await this.#passwords.hash(normal)
-    const account = await this.#ask(() => this.#store.update(id, change))
+    const account = await this.#store.update(id, change)
     if (account === 'taken') throw new UsernameTakenError()
     if (!account) throw new NotFoundError('account of that id')
     this.#see(account)
@@ -174,7 +173,7 @@ export class Accounts {
     return {
       user: toUser(account),
       isCurrent: async () => {
-        const now = await this.#ask(() => this.#store.get(account.id))
+        const now = await this.#store.get(account.id)
         // Salted: the same password set anew has another hash.
         return now?.passwordHash === account.passwordHash && now.role === account.role
       },
@@ -182,8 +181,8 @@ export class Accounts {
   }
 
   async count(): Promise<number> {
-    const count = await this.#ask(() => this.#store.count())
-    return count === 0 && (await this.#restore()) ? this.#ask(() => this.#store.count()) : count
+    const count = await this.#store.count()
+    return count === 0 && (await this.#restore()) ? this.#store.count() : count
   }
 
   /** @param own the id of the account that may have that name */
@@ -191,15 +190,15 @@ export class Accounts {
     const key = nameKey(username)
     const plain = plainKey(key)
     if (plain === key) return
-    const other = await this.#ask(() => this.#store.findByName(plain))
+    const other = await this.#store.findByName(plain)
     if (other && other.id !== own) throw new UsernameTakenError()
   }
 
   async #find(
     question: (store: AccountStore) => Promise<StoredAccount | undefined>,
   ): Promise<StoredAccount | undefined> {
-    let account = await this.#ask(() => question(this.#store))
-    if (!account && (await this.#restore())) account = await this.#ask(() => question(this.#store))
+    let account = await question(this.#store)
+    if (!account && (await this.#restore())) account = await question(this.#store)
     if (account) this.#see(account)
     return account
   }
@@ -212,18 +211,10 @@ export class Accounts {
   /** @returns whether there was no account, and now there is the administrator */
   async #restore(): Promise<boolean> {
     const administrator = this.#administrator
-    if (!administrator || (await this.#ask(() => this.#store.count())) > 0) return false
+    if (!administrator || (await this.#store.count()) > 0) return false
     // Of several instances one is the first; what they restore is the same account.
-    if (await this.#ask(() => this.#store.create(administrator))) this.#onRestored?.()
+    if (await this.#store.create(administrator)) this.#onRestored?.()
     return true
-  }
-
-  async #ask<T>(question: () => Promise<T>): Promise<T> {
-    try {
-      return await question()
-    } catch (cause) {
-      throw storageFailure(cause, 'accounts')
-    }
   }
 }
 

@@ -9,6 +9,7 @@ import { loadArgon2 } from './passwords.ts'
 import { LmdbAccountStore } from './stores/lmdb.ts'
 import { MemoryAccountStore } from './stores/memory.ts'
 import { RedisAccountStore } from './stores/redis.ts'
+import { suppliedStore } from './stores/supplied.ts'
 
 export type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
 export { type AccountPatch, Accounts, type Authentication, type Bootstrap, type NewAccount } from './accounts.ts'
@@ -63,7 +64,7 @@ export const accounts = defineService<AccountsOptions>(
     const [{ LoginThrottle }] = await Promise.all([import('./login-throttle.ts'), loadArgon2()])
     const throttle = new LoginThrottle(fastify.storage, limits)
     const log = fastify.log.child({ plugin: 'accounts' })
-    const engine = new Accounts(store ?? storeOf(fastify.storage), {
+    const engine = new Accounts(store ? suppliedStore(store) : storeOf(fastify.storage), {
       ...hashing,
       onRestored: () =>
         log.error('the storage has lost all accounts; the administrator is there again, the others are not'),

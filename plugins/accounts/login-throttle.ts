@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { storageFailure } from '../storage/failure.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Duration } from '../support/durations.ts'
 import { TooManyAttemptsError } from '../support/errors.ts'
@@ -167,9 +166,7 @@ export class LoginThrottle {
   async #enter(known: Limit[], strangers: Limit[], counted: Limit[]): Promise<void> {
     for (;;) {
       const finished = this.#finished
-      const used = new Map(
-        await ask(() => Promise.all(counted.map(async (limit) => [limit.key, await use(limit)] as const))),
-      )
+      const used = new Map(await Promise.all(counted.map(async (limit) => [limit.key, await use(limit)] as const)))
       const of = ({ key }: Limit) => used.get(key) ?? { points: 0, wait: 0 }
       // A device that has used up its own count is a stranger again.
       const trusted = known.some((limit) => of(limit).points < limit.points)
@@ -193,14 +190,12 @@ export class LoginThrottle {
 
   async #fail(counted: Limit[]): Promise<void> {
     const { after, first, most } = this.#limits.delay
-    await ask(() =>
-      Promise.all(
-        counted.map(async ({ limiter, key, delays }) => {
-          const { consumedPoints } = await limiter.penalty(key)
-          if (!delays || consumedPoints < after) return
-          await delays.set(key, 1, Math.min(most, first * 2 ** Math.min(consumedPoints - after, 30)))
-        }),
-      ),
+    await Promise.all(
+      counted.map(async ({ limiter, key, delays }) => {
+        const { consumedPoints } = await limiter.penalty(key)
+        if (!delays || consumedPoints < after) return
+        await delays.set(key, 1, Math.min(most, first * 2 ** Math.min(consumedPoints - after, 30)))
+      }),
     )
   }
 
@@ -234,12 +229,4 @@ async function use({ limiter, key, delays }: Limit): Promise<{ points: number; w
 
 function tooMany(wait: number): Error & { retryAfter: number } {
   return Object.assign(new TooManyAttemptsError(), { retryAfter: Math.max(1, Math.ceil(wait / 1000)) })
-}
-
-async function ask<T>(question: () => Promise<T>): Promise<T> {
-  try {
-    return await question()
-  } catch (cause) {
-    throw storageFailure(cause, 'login throttle')
-  }
 }

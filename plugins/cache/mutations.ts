@@ -1,5 +1,4 @@
-import { isFull, storageFailure } from '../storage/failure.ts'
-import { CacheStoreError, InvalidCacheValueError } from '../support/errors.ts'
+import { CacheStoreError, InvalidCacheValueError, StorageFullError } from '../support/errors.ts'
 import type { Counters } from './counters.ts'
 import type { Levels } from './levels.ts'
 import { GENERATION } from './names.ts'
@@ -106,7 +105,7 @@ export class Mutations {
       this.#levels.drop(keys)
       if (cause instanceof InvalidCacheValueError) throw cause
       this.#counters.storeFailures++
-      if (isFull(cause)) throw storageFailure(cause, 'cache')
+      if (cause instanceof StorageFullError) throw cause
       throw new CacheStoreError(what, { cause })
     }
   }

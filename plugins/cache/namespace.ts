@@ -1,4 +1,4 @@
-import { isFull } from '../storage/failure.ts'
+import { StorageFullError } from '../support/errors.ts'
 import { checkedDuration, refuseUnknown } from '../support/options.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
@@ -243,7 +243,7 @@ export class CacheNamespace {
     try {
       await this.set(key, value, options)
     } catch (error) {
-      if (isFull(error)) await this.delete(key)
+      if (error instanceof StorageFullError) await this.delete(key)
       throw error
     }
   }

@@ -20,8 +20,6 @@ export interface ConnectionLimitOptions {
    * the log and files that are served need. Where files have no limit, neither have connections.
    */
   maxConnections?: number
-  /** Requests on one connection before it is closed, so that clients spread anew over instances. Default 0: any number. */
-  maxRequestsPerSocket?: number
   /** Default: that of the process. */
   openFiles?: number
   clock?: Clock
@@ -30,7 +28,6 @@ export interface ConnectionLimitOptions {
 /** What each option must be, and what holds without it. */
 export const CONNECTION_LIMIT_RULES = {
   maxConnections: wholeNumber(undefined),
-  maxRequestsPerSocket: wholeNumber(0, 0),
   openFiles,
   clock,
 } satisfies Rules<ConnectionLimitOptions>
@@ -70,7 +67,6 @@ export const connectionLimit = defineService<ConnectionLimitOptions>('connection
 
   const { server } = fastify
   if (Number.isFinite(maxConnections)) server.maxConnections = maxConnections
-  if (read.maxRequestsPerSocket > 0) server.maxRequestsPerSocket = read.maxRequestsPerSocket
 
   let dropped = 0
   let told = Number.NEGATIVE_INFINITY

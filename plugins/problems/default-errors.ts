@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { defineService } from '../support/define.ts'
+import { NotFoundError } from '../support/errors.ts'
 import { watchConnections } from './connections.ts'
 import { retryAfterOf, toProblem } from './problem.ts'
 
@@ -61,9 +62,5 @@ function defaultAnswer(reply: FastifyReply, payload: unknown): DefaultAnswer | u
 /** Nothing was thrown for a route that there is not. */
 function notFound({ statusCode, message }: DefaultAnswer, { method, url }: FastifyRequest): FastifyError | undefined {
   if (statusCode !== 404 || message !== `Route ${method}:${url} not found`) return undefined
-  return Object.assign(new Error(`There is no ${method} ${url.split('?')[0]}.`), {
-    statusCode,
-    code: 'STATEFUL_NOT_FOUND',
-    name: 'NotFoundError',
-  })
+  return new NotFoundError(`${method} ${url.split('?')[0]}`)
 }

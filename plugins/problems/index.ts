@@ -1,5 +1,6 @@
-import type { FastifyError, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { defineService } from '../support/define.ts'
+import { NotFoundError } from '../support/errors.ts'
 import { watchConnections } from './connections.ts'
 import { sendProblem } from './send.ts'
 
@@ -20,11 +21,6 @@ export const problems = defineService('problems', async (fastify) => {
   useProblems(fastify)
   watchConnections(fastify)
   fastify.setNotFoundHandler((request, reply) => {
-    const error = Object.assign(new Error(`There is no ${request.method} ${request.url.split('?')[0]}.`), {
-      statusCode: 404,
-      code: 'STATEFUL_NOT_FOUND',
-      name: 'NotFoundError',
-    })
-    sendProblem(error as FastifyError, request, reply)
+    sendProblem(new NotFoundError(`${request.method} ${request.url.split('?')[0]}`), request, reply)
   })
 })

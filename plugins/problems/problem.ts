@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import type { Problem } from '../../openapi/schemas/problem.ts'
 import { codeOfStatus } from '../support/error-code.ts'
+import { StatefulError } from '../support/stateful-error.ts'
 
 /** Fastify's own codes that tell a client something; all others become the status's general code. */
 const CODES: Record<string, { code: string; detail?: string }> = {
@@ -49,7 +50,7 @@ export function toProblem(error: FastifyError, request: Pick<FastifyRequest, 'id
       })),
     }
   }
-  if (typeof error.code === 'string' && error.code.startsWith('STATEFUL_')) {
+  if (error instanceof StatefulError) {
     // 5xx messages of ours name files, hosts and causes for the operator; 503 and 507 keep only their code.
     return problem(error.code, status >= 500 ? undefined : error.message)
   }

@@ -2,10 +2,9 @@ import type { FastifyReply } from 'fastify'
 import type {} from '../draining/index.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
-import type { Duration } from '../support/durations.ts'
 import { UncaughtError } from '../support/errors.ts'
 import { failReply } from '../support/fail-reply.ts'
-import { clock, duration, type Rules, readOptions } from '../support/options.ts'
+import { clock, type Rules, readOptions } from '../support/options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -15,19 +14,15 @@ declare module 'fastify' {
 }
 
 export interface ProcessErrorsOptions {
-  /**
-   * Requests that were at work when an error came that nobody caught, and that have no answer after so long, are
-   * answered with 500. Default `'10s'`.
-   */
-  answerWithin?: Duration
+  /** Default: the system's. */
   clock?: Clock
 }
 
 /** What each option must be, and what holds without it. */
-export const PROCESS_ERROR_RULES = {
-  answerWithin: duration('10s', { least: 0 }),
-  clock,
-} satisfies Rules<ProcessErrorsOptions>
+export const PROCESS_ERROR_RULES = { clock } satisfies Rules<ProcessErrorsOptions>
+
+/** Milliseconds that a request which was at work when an error came that nobody caught has for its answer. */
+const ANSWER_WITHIN = 10_000
 
 /**
  * The last line of defence: an exception or a rejection that nobody caught is logged and counted, and the process goes
@@ -37,17 +32,17 @@ export const PROCESS_ERROR_RULES = {
  *
  * Nothing tells which request such an error belongs to (an AsyncLocalStorage would, at the price of half the speed of
  * every promise on Node 20), but that request is left without an answer. So whoever was at work then and has none after
- * `answerWithin` gets 500 STATEFUL_INTERNAL. A long poll may be among them, and polls again.
+ * ten seconds gets 500 STATEFUL_INTERNAL. A long poll may be among them, and polls again.
  *
  * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Whoever
  * prefers a process that ends and is started again leaves it out.
  *
- * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+ * @throws at boot STATEFUL_INVALID_OPTION
  */
 export const processErrors = defineService<ProcessErrorsOptions>(
   'process-errors',
   async (fastify, options) => {
-    const { answerWithin, clock } = readOptions(PROCESS_ERROR_RULES, options, 'processErrors')
+    const { clock } = readOptions(PROCESS_ERROR_RULES, options, 'processErrors')
     const log = fastify.log.child({ plugin: 'process-errors' })
     const counts = { exceptions: 0, rejections: 0 }
     /** Those that wait for their time; one timer for all, however many errors come. */
@@ -64,7 +59,7 @@ export const processErrors = defineService<ProcessErrorsOptions>(
     }
     const suspect = () => {
       for (const reply of fastify.inFlight) suspects.add(reply)
-      if (suspects.size > 0) timer ??= clock.after(answerWithin, answer)
+      if (suspects.size > 0) timer ??= clock.after(ANSWER_WITHIN, answer)
     }
     const onException = (err: unknown) => {
       counts.exceptions += 1

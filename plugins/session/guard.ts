@@ -64,10 +64,11 @@ export class StoreGuard {
 
   #failed(cause: unknown, asked: number): Error {
     const failed = this.#clock.monotonic()
-    if (failed - asked >= SLOW_FAILURE && !isFull(cause)) {
+    const failure = storageFailure(cause, 'sessions')
+    if (failed - asked >= SLOW_FAILURE && !isFull(failure)) {
       this.#slowFailures += 1
       if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
     }
-    return storageFailure(cause, 'sessions')
+    return failure
   }
 }

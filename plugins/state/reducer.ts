@@ -1,4 +1,5 @@
 import type { Json, Op } from '../../openapi/schemas/state.ts'
+import { StatefulError } from '../support/stateful-error.ts'
 
 /**
  * What an operation makes of a value. Pure, and free of Node imports: the same code runs in every store's writer,
@@ -6,7 +7,7 @@ import type { Json, Op } from '../../openapi/schemas/state.ts'
  */
 
 /** The operation does not fit the value that is there; nothing was changed. Code STATEFUL_STATE_TYPE_MISMATCH, 422. */
-export class TypeMismatchError extends Error {
+export class TypeMismatchError extends StatefulError {
   readonly code = 'STATEFUL_STATE_TYPE_MISMATCH'
   readonly statusCode = 422
 

@@ -1,20 +1,25 @@
-import { StorageCorruptError, StorageFullError, StorageUnavailableError } from '../support/errors.ts'
+import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
+import { StatefulError } from '../support/stateful-error.ts'
 
 /** Whether a storage has refused a write for want of room. Nothing of it was written then, and the storage is not away. */
 export function isFull(error: unknown): boolean {
-  if (error instanceof StorageFullError) return true
-  // Redis refuses a command, or a whole script, before it has changed anything.
-  return error instanceof Error && error.message.startsWith('OOM')
+  return error instanceof StorageFullError
 }
 
 /**
- * The failure of a storage as an error that callers know: STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE, or what
- * the storage itself has told by such a code. What the driver said stays in `cause`: a host's own error handler may
- * send the message to a client.
- * @param doing what of the application wanted it
+ * The rejection of a driver, or of a store that an application has brought along, as an error that callers know:
+ * STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE, or one of ours as it is. What the driver said stays in `cause`:
+ * a host's own error handler may send the message to a client.
+ * @param doing what is full, or did not answer
  */
 export function storageFailure(cause: unknown, doing: string): Error {
-  if (cause instanceof StorageUnavailableError || cause instanceof StorageCorruptError) return cause
-  if (cause instanceof StorageFullError) return cause
-  return isFull(cause) ? new StorageFullError(doing, { cause }) : new StorageUnavailableError(doing, { cause })
+  if (cause instanceof StatefulError) return cause
+  // Redis refuses a command, or a whole script, before it has changed anything.
+  const full = cause instanceof Error && cause.message.startsWith('OOM')
+  return full ? new StorageFullError(doing, { cause }) : new StorageUnavailableError(doing, { cause })
+}
+
+/** Whether the program is wrong, and not the storage away: with our own drivers such an error is told as it is. */
+export function isMistake(error: unknown): error is Error {
+  return error instanceof TypeError || error instanceof RangeError
 }

@@ -3,30 +3,35 @@
  * Codes are stable and documented in docs/errors.md; the message says what happened and what to do.
  */
 import createError from '@fastify/error'
+import { StatefulError } from './stateful-error.ts'
+
+const define = <Code extends string, Status extends number>(code: Code, message: string, statusCode: Status) =>
+  // It is only ever a prototype there: its constructor does not run.
+  createError<Code, Status>(code, message, statusCode, StatefulError as unknown as ErrorConstructor)
 
 // --- options and boot -------------------------------------------------------------------------
-export const InvalidDurationError = createError(
+export const InvalidDurationError = define(
   'STATEFUL_INVALID_DURATION',
   "Option '%s' is %s, which is no duration up to a hundred years. Use milliseconds or a string such as '5m'.",
   500,
 )
 /** Made by `invalidOption` and `refuseUnknown` of options.ts, which word it. */
-export const InvalidOptionError = createError('STATEFUL_INVALID_OPTION', '%s', 500)
-export const MissingPackageError = createError(
+export const InvalidOptionError = define('STATEFUL_INVALID_OPTION', '%s', 500)
+export const MissingPackageError = define(
   'STATEFUL_MISSING_PACKAGE',
   'The plugin %s needs a package that is not installed. Run: npm install %s',
   500,
 )
-export const InvalidConfigurationError = createError('STATEFUL_INVALID_CONFIGURATION', 'Configuration: %s', 500)
+export const InvalidConfigurationError = define('STATEFUL_INVALID_CONFIGURATION', 'Configuration: %s', 500)
 
 // --- storage ----------------------------------------------------------------------------------
-export const UnknownStorageError = createError(
+export const UnknownStorageError = define(
   'STATEFUL_UNKNOWN_STORAGE',
   "Storage '%s' is not known. Use 'memory:', 'lmdb:<folder>', 'redis://host:port' or 'rediss://host:port'.",
   500,
 )
 /** Boot only: the folder belongs to another process, or to another application or worker thread of this one. */
-export const StorageOwnedError = createError(
+export const StorageOwnedError = define(
   'STATEFUL_STORAGE_OWNED',
   "The data folder '%s' is in use: another process, worker thread or app of this process owns it. End that one, choose another folder, or use Redis for several instances.",
   500,
@@ -36,312 +41,312 @@ export const StorageOwnedError = createError(
  * message then says for what it was and nothing of where and why, since a host without our error handler sends it to the
  * client. What the driver said is the `cause`, which the log has.
  */
-export const StorageUnavailableError = createError(
+export const StorageUnavailableError = define(
   'STATEFUL_STORAGE_UNAVAILABLE',
   'The storage did not answer (%s). Check that it runs and is reachable, then try again.',
   503,
 )
 /** Found while reading: what is there is not what was written. */
-export const StorageCorruptError = createError('STATEFUL_STORAGE_CORRUPT', 'The storage is damaged (%s). %s', 500)
+export const StorageCorruptError = define('STATEFUL_STORAGE_CORRUPT', 'The storage is damaged (%s). %s', 500)
 /** Boot only: the data file could not be looked at, which says nothing about what is in it. */
-export const StorageUncheckedError = createError(
+export const StorageUncheckedError = define(
   'STATEFUL_STORAGE_UNCHECKED',
   "The data file '%s' could not be checked (%s). Nothing was changed. Remove the cause and start again.",
   500,
 )
 /** Boot only: damage was found, and what is sound could not be brought to safety. */
-export const StorageNotSalvagedError = createError(
+export const StorageNotSalvagedError = define(
   'STATEFUL_STORAGE_NOT_SALVAGED',
   "The data file '%s' is damaged (%s) and was not salvaged: %s. Nothing was changed. Make room on the disk, or raise `recoveryTimeout` and Fastify's `pluginTimeout`, and start again.",
   500,
 )
 /** A backup was not made; those that are there are kept. */
-export const BackupFailedError = createError(
+export const BackupFailedError = define(
   'STATEFUL_BACKUP_FAILED',
   'The backup of the storage was not made (%s). The earlier ones are kept. Remove the cause; it is tried again later.',
   500,
 )
 /** Nothing was written. Reading and deleting still work. */
-export const StorageFullError = createError(
+export const StorageFullError = define(
   'STATEFUL_STORAGE_FULL',
   'The storage is full (%s). Free some space or raise its limit; deleting still works.',
   507,
 )
 
 // --- HTTP -------------------------------------------------------------------------------------
-export const UnauthenticatedError = createError(
+export const UnauthenticatedError = define(
   'STATEFUL_UNAUTHENTICATED',
   'This needs a session. Log in with POST /login and send the cookie that it sets.',
   401,
 )
-export const ForbiddenError = createError('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
-export const NotFoundError = createError('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
-export const MissingHostError = createError('STATEFUL_MISSING_HOST', 'HTTP/1.1 needs the header Host.', 400)
-export const ClosingError = createError(
+export const ForbiddenError = define('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
+export const NotFoundError = define('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
+export const MissingHostError = define('STATEFUL_MISSING_HOST', 'HTTP/1.1 needs the header Host.', 400)
+export const ClosingError = define(
   'STATEFUL_SERVER_CLOSING',
   'The server is closing. Try again in a moment; another instance may answer.',
   503,
 )
 
-export const JsonTooDeepError = createError(
+export const JsonTooDeepError = define(
   'STATEFUL_JSON_TOO_DEEP',
   'The JSON has more than %s levels of arrays and objects.',
   400,
 )
 
 // --- health -----------------------------------------------------------------------------------
-export const OverloadedError = createError(
+export const OverloadedError = define(
   'STATEFUL_OVERLOADED',
   'The process is overloaded and takes no new work for a moment.',
   503,
 )
 
 /** Something failed where nobody caught it, and this request was at work then and has not been answered since. */
-export const UncaughtError = createError(
+export const UncaughtError = define(
   'STATEFUL_INTERNAL',
   'An error that nobody caught left the request without an answer.',
   500,
 )
 
 // --- what one client may have at the same time ------------------------------------------------
-export const TooManyAtOnceError = createError(
+export const TooManyAtOnceError = define(
   'STATEFUL_TOO_MANY_AT_ONCE',
   'You have %s %s already, as many as one may have at the same time. End some of them, or wait until they end.',
   429,
 )
 
 // --- cache ------------------------------------------------------------------------------------
-export const InvalidCacheKeyError = createError(
+export const InvalidCacheKeyError = define(
   'STATEFUL_INVALID_CACHE_KEY',
   "The cache %s %s. Use a non-empty, well-formed string of at most 512 bytes of UTF-8; for namespaces 1 to 64 of 'a-z A-Z 0-9 _ . -'.",
   400,
 )
-export const InvalidCacheValueError = createError('STATEFUL_INVALID_CACHE_VALUE', 'The value for the cache %s.', 400)
-export const InvalidTtlError = createError(
+export const InvalidCacheValueError = define('STATEFUL_INVALID_CACHE_VALUE', 'The value for the cache %s.', 400)
+export const InvalidTtlError = define(
   'STATEFUL_INVALID_TTL',
   "The ttl is no duration above 0 and up to a hundred years. Use milliseconds or text such as '5m'.",
   400,
 )
-export const TooManyNamespacesError = createError(
+export const TooManyNamespacesError = define(
   'STATEFUL_TOO_MANY_NAMESPACES',
   'There are already %s cache namespaces, the bound that `maxNamespaces` sets.',
   400,
 )
 /** The store did not confirm an invalidation or a write: other instances may still serve what was there before. */
-export const CacheStoreError = createError(
+export const CacheStoreError = define(
   'STATEFUL_CACHE_STORE_UNAVAILABLE',
   'The cache store did not confirm the %s: what was cached before may still be served elsewhere. Try again.',
   503,
 )
-export const CacheLoadTimeoutError = createError(
+export const CacheLoadTimeoutError = define(
   'STATEFUL_CACHE_LOAD_TIMEOUT',
   "The loader of a cache entry in namespace '%s' took longer than %s ms.",
   504,
 )
-export const UnknownWriterError = createError(
+export const UnknownWriterError = define(
   'STATEFUL_UNKNOWN_WRITER',
   "No write-behind handler is called '%s'. Register it with cache.writeBehind(name, handler) first.",
   500,
 )
-export const WriteBehindFullError = createError(
+export const WriteBehindFullError = define(
   'STATEFUL_WRITE_BEHIND_FULL',
   "The write-behind journal of '%s' holds %s entries, its bound; its handler does not keep up.",
   503,
 )
 
 // --- sync -------------------------------------------------------------------------------------
-export const ForeignOriginError = createError(
+export const ForeignOriginError = define(
   'STATEFUL_FOREIGN_ORIGIN',
   "This origin may not open a live connection. Add it to 'allowedOrigins'.",
   403,
 )
-export const UpgradeRequiredError = createError(
+export const UpgradeRequiredError = define(
   'STATEFUL_UPGRADE_REQUIRED',
   'This is a WebSocket. Connect with ws:// or wss://, or use GET /sync/events.',
   426,
 )
-export const InvalidMessageError = createError('STATEFUL_INVALID_MESSAGE', 'The message was not understood: %s.', 400)
-export const NotSubscribedError = createError(
+export const InvalidMessageError = define('STATEFUL_INVALID_MESSAGE', 'The message was not understood: %s.', 400)
+export const NotSubscribedError = define(
   'STATEFUL_NOT_SUBSCRIBED',
   'There is no such subscription. Send a subscribe first.',
   409,
 )
-export const TooManyMessagesError = createError(
+export const TooManyMessagesError = define(
   'STATEFUL_TOO_MANY_MESSAGES',
   'Too many messages at once. Wait for the answers to earlier ones.',
   429,
 )
-export const TooManySubscriptionsError = createError(
+export const TooManySubscriptionsError = define(
   'STATEFUL_TOO_MANY_SUBSCRIPTIONS',
   'A connection may have %s subscriptions.',
   429,
 )
-export const PresenceTooLargeError = createError(
+export const PresenceTooLargeError = define(
   'STATEFUL_PRESENCE_TOO_LARGE',
   'The data of a node in a presence may have %s characters as JSON.',
   413,
 )
-export const TooManyConnectionsError = createError(
+export const TooManyConnectionsError = define(
   'STATEFUL_TOO_MANY_CONNECTIONS',
   'There are too many live connections. Come back later.',
   429,
 )
 
 // --- state ------------------------------------------------------------------------------------
-export const InvalidStateKeyError = createError('STATEFUL_STATE_INVALID_KEY', 'The key is refused: it %s.', 400)
-export const InvalidStateValueError = createError(
+export const InvalidStateKeyError = define('STATEFUL_STATE_INVALID_KEY', 'The key is refused: it %s.', 400)
+export const InvalidStateValueError = define(
   'STATEFUL_STATE_INVALID_VALUE',
   "The value of '%s' is no JSON: it %s.",
   400,
 )
-export const InvalidStateOpError = createError('STATEFUL_STATE_INVALID_OPERATION', 'The commit is refused: %s.', 400)
-export const InvalidSpaceError = createError(
+export const InvalidStateOpError = define('STATEFUL_STATE_INVALID_OPERATION', 'The commit is refused: %s.', 400)
+export const InvalidSpaceError = define(
   'STATEFUL_STATE_INVALID_SPACE',
   "'%s' is no name of a space. Use 1 to 64 letters, digits, '_', '.' and '-', the first a letter or digit.",
   400,
 )
-export const TooManySpacesError = createError(
+export const TooManySpacesError = define(
   'STATEFUL_STATE_TOO_MANY_SPACES',
   'There are %s open spaces already and no more may be opened.',
   409,
 )
-export const StateLimitError = createError('STATEFUL_STATE_LIMIT', '%s', 413)
-export const StateSchemaError = createError(
+export const StateLimitError = define('STATEFUL_STATE_LIMIT', '%s', 413)
+export const StateSchemaError = define(
   'STATEFUL_STATE_SCHEMA',
   "The result for key '%s' does not fit the schema of '%s': %s.",
   422,
 )
 /** A middleware did not call `next()`. */
-export const StateRefusedError = createError('STATEFUL_STATE_REFUSED', "The write of key '%s' was refused.", 422)
+export const StateRefusedError = define('STATEFUL_STATE_REFUSED', "The write of key '%s' was refused.", 422)
 /** A guard did not hold: somebody else changed the key in between. Nothing was written. */
-export const StateConflictError = createError('STATEFUL_STATE_CONFLICT', "Key '%s' is at revision %s, not %s.", 409)
-export const StatePreconditionError = createError(
+export const StateConflictError = define('STATEFUL_STATE_CONFLICT', "Key '%s' is at revision %s, not %s.", 409)
+export const StatePreconditionError = define(
   'STATEFUL_STATE_PRECONDITION_FAILED',
   "Key '%s' is at revision %s, not at the one that If-Match names.",
   412,
 )
-export const StateHistoryGoneError = createError(
+export const StateHistoryGoneError = define(
   'STATEFUL_STATE_HISTORY_GONE',
   "The history after '%s' is not retained, or that position lies in a lost one. Take a snapshot, or export since=oldest.",
   410,
 )
 /** The deadline passed before the write was sent to the store: it will never be applied. */
-export const StateTimeoutError = createError(
+export const StateTimeoutError = define(
   'STATEFUL_STATE_TIMEOUT',
   "The write to space '%s' was not done within %s ms and will not be done any more.",
   503,
 )
 /** The deadline passed after the write was sent to the store: it may have been applied, or may still be. */
-export const StateOutcomeUnknownError = createError(
+export const StateOutcomeUnknownError = define(
   'STATEFUL_STATE_OUTCOME_UNKNOWN',
   "The store did not confirm the write to space '%s': nobody can tell whether it took place. Read before you repeat it, or repeat it with the same clientId and seq.",
   503,
 )
-export const StateOverloadedError = createError(
+export const StateOverloadedError = define(
   'STATEFUL_STATE_OVERLOADED',
   "Space '%s' has %s writes waiting and takes no more for a moment.",
   503,
 )
-export const StateNotReadyError = createError(
+export const StateNotReadyError = define(
   'STATEFUL_STATE_NOT_READY',
   "Space '%s' is not loaded yet. Await its `ready`.",
   503,
 )
-export const StateClosedError = createError('STATEFUL_STATE_CLOSED', "Space '%s' is closed.", 503)
+export const StateClosedError = define('STATEFUL_STATE_CLOSED', "Space '%s' is closed.", 503)
 
 // --- session ----------------------------------------------------------------------------------
 /** The session was ended while this request was at work; nothing that the request changed in it is kept. */
-export const SessionRevokedError = createError(
+export const SessionRevokedError = define(
   'STATEFUL_SESSION_REVOKED',
   'The session was ended meanwhile. Log in again.',
   401,
 )
 /** Thrown where the value would be saved, and nothing of the request is. */
-export const InvalidSessionValueError = createError(
+export const InvalidSessionValueError = define(
   'STATEFUL_INVALID_SESSION_VALUE',
   "The session value '%s' cannot be kept: it %s. Keep what JSON gives back as it is: text, finite numbers, lists and plain objects.",
   500,
 )
 /** The response cannot carry the session's cookie; nothing was saved. */
-export const InvalidSessionCookieError = createError(
+export const InvalidSessionCookieError = define(
   'STATEFUL_INVALID_SESSION_COOKIE',
   "The session's cookie cannot be written: %s. Set single attributes of `session.cookie`, to values that a cookie may have.",
   500,
 )
 /** `login()` was given somebody in whom the option `user` of the sessions finds no identity. */
-export const UnidentifiedUserError = createError(
+export const UnidentifiedUserError = define(
   'STATEFUL_UNIDENTIFIED_USER',
   'login() found no identity in the user it was given. Give one with an `id` (text or a finite number), or tell by the option `user` of the session plugin where it is.',
   500,
 )
-export const SessionConflictError = createError(
+export const SessionConflictError = define(
   'STATEFUL_SESSION_CONFLICT',
   'The session was changed by other requests at the same time, again and again. Try once more.',
   409,
 )
-export const TooManySessionsError = createError(
+export const TooManySessionsError = define(
   'STATEFUL_TOO_MANY_SESSIONS',
   'The user has as many sessions as are allowed. End one of them first.',
   409,
 )
-export const FreshLoginRequiredError = createError(
+export const FreshLoginRequiredError = define(
   'STATEFUL_FRESH_LOGIN_REQUIRED',
   'This needs a recent login. Log in again with POST /login.',
   401,
 )
 
 // --- accounts ---------------------------------------------------------------------------------
-export const InvalidCredentialsError = createError(
+export const InvalidCredentialsError = define(
   'STATEFUL_INVALID_CREDENTIALS',
   'The username or the password is wrong.',
   401,
 )
-export const InvalidUsernameError = createError(
+export const InvalidUsernameError = define(
   'STATEFUL_INVALID_USERNAME',
   'The username is refused: it %s. Use everyday letters of one script, digits and signs, at most 128 of them.',
   400,
 )
-export const InvalidPasswordError = createError(
+export const InvalidPasswordError = define(
   'STATEFUL_INVALID_PASSWORD',
   'The password is refused: it %s. Use 8 to 128 characters.',
   400,
 )
-export const UsernameTakenError = createError('STATEFUL_USERNAME_TAKEN', 'There is an account of that name.', 409)
-export const TooManyAttemptsError = createError(
+export const UsernameTakenError = define('STATEFUL_USERNAME_TAKEN', 'There is an account of that name.', 409)
+export const TooManyAttemptsError = define(
   'STATEFUL_TOO_MANY_ATTEMPTS',
   'Too many failed logins. Wait as long as Retry-After says, then try again.',
   429,
 )
-export const TooManyPreferencesError = createError(
+export const TooManyPreferencesError = define(
   'STATEFUL_TOO_MANY_PREFERENCES',
   'There would be more than %s preferences. Use fewer names.',
   422,
 )
-export const IncompleteAccountError = createError(
+export const IncompleteAccountError = define(
   'STATEFUL_INCOMPLETE_ACCOUNT',
   'There is no user of that id; to create one, name a username and a password.',
   422,
 )
 /** Boot only. */
-export const StateEvictingStoreError = createError(
+export const StateEvictingStoreError = define(
   'STATEFUL_STATE_EVICTING_STORE',
   "Redis may evict state: its maxmemory-policy is '%s'. Set it to 'noeviction', or to a 'volatile-' one: state has no expiry in Redis.",
   500,
 )
 /** The write is in the log and visible, but fewer copies confirmed it than the ack level asks for. */
-export const StateNotReplicatedError = createError(
+export const StateNotReplicatedError = define(
   'STATEFUL_STATE_NOT_REPLICATED',
   'The write was made, but only %s of %s copies confirmed it in time; a failover may lose it.',
   503,
 )
 
 // --- requests from other sites ----------------------------------------------------------------
-export const CrossSiteRequestError = createError(
+export const CrossSiteRequestError = define(
   'STATEFUL_CROSS_SITE_REQUEST',
   'A page of another site sent this. Send it from an origin that is allowed.',
   403,
 )
-export const InvalidCsrfTokenError = createError(
+export const InvalidCsrfTokenError = define(
   'STATEFUL_INVALID_CSRF_TOKEN',
   "The header 'x-csrf-token' is missing or belongs to another session. Ask for a token and send it.",
   403,

@@ -4,6 +4,7 @@ import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { ByteBudget, type Client, ClientLimits } from '../support/client-limits.ts'
 import { codeOfStatus } from '../support/error-code.ts'
 import { OverloadedError, TooManyAtOnceError, TooManySubscriptionsError } from '../support/errors.ts'
+import { StatefulError } from '../support/stateful-error.ts'
 import { startTimer } from '../support/timer.ts'
 import { Admission } from './admission.ts'
 import { Channel } from './channel.ts'
@@ -330,22 +331,18 @@ export class SyncHub {
 
   /** What a client may know of an error, as over HTTP (plugins/problems): the messages of server errors stay here. */
   describe(error: unknown): { code: string; message: string; status: number } {
-    const {
-      code,
-      statusCode = 500,
-      message = '',
-    } = (error ?? {}) as Partial<Error> & {
-      code?: unknown
-      statusCode?: number
-    }
-    const known = typeof code === 'string' && code.startsWith('STATEFUL_')
+    const { statusCode = 500, message = '' } = (error ?? {}) as Partial<Error> & { statusCode?: number }
     if (statusCode >= 500) this.report(error, 'a message failed')
-    if (!known) {
+    if (!(error instanceof StatefulError)) {
       // A middleware's way to refuse a write. Told as failed, it would be sent again and again.
       if (statusCode >= 400 && statusCode < 500) return { code: codeOfStatus(statusCode), message, status: statusCode }
       return { code: 'STATEFUL_INTERNAL', message: 'Something failed here.', status: 500 }
     }
-    return { code, message: statusCode >= 500 ? 'The server could not do it now.' : message, status: statusCode }
+    return {
+      code: error.code,
+      message: statusCode >= 500 ? 'The server could not do it now.' : message,
+      status: statusCode,
+    }
   }
 
   // --- what is going on ----------------------------------------------------------------------

@@ -37,9 +37,7 @@ export interface SyncOptions {
   maxSubscriptionsPerUser?: number
   /** Subscriptions of all connections of a session. Default 500. */
   maxSubscriptionsPerSession?: number
-  /** Spaces that one connection asks the presence of. Default 100. */
-  maxPresences?: number
-  /** The same of all connections of a user; of an address for those without a user. Default 1,000. */
+  /** Presences that all connections of a user ask for; of an address for those without a user. Default 1,000. */
   maxPresencesPerUser?: number
   /** The same of all connections of a session. Default 500. */
   maxPresencesPerSession?: number
@@ -56,18 +54,12 @@ export interface SyncOptions {
   messageRate?: number
   /** Messages a second that are read from all connections of a user, twice as many at once. Default 1,000. */
   userMessageRate?: number
-  /** Latest commits kept in memory for each followed space, for resumes without storage access. Default 1,024. */
-  recentCommits?: number
-  /** Characters of a full sync above which it is sent in parts. Default 64 KiB. */
-  chunkSize?: number
   /** How often the session of each connection is looked at again. Default `'30s'`. */
   verifyInterval?: Duration
   /** How long a session may go unverified because its store does not answer. Default `'5m'`. */
   verifyDeadline?: Duration
   /** How often instances exchange who is present; one that died is noticed after three. Default `'3s'`. */
   presenceInterval?: Duration
-  /** Characters, as JSON, of what a node shows of itself in a presence. Default 1,024. */
-  presenceDataLimit?: number
   /** Default `systemClock`. */
   clock?: Clock
   /** From 0 to 1. Default `Math.random`. */
@@ -90,7 +82,6 @@ export const SYNC_RULES = {
   maxSubscriptions: wholeNumber(100),
   maxSubscriptionsPerUser: wholeNumber(1_000),
   maxSubscriptionsPerSession: wholeNumber(500),
-  maxPresences: wholeNumber(100),
   maxPresencesPerUser: wholeNumber(1_000),
   maxPresencesPerSession: wholeNumber(500),
   fullSyncBytes: wholeNumber(256 * 1024 * 1024),
@@ -98,28 +89,37 @@ export const SYNC_RULES = {
   maxRefusals: wholeNumber(32),
   messageRate: wholeNumber(200),
   userMessageRate: wholeNumber(1_000),
-  recentCommits: wholeNumber(1_024),
-  chunkSize: wholeNumber(64 * 1024),
   verifyInterval: duration('30s'),
   verifyDeadline: duration('5m'),
   presenceInterval: duration('3s'),
-  presenceDataLimit: wholeNumber(1_024),
   clock,
   random: supplied<() => number>(),
 } satisfies Rules<SyncOptions>
+
+/** What nobody has to choose. */
+const LIMITS = {
+  /** Spaces that one connection asks the presence of. */
+  maxPresences: 100,
+  /** Characters, as JSON, of what a node shows of itself in a presence. */
+  presenceDataLimit: 1_024,
+  /** Latest commits kept in memory for each followed space, and their characters, for resumes without storage access. */
+  recentCommits: 1_024,
+  recentCharacters: 4 * 1024 * 1024,
+  /** Characters of a full sync above which it is sent in parts. */
+  chunkCharacters: 64 * 1024,
+}
 
 /** All limits of the engine; see SyncOptions for their meaning. */
 export type SyncSettings = ReturnType<typeof settingsOf>
 
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
 export function settingsOf(options: SyncOptions) {
-  const { chunkSize: chunkCharacters, random = Math.random, ...read } = readOptions(SYNC_RULES, options, 'sync')
+  const { random = Math.random, ...read } = readOptions(SYNC_RULES, options, 'sync')
   return {
+    ...LIMITS,
     ...read,
     maxConnectionsPerSession: read.maxConnectionsPerSession ?? read.maxConnectionsPerUser,
     maxConnectionsPerAddress: read.maxConnectionsPerAddress ?? read.maxConnections,
-    recentCharacters: 4 * 1024 * 1024,
-    chunkCharacters,
     random,
   }
 }

@@ -155,8 +155,8 @@ t.test('a closed replica keeps nothing open', async (t) => {
 })
 
 t.test('a large state arrives in parts and is shown whole', async (t) => {
-  const server = await startServer(t, 'memory:', { chunkSize: 200 })
-  for (let index = 0; index < 50; index++) await server.app.state.set(`key${index}`, 'x'.repeat(50))
+  const server = await startServer(t, 'memory:')
+  for (let index = 0; index < 50; index++) await server.app.state.set(`key${index}`, 'x'.repeat(4_000))
   const replica = clientOf(t, server).replica()
   let shown = 0
   replica.subscribe(() => shown++)

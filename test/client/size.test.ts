@@ -18,7 +18,7 @@ t.test('the whole client is under 8 kB for a browser, and takes nothing of Node 
   t.ok(bytes < 8_000, `${bytes} bytes`)
   const foreign = Object.keys(metafile.inputs).filter(
     (path) =>
-      !/^client\/|^plugins\/state\/reducer\.ts$|^plugins\/support\/(listeners|option-names|promise-like|timer)\.ts$|node_modules\/openapi-fetch\//.test(
+      !/^client\/|^plugins\/state\/reducer\.ts$|^plugins\/support\/(listeners|option-names|promise-like|stateful-error|timer)\.ts$|node_modules\/openapi-fetch\//.test(
         path,
       ),
   )

@@ -4,9 +4,16 @@ const redis = 'test/app/full-redis.test.ts'
 
 export default [
   {
+    guards: 'what a key holds is no outage',
+    file: 'plugins/storage/redis/failure.ts',
+    from: ' || isUnreadable(cause)',
+    to: '',
+    suite: 'test/plugins/storage/failures.test.ts',
+  },
+  {
     guards: 'the reserve of a full disk is for deletions',
     file: 'plugins/storage/lmdb/commits.ts',
-    from: 'if (!isFull(error)) throw error',
+    from: 'if (!(error instanceof StorageFullError)) throw error',
     to: 'if (error) throw error',
     suite: 'test/plugins/storage/full-disk.test.ts',
   },
@@ -27,14 +34,14 @@ export default [
   {
     guards: 'a store without room is not taken for one that is away',
     file: 'plugins/cache/stores/breaker.ts',
-    from: '!isFull(error) && ',
+    from: '!(error instanceof StorageFullError) && ',
     to: '',
     suite: redis,
   },
   {
     guards: 'what the source has replaced does not stay in the cache',
     file: 'plugins/cache/namespace.ts',
-    from: 'if (isFull(error)) await this.delete(key)',
+    from: 'if (error instanceof StorageFullError) await this.delete(key)',
     to: '',
     suite: redis,
   },

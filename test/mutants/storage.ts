@@ -67,8 +67,8 @@ export default [
   {
     guards: 'a subscription that failed leaves no listener behind',
     file: 'plugins/storage/redis/channels.ts',
-    from: '      forget()\n      throw error',
-    to: '      throw error',
+    from: '      forget()\n      throw redisFailure(error)',
+    to: '      throw redisFailure(error)',
     suite: trouble,
   },
   {
@@ -88,7 +88,7 @@ export default [
   {
     guards: 'what cannot be read is no damage',
     file: 'plugins/storage/lmdb/recover.ts',
-    from: "throw (cause as { code?: string }).code?.startsWith('STATEFUL_') ? cause : unchecked(path, cause)",
+    from: "throw cause instanceof StatefulError ? cause : unchecked(path, cause)",
     to: 'await rm(path, { recursive: true, force: true })\n    return { complete: true }',
     suite: salvage,
   },

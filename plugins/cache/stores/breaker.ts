@@ -1,5 +1,5 @@
-import { isFull } from '../../storage/failure.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
+import { StorageFullError } from '../../support/errors.ts'
 import { coarse } from '../coarse-clock.ts'
 import { GENERATION } from '../names.ts'
 import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './tier.ts'
@@ -125,7 +125,7 @@ export class Breaker implements CacheTier {
     if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
     const failed = (error: unknown) => {
       // A store that has no room answers, and still has what it has.
-      if (!isFull(error) && ++this.#failures >= this.#options.failures) this.#open()
+      if (!(error instanceof StorageFullError) && ++this.#failures >= this.#options.failures) this.#open()
     }
     return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed)
   }

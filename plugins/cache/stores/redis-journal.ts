@@ -1,4 +1,3 @@
-import { storageFailure } from '../../storage/failure.ts'
 import type { RedisStorage } from '../../storage/index.ts'
 import type { StreamEntry } from '../../storage/redis/client.ts'
 import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
@@ -23,11 +22,7 @@ export class RedisJournal implements Journal {
 
   async append(writer: string, { namespace, key, data }: Omit<JournalEntry, 'id'>): Promise<string> {
     const fields = ['ns', namespace, 'key', key, 'data', Buffer.from(data)]
-    try {
-      return await this.#storage.client.xadd(this.#key(writer, 'pending'), fields)
-    } catch (cause) {
-      throw storageFailure(cause, 'write-behind')
-    }
+    return this.#storage.client.xadd(this.#key(writer, 'pending'), fields)
   }
 
   async read(writer: string, limit: number): Promise<JournalEntry[]> {

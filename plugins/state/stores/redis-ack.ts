@@ -2,7 +2,6 @@ import type { Position } from '../../../openapi/schemas/state.ts'
 import type { RedisClient } from '../../storage/redis/client.ts'
 import { OwnConnection, type RedisCommand } from '../../storage/redis/own-connection.ts'
 import { evenWhenFull } from '../../storage/redis/script.ts'
-
 import { StateNotReplicatedError, StorageUnavailableError } from '../../support/errors.ts'
 
 /** A number in the place of another: also after a deletion when memory is full. */
@@ -53,18 +52,13 @@ export class RedisConfirmation {
       this.#ack === 'fsync' ? ['WAITAOF', 1, 0, this.#timeout] : ['WAIT', this.#ack.replicas, this.#timeout]
     const needed = this.#ack === 'fsync' ? 1 : this.#ack.replicas
     const asks = this.#client.tellsRun
-    let replies: unknown[]
-    try {
-      replies = await this.#connection.run([
-        // A write of this connection that comes after the commit: whoever has it has the commit too.
-        ['EVAL', CONFIRMING, 1, this.#meta, revision],
-        ['HMGET', this.#meta, 'epoch', 'revision', 'run'],
-        waiting,
-        ...(asks ? [['INFO', 'server'] as const] : []),
-      ])
-    } catch (cause) {
-      throw new StorageUnavailableError('state', { cause })
-    }
+    const replies = await this.#connection.run([
+      // A write of this connection that comes after the commit: whoever has it has the commit too.
+      ['EVAL', CONFIRMING, 1, this.#meta, revision],
+      ['HMGET', this.#meta, 'epoch', 'revision', 'run'],
+      waiting,
+      ...(asks ? [['INFO', 'server'] as const] : []),
+    ])
     const [, [heldEpoch, heldRevision, run], copies, info] = replies as [0, string[], number | number[], string?]
     const another = info !== undefined && !info.includes(`run_id:${run}`)
     // After a failover another server answers: its copies say nothing about what was committed to the one before.

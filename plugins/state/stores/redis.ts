@@ -1,13 +1,8 @@
 import type { Position } from '../../../openapi/schemas/state.ts'
-import { isFull } from '../../storage/failure.ts'
+import { isUnreadable } from '../../storage/redis/failure.ts'
 import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
-import {
-  StateEvictingStoreError,
-  StorageCorruptError,
-  StorageFullError,
-  StorageUnavailableError,
-} from '../../support/errors.ts'
+import { StateEvictingStoreError, StorageCorruptError, StorageUnavailableError } from '../../support/errors.ts'
 import { invalidOption } from '../../support/options.ts'
 import { readText } from '../../support/text.ts'
 import { decodeEntry, decodeRecords, encodeEntry, encodeRecords, isRevision, readableTail } from '../codec.ts'
@@ -195,13 +190,9 @@ export class RedisStateLog implements StateLog {
   }
 
   async watch(onHint: (hint: Hint) => void): Promise<() => Promise<void>> {
-    try {
-      return await this.#storage.channels.subscribe(this.#channel, (message) => {
-        onHint(toHint(this.#space, message))
-      })
-    } catch (cause) {
-      throw new StorageUnavailableError('state', { cause })
-    }
+    return this.#storage.channels.subscribe(this.#channel, (message) => {
+      onHint(toHint(this.#space, message))
+    })
   }
 
   async confirm(position: Position): Promise<void> {
@@ -272,11 +263,8 @@ export class RedisStateLog implements StateLog {
     try {
       return await send()
     } catch (cause) {
-      const { message } = cause as Error
-      // Redis refuses the script before it starts: nothing was written.
-      if (isFull(cause)) throw new StorageFullError('state', { cause })
-      if (UNREADABLE.test(message)) throw this.#corrupt(message, cause)
-      throw new StorageUnavailableError('state', { cause })
+      if (isUnreadable(cause)) throw this.#corrupt(cause.message, cause)
+      throw cause
     }
   }
 
@@ -328,8 +316,6 @@ export class RedisStateLog implements StateLog {
 /** Other instances may commit between the read and the replacement that it needs. */
 const MOST_ATTEMPTS = 16
 const EPOCH = /^\d{1,16}:/
-/** What a script fails with that finds keys of another type or fields of another form than it wrote. */
-const UNREADABLE = /^WRONGTYPE|^ERR .*@user_script/s
 
 function countLines(lines: string): number {
   let count = 1

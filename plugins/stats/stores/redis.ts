@@ -1,7 +1,6 @@
 import type { InstanceStats } from '../../../openapi/schemas/stats.ts'
 import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
-import { StorageUnavailableError } from '../../support/errors.ts'
 import { nonFinitePlace } from '../../support/json.ts'
 import type { Board } from './board.ts'
 
@@ -24,12 +23,12 @@ export class RedisBoard implements Board {
 
   async publish(stats: InstanceStats): Promise<void> {
     const { client, instanceId } = this.#storage
-    await answered(publish.run(client, [this.#key], [instanceId, JSON.stringify(stats), this.#lifetime]))
+    await publish.run(client, [this.#key], [instanceId, JSON.stringify(stats), this.#lifetime])
   }
 
   async others(): Promise<InstanceStats[]> {
     const { client, instanceId } = this.#storage
-    const entries = (await answered(read.run(client, [this.#key], [this.#lifetime]))) as string[]
+    const entries = (await read.run(client, [this.#key], [this.#lifetime])) as string[]
     const others: InstanceStats[] = []
     for (let i = 0; i < entries.length; i += 2) {
       const stats = entries[i] === instanceId ? undefined : readable(entries[i + 1] as string)
@@ -39,7 +38,7 @@ export class RedisBoard implements Board {
   }
 
   async withdraw(): Promise<void> {
-    await answered(this.#storage.client.hdel(this.#key, [this.#storage.instanceId]))
+    await this.#storage.client.hdel(this.#key, [this.#storage.instanceId])
   }
 }
 
@@ -52,13 +51,5 @@ function readable(text: string): InstanceStats | undefined {
     return nonFinitePlace(stats) === undefined ? (stats as InstanceStats) : undefined
   } catch {
     return undefined
-  }
-}
-
-async function answered<T>(reply: Promise<T>): Promise<T> {
-  try {
-    return await reply
-  } catch (cause) {
-    throw new StorageUnavailableError('statistics', { cause })
   }
 }

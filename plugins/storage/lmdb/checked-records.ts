@@ -4,6 +4,7 @@ import { Packr } from 'msgpackr/pack'
 import { fromBufferKey } from 'ordered-binary'
 import { StorageCorruptError } from '../../support/errors.ts'
 import type { LmdbStorage } from '../storage.ts'
+import { lmdbFailure } from './failure.ts'
 import type { Problem } from './problem.ts'
 
 /**
@@ -87,7 +88,10 @@ function encode(seed: number, key: RecordKey, payload: Uint8Array): Buffer {
   return record
 }
 
-/** An LMDB database whose records are checked whenever they are read. */
+/**
+ * An LMDB database whose records are checked whenever they are read. A read that LMDB itself fails is told as
+ * STATEFUL_STORAGE_UNAVAILABLE.
+ */
 export class CheckedDatabase<Value, Key extends RecordKey> {
   /** For keys, counts and transactions; values have their checksums here. */
   readonly raw: Database<Buffer, Key>
@@ -99,7 +103,7 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
   #registration: Registration
 
   /**
-   * @throws STATEFUL_STORAGE_CORRUPT
+   * @throws STATEFUL_STORAGE_CORRUPT, STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE
    */
   constructor(storage: Pick<LmdbStorage, 'root' | 'reportDamage'>, options: DatabaseOptions) {
     const { name, encoding = 'msgpack', restorable = false, disposable = false } = options
@@ -107,13 +111,17 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
     this.#encoding = encoding
     this.#seed = seedOf(name)
     this.#storage = storage
-    this.raw = storage.root.openDB<Buffer, Key>({ name, encoding: 'binary' })
-    this.#registry = storage.root.openDB<Buffer, string>({ name: REGISTRY, encoding: 'binary' })
-    const stored = this.#registry.get(name)
-    const known = stored && decodeRegistration(name, stored)
-    if (stored && !known) throw this.#corrupt('its entry in the list of databases')
-    this.#registration = known ?? { restorable, disposable }
-    if (!known) this.#registry.putSync(name, encodeRegistration(name, this.#registration))
+    try {
+      this.raw = storage.root.openDB<Buffer, Key>({ name, encoding: 'binary' })
+      this.#registry = storage.root.openDB<Buffer, string>({ name: REGISTRY, encoding: 'binary' })
+      const stored = this.#registry.get(name)
+      const known = stored && decodeRegistration(name, stored)
+      if (stored && !known) throw this.#corrupt('its entry in the list of databases')
+      this.#registration = known ?? { restorable, disposable }
+      if (!known) this.#registry.putSync(name, encodeRegistration(name, this.#registration))
+    } catch (cause) {
+      throw lmdbFailure(cause)
+    }
   }
 
   /** Whether its owner has to put in order what it derives from these records; see `markRepaired`. */
@@ -130,17 +138,14 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
 
   /** @throws STATEFUL_STORAGE_CORRUPT */
   get(key: Key): Value | undefined {
-    const record = this.raw.get(key)
+    const record = this.#read(key)
     return record === undefined ? undefined : this.#decode(key, record)
   }
 
   /** A broken record is told and `undefined`, as if it were not there. */
   find(key: Key): Value | undefined {
-    try {
-      return this.get(key)
-    } catch {
-      return undefined
-    }
+    const record = this.#read(key)
+    return record === undefined ? undefined : this.#decodeIfSound(key, record)
   }
 
   /** Resolves when it is committed; in a transaction, with it. */
@@ -153,28 +158,43 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
   }
 
   has(key: Key): boolean {
-    return this.raw.doesExist(key)
+    try {
+      return this.raw.doesExist(key)
+    } catch (cause) {
+      throw lmdbFailure(cause)
+    }
   }
 
   getKeys(range: RangeOptions = {}): Iterable<Key> {
-    return this.raw.getKeys(range)
+    return reading(() => this.raw.getKeys(range))
   }
 
   /** @throws STATEFUL_STORAGE_CORRUPT at a broken record */
   *getRange(range: RangeOptions = {}): Generator<{ key: Key; value: Value }> {
-    for (const { key, value } of this.raw.getRange(range)) yield { key, value: this.#decode(key, value) }
+    for (const { key, value } of reading(() => this.raw.getRange(range))) yield { key, value: this.#decode(key, value) }
   }
 
   /** Passes over broken records, which are told. */
   *findRange(range: RangeOptions = {}): Generator<{ key: Key; value: Value }> {
-    for (const { key, value } of this.raw.getRange(range)) {
-      let decoded: Value
-      try {
-        decoded = this.#decode(key, value)
-      } catch {
-        continue
-      }
-      yield { key, value: decoded }
+    for (const { key, value } of reading(() => this.raw.getRange(range))) {
+      const decoded = this.#decodeIfSound(key, value)
+      if (decoded !== undefined) yield { key, value: decoded }
+    }
+  }
+
+  #read(key: Key): Buffer | undefined {
+    try {
+      return this.raw.get(key)
+    } catch (cause) {
+      throw lmdbFailure(cause)
+    }
+  }
+
+  #decodeIfSound(key: Key, record: Buffer): Value | undefined {
+    try {
+      return this.#decode(key, record)
+    } catch {
+      return undefined
     }
   }
 
@@ -209,6 +229,14 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
 
   #corrupt(what: string) {
     return new StorageCorruptError(`database '${this.#name}': ${what}`, RESTART)
+  }
+}
+
+function* reading<Item>(range: () => Iterable<Item>): Generator<Item> {
+  try {
+    yield* range()
+  } catch (cause) {
+    throw lmdbFailure(cause)
   }
 }
 

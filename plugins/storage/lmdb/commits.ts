@@ -1,13 +1,8 @@
-import { StorageFullError, StorageUnavailableError } from '../../support/errors.ts'
-import { isFull } from '../failure.ts'
+import { StorageFullError } from '../../support/errors.ts'
+import { lmdbFailure } from './failure.ts'
 import type { Reserve } from './reserve.ts'
 import type { Room } from './room.ts'
 
-/**
- * Codes of a commit that found no room: a write that was cut short (LMDB calls that EIO), file too large, no space, quota
- * on macOS and Linux, and LMDB's own full map.
- */
-const NO_ROOM: ReadonlySet<unknown> = new Set<unknown>([5, 27, 28, 69, 122, -30792])
 /** Milliseconds that one transaction may take; a slow disk takes tens. */
 export const COMMIT_DEADLINE = 3_000
 const REASON_DEADLINE = 200
@@ -52,7 +47,7 @@ export class Commits {
     const withReserve = () => this.#reserve.lend(() => attempt(commit))
     if (!this.#room.take(0)) return withReserve()
     return attempt(commit).catch((error: unknown) => {
-      if (!isFull(error)) throw error
+      if (!(error instanceof StorageFullError)) throw error
       return withReserve()
     })
   }
@@ -66,12 +61,7 @@ function attempt<T>(commit: () => Promise<T>): Promise<T> {
 
 async function reasonOf(error: CommitError): Promise<Error> {
   const { commitError } = error
-  const cause: Error & { code?: unknown } = commitError
-    ? await inTime(REASON_DEADLINE, commitError).catch((cause) => cause)
-    : error
-  if (`${cause.code}`.startsWith('STATEFUL_')) return cause
-  if (NO_ROOM.has(cause.code)) return new StorageFullError('LMDB', { cause })
-  return new StorageUnavailableError('LMDB', { cause })
+  return lmdbFailure(commitError ? await inTime(REASON_DEADLINE, commitError).catch((cause) => cause) : error)
 }
 
 /** After a failed write lmdb leaves some of its promises open for ever. */

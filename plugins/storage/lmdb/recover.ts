@@ -1,6 +1,7 @@
 import { constants, copyFile, link, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { StorageNotSalvagedError, StorageUncheckedError } from '../../support/errors.ts'
+import { StatefulError } from '../../support/stateful-error.ts'
 import { backupsIn } from './backup.ts'
 import { DataFile } from './data-file.ts'
 import { OutOfTime, type Pace, within } from './pace.ts'
@@ -72,7 +73,7 @@ export async function checkFolder(directory: string, options: CheckOptions): Pro
     await rm(suspect, { force: true })
     return { recovery, complete: true }
   } catch (cause) {
-    throw (cause as { code?: string }).code?.startsWith('STATEFUL_') ? cause : unchecked(path, cause)
+    throw cause instanceof StatefulError ? cause : unchecked(path, cause)
   } finally {
     await file.close()
   }

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import { type Clock, systemClock, type Timer } from '../../support/clock.ts'
 import { chunked } from './client.ts'
 import { HEARTBEAT_INTERVAL } from './connection.ts'
+import { redisFailure, refuse } from './failure.ts'
 import type { RedisServers } from './servers.ts'
 
 type Listener = (message: string) => void
@@ -66,6 +67,7 @@ export class RedisChannels {
   /**
    * Resolves when the subscription stands; the returned function ends it. When it rejects, `listener` will not be
    * called.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
    */
   async subscribe(channel: string, listener: Listener): Promise<() => Promise<void>> {
     const subscription: Subscription = { listener }
@@ -81,17 +83,21 @@ export class RedisChannels {
       await this.#stand([channel])
     } catch (error) {
       forget()
-      throw error
+      throw redisFailure(error)
     }
     return async () => {
       if (forget()) await this.#unsubscribe(channel)
     }
   }
 
-  /** Resolves to the number of connections that were told. */
+  /**
+   * Resolves to the number of connections that were told.
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   */
   publish(channel: string, message: string): Promise<number> {
     const { client, cluster } = this.#servers
-    return (cluster ? client.spublish(channel, message) : client.publish(channel, message)) as Promise<number>
+    const told = cluster ? client.spublish(channel, message) : client.publish(channel, message)
+    return (told as Promise<number>).catch(refuse)
   }
 
   /** `listener` runs each time a connection drops: from then until it is back, messages are lost. */

@@ -1,5 +1,6 @@
 import slotOf from 'cluster-key-slot'
 import { infoOf } from './connection.ts'
+import { refuse } from './failure.ts'
 import type { RedisServers } from './servers.ts'
 
 /** The most arguments of a request, its name among them: offers behind a proxy refuse more. */
@@ -10,7 +11,8 @@ export type StreamEntry = [id: Buffer, fields: Buffer[]]
 
 /**
  * All that services ask of Redis, on one server, behind Sentinels or on a Cluster. Commands are called as Redis calls
- * them; one that takes a list takes any length and goes in as many requests as that needs.
+ * them; one that takes a list takes any length and goes in as many requests as that needs. What rejects is
+ * STATEFUL_STORAGE_FULL or STATEFUL_STORAGE_UNAVAILABLE, but for what failure.ts lets through.
  */
 export class RedisClient {
   /** The driver's own connections: for this room. */
@@ -48,18 +50,19 @@ export class RedisClient {
   // --- commands -----------------------------------------------------------------------------------
 
   get(key: string): Promise<string | null> {
-    return this.#driver.get(key)
+    return this.#driver.get(key).catch(refuse)
   }
 
   /** Bytes from one place to another, both included. */
   getrange(key: string, from: number, to: number): Promise<string> {
-    return this.#driver.getrange(key, from, to)
+    return this.#driver.getrange(key, from, to).catch(refuse)
   }
 
   /** On a Cluster all keys lie in one slot. */
   mget(keys: readonly string[]): Promise<(Buffer | null)[]> {
-    if (keys.length < MAX_ARGUMENTS) return this.#driver.mgetBuffer(keys as string[])
-    return Promise.all(chunked(keys).map((some) => this.#driver.mgetBuffer(some))).then((found) => found.flat())
+    if (keys.length < MAX_ARGUMENTS) return this.#driver.mgetBuffer(keys as string[]).catch(refuse)
+    const parts = chunked(keys).map((some) => this.#driver.mgetBuffer(some))
+    return Promise.all(parts).then((found) => found.flat(), refuse)
   }
 
   /** On a Cluster all keys lie in one slot. @returns how many were there */
@@ -68,19 +71,19 @@ export class RedisClient {
   }
 
   exists(key: string): Promise<number> {
-    return this.#driver.exists(key)
+    return this.#driver.exists(key).catch(refuse)
   }
 
   hget(key: string, field: string): Promise<string | null> {
-    return this.#driver.hget(key, field)
+    return this.#driver.hget(key, field).catch(refuse)
   }
 
   hgetall(key: string): Promise<Record<string, string>> {
-    return this.#driver.hgetall(key)
+    return this.#driver.hgetall(key).catch(refuse)
   }
 
   hlen(key: string): Promise<number> {
-    return this.#driver.hlen(key)
+    return this.#driver.hlen(key).catch(refuse)
   }
 
   /** @param pairs field, value, … */
@@ -93,20 +96,21 @@ export class RedisClient {
   }
 
   zrangebyscore(key: string, from: number | string, to: number | string): Promise<string[]> {
-    return this.#driver.zrangebyscore(key, from, to)
+    return this.#driver.zrangebyscore(key, from, to).catch(refuse)
   }
 
   /** @returns the id that it got */
   async xadd(key: string, pairs: readonly Argument[]): Promise<string> {
-    return (await this.#driver.xadd(key, '*', ...pairs)) as string
+    return (await this.#driver.xadd(key, '*', ...pairs).catch(refuse)) as string
   }
 
   async xrange(key: string, limit: number): Promise<StreamEntry[]> {
-    return (await this.#driver.xrangeBuffer(key, '-', '+', 'COUNT', limit)) as unknown as StreamEntry[]
+    const entries = await this.#driver.xrangeBuffer(key, '-', '+', 'COUNT', limit).catch(refuse)
+    return entries as unknown as StreamEntry[]
   }
 
   xlen(key: string): Promise<number> {
-    return this.#driver.xlen(key)
+    return this.#driver.xlen(key).catch(refuse)
   }
 
   xdel(key: string, ids: readonly string[]): Promise<number> {
@@ -119,7 +123,7 @@ export class RedisClient {
     const match = `${beginning.replace(/[[\]\\*?]/g, '\\$&')}*`
     let cursor = '0'
     do {
-      const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', count)
+      const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', count).catch(refuse)
       cursor = next
       yield keys
     } while (cursor !== '0')
@@ -130,7 +134,7 @@ export class RedisClient {
   /** Empty where the server refuses the question. @param key of whose server; all of them without it */
   async info(section: string, key?: string): Promise<string> {
     const servers = key === undefined ? this.servers.all() : [this.servers.of(key)]
-    return (await Promise.all(servers.map((server) => infoOf(server, section)))).join('\n')
+    return (await Promise.all(servers.map((server) => infoOf(server, section))).catch(refuse)).join('\n')
   }
 
   /** How keys are thrown away when memory runs out; `noeviction` as well where the server does not tell. */
@@ -143,7 +147,10 @@ export class RedisClient {
 
   // --- for the rest of this room ------------------------------------------------------------------
 
-  /** @throws RangeError before anything is sent, when a request would be longer than servers take */
+  /**
+   * @throws what the driver throws
+   * @throws RangeError before anything is sent, when a request would be longer than servers take
+   */
   call(name: string, args: Argument[]): Promise<unknown> {
     if (args.length >= MAX_ARGUMENTS) {
       return Promise.reject(new RangeError(`${name} with ${args.length} arguments: at most ${MAX_ARGUMENTS - 1}`))
@@ -171,7 +178,7 @@ export class RedisClient {
   }
 
   async #sum<Item>(items: readonly Item[], send: (some: Item[]) => Promise<number>): Promise<number> {
-    const counts = await Promise.all(chunked(items).map(send))
+    const counts = await Promise.all(chunked(items).map(send)).catch(refuse)
     return counts.reduce((total, count) => total + count, 0)
   }
 }

@@ -1,5 +1,4 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { StorageUnavailableError } from '../../support/errors.ts'
 
 /** Both take the same commands; on a Cluster all keys of one command lie in one slot. */
 export type RedisConnection = Redis | Cluster
@@ -48,7 +47,7 @@ export function backoff(attempt: number): number {
 
 /**
  * Connects once, within the connect deadline; afterwards ioredis reconnects by itself.
- * @throws STATEFUL_STORAGE_UNAVAILABLE with the reason, never with the URL's password
+ * @throws an error that tells where and why, never the URL's password: for a boot, and for the log of a running server
  */
 export async function connect(client: Redis): Promise<Redis> {
   let reason: Error | undefined
@@ -72,9 +71,7 @@ export async function connect(client: Redis): Promise<Redis> {
     withoutArguments(cause)
     const { host, port, path, sentinels, name } = client.options
     const where = sentinels ? `the primary '${name}' of its Sentinels` : (path ?? `${host}:${port}`)
-    throw new StorageUnavailableError(`Redis at ${where}: ${(reason ?? (cause as Error)).message}`, {
-      cause: reason ?? cause,
-    })
+    throw new Error(`Redis at ${where}: ${(reason ?? (cause as Error)).message}`, { cause: reason ?? cause })
   } finally {
     client.off('error', remember)
   }

@@ -4,6 +4,7 @@ import type { RedisStorage } from '../storage.ts'
 import { redisAddress } from './address.ts'
 import { RedisChannels } from './channels.ts'
 import { RedisClient } from './client.ts'
+import { refuse } from './failure.ts'
 import { RedisScript } from './script.ts'
 import { connectCluster, connectServer, type RedisServers } from './servers.ts'
 
@@ -24,10 +25,14 @@ export interface RedisStorageOptions {
 /** @throws STATEFUL_STORAGE_UNAVAILABLE when Redis does not answer within the connect deadline */
 export async function openRedis(options: RedisStorageOptions, instanceId: string): Promise<RedisStorage> {
   const address = redisAddress(options.url)
-  const servers =
+  const connecting =
     address.kind === 'cluster'
-      ? await connectCluster(address, options.redis, options.cluster)
-      : await connectServer(address, options.redis)
+      ? connectCluster(address, options.redis, options.cluster)
+      : connectServer(address, options.redis)
+  const servers = await connecting.catch((cause: Error) => {
+    // The one message that says where and why: whoever starts the server reads it.
+    throw new StorageUnavailableError(cause.message, { cause })
+  })
   // Without a listener ioredis prints to stderr; the storage plugin adds its own, which logs.
   servers.client.on('error', () => {})
   const prefix = options.prefix ?? 'fs:'
@@ -44,11 +49,7 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
       channels,
       prefix,
       async ping() {
-        try {
-          await Promise.all(servers.all().map((server) => server.ping()))
-        } catch (cause) {
-          throw new StorageUnavailableError('Redis', { cause })
-        }
+        await Promise.all(servers.all().map((server) => server.ping())).catch(refuse)
       },
       close,
     }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { RedisClient } from './client.ts'
 import { connect, DEFAULT_COMMAND_TIMEOUT, disconnect } from './connection.ts'
+import { redisFailure } from './failure.ts'
 
 export type RedisCommand = readonly [name: string, ...args: (string | number)[]]
 
@@ -24,6 +25,7 @@ export class OwnConnection {
   /**
    * Sends them one behind the other. When one fails the connection is given up: another server may have the key by now.
    * @returns their answers
+   * @throws STATEFUL_STORAGE_UNAVAILABLE
    */
   async run(commands: readonly RedisCommand[]): Promise<unknown[]> {
     try {
@@ -35,7 +37,7 @@ export class OwnConnection {
       })
     } catch (error) {
       await this.close()
-      throw error
+      throw redisFailure(error)
     }
   }
 

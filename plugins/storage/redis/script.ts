@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readText } from '../../support/text.ts'
 import { MAX_ARGUMENTS, type RedisClient } from './client.ts'
-import { withoutArguments } from './connection.ts'
+import { redisFailure } from './failure.ts'
 
 /**
  * Redis 7.0 and Valkey run a script of this flag also when their memory is full. For those that only read or let go, and
@@ -105,12 +105,12 @@ export class RedisScript {
     try {
       return await client.call('evalsha', [digest, keys.length, ...keys, ...args])
     } catch (error) {
-      if (!(error as Error).message.startsWith('NOSCRIPT')) throw withoutArguments(error)
+      if (!(error as Error).message.startsWith('NOSCRIPT')) throw redisFailure(error)
     }
     try {
       return await client.call('eval', [source, keys.length, ...keys, ...args])
     } catch (error) {
-      throw withoutArguments(error)
+      throw redisFailure(error)
     }
   }
 

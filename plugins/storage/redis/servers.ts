@@ -35,7 +35,7 @@ export interface RedisServers {
 export interface RedisLines {
   /**
    * The line on which a channel is heard now, connected when it is asked for first.
-   * @throws STATEFUL_STORAGE_UNAVAILABLE
+   * @throws as `connect` does, or STATEFUL_STORAGE_UNAVAILABLE when no server is known
    */
   of(channel: string): Promise<Redis>
   /** Those that are connected already. */
@@ -46,7 +46,7 @@ export interface RedisLines {
   refresh(): Promise<void>
 }
 
-/** @throws STATEFUL_STORAGE_UNAVAILABLE */
+/** @throws as `connect` does */
 export async function connectServer(
   address: RedisAddress & { kind: 'server' | 'sentinel' },
   options: RedisOptions = {},
@@ -91,7 +91,7 @@ const sentinelDefaults: RedisOptions = {
 /** How often the client asks who serves which slot, in milliseconds; a redirection makes it ask at once. */
 const REFRESH_INTERVAL = 5_000
 
-/** @throws STATEFUL_STORAGE_UNAVAILABLE */
+/** @throws as `connect` does */
 export async function connectCluster(
   { nodes, login }: RedisAddress & { kind: 'cluster' },
   given: RedisOptions = {},
@@ -242,7 +242,7 @@ async function ready(client: Cluster, nodes: RedisNode[]): Promise<void> {
   } catch (cause) {
     client.disconnect()
     const where = nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
-    throw new StorageUnavailableError(`Redis Cluster at ${where}: ${(reason ?? (cause as Error)).message}`, { cause })
+    throw new Error(`Redis Cluster at ${where}: ${(reason ?? (cause as Error)).message}`, { cause })
   } finally {
     client.off('node error', remember)
   }

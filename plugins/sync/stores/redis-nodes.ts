@@ -1,7 +1,6 @@
 import type { SyncNode } from '../../../openapi/schemas/sync.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import type { Clock } from '../../support/clock.ts'
-import { StorageUnavailableError } from '../../support/errors.ts'
 
 /** The connections of one instance. */
 export interface LocalNodes {
@@ -107,10 +106,7 @@ export class RedisNodes {
     })
     try {
       const text = JSON.stringify({ ...question, from: instanceId, number } satisfies Question)
-      const reached = await channels.publish(this.#channel, text).catch((cause: Error) => {
-        throw new StorageUnavailableError('other instances', { cause })
-      })
-      expected = reached - 1
+      expected = (await channels.publish(this.#channel, text)) - 1
       if (answers.length >= expected) done()
       await complete
       return { answers, unanswered: Math.max(expected - answers.length, 0) }

@@ -151,10 +151,26 @@ t.test('who is no administrator any more does not come back, nor one that the bo
   t.equal(await engine.count(), 0)
 })
 
-t.test('a storage that fails is a 503 with its cause; a wrong option stops the boot', async (t) => {
+t.test("an application's own store that fails is a 503 with its cause; a wrong option stops the boot", async (t) => {
   const store = new MemoryAccountStore()
-  store.get = () => Promise.reject(new Error('gone'))
-  await t.rejects(new Accounts(store, limits).get('x'), { code: 'STATEFUL_STORAGE_UNAVAILABLE', cause: Error })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(storage, { storage: 'memory:' })
+  await app.register(accounts, { store, bootstrap: false })
+  const { id } = await app.accounts.create({ username: 'ada', password: 'first', role: 'user' })
+  t.match(await app.accounts.update(id, { displayName: 'Ada' }), { id, displayName: 'Ada' })
+  t.match(await app.accounts.findByUsername('ada'), { id })
+  t.equal(await app.accounts.count(), 1)
+  const cause = new Error('gone')
+  store.get = () => Promise.reject(cause)
+  await t.rejects(app.accounts.get(id), { code: 'STATEFUL_STORAGE_UNAVAILABLE', cause })
+  store.get = () => {
+    throw cause
+  }
+  await t.rejects(app.accounts.get(id), { code: 'STATEFUL_STORAGE_UNAVAILABLE', cause }, 'also before it has a promise')
+  store.create = () => Promise.reject(new Error('OOM command not allowed'))
+  const second = { username: 'grace', password: 'first', role: 'user' } as const
+  await t.rejects(app.accounts.create(second), { code: 'STATEFUL_STORAGE_FULL' })
   for (const wrong of [{ concurrency: 0 }, { queue: -1 }]) {
     const app = Fastify()
     await app.register(storage, { storage: 'memory:' })

@@ -2,7 +2,10 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { StatefulError as Exported } from '../../../index.ts'
+import { TypeMismatchError } from '../../../plugins/state/index.ts'
 import * as errors from '../../../plugins/support/errors.ts'
+import { StatefulError } from '../../../plugins/support/stateful-error.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const documentation = await readFile(join(root, 'docs/errors.md'), 'utf8')
@@ -29,6 +32,19 @@ t.test('each error class has a code of its own, a status, and a text that says s
     codes.add(error.code)
     t.ok((error.statusCode ?? 0) >= 400 && (error.statusCode ?? 0) < 600, name)
     t.notMatch(error.message, /%s/, `${name} takes at most three values`)
+  }
+})
+
+t.test('each is an instance of one class, which the package exports, and no other error is', async (t) => {
+  t.equal(Exported, StatefulError)
+  for (const { name, error } of thrown) {
+    t.ok(error instanceof StatefulError, name)
+    t.ok(error instanceof Error, name)
+    t.ok(error.stack?.includes('errors.test.ts'), `${name} says where it was made`)
+  }
+  t.ok(new TypeMismatchError({ op: 'delete', key: 'k' }, 'a number') instanceof StatefulError, "the reducer's as well")
+  for (const other of [new Error('x'), Object.assign(new Error('x'), { code: 'STATEFUL_NOT_FOUND' }), undefined]) {
+    t.notOk(other instanceof StatefulError)
   }
 })
 
