@@ -1,7 +1,7 @@
-import { isFull, storageFailure } from '../storage/failure.ts'
+import { storageFailure } from '../storage/failure.ts'
 import type { Clock } from '../support/clock.ts'
 import { within } from '../support/deadline.ts'
-import { StorageUnavailableError } from '../support/errors.ts'
+import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
 
 /** A failure that took so long, in milliseconds, is a store that hangs rather than one that refuses. */
 const SLOW_FAILURE = 150
@@ -65,7 +65,7 @@ export class StoreGuard {
   #failed(cause: unknown, asked: number): Error {
     const failed = this.#clock.monotonic()
     const failure = storageFailure(cause, 'sessions')
-    if (failed - asked >= SLOW_FAILURE && !isFull(failure)) {
+    if (failed - asked >= SLOW_FAILURE && !(failure instanceof StorageFullError)) {
       this.#slowFailures += 1
       if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = failed + OPEN_FOR
     }

@@ -1,11 +1,6 @@
 import { StorageFullError, StorageUnavailableError } from '../support/errors.ts'
 import { StatefulError } from '../support/stateful-error.ts'
 
-/** Whether a storage has refused a write for want of room. Nothing of it was written then, and the storage is not away. */
-export function isFull(error: unknown): boolean {
-  return error instanceof StorageFullError
-}
-
 /**
  * The rejection of a driver, or of a store that an application has brought along, as an error that callers know:
  * STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE, or one of ours as it is. What the driver said stays in `cause`:

@@ -1,8 +1,8 @@
 import type { RootDatabase } from 'lmdb'
-import { isFull } from '../../storage/failure.ts'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
+import { StorageFullError } from '../../support/errors.ts'
 import { applyChange } from './apply-change.ts'
 import {
   type Admission,
@@ -117,7 +117,7 @@ export class LmdbSessionStore implements SessionStore {
     try {
       return await end(Number.POSITIVE_INFINITY)
     } catch (error) {
-      if (!isFull(error)) throw error
+      if (!(error instanceof StorageFullError)) throw error
     }
     // Too many at once for the room that is kept for this.
     const ended: string[] = []
@@ -149,7 +149,7 @@ export class LmdbSessionStore implements SessionStore {
 
   sweep(now: number, limit: number): Promise<StoredSession[]> {
     return this.#letGo(() => this.#sweep(now, limit)).catch((error) => {
-      if (!isFull(error) || limit <= FEW) throw error
+      if (!(error instanceof StorageFullError) || limit <= FEW) throw error
       return this.#letGo(() => this.#sweep(now, FEW))
     })
   }
