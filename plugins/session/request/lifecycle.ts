@@ -288,7 +288,10 @@ export class Lifecycle implements SessionActions {
     }
     let saving: Promise<void> | undefined
     try {
-      saving = visit.pending ? this.#waitedFor(visit).then(() => this.#persist(visit)) : this.#persist(visit)
+      saving =
+        visit.pending || visit.updates?.size
+          ? this.#waitedFor(visit).then(() => this.#persist(visit))
+          : this.#persist(visit)
     } catch (error) {
       end(error)
       return
@@ -303,7 +306,7 @@ export class Lifecycle implements SessionActions {
 
   /** What the handler did not wait for: if that fails, so does the request. */
   async #waitedFor(visit: Visit): Promise<void> {
-    while (visit.pending) await visit.pending
+    while (visit.pending || visit.updates?.size) await Promise.all([visit.pending, ...(visit.updates ?? [])])
   }
 
   /** @returns a promise if the store is asked */
@@ -505,16 +508,16 @@ export class Lifecycle implements SessionActions {
 
   update(session: Session, state: SessionState, key: string, change: (value: unknown) => unknown): Promise<unknown> {
     const values = session as unknown as Record<string, unknown>
-    return this.#run(state.visit, async () => {
-      const { open } = state
-      if (!open) {
-        values[key] = await change(values[key])
-        return values[key]
-      }
-      const value = await this.#engine.updateValue(open, key, change)
+    const { visit, open } = state
+    const updating = (async () => {
+      const value = open ? await this.#engine.updateValue(open, key, change) : await change(values[key])
       values[key] = value
       return value
-    })
+    })()
+    visit.updates ??= new Set()
+    visit.updates.add(updating)
+    this.#onSettled(visit, updating, () => visit.updates?.delete(updating))
+    return updating
   }
 
   failed(visit: Visit, error: unknown): void {
@@ -529,15 +532,19 @@ export class Lifecycle implements SessionActions {
     const before = visit.pending
     const result = before ? before.then(action, action) : action()
     visit.pending = result
-    const settle = () => {
+    this.#onSettled(visit, result, () => {
       if (visit.pending === result) visit.pending = undefined
-    }
+    })
+    return result
+  }
+
+  /** Also holds the rejection of what nobody waits for, which would end the process, and logs it. */
+  #onSettled(visit: Visit, result: Promise<unknown>, settle: () => void): void {
     result.then(settle, (err: { statusCode?: number } | undefined) => {
       settle()
       const refused = err?.statusCode !== undefined && err.statusCode < 500
       visit.request.log?.[refused ? 'info' : 'error']({ err }, 'what the request asked of its session failed')
     })
-    return result
   }
 
   /** Writes what the session holds now: under a fresh id if it is of another user than before. */

@@ -17,8 +17,10 @@ export class Visit {
   arrival: Arrival = 'none'
   /** The session it has, or had last. */
   session!: Session
-  /** What the handler asked of its session and is not done yet, one after the other. */
+  /** What the handler asked of its session last and is not done yet; the next thing comes after it. */
   pending: Promise<unknown> | undefined
+  /** Updates at work. Their functions may ask for more, so nothing else waits for them but the reply. */
+  updates: Set<Promise<unknown>> | undefined
   /** `logout()` ended it, which lets the browser clear what it keeps. */
   loggedOut = false
 

@@ -413,3 +413,38 @@ t.test('sessions of several names are apart on every storage', (t) =>
     })
   }),
 )
+
+t.test('an update may ask more of its session, and the reply waits for one that nobody waits for', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const app = await serve(
+      t,
+      {
+        nested: async (request) => {
+          const session = request.session as unknown as {
+            update(key: string, change: (value: unknown) => unknown): Promise<unknown>
+          }
+          await session.update('n', async (n) => {
+            loose(request)['beside'] = 1
+            await request.session.save()
+            return (n as number) + 1
+          })
+          return 'updated'
+        },
+        left: async (request) => {
+          const session = request.session as unknown as {
+            update(key: string, change: (value: unknown) => unknown): Promise<unknown>
+          }
+          session.update('n', async (n) => (n as number) + 1)
+          return 'left'
+        },
+      },
+      { kind },
+    )
+    const browser = new Browser(app)
+    await browser.get('/count')
+    t.equal((await browser.get('/nested')).statusCode, 200)
+    t.same((await browser.get('/read')).json(), { n: 2, beside: 1 })
+    await browser.get('/left')
+    t.same((await browser.get('/read')).json(), { n: 3, beside: 1 })
+  }),
+)
