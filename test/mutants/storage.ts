@@ -88,7 +88,7 @@ export default [
   {
     guards: 'what cannot be read is no damage',
     file: 'plugins/storage/lmdb/recover.ts',
-    from: "throw cause instanceof StatefulError ? cause : unchecked(path, cause)",
+    from: 'throw cause instanceof StatefulError ? cause : unchecked(path, cause)',
     to: 'await rm(path, { recursive: true, force: true })\n    return { complete: true }',
     suite: salvage,
   },
