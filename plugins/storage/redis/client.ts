@@ -1,6 +1,7 @@
 import slotOf from 'cluster-key-slot'
 import { infoOf } from './connection.ts'
 import { refuse } from './failure.ts'
+import { Reads } from './reads.ts'
 import type { RedisServers } from './servers.ts'
 
 /** The most arguments of a request, its name among them: offers behind a proxy refuse more. */
@@ -18,6 +19,7 @@ export class RedisClient {
   /** The driver's own connections: for this room. */
   readonly servers: RedisServers
   readonly #driver: RedisServers['client']
+  readonly #reads: Reads | undefined
   readonly #tellsRun: boolean
   #generation = 0
 
@@ -25,6 +27,7 @@ export class RedisClient {
   constructor(servers: RedisServers, tellsRun: boolean) {
     this.servers = servers
     this.#driver = servers.client
+    if (!servers.cluster) this.#reads = new Reads(servers.client)
     this.#tellsRun = tellsRun
     servers.onChange(() => this.#generation++)
   }
@@ -49,8 +52,9 @@ export class RedisClient {
 
   // --- commands -----------------------------------------------------------------------------------
 
+  /** Text; of several reads in one turn of the event loop those of keys that hold something else are `null`. */
   get(key: string): Promise<string | null> {
-    return this.#driver.get(key).catch(refuse)
+    return (this.#reads ?? this.#driver).get(key).catch(refuse)
   }
 
   /** Bytes from one place to another, both included. */
