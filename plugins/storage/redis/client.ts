@@ -54,7 +54,7 @@ export class RedisClient {
 
   /** Text; of several reads in one turn of the event loop those of keys that hold something else are `null`. */
   get(key: string): Promise<string | null> {
-    return (this.#reads ?? this.#driver).get(key).catch(refuse)
+    return this.#reads ? this.#reads.get(key) : this.#driver.get(key).catch(refuse)
   }
 
   /** Bytes from one place to another, both included. */

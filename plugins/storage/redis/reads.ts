@@ -1,4 +1,5 @@
 import type { RedisConnection } from './connection.ts'
+import { redisFailure } from './failure.ts'
 
 interface Read {
   key: string
@@ -35,23 +36,20 @@ export class Reads {
   }
 
   #sendSome(reads: Read[]): void {
+    const fail = (cause: unknown) => {
+      const error = redisFailure(cause)
+      for (const { reject } of reads) reject(error)
+    }
     const keys = reads.map(({ key }) => key)
     // As a pipeline of its own, which goes at once: the driver's would wait for another turn.
     const pipeline = this.#driver.pipeline()
     const [first] = keys as [string]
     const asked = keys.length === 1 ? pipeline.get(first).exec() : pipeline.mget(keys).exec()
-    asked.then(
-      (results) => {
-        const [error, found] = results?.[0] ?? [new Error('no answer')]
-        const texts = (keys.length === 1 ? [found] : found) as (string | null)[]
-        for (const [index, { resolve, reject }] of reads.entries()) {
-          if (error) reject(error)
-          else resolve(texts[index] ?? null)
-        }
-      },
-      (error) => {
-        for (const { reject } of reads) reject(error)
-      },
-    )
+    asked.then((results) => {
+      const [error, found] = results?.[0] ?? [new Error('no answer')]
+      if (error) return fail(error)
+      const texts = (keys.length === 1 ? [found] : found) as (string | null)[]
+      for (const [index, { resolve }] of reads.entries()) resolve(texts[index] ?? null)
+    }, fail)
   }
 }
