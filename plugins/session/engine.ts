@@ -266,6 +266,12 @@ export class SessionEngine {
     return stored.flatMap((session) => this.#codec.toOpen(session) ?? [])
   }
 
+  /** Every live session: O(n), for administration and for the contract of express-session. */
+  async all(): Promise<OpenSession[]> {
+    const stored = await this.#ask((now) => this.#store.all(now))
+    return stored.flatMap((session) => this.#codec.toOpen(session) ?? [])
+  }
+
   /** Ends all sessions of the user, one handle perhaps excepted. @returns how many there were */
   async endAll(userId: string, reason: string, except?: string): Promise<number> {
     const ids = await this.#ask((now) => this.#store.revokeOwner(ownerOf(userId), now, except))

@@ -9,13 +9,7 @@ import { area } from '../options.ts'
 import { type OpenSession, type SessionValues, stringifyValues } from '../record.ts'
 import { MemorySessionStore } from '../stores/memory.ts'
 import { sessionStoreOn } from '../stores/on-storage.ts'
-
-type Callback<Value = void> = (error: unknown, value?: Value) => void
-
-/** What a session of @fastify/session or express-session says of its lifetime. */
-interface WithCookie {
-  cookie?: { expires?: Date | string | null | false; originalMaxAge?: number | null }
-}
+import { answer, type ForeignCookie, lifetimeOf, type StoreCallback } from './foreign-session.ts'
 
 /**
  * Our engine with the three methods that @fastify/session asks of a store. A session that was ended is not saved again,
@@ -29,24 +23,26 @@ export class FastifySessionStore {
     this.#engine = engine
   }
 
-  get(sid: string, callback: Callback<SessionValues | null>): void {
+  get(sid: string, callback: StoreCallback<SessionValues | null>): void {
     answer(
       this.#engine.open(sid).then((open) => (typeof open === 'object' ? (this.#engine.valuesOf(open) ?? null) : null)),
       callback,
     )
   }
 
-  set(sid: string, session: object, callback: Callback): void {
+  set(sid: string, session: object, callback: StoreCallback): void {
     answer(this.#set(sid, session), callback)
   }
 
-  destroy(sid: string, callback: Callback): void {
+  destroy(sid: string, callback: StoreCallback): void {
     answer(this.#destroy(sid), callback)
   }
 
   async #set(sid: string, session: object): Promise<void> {
     const values = JSON.parse(JSON.stringify(session)) as SessionValues
-    const idle = this.#idleOf(session as WithCookie)
+    const { cookie } = session as { cookie?: ForeignCookie }
+    // What the cookie says goes before the policy.
+    const idle = lifetimeOf(cookie, this.#engine.clock.now()) ?? this.#engine.policy.idle
     const open = await this.#engine.open(sid)
     if (idle <= 0) return this.#end(open)
     if (open === 'ended' || open === 'replaced') throw new SessionRevokedError()
@@ -62,23 +58,9 @@ export class FastifySessionStore {
     if (typeof open === 'object') await this.#engine.end(open, 'logout')
   }
 
-  /** What the cookie says goes before the policy. */
-  #idleOf({ cookie }: WithCookie): number {
-    if (cookie?.expires) return new Date(cookie.expires).getTime() - this.#engine.clock.now()
-    return cookie?.originalMaxAge ?? this.#engine.policy.idle
-  }
-
   #endOf(idle: number): number {
     return this.#engine.clock.now() + Math.max(this.#engine.policy.absolute, idle)
   }
-}
-
-/** Out of the promise chain: what a callback throws is its own affair, not a second answer to it. */
-function answer<Value>(result: Promise<Value>, callback: Callback<Value>): void {
-  result.then(
-    (value) => setImmediate(callback, null, value),
-    (error) => setImmediate(callback, error),
-  )
 }
 
 export interface SessionStoreOptions {

@@ -49,7 +49,7 @@ t.test('the contract of express-session, by promise and by callback', (t) =>
       broken.load = () => Promise.reject(new Error('gone'))
       new ExpressStore({ store: broken }).get('x', resolve)
     })
-    t.match(failed, { message: 'gone' })
+    t.match(failed, { code: 'STATEFUL_STORAGE_UNAVAILABLE', cause: { message: 'gone' } })
   }),
 )
 
