@@ -14,7 +14,7 @@ import { FastifySessionStore } from './compat/fastify-session-store.ts'
 import { aesSealer } from './encryption.ts'
 import { SessionEngine } from './engine.ts'
 import { policyOf, type ReadSessionOptions, SESSION_RULES, type SessionOptions } from './options.ts'
-import { sessionCookie } from './request/cookie.ts'
+import { type SessionCookie, sessionCookie } from './request/cookie.ts'
 import { decorateRequests, type RequestActions } from './request/decorators.ts'
 import { identityBy } from './request/identity.ts'
 import { Lifecycle } from './request/lifecycle.ts'
@@ -63,7 +63,7 @@ const DEFAULT_FRESH = '10m'
  */
 export const session = defineService<SessionOptions>('session', async (fastify, options) => {
   const read = readOptions(SESSION_RULES, options, 'session')
-  const { store, encryption, adopt } = read
+  const { store, encryption } = read
   const log = fastify.log.child({ plugin: 'session' })
   const warn = (message: string) => log.warn(message)
   const production = inProduction(read.production, fastify)
@@ -93,7 +93,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     identityOf: identityBy(read.user),
     idGenerator: read.idGenerator,
     clearSiteData: read.clearSiteData.map((what) => `"${what}"`).join(', '),
-    adopt: adopt && adopting(adopt, engine.clock, read.deadline),
+    adopt: adoptionOf(read, cookie, engine),
   })
   const sessions = new Sessions(engine)
   const actions: RequestActions = {
@@ -159,6 +159,20 @@ function isInResponseCache(request: FastifyRequest): boolean {
 function signerOf({ secret, algorithm }: ReadSessionOptions, production: boolean): SessionSigner {
   if (typeof secret === 'object' && !Array.isArray(secret)) return secret
   return liveSigner(checkedSecrets(secret, 'secret', production), algorithm)
+}
+
+/**
+ * A store of another plugin may hold that one's sessions: without a word about where to take sessions over from, it is
+ * from there, by the cookie that both have.
+ */
+function adoptionOf(
+  { adopt, store, secret, deadline }: ReadSessionOptions,
+  { name }: SessionCookie,
+  engine: SessionEngine,
+) {
+  if (adopt) return adopting(adopt, engine, deadline)
+  if (!store || isOurs(store) || !(typeof secret === 'string' || Array.isArray(secret))) return undefined
+  return adopting({ store, secret, cookieName: name }, engine, deadline)
 }
 
 function sealerOf(given: string | string[], production: boolean) {

@@ -1,11 +1,14 @@
 import type { FastifyRequest } from 'fastify'
-import type { Clock } from '../../support/clock.ts'
+import { storageFailure } from '../../storage/failure.ts'
 import { within } from '../../support/deadline.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
 import { invalidOption } from '../../support/options.ts'
-import { isPromiseLike } from '../../support/promise-like.ts'
+import { aesSealer } from '../encryption.ts'
+import type { SessionEngine } from '../engine.ts'
+import type { OpenSession, SessionValues } from '../record.ts'
 import { liveSigner } from '../request/signer.ts'
-import type { CallbackStore } from '../stores/callback.ts'
+import { ask, askIfAny, type CallbackStore } from '../stores/callback.ts'
+import { type ForeignCookie, lifetimeOf } from './foreign-session.ts'
 
 /** The sessions of another plugin, which are taken over one by one. */
 export interface AdoptOptions {
@@ -17,20 +20,49 @@ export interface AdoptOptions {
   cookieName?: string
 }
 
+/** A session of ours with the token that its bearer gets. */
+export interface Adopted {
+  token: string
+  open: OpenSession
+}
+
 /**
- * Answers the values of the session whose cookie of another plugin a request has, and takes it out of the store of that
- * plugin: it lives on as one of ours. `undefined` without such a cookie.
+ * Takes over the session whose cookie of another plugin a request has; `undefined` without one.
+ * @param begin begins a session of ours that holds the values
  */
-export function adopting(options: AdoptOptions, clock: Clock, deadline: number) {
+export type Adopt = (
+  request: FastifyRequest,
+  begin: (values: SessionValues) => Promise<Adopted>,
+) => Promise<Adopted | undefined> | undefined
+
+/** In place of a session that was taken over; `stateful` also marks the records that our plugin keeps in such a store. */
+interface Forwarding {
+  cookie: ForeignCookie & { maxAge: number }
+  /** The token of its successor, sealed. */
+  stateful: string
+}
+
+/**
+ * For how long a session that was taken over leads to its successor, in milliseconds: other requests of the same page
+ * are under way with the former cookie, perhaps to other instances.
+ */
+const FORWARDED_FOR = 60_000
+const DOING = 'sessions to take over'
+
+/** @param deadline milliseconds in which a session must have been taken over */
+export function adopting(options: AdoptOptions, engine: SessionEngine, deadline: number): Adopt {
   const { store, secret, cookieName } = options
-  if (!['get', 'destroy'].every((method) => typeof store?.[method as 'get'] === 'function')) {
+  if (!(['get', 'set', 'destroy'] as const).every((method) => typeof store?.[method] === 'function')) {
     throw invalidOption('session.adopt.store', 'must have the methods get, set and destroy.')
   }
   if (secret === undefined || secret.length === 0) {
     throw invalidOption('session.adopt.secret', 'must be the secret with which the cookies were signed.')
   }
   const signer = liveSigner(secret)
+  const sealer = aesSealer(typeof secret === 'string' ? [secret] : secret)
   const names = cookieName === undefined ? ['sessionId', 'connect.sid'] : [cookieName]
+  /** By id. Two requests at once take over one session once. */
+  const underWay = new Map<string, Promise<Adopted | undefined>>()
 
   function sidOf({ cookies }: FastifyRequest): string | undefined {
     for (const name of names) {
@@ -43,33 +75,56 @@ export function adopting(options: AdoptOptions, clock: Clock, deadline: number) 
     return undefined
   }
 
-  return (request: FastifyRequest): Promise<Record<string, unknown> | undefined> | undefined => {
+  async function take(sid: string, begin: Parameters<Adopt>[1]): Promise<Adopted | undefined> {
+    const found = await askIfAny((callback) => store.get(sid, callback)).catch(fail)
+    if (typeof found !== 'object' || found === null) return undefined
+    // A copy: some stores hand out the object that they keep.
+    const { cookie, stateful, ...values } = JSON.parse(JSON.stringify(found)) as SessionValues
+    if (stateful !== undefined) return follow(sid, stateful)
+    const hasExpired = (lifetimeOf(cookie as ForeignCookie | undefined, engine.clock.now()) ?? 1) <= 0
+    if (hasExpired || Object.keys(values).length === 0) return undefined
+    const adopted = await begin(values)
+    try {
+      await ask((callback) => store.set(sid, forwarding(sid, adopted.token), callback)).catch(fail)
+    } catch (error) {
+      // There are not two of it.
+      await engine.end(adopted.open, 'adoption failed')
+      throw error
+    }
+    return adopted
+  }
+
+  async function follow(sid: string, sealed: unknown): Promise<Adopted | undefined> {
+    const token = typeof sealed === 'string' ? sealer.open(placeOf(sid), sealed) : undefined
+    const open = token === undefined ? undefined : await engine.open(token)
+    return token !== undefined && typeof open === 'object' ? { token, open } : undefined
+  }
+
+  function forwarding(sid: string, token: string): Forwarding {
+    const expires = new Date(engine.clock.now() + FORWARDED_FOR)
+    return {
+      cookie: { expires, originalMaxAge: FORWARDED_FOR, maxAge: FORWARDED_FOR },
+      stateful: sealer.seal(placeOf(sid), token),
+    }
+  }
+
+  return (request, begin) => {
     const sid = sidOf(request)
     if (sid === undefined) return undefined
-    const unanswered = () => new StorageUnavailableError(`sessions to take over: no answer within ${deadline} ms`)
-    return within(take(store, sid), deadline, clock, unanswered)
+    let taking = underWay.get(sid)
+    if (!taking) {
+      const unanswered = () => new StorageUnavailableError(`${DOING}: no answer within ${deadline} ms`)
+      taking = within(take(sid, begin), deadline, engine.clock, unanswered).finally(() => underWay.delete(sid))
+      underWay.set(sid, taking)
+    }
+    return taking
   }
 }
 
-async function take(store: CallbackStore, sid: string): Promise<Record<string, unknown> | undefined> {
-  const found = (await ask((callback) => store.get(sid, callback))) as Record<string, unknown> | null | undefined
-  if (!found || typeof found !== 'object') return undefined
-  const { cookie, ...values } = structuredClone(JSON.parse(JSON.stringify(found))) as Record<string, unknown>
-  const { expires } = (cookie ?? {}) as { expires?: string | null }
-  if (expires && new Date(expires).getTime() <= Date.now()) return undefined
-  // First, so that of two requests at once only one goes on with it.
-  await ask((callback) => store.destroy(sid, callback))
-  return values
+function fail(cause: unknown): never {
+  throw storageFailure(cause, DOING)
 }
 
-function ask(question: (callback: (error?: unknown, value?: unknown) => void) => unknown): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const returned = question((error, value) => (error && !isUnknown(error) ? reject(error) : resolve(value)))
-    if (isPromiseLike(returned)) returned.then(undefined, reject)
-  })
-}
-
-/** Stores of files say so that there is no such session. */
-function isUnknown(error: unknown): boolean {
-  return (error as { code?: unknown }).code === 'ENOENT'
+function placeOf(sid: string): string {
+  return `adopted ${sid}`
 }

@@ -9,8 +9,9 @@ import {
 } from '../../support/errors.ts'
 import { failReply, isHeaderError, removeUnsendableHeaders } from '../../support/fail-reply.ts'
 import { namesFor, refuseUnknown } from '../../support/options.ts'
+import type { Adopt, Adopted } from '../compat/adopt.ts'
 import type { SessionEngine } from '../engine.ts'
-import { type Device, type OpenSession, UnreadableSessionError } from '../record.ts'
+import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from '../record.ts'
 import type { Ended } from '../stores/contract.ts'
 import { bucketOf, newToken, ownerOf } from '../token.ts'
 import { changedTexts, storedValues } from './changes.ts'
@@ -65,8 +66,7 @@ export interface LifecycleOptions {
   fastify: FastifyInstance
   /** What `logout()` lets the browser clear, as the header says it; empty for nothing. */
   clearSiteData: string
-  /** Values of a session of another plugin, whose cookie the request has. */
-  adopt?: ((request: FastifyRequest) => Promise<Record<string, unknown> | undefined> | undefined) | undefined
+  adopt?: Adopt | undefined
 }
 
 /**
@@ -115,7 +115,7 @@ export class Lifecycle implements SessionActions {
       request.session = {} as never
       return undefined
     }
-    const { cookie, adopt } = this.#options
+    const { cookie } = this.#options
     const visit = new Visit(request, reply)
     const signed = request.cookies[cookie.name]
     if (signed !== undefined) {
@@ -124,10 +124,7 @@ export class Lifecycle implements SessionActions {
       const others = cookiesNamed(request, cookie.name)
       if (others.length > 1) return this.#findAmong(visit, others)
     }
-    const adopted = adopt?.(request)
-    if (adopted) return adopted.then((values) => this.#begin(visit, 'none', values))
-    this.#begin(visit, 'none')
-    return undefined
+    return this.#beginOrAdopt(visit, 'none')
   }
 
   #covers({ raw }: FastifyRequest): boolean {
@@ -153,7 +150,7 @@ export class Lifecycle implements SessionActions {
       }
       const others = cookiesNamed(visit.request, this.#options.cookie.name)
       if (others.length > 1) return this.#findAmong(visit, others)
-      this.#begin(visit, arrivalOf(open))
+      return this.#beginOrAdopt(visit, arrivalOf(open))
     })
   }
 
@@ -170,7 +167,7 @@ export class Lifecycle implements SessionActions {
       }
       if (arrival !== 'replaced') arrival = arrivalOf(open)
     }
-    this.#begin(visit, arrival)
+    await this.#beginOrAdopt(visit, arrival)
   }
 
   #due(visit: Visit, open: OpenSession, signed: string): void {
@@ -195,11 +192,36 @@ export class Lifecycle implements SessionActions {
     return true
   }
 
-  #begin(visit: Visit, arrival: Arrival, values?: Record<string, unknown>): void {
+  /** A cookie of ours that is unknown may be that of the plugin which was here before, under the same name. */
+  #beginOrAdopt(visit: Visit, arrival: Arrival): Promise<void> | undefined {
+    const adopting =
+      arrival === 'none'
+        ? this.#options.adopt?.(visit.request, (values) => this.#beginWith(visit.request, values))
+        : undefined
+    if (!adopting) {
+      this.#begin(visit, arrival)
+      return undefined
+    }
+    return adopting.then((adopted) => {
+      if (!adopted || !this.#restore(visit, adopted.token, adopted.open)) this.#begin(visit, arrival)
+      else (stateOf(visit.session) as SessionState).cookieDue = true
+    })
+  }
+
+  /** Stored at once: the session that it comes from is gone, whatever the handler does. */
+  async #beginWith(request: FastifyRequest, values: SessionValues): Promise<Adopted> {
+    const userId = this.#options.identityOf(values)
+    const token = this.#tokenFor(request, userId)
+    const open = await this.#engine.begin(token, values, {
+      device: deviceOf(request),
+      ...(userId === undefined ? {} : { userId }),
+    })
+    return { token, open }
+  }
+
+  #begin(visit: Visit, arrival: Arrival): void {
     visit.arrival = arrival
-    const session = new Session(this.#newState(visit))
-    if (values) Object.assign(session, values)
-    this.#give(visit, session)
+    this.#give(visit, new Session(this.#newState(visit)))
   }
 
   #newState(visit: Visit, token?: string, open?: OpenSession): SessionState {
@@ -447,7 +469,7 @@ export class Lifecycle implements SessionActions {
   // --- SessionActions -----------------------------------------------------------------------------
 
   newToken(state: SessionState): string {
-    return this.#tokenFor(state, this.#options.identityOf(state.visit.session))
+    return this.#tokenFor(state.visit.request, this.#options.identityOf(state.visit.session), state.open)
   }
 
   sign(token: string): string {
@@ -600,7 +622,7 @@ export class Lifecycle implements SessionActions {
       state.token = undefined
       return
     }
-    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(state, userId)
+    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(visit.request, userId, open)
     const terms = this.#terms(session, state)
     const begun = await this.#engine.begin(token, storedValues(session, state), {
       ...(userId === undefined ? {} : { userId }),
@@ -626,11 +648,11 @@ export class Lifecycle implements SessionActions {
   }
 
   /** Tokens lie in the bucket of their user. */
-  #tokenFor(state: SessionState, userId: string | undefined): string {
-    const secret = this.#options.idGenerator?.(state.visit.request)
+  #tokenFor(request: FastifyRequest, userId: string | undefined, open?: OpenSession): string {
+    const secret = this.#options.idGenerator?.(request)
     if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
     // Nobody's session may lie anywhere: what the application generates stays as it is.
-    return secret ?? newToken(state.open ? bucketOf(state.open.id) : undefined)
+    return secret ?? newToken(open ? bucketOf(open.id) : undefined)
   }
 
   /**

@@ -25,7 +25,7 @@ export interface CallbackStore {
 
 /** Such stores read from `cookie` how long to keep what they get. */
 interface Expiry {
-  cookie: { expires: Date; originalMaxAge: number }
+  cookie: { expires: Date; originalMaxAge: number; maxAge: number }
 }
 interface Owner {
   ids: string[]
@@ -147,13 +147,13 @@ export class CallbackSessionStore implements SessionStore {
       await this.#put(session, now)
       return { outcome: 'created', logins: session.logins, evicted: [] }
     }
-    const others = (await this.#ofOwner(owner, now)).filter(({ id }) => id !== former)
+    const record = await this.#owner(owner, now)
+    const others = (await this.#of(record, now)).filter(({ id }) => id !== former)
     const surplus = limit ? Math.max(0, others.length + 1 - limit.sessions) : 0
     if (surplus > 0 && limit?.action === 'refuse') return { outcome: 'full' }
     const victims = others.sort((a, b) => a.seen - b.seen).slice(0, surplus)
     for (const victim of victims) await this.#end(victim, now)
 
-    const record = await this.#owner(owner, now)
     const logins = login ? record.logins + 1 : session.logins
     const stored = { ...session, logins }
     const left = others.filter((other) => !victims.includes(other)).map(({ id }) => id)
@@ -191,7 +191,10 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   async #ofOwner(owner: string, now: number): Promise<StoredSession[]> {
-    const { ids } = await this.#owner(owner, now)
+    return this.#of(await this.#owner(owner, now), now)
+  }
+
+  async #of({ ids }: Owner, now: number): Promise<StoredSession[]> {
     const sessions = await Promise.all(ids.map((id) => this.#live(id, now)))
     return sessions.flatMap((session) => session ?? [])
   }
@@ -210,7 +213,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   async #read<T>(key: string): Promise<T | undefined> {
-    const value = await this.#ask((callback) => this.#store.get(key, callback))
+    const value = await askIfAny((callback) => this.#store.get(key, callback))
     // Some stores hand out the object that they keep.
     const { stateful } = (value ?? {}) as { stateful?: T }
     return stateful && (structuredClone(stateful) as T)
@@ -218,22 +221,36 @@ export class CallbackSessionStore implements SessionStore {
 
   async #write<T extends object>(key: string, value: T, expires: number, now: number): Promise<void> {
     const record: Expiry & { stateful: T } = {
-      cookie: { expires: new Date(expires), originalMaxAge: expires - now },
+      cookie: { expires: new Date(expires), originalMaxAge: expires - now, maxAge: expires - now },
       stateful: value,
     }
-    await this.#ask((callback) => this.#store.set(key, record, callback))
+    await ask((callback) => this.#store.set(key, record, callback))
   }
 
   async #remove(key: string): Promise<void> {
-    await this.#ask((callback) => this.#store.destroy(key, callback))
+    await askIfAny((callback) => this.#store.destroy(key, callback))
   }
+}
 
-  /** One answer, the first: by callback, by throwing, or by the rejection of a method that is `async` beside. */
-  #ask(question: (callback: (error?: unknown, value?: unknown) => void) => unknown): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const returned = question((error, value) => (error ? reject(error) : resolve(value)))
-      if (isPromiseLike(returned)) returned.then(undefined, reject)
-    })
+/** One answer, the first: by callback, by throwing, or by the rejection of a method that is `async` beside. */
+export function ask(question: (callback: (error?: unknown, value?: unknown) => void) => unknown): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const returned = question((error, value) => (error ? reject(error) : resolve(value)))
+    if (isPromiseLike(returned)) returned.then(undefined, reject)
+  })
+}
+
+/**
+ * As `ask`, about what may not be there: a store of files says so by the error of a file that is not there. A socket
+ * that is not there has the same code: that store is away.
+ */
+export async function askIfAny(question: Parameters<typeof ask>[0]): Promise<unknown> {
+  try {
+    return await ask(question)
+  } catch (error) {
+    const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown }
+    if (code === 'ENOENT' && syscall !== 'connect') return undefined
+    throw error
   }
 }
 
