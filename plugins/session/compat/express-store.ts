@@ -120,12 +120,13 @@ export class ExpressStore extends EventEmitter {
   }
 
   /** The session of an id, for what is no request: a WebSocket, a script. */
-  load<Session = ExpressSession>(sid: string, callback: (error?: unknown, session?: Session) => void): void {
-    this.get(sid, (error, values) => {
-      if (error) return callback(error)
-      if (!values) return callback()
-      callback(undefined, this.createSession<Session>({ sessionID: sid, sessionStore: this }, values))
-    })
+  load<Session = ExpressSession>(sid: string, callback: StoreCallback<Session | undefined>): void {
+    const request = { sessionID: sid, sessionStore: this }
+    const loaded = this.#get(sid).then((values) => values && this.createSession<Session>(request, values))
+    answer(
+      loaded.then((session) => session ?? undefined),
+      callback,
+    )
   }
 
   /** Gives the request the session that these values were stored of. */
