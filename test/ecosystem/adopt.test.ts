@@ -12,7 +12,7 @@ import { SECRET } from '../fixtures/session-app.ts'
 
 declare module 'fastify' {
   interface Session {
-    cart?: string[]
+    basket?: string[]
   }
 }
 
@@ -22,7 +22,7 @@ interface Former {
   store: Awaited<ReturnType<typeof redisStore>>
   cookieName: string
   secret: string
-  /** Has a session with a user and a cart. */
+  /** Has a session with a user and a basket. */
   browser: HttpBrowser
 }
 
@@ -31,7 +31,7 @@ async function ofExpress(t: Test, secret = OTHER_SECRET, cookieName = 'connect.s
   const app = express()
   app.use(expressSession({ secret, store, name: cookieName, resave: false, saveUninitialized: false }))
   app.get('/in', ({ session }, res) => {
-    Object.assign(session, { user: { id: 'ada' }, cart: ['x'] })
+    Object.assign(session, { user: { id: 'ada' }, basket: ['x'] })
     res.send('in')
   })
   return withSession({ store, cookieName, secret }, await addressOf(t, app.listen(0, '127.0.0.1')))
@@ -43,7 +43,7 @@ async function ofFastify(t: Test, secret = OTHER_SECRET, cookieName = 'sessionId
   await app.register(fastifyCookie)
   await app.register(fastifySession, { secret, cookieName, store: store as never, cookie: { secure: false } })
   app.get('/in', async ({ session }) => {
-    Object.assign(session, { user: { id: 'ada' }, cart: ['x'] })
+    Object.assign(session, { user: { id: 'ada' }, basket: ['x'] })
     return 'in'
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -60,9 +60,9 @@ async function withSession(former: Omit<Former, 'browser'>, url: string): Promis
 async function ours(t: Test, options: Partial<SessionOptions>) {
   const app = Fastify()
   await app.register(session, { secret: SECRET, production: false, ...options })
-  app.get('/me', async ({ session }) => ({ user: session.user?.id ?? null, cart: session.cart ?? null }))
+  app.get('/me', async ({ session }) => ({ user: session.user?.id ?? null, basket: session.basket ?? null }))
   app.get('/fail', async ({ session }) => {
-    session.cart = []
+    session.basket = []
     throw new Error('the handler fails')
   })
   app.get('/logout', async (request) => {
@@ -85,17 +85,17 @@ for (const [name, begin] of Object.entries({ 'express-session': ofExpress, '@fas
     const { app, url } = await ours(t, adopt(former))
     const { browser } = former
     const copied = browser.clone()
-    t.same((await browser.get(`${url}/me`)).json(), { user: 'ada', cart: ['x'] })
+    t.same((await browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] })
     t.ok(browser.cookies.has('sid'))
     browser.cookies.delete(former.cookieName)
-    t.same((await browser.get(`${url}/me`)).json(), { user: 'ada', cart: ['x'] }, 'by our cookie alone')
+    t.same((await browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] }, 'by our cookie alone')
     const sessions = await app.sessions.list('ada')
     t.equal(sessions.length, 1, 'it is in the list of its user')
     t.equal((await browser.get(`${url}/fresh`)).status, 401, 'being taken over is no login')
     t.notMatch(JSON.stringify(await former.store.all()), /ada/, 'and gone from where it was')
 
     await browser.get(`${url}/logout`)
-    t.same((await copied.get(`${url}/me`)).json(), { user: null, cart: null }, 'the former cookie does not revive it')
+    t.same((await copied.get(`${url}/me`)).json(), { user: null, basket: null }, 'the former cookie does not revive it')
   })
 
   t.test(`parallel requests with a cookie of ${name} get one session, on one instance or on two`, async (t) => {
@@ -104,10 +104,10 @@ for (const [name, begin] of Object.entries({ 'express-session': ofExpress, '@fas
     const two = await ours(t, { ...adopt(former) })
     const windows = Array.from({ length: 8 }, () => former.browser.clone())
     const answers = await Promise.all(windows.map((window) => window.get(`${one.url}/me`)))
-    for (const answer of answers) t.same(answer.json(), { user: 'ada', cart: ['x'] })
+    for (const answer of answers) t.same(answer.json(), { user: 'ada', basket: ['x'] })
     t.equal(new Set(windows.map(({ cookies }) => cookies.get('sid'))).size, 1)
     t.equal(await one.app.sessions.count(), 1)
-    t.same((await former.browser.clone().get(`${one.url}/me`)).json(), { user: 'ada', cart: ['x'] }, 'a bit later')
+    t.same((await former.browser.clone().get(`${one.url}/me`)).json(), { user: 'ada', basket: ['x'] }, 'a bit later')
     t.equal(await one.app.sessions.count(), 1)
     t.equal((await former.browser.clone().get(`${two.url}/me`)).status, 200)
     t.equal(await two.app.sessions.count(), 0, 'one whose sessions are elsewhere does not take it again')
@@ -117,7 +117,7 @@ for (const [name, begin] of Object.entries({ 'express-session': ofExpress, '@fas
     const former = await begin(t)
     const { url } = await ours(t, adopt(former))
     t.equal((await former.browser.get(`${url}/fail`)).status, 500)
-    t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', cart: ['x'] })
+    t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] })
   })
 
   t.test(`our plugin in the place of ${name}, with its store, secret and cookie name`, async (t) => {
@@ -126,11 +126,11 @@ for (const [name, begin] of Object.entries({ 'express-session': ofExpress, '@fas
     const theirs = former.browser.cookies.get(former.cookieName)
     const windows = Array.from({ length: 4 }, () => former.browser.clone())
     for (const answer of await Promise.all(windows.map((window) => window.get(`${url}/me`)))) {
-      t.same(answer.json(), { user: 'ada', cart: ['x'] })
+      t.same(answer.json(), { user: 'ada', basket: ['x'] })
     }
-    t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', cart: ['x'] })
+    t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] })
     t.not(former.browser.cookies.get(former.cookieName), theirs)
-    t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', cart: ['x'] })
+    t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] })
     t.equal((await app.sessions.list('ada')).length, 1)
   })
 }
@@ -140,11 +140,11 @@ t.test('a cookie that nobody signed, or of a session that has expired or holds n
   const { app, url } = await ours(t, { adopt: { store: former.store, secret: former.secret } })
   const [cookie = ''] = former.browser.cookies.values()
   former.browser.cookies.set('connect.sid', `${cookie.slice(0, -2)}xx`)
-  t.same((await former.browser.get(`${url}/me`)).json(), { user: null, cart: null })
+  t.same((await former.browser.get(`${url}/me`)).json(), { user: null, basket: null })
   former.browser.cookies.set('connect.sid', cookie)
   const [kept] = (await former.store.all()) as { id: string }[]
   await former.store.set(kept?.id as string, { cookie: { originalMaxAge: null } } as never)
-  t.same((await former.browser.get(`${url}/me`)).json(), { user: null, cart: null })
+  t.same((await former.browser.get(`${url}/me`)).json(), { user: null, basket: null })
   t.equal(await app.sessions.count(), 0)
 
   const expired = { ...kept, cookie: { originalMaxAge: 1_000, expires: new Date(Date.now() - 1).toISOString() } }
@@ -154,7 +154,7 @@ t.test('a cookie that nobody signed, or of a session that has expired or holds n
     destroy: () => {},
   }
   const later = await ours(t, { adopt: { store: forgetful, secret: former.secret } })
-  t.same((await former.browser.get(`${later.url}/me`)).json(), { user: null, cart: null })
+  t.same((await former.browser.get(`${later.url}/me`)).json(), { user: null, basket: null })
 })
 
 t.test('when the former store is away, the request says so and the session is not lost', async (t) => {
@@ -172,7 +172,7 @@ t.test('when the former store is away, the request says so and the session is no
   t.equal((await former.browser.get(`${url}/me`)).status, 503)
   t.equal(await app.sessions.count(), 0, 'it is not in both places')
   away = undefined
-  t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', cart: ['x'] })
+  t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] })
   t.equal(await app.sessions.count(), 1)
 })
 
