@@ -157,8 +157,13 @@ function isInResponseCache(request: FastifyRequest): boolean {
 }
 
 function signerOf({ secret, algorithm }: ReadSessionOptions, production: boolean): SessionSigner {
-  if (typeof secret === 'object' && !Array.isArray(secret)) return secret
+  if (isSigner(secret)) return secret
   return liveSigner(checkedSecrets(secret, 'secret', production), algorithm)
+}
+
+function isSigner(secret: ReadSessionOptions['secret']): secret is SessionSigner {
+  const { sign, unsign } = (secret ?? {}) as Partial<SessionSigner>
+  return typeof sign === 'function' && typeof unsign === 'function'
 }
 
 /**
@@ -171,7 +176,7 @@ function adoptionOf(
   engine: SessionEngine,
 ) {
   if (adopt) return adopting(adopt, engine, deadline)
-  if (!store || isOurs(store) || !(typeof secret === 'string' || Array.isArray(secret))) return undefined
+  if (!store || isOurs(store) || secret === undefined || isSigner(secret)) return undefined
   return adopting({ store, secret, cookieName: name }, engine, deadline)
 }
 

@@ -50,13 +50,17 @@ export class Answer {
     this.#head = { status: reply.raw.statusCode, headers: reply.getHeaders() as OutgoingHttpHeaders }
   }
 
-  /** The reply has what it was sent with, and goes on to the next hook. */
+  /** The store has answered: the reply has what it was sent with again. */
+  endSaving(reply: FastifyReply): void {
+    if (this.#disturbed && this.#head) restore(reply, this.#head)
+    this.#head = undefined
+  }
+
+  /** Goes on to the next hook. */
   send(reply: FastifyReply, payload: unknown): void {
     if (reply.raw.headersSent) this.#raw = true
-    if (this.#disturbed && this.#head) restore(reply, this.#head)
     this.stage = 'sent'
     this.failing = false
-    this.#head = undefined
     this.#stream = typeof (payload as { pipe?: unknown } | null)?.pipe === 'function' ? (payload as object) : undefined
     this.#status = reply.raw.statusCode
   }

@@ -320,7 +320,10 @@ export class Lifecycle implements SessionActions {
     }
     if (saving) {
       visit.answer.beginSaving(reply)
-      saving.then(setCookie, end)
+      saving.then(() => {
+        visit.answer.endSaving(reply)
+        setCookie()
+      }, end)
     } else {
       setCookie()
     }
@@ -490,12 +493,16 @@ export class Lifecycle implements SessionActions {
 
   regenerate(session: Session, state: SessionState, keep: string[]): Promise<void> {
     const before = valuesOf(session)
+    // It has been told, if not stored.
+    if (!state.open) state.token = undefined
+    // A generator sees the session as it was.
+    const secret = this.#options.idGenerator?.(state.visit.request)
     // At once, so that what a handler writes next is not lost if it does not wait.
     for (const key of Object.keys(session)) if (!keep.includes(key)) delete (session as never)[key]
     return this.#run(state.visit, async () => {
       try {
         if (state.visit.request.session === null) this.#give(state.visit, session)
-        await this.#rotate(session, state, { userId: this.#options.identityOf(session) })
+        await this.#rotate(session, state, { userId: this.#options.identityOf(session), secret })
       } catch (error) {
         Object.assign(session, before, valuesOf(session))
         throw error
@@ -607,11 +614,14 @@ export class Lifecycle implements SessionActions {
       login = false,
       idle,
       lifetime,
+      secret,
     }: {
       userId?: string | undefined
       login?: boolean
       idle?: number
       lifetime?: number | undefined
+      /** Generated already. */
+      secret?: string | undefined
     },
   ): Promise<void> {
     const { open, visit } = state
@@ -622,7 +632,7 @@ export class Lifecycle implements SessionActions {
       state.token = undefined
       return
     }
-    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(visit.request, userId, open)
+    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(visit.request, userId, open, secret)
     const terms = this.#terms(session, state)
     const begun = await this.#engine.begin(token, storedValues(session, state), {
       ...(userId === undefined ? {} : { userId }),
@@ -648,8 +658,12 @@ export class Lifecycle implements SessionActions {
   }
 
   /** Tokens lie in the bucket of their user. */
-  #tokenFor(request: FastifyRequest, userId: string | undefined, open?: OpenSession): string {
-    const secret = this.#options.idGenerator?.(request)
+  #tokenFor(
+    request: FastifyRequest,
+    userId: string | undefined,
+    open?: OpenSession,
+    secret = this.#options.idGenerator?.(request),
+  ): string {
     if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
     // Nobody's session may lie anywhere: what the application generates stays as it is.
     return secret ?? newToken(open ? bucketOf(open.id) : undefined)

@@ -1,3 +1,4 @@
+import { randomBytes, randomUUID } from 'node:crypto'
 import fastifyCookie from '@fastify/cookie'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
@@ -262,4 +263,41 @@ t.test('a cookie until the browser closes, one until a date, and a partitioned o
     await lineOf({ secure: true, sameSite: 'none', partitioned: true } as SessionOptions['cookie']),
     /Partitioned/,
   )
+})
+
+t.test('a reply that is sent and then returned from has its cookie', async (t) => {
+  const app = await plainApp(t, {}, (app) => {
+    app.get('/sent', async ({ session }, reply) => {
+      session.visits = 1
+      reply.send('sent')
+    })
+  })
+  const browser = new Browser(app)
+  t.equal((await browser.get('/sent')).body, 'sent')
+  t.match((await browser.get('/count')).json(), { visits: 2 })
+})
+
+t.test('a regenerate of a session that is not stored yet gives another id, by a generator that sees it', async (t) => {
+  const idGenerator = ({ session }: Pick<FastifyRequest, 'session'>) => `${session?.visits ?? 'new'}-${randomUUID()}`
+  const options = { saveUninitialized: true, idGenerator } as Partial<SessionOptions>
+  const app = await plainApp(t, options, (app) => {
+    app.get('/regenerate', async ({ session }) => {
+      const { sessionId } = session
+      session.visits = 7
+      await session.regenerate()
+      return { before: sessionId, after: session.sessionId }
+    })
+  })
+  const { before, after } = (await app.inject('/regenerate')).json()
+  t.match(before, /^new-/)
+  t.match(after, /^7-/)
+})
+
+t.test('what neither signs nor is a secret is refused', async (t) => {
+  for (const secret of [randomBytes(32), { sign: () => '' }, { unsign: () => ({}) }, {}, undefined]) {
+    await t.rejects(
+      plainApp(t, { secret } as object, () => {}),
+      { code: 'STATEFUL_INVALID_OPTION' },
+    )
+  }
 })
