@@ -12,9 +12,9 @@ import { sessionStoreOn } from '../stores/on-storage.ts'
 import { answer, type ForeignCookie, lifetimeOf, type StoreCallback } from './foreign-session.ts'
 
 /**
- * Our engine with the three methods that @fastify/session asks of a store. A session that was ended is not saved again,
- * and what is stored is the hash of an id. That contract hands over whole sessions, so it cannot merge what parallel
- * requests change: the last write wins.
+ * Our engine with the three methods that @fastify/session asks of a store. A session that was ended is not saved again
+ * (401), and what is stored is the hash of an id. Its contract hands over whole sessions: of two requests that change
+ * one session at the same time the later one wins.
  */
 export class FastifySessionStore {
   readonly #engine: SessionEngine

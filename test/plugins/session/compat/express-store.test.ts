@@ -3,9 +3,12 @@ import fastifySession from '@fastify/session'
 import Fastify from 'fastify'
 import t from 'tap'
 import { ExpressStore, sessionStoreOn } from '../../../../express.ts'
+import { SessionEngine } from '../../../../plugins/session/engine.ts'
+import type { OpenSession } from '../../../../plugins/session/record.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { SECRET } from '../../../fixtures/session-app.ts'
 import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { POLICY } from '../world.ts'
 
 t.test('the contract of express-session, by promise and by callback', (t) =>
   onEveryStorage(t, async (t, kind) => {
@@ -86,6 +89,24 @@ t.test('the life of sessions that connect-redis is tested with', (t) =>
     t.equal(await store.length(), 1)
     await store.set('789', { cookie: { originalMaxAge: null, expires: later(-60) } })
     t.equal(await store.length(), 0, 'setting one that has expired is destroying it')
+  }),
+)
+
+t.test('a use that the plugin records counts, although the cookie that is stored says otherwise', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock()
+    const shared = sessionStoreOn(await openTestStorage(t, await storageUrl(t, kind)))
+    const store = new ExpressStore({ store: shared, clock })
+    const engine = new SessionEngine({ store: shared, clock, ...POLICY })
+    const expires = new Date(clock.now() + 60_000)
+    await store.set('a', { n: 1, cookie: { originalMaxAge: 60_000, expires } })
+    clock.advance(50_000)
+    const open = (await engine.open('a')) as OpenSession
+    await engine.save(open, open.texts, { idle: 60_000 })
+    clock.advance(59_999)
+    t.match(await store.get('a'), { n: 1, cookie: { originalMaxAge: 60_000 } })
+    clock.advance(1)
+    t.equal(await store.get('a'), null)
   }),
 )
 
