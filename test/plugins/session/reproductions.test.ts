@@ -235,7 +235,7 @@ t.test('ten anonymous requests leave ten records behind, by default', async (t) 
 reproduce('a Redis socket that is not there makes everybody anonymous, without a word', async (t, side) => {
   const { app, store } = await appOf(t, side)
   const browser = await loggedIn(app)
-  store.trouble = Object.assign(new Error('connect ENOENT /run/redis.sock'), { code: 'ENOENT' })
+  store.trouble = Object.assign(new Error('connect ENOENT /run/redis.sock'), { code: 'ENOENT', syscall: 'connect' })
   const response = await browser.get('/read')
   if (side === 'ours') t.match(response, { statusCode: 503, headers: { 'retry-after': '1', 'set-cookie': undefined } })
   return response.statusCode === 200
