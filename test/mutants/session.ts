@@ -5,6 +5,7 @@ const inPlace = 'test/plugins/session/request/in-place.test.ts'
 const cookies = 'test/plugins/session/request/cookies.test.ts'
 const stores = 'test/plugins/session/stores.test.ts'
 const replies = 'test/plugins/session/request/replies.test.ts'
+const adoption = 'test/ecosystem/adopt.test.ts'
 const lifecycle = 'plugins/session/request/lifecycle.ts'
 const engine = 'plugins/session/engine.ts'
 
@@ -234,6 +235,41 @@ export default [
     suite: replies,
   },
   {
+    guards: 'two requests at once take over one session once',
+    file: 'plugins/session/compat/adopt.ts',
+    from: 'underWay.set(sid, taking)',
+    to: '',
+    suite: adoption,
+  },
+  {
+    guards: 'a session that was taken over leads to its successor',
+    file: 'plugins/session/compat/adopt.ts',
+    from: 'return follow(sid, stateful)',
+    to: 'return undefined',
+    suite: adoption,
+  },
+  {
+    guards: 'a session that is taken over is stored at once',
+    file: lifecycle,
+    from: 'else (stateOf(visit.session) as SessionState).cookieDue = true',
+    to: '',
+    suite: adoption,
+  },
+  {
+    guards: 'a store that is away is no store without the session',
+    file: 'plugins/session/stores/callback.ts',
+    from: "code === 'ENOENT' && syscall !== 'connect'",
+    to: "code === 'ENOENT'",
+    suite: 'test/ecosystem/stores-of-others.test.ts',
+  },
+  {
+    guards: 'Express gets a session that Fastify began with a cookie that it can read',
+    file: 'plugins/session/compat/express-store.ts',
+    from: "if (!isOfExpress(open)) values['cookie'] ??= { ...NO_COOKIE }",
+    to: '',
+    suite: 'test/ecosystem/sharing-with-express.test.ts',
+  },
+  {
     guards: 'a stream that has begun stands',
     file: 'plugins/session/request/answer.ts',
     from: 'reply.raw.headersSent || this.#isStreaming(reply) || !this.failing',
@@ -271,9 +307,9 @@ export default [
   {
     guards: 'what ended before the request came is no obstacle',
     file: lifecycle,
-    from: 'this.#begin(visit, arrivalOf(open))\n    })',
-    to: "this.#begin(visit, open === 'ended' ? 'replaced' : arrivalOf(open))\n    })",
-    suite: inPlace,
+    from: 'return this.#beginOrAdopt(visit, arrivalOf(open))',
+    to: "return this.#beginOrAdopt(visit, open === 'ended' ? 'replaced' : arrivalOf(open))",
+    suite: 'test/plugins/session/request/lifecycle.test.ts',
   },
   {
     guards: 'whoever becomes someone else gets a fresh id',
