@@ -5,11 +5,11 @@ export type IdentityOption = (session: Readonly<Record<string, unknown>>) => str
 export type IdentityOf = (session: object) => string | undefined
 
 /**
- * The default: `session.user`, or what @fastify/passport keeps (`session.passport.user`), if it is text or a number, and
- * otherwise its `id` or `_id`.
+ * The default: `session.user`, or what @fastify/passport keeps (`session.passport`; express's passport keeps
+ * `session.passport.user`), if it is text or a number, and otherwise its `id` or `_id`.
  */
 function byUser({ user, passport }: Readonly<Record<string, unknown>>): string | number | undefined {
-  return idOfUser(user) ?? idOfUser((passport as { user?: unknown } | null | undefined)?.user)
+  return idOfUser(user) ?? idOfUser((passport as { user?: unknown } | null | undefined)?.user) ?? idOfUser(passport)
 }
 
 function idOfUser(user: unknown): string | number | undefined {
