@@ -41,18 +41,28 @@ export class Answer {
     if (this.stage === 'sent' && !reply.raw.headersSent) reply.raw.statusCode = this.#status
   }
 
-  /** The reply waits for the store, and is kept as it is now. */
+  /**
+   * The reply waits for the store, and is kept as it is now. Meanwhile Fastify takes it for sent: a guard that has
+   * answered and does not return its reply (@fastify/passport's) must keep the handler from running all the same.
+   */
   beginSaving(reply: FastifyReply): void {
     if (reply.raw.headersSent) this.#raw = true
     if (this.stage === 'unsaved') return
     this.stage = 'saving'
+    Object.defineProperties(reply, {
+      sent: { configurable: true, get: () => this.#isSent() },
+      send: { configurable: true, value: (payload: unknown) => this.#refuse(reply, payload) },
+    })
     this.#disturbed = false
     this.#head = { status: reply.raw.statusCode, headers: reply.getHeaders() as OutgoingHttpHeaders }
   }
 
   /** The store has answered: the reply has what it was sent with again. */
   endSaving(reply: FastifyReply): void {
-    if (this.#disturbed && this.#head) restore(reply, this.#head)
+    if (!this.#head) return
+    delete (reply as Partial<FastifyReply>).send
+    delete (reply as Partial<FastifyReply>).sent
+    if (this.#disturbed) restore(reply, this.#head)
     this.#head = undefined
   }
 
@@ -63,6 +73,18 @@ export class Answer {
     this.failing = false
     this.#stream = typeof (payload as { pipe?: unknown } | null)?.pipe === 'function' ? (payload as object) : undefined
     this.#status = reply.raw.statusCode
+  }
+
+  /** Who asks has set a status or headers for another reply, perhaps. */
+  #isSent(): true {
+    this.#disturbed = true
+    return true
+  }
+
+  #refuse(reply: FastifyReply, payload: unknown): FastifyReply {
+    this.#disturbed = true
+    if (payload instanceof Error) reply.log.error({ err: payload }, 'failed after the reply was sent; the reply stands')
+    return reply
   }
 
   /** An error came up. @returns whether it changes the reply */

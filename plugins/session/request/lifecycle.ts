@@ -320,10 +320,16 @@ export class Lifecycle implements SessionActions {
     }
     if (saving) {
       visit.answer.beginSaving(reply)
-      saving.then(() => {
-        visit.answer.endSaving(reply)
-        setCookie()
-      }, end)
+      saving.then(
+        () => {
+          visit.answer.endSaving(reply)
+          setCookie()
+        },
+        (error) => {
+          visit.answer.endSaving(reply)
+          end(error)
+        },
+      )
     } else {
       setCookie()
     }

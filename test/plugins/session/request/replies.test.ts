@@ -333,6 +333,59 @@ t.test('the first reply stands, whatever comes after it', (t) =>
   }),
 )
 
+t.test('an async handler that sends, and returns nothing, keeps the cookie of its session', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const sent: Record<string, Handler> = {
+      login: async (request, reply) => {
+        await login(request)
+        reply.send('in')
+      },
+      value: async (request, reply) => {
+        loose(request.session)['seen'] = true
+        reply.send('seen')
+      },
+      'another status afterwards': async (request, reply) => {
+        loose(request.session)['seen'] = true
+        reply.send('seen')
+        reply.code(404).header('x-second', '1')
+      },
+    }
+    const { get } = await serve(t, sent, await storageUrl(t, kind))
+    for (const name of Object.keys(sent)) {
+      const { status, headers } = await get(encodeURIComponent(name))
+      t.equal(status, 200, name)
+      t.match(headers.get('set-cookie'), /^sid=/, name)
+      t.equal(headers.get('x-second'), null, name)
+    }
+  }),
+)
+
+t.test('a guard that has answered keeps the handler from running, also when it does not return its reply', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(storage, { storage: await storageUrl(t, kind) })
+    await app.register(session, { secret: SECRET, production: false })
+    let ran = 0
+    const guard = async (request: FastifyRequest, reply: FastifyReply) => {
+      loose(request.session)['failures'] = 1
+      reply.code(401).send('no')
+    }
+    const hooks = ['preParsing', 'preValidation', 'preHandler'] as const
+    for (const hook of hooks) {
+      app.get(`/${hook}`, { [hook]: guard }, async () => {
+        ran++
+        return 'secret'
+      })
+    }
+    for (const hook of hooks) {
+      const { statusCode, body, cookies } = await app.inject(`/${hook}`)
+      t.match({ statusCode, body, cookies }, { statusCode: 401, body: 'no', cookies: [{ name: 'sid' }] }, hook)
+    }
+    t.equal(ran, 0)
+  }),
+)
+
 t.test('a stream that fails ends its request and nothing else', async (t) => {
   const escaped = watchProcess(t)
   const { get } = await serve(
