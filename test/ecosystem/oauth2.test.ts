@@ -1,5 +1,5 @@
 import oauth2, { type OAuth2Namespace } from '@fastify/oauth2'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { neighbourApp, valuesOf } from './neighbour-app.ts'
@@ -48,11 +48,11 @@ t.test('@fastify/oauth2: a login by a provider, its state in a cookie or in the 
                     valuesOf(request)['state'] = 'of this session'
                     return 'of this session'
                   },
-                  checkStateFunction: (request, callback) => {
+                  checkStateFunction: ((request: FastifyRequest, callback: (error?: Error) => void) => {
                     const { state } = request.query as { state?: string }
                     const kept = valuesOf(request)['state']
                     callback(kept !== undefined && state === kept ? undefined : new Error('Invalid state'))
-                  },
+                  }) as never,
                 }),
           })
           app.get('/back', async (request, reply) => {
