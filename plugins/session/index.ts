@@ -67,7 +67,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   const log = fastify.log.child({ plugin: 'session' })
   const warn = (message: string) => log.warn(message)
   const production = inProduction(read.production, fastify)
-  const cookie = sessionCookie(production, read.cookie, read.cookieName, read.name)
+  const cookie = sessionCookie(production, read.cookie, warn, read.cookieName, read.name)
   const signer = signerOf(read, production)
   if (!store) await checkEviction(fastify, read.onEviction, warn)
 

@@ -8,6 +8,12 @@ export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
   maxAge?: Duration | null
 }
 
+/** What decides whether a cookie needs to be secure. */
+interface Reach {
+  sameSite?: CookieOptions['sameSite'] | null
+  partitioned?: boolean | undefined
+}
+
 /** The names there are; the values are checked by who writes the cookie. */
 export const COOKIE_RULES = {
   domain: asGiven<string>(),
@@ -34,12 +40,14 @@ export interface SessionCookie {
 const DEFAULT_MAX_AGE = 24 * 60 * 60 * 1_000
 
 /**
- * @throws STATEFUL_INVALID_OPTION when the name promises what the attributes do not keep: a browser would drop
- * the cookie without a word
+ * @param warn told of what was set right
+ * @throws STATEFUL_INVALID_OPTION when a browser would drop the cookie without a word: its attributes do not go
+ * together, or do not keep what its name promises
  */
 export function sessionCookie(
   production: boolean,
   given: Read<typeof COOKIE_RULES>,
+  warn: (message: string) => void,
   name?: string,
   area = '',
 ): SessionCookie {
@@ -52,6 +60,16 @@ export function sessionCookie(
     ...others,
     ...(maxAge === null ? {} : { maxAge }),
   }
+  if (options.secure === false && needsSecure(options)) {
+    if (given.secure === false) {
+      throw invalidOption(
+        'session.cookie.secure',
+        "must not be false with sameSite 'none' or partitioned: browsers drop it.",
+      )
+    }
+    warn("session.cookie: sameSite 'none' and partitioned need a secure cookie, so it is Secure here as well")
+    options.secure = true
+  }
   const prefix = prefixOf(options)
   const cookie = { name: name ?? `${prefix}${area === '' ? '' : `${area}-`}sid`, options }
   if (cookie.name.startsWith('__Host-') && prefix !== '__Host-') {
@@ -61,6 +79,11 @@ export function sessionCookie(
     throw invalidOption('session.cookieName', "may begin with '__Secure-' only if the cookie is secure.")
   }
   return cookie
+}
+
+/** Whether browsers take it only if it is secure as well. */
+export function needsSecure({ sameSite, partitioned }: Reach): boolean {
+  return partitioned === true || (typeof sameSite === 'string' && sameSite.toLowerCase() === 'none')
 }
 
 /** What a browser holds the attributes of a cookie to by its name. */
@@ -91,9 +114,19 @@ export function clearSessionCookie(fastify: FastifyInstance, reply: FastifyReply
 }
 
 function clearingLine(fastify: FastifyInstance, reply: FastifyReply, { name, options }: SessionCookie): string {
-  const { maxAge, expires, ...attributes } = options
-  const secure = options.secure === 'auto' ? reply.request.protocol === 'https' : options.secure === true
-  return fastify.serializeCookie(name, '', { ...attributes, secure, expires: new Date(0), maxAge: 0 })
+  const { maxAge, expires, ...attributes } = bySecurity(options, reply.request)
+  return fastify.serializeCookie(name, '', { ...attributes, expires: new Date(0), maxAge: 0 })
+}
+
+/** What `secure: 'auto'` comes to for a request: without TLS neither Secure nor what needs it. */
+export function bySecurity(
+  options: CookieOptions,
+  request: Pick<FastifyRequest, 'protocol'> | undefined,
+): Omit<CookieOptions, 'secure'> & { secure: boolean; partitioned?: boolean } {
+  if (options.secure !== 'auto') return { ...options, secure: options.secure === true }
+  if (request?.protocol === 'https') return { ...options, secure: true }
+  const { partitioned: _partitioned, ...others } = options as CookieOptions & { partitioned?: boolean }
+  return { ...others, secure: false, sameSite: 'lax' }
 }
 
 /**

@@ -15,7 +15,7 @@ import { type Device, type OpenSession, type SessionValues, UnreadableSessionErr
 import type { Ended } from '../stores/contract.ts'
 import { bucketOf, newToken, ownerOf } from '../token.ts'
 import { changedTexts, storedValues } from './changes.ts'
-import { clearSessionCookie, cookiesNamed, type SessionCookie, tidyCookieHeader } from './cookie.ts'
+import { clearSessionCookie, cookiesNamed, needsSecure, type SessionCookie, tidyCookieHeader } from './cookie.ts'
 import type { IdentityOf } from './identity.ts'
 import { keptCookie, lifetimeOf } from './live-cookie.ts'
 import {
@@ -384,6 +384,9 @@ export class Lifecycle implements SessionActions {
    */
   #checkCookie(state: SessionState, session: Session): void {
     if (!state.cookie) return
+    if (state.cookie.secure !== true && needsSecure(state.cookie)) {
+      throw new InvalidSessionCookieError("sameSite 'none' and partitioned need a secure cookie: browsers drop it")
+    }
     try {
       this.#options.fastify.serializeCookie('checked', '', session.cookie.toJSON() as never)
     } catch (cause) {

@@ -1,5 +1,6 @@
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyRequest } from 'fastify'
+import { bySecurity } from './cookie.ts'
 
 /** What is kept of a cookie that has other attributes than the rest. */
 export interface KeptCookie {
@@ -35,10 +36,10 @@ export class LiveCookie {
     this.path = options.path || '/'
     this.httpOnly = options.httpOnly ?? true
     this.domain = options.domain || null
-    this.partitioned = (options as { partitioned?: boolean }).partitioned
-    const insecure = secure === 'auto' && request?.protocol !== 'https'
-    this.secure = insecure ? false : secure === 'auto' ? true : (secure ?? null)
-    this.sameSite = insecure ? 'lax' : options.sameSite || null
+    const suited = bySecurity(options, request)
+    this.partitioned = suited.partitioned
+    this.secure = secure === undefined ? null : suited.secure
+    this.sameSite = suited.sameSite || null
     this.originalMaxAge = maxAge || null
     this.expires = maxAge ? new Date(Date.now() + maxAge) : expires ? new Date(expires) : null
   }
@@ -74,8 +75,10 @@ export function keptCookie(cookie: LiveCookie, options: CookieOptions): KeptCook
     path === (options.path || '/') &&
     httpOnly === (options.httpOnly ?? true) &&
     (domain ?? null) === (options.domain || null) &&
-    partitioned === (options as { partitioned?: boolean }).partitioned &&
-    (byRequest || (secure === (options.secure ?? null) && sameSite === (options.sameSite || null)))
+    (byRequest ||
+      (secure === (options.secure ?? null) &&
+        sameSite === (options.sameSite || null) &&
+        partitioned === (options as { partitioned?: boolean }).partitioned))
   if (usual) return undefined
   return {
     originalMaxAge,
@@ -83,8 +86,7 @@ export function keptCookie(cookie: LiveCookie, options: CookieOptions): KeptCook
     httpOnly,
     domain,
     ...(originalMaxAge === null && expires ? { expires: new Date(expires).toISOString() } : {}),
-    ...(partitioned === undefined ? {} : { partitioned }),
-    ...(byRequest ? {} : { sameSite, secure: secure ?? null }),
+    ...(byRequest ? {} : { sameSite, secure: secure ?? null, ...(partitioned === undefined ? {} : { partitioned }) }),
   }
 }
 

@@ -1,6 +1,6 @@
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { prefixOf } from './cookie.ts'
+import { bySecurity, prefixOf } from './cookie.ts'
 import type { SessionSigner } from './signer.ts'
 
 /** Further cookies that are signed with the session's secrets and have the attributes of its cookie. */
@@ -29,9 +29,8 @@ export function sessionCookies(
       return verified?.valid ? (verified.value ?? undefined) : undefined
     },
     set(reply, name, value, maxAge) {
-      const { expires, ...others } = attributes
-      const secure = others.secure === 'auto' ? reply.request.protocol === 'https' : others.secure === true
-      const options = { ...others, secure, maxAge: Math.floor(maxAge / 1_000) }
+      const { expires, ...others } = bySecurity(attributes, reply.request)
+      const options = { ...others, maxAge: Math.floor(maxAge / 1_000) }
       reply.header('set-cookie', fastify.serializeCookie(prefix + name, signer.sign(value), options))
     },
   }

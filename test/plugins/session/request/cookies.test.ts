@@ -56,6 +56,74 @@ t.test('a cookie is taken away with the very attributes it was set with', async 
   }
 })
 
+t.test('a cookie that no browser takes is refused, or set right where it is clear what is meant', async (t) => {
+  const useless = [{ sameSite: 'none' }, { sameSite: 'None' }, { partitioned: true }] as SessionOptions['cookie'][]
+  for (const cookie of useless) {
+    const what = JSON.stringify(cookie)
+    await t.rejects(
+      appWith(t, { cookie: { ...cookie, secure: false } }),
+      { code: 'STATEFUL_INVALID_OPTION', message: /session\.cookie\.secure/ },
+      `${what}, said to be insecure`,
+    )
+    const log: string[] = []
+    const write = (line: string) => {
+      log.push(line)
+    }
+    const app = Fastify({ logger: { level: 'warn', stream: { write } } })
+    t.teardown(() => app.close())
+    await app.register(session, { secret: SECRET, production: false, cookie: cookie as object })
+    t.match(log.join(''), /so it is Secure here as well/, what)
+    app.get('/', async (request) => request.login({ id: 'ada' }))
+    t.match((await app.inject('/')).headers['set-cookie'], /^__Host-sid=.*; Secure/, what)
+
+    const auto = await appWith(t, {
+      cookie: { ...cookie, secure: 'auto' },
+      user: ({ user }) => (user as { id: string })?.id,
+    })
+    const login = await auto.inject({ method: 'POST', url: '/login', payload: { user: 'ada' } })
+    t.match(
+      attributesOf(login.headers['set-cookie']).attributes,
+      ['HttpOnly', 'Path=/', 'SameSite=Lax'],
+      `${what}, auto`,
+    )
+    const [pair] = String(login.headers['set-cookie']).split(';')
+    const logout = await auto.inject({ method: 'POST', url: '/logout', headers: { cookie: pair } })
+    t.match(
+      attributesOf(logout.headers['set-cookie']).attributes,
+      ['HttpOnly', 'Path=/', 'SameSite=Lax'],
+      'and its end',
+    )
+  }
+
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(session, { secret: SECRET, production: false })
+  const later: Record<string, (cookie: Record<string, unknown>, options: (given: object) => void) => unknown> = {
+    sameSite: (cookie) => (cookie['sameSite'] = 'none'),
+    partitioned: (cookie) => (cookie['partitioned'] = true),
+    options: (_cookie, options) => options({ sameSite: 'none' }),
+    secure: (_cookie, options) => options({ sameSite: 'none', secure: true }),
+  }
+  for (const [name, change] of Object.entries(later)) {
+    app.get(`/${name}`, async ({ session }) => {
+      ;(session as never as Record<string, unknown>)['seen'] = true
+      change(session.cookie as never, (given) => session.options(given))
+      return 'x'
+    })
+  }
+  await app.ready()
+  for (const name of ['sameSite', 'partitioned', 'options']) {
+    const answer = await app.inject(`/${name}`)
+    t.match(
+      { status: answer.statusCode, ...answer.json() },
+      { status: 500, code: 'STATEFUL_INVALID_SESSION_COOKIE' },
+      name,
+    )
+    t.equal(answer.headers['set-cookie'], undefined, name)
+  }
+  t.match((await app.inject('/secure')).headers['set-cookie'], /; Secure; SameSite=None/)
+})
+
 t.test('a path and a domain of the cookie', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -142,6 +210,25 @@ t.test('cookies that a sibling domain tossed in', async (t) => {
       t.equal(await userOf(app, fresh), 'ada')
     }
     t.equal(await userOf(app, tossed), null, 'who tossed it has no session of the victim')
+  })
+
+  t.test('what is no session does not hide the one that is, wherever the browser puts it', async (t) => {
+    const app = await appWith(t)
+    const live = await cookieOf(app, 'ada')
+    const ended = new Browser(app)
+    await ended.post('/login', { user: 'ada' })
+    const old = ended.cookie
+    await ended.post('/logout')
+    // Longer paths come first, then older cookies (RFC 6265, 5.4): what was tossed in may be before or behind.
+    const useless = [old, 'sid=forged.signature', 'sid=', 'sid=%', 'sid="quoted"']
+    for (const other of useless) {
+      t.equal(await userOf(app, other, live), 'ada', `${other} before it`)
+      t.equal(await userOf(app, live, other), 'ada', `${other} behind it`)
+    }
+    t.equal(await userOf(app, ...useless.slice(0, 3), live), 'ada', 'behind three')
+    t.equal(await userOf(app, ...useless), null, 'and without it nobody is logged in')
+    const answer = await app.inject({ url: '/me', headers: { cookie: [old, live].join('; ') } })
+    t.equal(answer.headers['set-cookie'], undefined, 'the live one is not taken away')
   })
 })
 
