@@ -9,6 +9,15 @@ export const isHeaderError = (error: unknown): boolean =>
   UNSENDABLE.has(`${(error as { code?: unknown } | null | undefined)?.code}`)
 
 /**
+ * Node finds out about a status text only when the head is written, which is too late for a stream: nothing catches what
+ * that throws.
+ * @throws ERR_INVALID_CHAR
+ */
+export function checkStatusText({ raw }: FastifyReply): void {
+  if (raw.statusMessage) validateHeaderValue('status', raw.statusMessage)
+}
+
+/**
  * Takes away the headers that cannot be encoded (`location: /Ω`, a Cyrillic file name, a line break), so that the
  * answer which tells of the failure does not fail for the same reason.
  */

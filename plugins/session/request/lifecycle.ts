@@ -7,7 +7,7 @@ import {
   UnauthenticatedError,
   UnidentifiedUserError,
 } from '../../support/errors.ts'
-import { failReply, isHeaderError, removeUnsendableHeaders } from '../../support/fail-reply.ts'
+import { checkStatusText, failReply, removeUnsendableHeaders } from '../../support/fail-reply.ts'
 import { namesFor, refuseUnknown } from '../../support/options.ts'
 import type { Adopt, Adopted } from '../compat/adopt.ts'
 import type { SessionEngine } from '../engine.ts'
@@ -264,14 +264,15 @@ export class Lifecycle implements SessionActions {
 
   /** The request failed: what it changed in its session is undone, unless its reply is on its way already. */
   fail(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
-    // Also for error handlers of the application, which keep the headers that their reply has.
-    if (isHeaderError(error)) removeUnsendableHeaders(reply)
     const visit = visitOf(request)
-    if (!visit) return
-    if (!visit.answer.fail()) {
+    if (visit && !visit.answer.fail()) {
       request.log.error({ err: error }, 'failed after the reply was sent; the reply stands')
       return
     }
+    // Also for error handlers of the application, which keep the headers that their reply has, and for Fastify's last
+    // one: nothing catches what that throws.
+    removeUnsendableHeaders(reply)
+    if (!visit) return
     if (this.#options.saveOnError || visit.answer.stage === 'unsaved') return
     const state = stateOf(request.session)
     if (!state) return
@@ -302,6 +303,7 @@ export class Lifecycle implements SessionActions {
     const setCookie = () => {
       let failure: unknown
       try {
+        checkStatusText(reply)
         this.#setCookie(visit, reply)
       } catch (error) {
         failure = error
