@@ -13,11 +13,12 @@ import type { FastifyReply } from 'fastify'
  *
  * An `async` handler that calls `reply.send()` and returns nothing makes Fastify send a second time, and handlers throw
  * after they have sent: the first reply stands, and what comes while it is `saving` or `sent` is ignored. Only a reply
- * that could not be written is followed by another one, that tells of it (`failing`).
+ * that could not be written is followed by another one, that tells of it (`failing`); and that by a third, if a hook fails
+ * for each of them. Fastify tells of the first error only, so from then on a reply is surplus when the head is out.
  */
 export class Answer {
   stage: 'handling' | 'saving' | 'sent' | 'unsaved' = 'handling'
-  /** An error is being answered: the next reply is the one that tells of it. */
+  /** There was an error: the replies from then on tell of it. */
   failing = false
   /** The handler wrote to `reply.raw` before it replied. */
   #raw = false
@@ -70,7 +71,6 @@ export class Answer {
   send(reply: FastifyReply, payload: unknown): void {
     if (reply.raw.headersSent) this.#raw = true
     this.stage = 'sent'
-    this.failing = false
     this.#stream = typeof (payload as { pipe?: unknown } | null)?.pipe === 'function' ? (payload as object) : undefined
     this.#status = reply.raw.statusCode
   }

@@ -501,3 +501,49 @@ t.test('a store of the application that misbehaves fails its request', async (t)
     })
   }
 })
+
+t.test('a hook that fails after the session was saved leaves no request without an answer', async (t) => {
+  const escaped = watchProcess(t)
+  const failing: Record<string, (done: (error?: Error) => void) => unknown> = {
+    'throws at once': () => {
+      throw new Error('in the hook')
+    },
+    'fails late': (done) => void setImmediate(done, new Error('in the hook')),
+    rejects: async () => {
+      await turn()
+      throw new Error('in the hook')
+    },
+  }
+  for (const [name, fail] of Object.entries(failing)) {
+    for (const always of [true, false]) {
+      const app = Fastify({ forceCloseConnections: true })
+      t.teardown(() => app.close())
+      await app.register(problems)
+      await app.register(session, { secret: SECRET, production: false })
+      const failed = new WeakSet<FastifyRequest>()
+      app.addHook('onSend', (request, _reply, _payload, done) => {
+        if (failed.has(request) && !always) return done()
+        failed.add(request)
+        return fail(done as (error?: Error) => void) as never
+      })
+      app.get('/returns', async (request) => {
+        loose(request.session)['seen'] = true
+        return 'x'
+      })
+      app.get('/sends', (request, reply) => {
+        loose(request.session)['seen'] = true
+        reply.send('x')
+      })
+      app.get('/throws', async () => {
+        throw new Error('in the handler')
+      })
+      const url = await app.listen({ port: 0 })
+      for (const path of ['returns', 'sends', 'throws']) {
+        const response = await fetch(`${url}/${path}`, { signal: AbortSignal.timeout(5_000) })
+        t.equal(response.status, 500, `${name}, ${always ? 'always' : 'once'}: ${path}`)
+        await response.text()
+      }
+    }
+  }
+  t.strictSame(escaped, [])
+})
