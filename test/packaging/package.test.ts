@@ -207,6 +207,31 @@ t.test('and as a bundler does, those of every entry', async (t) => {
   await compile(t, { ...consumers, 'entries.ts': code }, { module: 'esnext', moduleResolution: 'bundler' })
 })
 
+t.test("an application's own types of a session's user and of request.login stand", (t) =>
+  compile(
+    t,
+    {
+      'own-types.ts': `import Fastify, { type FastifyRequest } from 'fastify'
+        import { session } from 'fastify-stateful/session'
+        // As @fastify/passport declares it.
+        declare function logIn<T = unknown>(this: FastifyRequest, user: T): Promise<void>
+        declare module 'fastify' {
+          interface Session { user: { id: number; team: string } }
+          interface FastifyRequest { login: typeof logIn }
+        }
+        const app = Fastify()
+        app.register(session, { secret: 'a secret', decorators: { login: 'beginSession' } })
+        app.get('/', async (request) => {
+          await request.login({ id: 1 })
+          request.requireFresh('5m')
+          await request.logout()
+          return request.session.user.team
+        })`,
+    },
+    { module: 'node16' },
+  ),
+)
+
 async function versionOf(name: string): Promise<string> {
   return JSON.parse(await readFile(join(root, 'node_modules', name, 'package.json'), 'utf8')).version
 }

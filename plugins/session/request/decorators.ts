@@ -3,24 +3,30 @@ import type { Duration } from '../../support/durations.ts'
 import type { DecoratorNames } from '../options.ts'
 import type { LoginOptions } from './lifecycle.ts'
 
+/**
+ * The methods of a request. They are inherited, so that the types of a plugin or an application which has a `login` of
+ * its own (@fastify/passport) stand before them, as its decorators do.
+ */
+export interface SessionRequest {
+  /**
+   * Begins a session of the user under a fresh id and ends the one the request came with.
+   * @param user what `request.session.user` is to be; the option `user` of the plugin says what of it is the identity
+   * @throws STATEFUL_TOO_MANY_SESSIONS, STATEFUL_UNIDENTIFIED_USER, STATEFUL_STORAGE_UNAVAILABLE
+   * @example await request.login({ id: user.id }, { lifetime: '14d' })
+   */
+  login(user: unknown, options?: LoginOptions): Promise<void>
+  /** Ends the request's session, on every instance, and takes its cookie away. Does nothing without one. */
+  logout(): Promise<void>
+  /**
+   * For what is too sensitive for an old login.
+   * @param maxAge how old the login may be; default `'10m'`
+   * @throws STATEFUL_UNAUTHENTICATED, STATEFUL_FRESH_LOGIN_REQUIRED
+   */
+  requireFresh(maxAge?: Duration): void
+}
+
 declare module 'fastify' {
-  interface FastifyRequest {
-    /**
-     * Begins a session of the user under a fresh id and ends the one the request came with.
-     * @param user what `request.session.user` is to be; the option `user` of the plugin says what of it is the identity
-     * @throws STATEFUL_TOO_MANY_SESSIONS, STATEFUL_UNIDENTIFIED_USER, STATEFUL_STORAGE_UNAVAILABLE
-     * @example await request.login({ id: user.id }, { lifetime: '14d' })
-     */
-    login<User = unknown>(user: User, options?: LoginOptions): Promise<void>
-    /** Ends the request's session, on every instance, and takes its cookie away. Does nothing without one. */
-    logout(): Promise<void>
-    /**
-     * For what is too sensitive for an old login.
-     * @param maxAge how old the login may be; default `'10m'`
-     * @throws STATEFUL_UNAUTHENTICATED, STATEFUL_FRESH_LOGIN_REQUIRED
-     */
-    requireFresh(maxAge?: Duration): void
-  }
+  interface FastifyRequest extends SessionRequest {}
 }
 
 /** What a request can do with its session, whatever the methods are called. */
