@@ -34,7 +34,7 @@ export class Commits {
    */
   write<T>(commit: () => Promise<T>, bytes = 0): Promise<T> {
     // What is lent is for those who give something back.
-    if (this.#reserve.lent || !this.#room.take(bytes)) return Promise.reject(new StorageFullError('LMDB'))
+    if (this.#reserve.lent || !this.#room.take(bytes)) return Promise.reject(new StorageFullError('a write'))
     return attempt(commit)
   }
 

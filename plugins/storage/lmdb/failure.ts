@@ -11,5 +11,5 @@ const NO_ROOM: ReadonlySet<unknown> = new Set<unknown>([5, 27, 28, 69, 122, -307
 export function lmdbFailure(cause: unknown): Error {
   if (isMistake(cause)) return cause
   const { code } = cause as { code?: unknown }
-  return NO_ROOM.has(code) ? new StorageFullError('LMDB', { cause }) : storageFailure(cause, 'LMDB')
+  return NO_ROOM.has(code) ? new StorageFullError('a write', { cause }) : storageFailure(cause, 'a transaction')
 }

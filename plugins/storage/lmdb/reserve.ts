@@ -45,7 +45,7 @@ export class Reserve {
    * @throws STATEFUL_STORAGE_FULL when too many wait already, and what `run` throws
    */
   lend<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#waiting >= MAX_WAITING) return Promise.reject(new StorageFullError('LMDB'))
+    if (this.#waiting >= MAX_WAITING) return Promise.reject(new StorageFullError('a write'))
     this.#waiting++
     const result = this.#turn.then(async () => {
       try {

@@ -12,7 +12,7 @@ export function isUnreadable(error: unknown): error is Error {
 /** A rejection of the driver as it leaves this room: none of its own, but for what is told above, and its `cause`. */
 export function redisFailure(cause: unknown): Error {
   withoutArguments(cause)
-  return isMistake(cause) || isUnreadable(cause) ? cause : storageFailure(cause, 'Redis')
+  return isMistake(cause) || isUnreadable(cause) ? cause : storageFailure(cause, 'a command')
 }
 
 /** For the `catch` of a command. */
