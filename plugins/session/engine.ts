@@ -222,7 +222,7 @@ export class SessionEngine {
   async update(
     id: string,
     change: (values: SessionValues) => SessionValues | Promise<SessionValues>,
-    { always = true }: { always?: boolean } = {},
+    { compare = true }: { compare?: boolean } = {},
   ): Promise<OpenSession | undefined> {
     for (let attempt = 0; attempt < MAX_UPDATES; attempt++) {
       const open = await this.find(id)
@@ -231,7 +231,7 @@ export class SessionEngine {
       const after = stringifyValues({ ...values, ...(await change(values)) })
       const outcome = await this.#save(open, after, {
         idle: open.idle ?? this.policy.idle,
-        ...(always ? { version: open.version } : {}),
+        ...(compare ? { version: open.version } : {}),
       })
       if (outcome === 'gone') return undefined
       if (outcome === 'saved') return open

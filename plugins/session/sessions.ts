@@ -83,7 +83,7 @@ export class Sessions<Values extends object = SessionValues> {
   ): Promise<UserSession<Values> | undefined> {
     const compare = typeof patch === 'function'
     const change = compare ? (patch as (data: SessionValues) => SessionValues) : () => patch as SessionValues
-    const open = await this.#engine.update(id, change, { always: compare })
+    const open = await this.#engine.update(id, change, { compare })
     return open && this.#describe(open)
   }
 

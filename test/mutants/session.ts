@@ -131,10 +131,10 @@ export default [
   },
   {
     guards: 'a session lives no longer than its cookie',
-    file: 'plugins/session/request/live-cookie.ts',
-    from: 'if (originalMaxAge) return originalMaxAge',
-    to: '',
-    suite: inPlace,
+    file: 'plugins/session/request/lifetime.ts',
+    from: 'idle: Math.min(idle ?? own ?? policy.idle, lifetime)',
+    to: 'idle: idle ?? own ?? policy.idle',
+    suite: 'test/plugins/session/request/lifecycle.test.ts',
   },
   {
     guards: 'decryptSession gives a session that saves into its own record',
@@ -216,8 +216,8 @@ export default [
   {
     guards: 'a reply that cannot be written ends its request, not the process',
     file: lifecycle,
-    from: '    try {\n      done(thrown)',
-    to: '    try {\n      throw thrown',
+    from: '    try {\n      done(thrown)\n    } catch (again) {\n      failReply(reply, again)\n    }',
+    to: '    throw thrown',
     suite: replies,
   },
   {
@@ -317,5 +317,12 @@ export default [
     from: 'if (userId !== open?.userId) {',
     to: 'if (!open && userId !== undefined) {',
     suite: 'test/plugins/session/protection.test.ts',
+  },
+  {
+    guards: 'a login that says nothing forgets that the one before was remembered',
+    file: lifecycle,
+    from: 'if (login && saysNothing) forgetRemembered(session, state)',
+    to: '',
+    suite: 'test/plugins/session/request/lifecycle.test.ts',
   },
 ] satisfies Mutant[]

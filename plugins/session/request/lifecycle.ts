@@ -17,7 +17,7 @@ import { bucketOf, newToken, ownerOf } from '../token.ts'
 import { changedTexts, storedValues } from './changes.ts'
 import { clearSessionCookie, cookiesNamed, needsSecure, type SessionCookie, tidyCookieHeader } from './cookie.ts'
 import type { IdentityOf } from './identity.ts'
-import { keptCookie, lifetimeOf } from './live-cookie.ts'
+import { forgetRemembered, lifetimeBy } from './lifetime.ts'
 import {
   putValues,
   revertValues,
@@ -422,7 +422,7 @@ export class Lifecycle implements SessionActions {
       const { session } = visit
       const state = stateOf(session) as SessionState
       const before = valuesOf(session)
-      const beforeCookie = state.cookie
+      const beforeCookie = state.cookie?.copy()
       const former = state.open?.userId
       ;(session as unknown as { user: unknown }).user = user
       try {
@@ -605,7 +605,7 @@ export class Lifecycle implements SessionActions {
   async #save(session: Session, state: SessionState, open: OpenSession): Promise<void> {
     const texts = changedTexts(session, state, open)
     if (texts === open.texts && !state.touchDue) return
-    const { idle, ends } = this.#terms(session, state)
+    const { idle, ends } = this.#lifetime(session, state, open.idle)
     state.touchDue = false
     const longer = texts['cookie'] !== open.texts['cookie'] && ends > open.ends
     if (await this.#engine.save(open, texts, { idle, ...(longer ? { ends } : {}) })) {
@@ -644,17 +644,17 @@ export class Lifecycle implements SessionActions {
       return
     }
     const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(visit.request, userId, open, secret)
-    const terms = this.#terms(session, state)
+    const saysNothing = idle === undefined && lifetime === undefined
+    if (login && saysNothing) forgetRemembered(session, state)
+    const now = this.#engine.clock.now()
+    const terms = this.#lifetime(session, state, idle ?? (login ? undefined : open?.idle))
     const begun = await this.#engine.begin(token, storedValues(session, state), {
       ...(userId === undefined ? {} : { userId }),
       ...(former ? { former } : {}),
       ...(login ? { login, device: deviceOf(visit.request) } : {}),
       ...(idle === undefined ? {} : { ownIdle: idle }),
-      idle: idle ?? terms.idle,
-      ends:
-        lifetime === undefined
-          ? Math.max(terms.ends, this.#engine.clock.now() + (idle ?? 0))
-          : this.#engine.clock.now() + lifetime,
+      idle: terms.idle,
+      ends: lifetime === undefined ? Math.max(terms.ends, now + (idle ?? 0)) : now + lifetime,
     })
     if (terms.idle <= 0) {
       // Its cookie has expired: nobody could come back with it.
@@ -668,6 +668,10 @@ export class Lifecycle implements SessionActions {
     state.cookieDue = true
   }
 
+  #lifetime(session: Session, state: SessionState, idle: number | undefined) {
+    return lifetimeBy(this.#engine.policy, session, state, idle, this.#engine.clock.now())
+  }
+
   /** Tokens lie in the bucket of their user. */
   #tokenFor(
     request: FastifyRequest,
@@ -678,22 +682,6 @@ export class Lifecycle implements SessionActions {
     if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
     // Nobody's session may lie anywhere: what the application generates stays as it is.
     return secret ?? newToken(open ? bucketOf(open.id) : undefined)
-  }
-
-  /**
-   * How long the session may go without a use, and until when it lasts. What was said of the one session goes before the
-   * options: `login(user, { idle, lifetime })`, then its own `cookie.maxAge`. A session lives no longer than a browser
-   * keeps its cookie.
-   */
-  #terms(session: Session, { open, usual, cookie }: SessionState): { idle: number; ends: number } {
-    const { policy, clock } = this.#engine
-    const now = clock.now()
-    const untouched = !cookie && !(open && 'cookie' in open.texts)
-    const lifetime = untouched ? (usual.maxAge ?? lifetimeOf(session.cookie, now)) : lifetimeOf(session.cookie, now)
-    const own = !untouched && keptCookie(session.cookie, usual)?.originalMaxAge === session.cookie.originalMaxAge
-    const asked = open?.idle ?? (own && session.cookie.originalMaxAge ? session.cookie.originalMaxAge : policy.idle)
-    const longest = own && session.cookie.originalMaxAge ? session.cookie.originalMaxAge : 0
-    return { idle: Math.min(asked, lifetime), ends: now + Math.max(policy.absolute, longest) }
   }
 }
 

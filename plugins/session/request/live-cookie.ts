@@ -29,10 +29,12 @@ export class LiveCookie {
   /** Milliseconds for which the browser keeps it after each answer that sets it; `null`: by `expires`, or until it closes. */
   originalMaxAge: number | null
   expires: Date | null
+  /** Whether somebody has set its `maxAge`, since it was made or restored. */
+  ageWasSet = false
 
   /** @param request decides what `secure: 'auto'` is; where there is none, it is plain HTTP */
   constructor(options: CookieOptions, request?: Pick<FastifyRequest, 'protocol'>) {
-    const { secure, maxAge, expires } = options
+    const { secure, maxAge } = options
     this.path = options.path || '/'
     this.httpOnly = options.httpOnly ?? true
     this.domain = options.domain || null
@@ -41,7 +43,7 @@ export class LiveCookie {
     this.secure = secure === undefined ? null : suited.secure
     this.sameSite = suited.sameSite || null
     this.originalMaxAge = maxAge || null
-    this.expires = maxAge ? new Date(Date.now() + maxAge) : expires ? new Date(expires) : null
+    this.expires = endOf(options)
   }
 
   /** Milliseconds from now; `null`: until the browser closes. */
@@ -52,12 +54,33 @@ export class LiveCookie {
   set maxAge(ms: number) {
     this.expires = new Date(Date.now() + ms)
     this.originalMaxAge = ms
+    this.ageWasSet = true
+  }
+
+  copy(): LiveCookie {
+    return Object.assign(Object.create(LiveCookie.prototype) as LiveCookie, this)
+  }
+
+  /** The browser keeps it as long as these options say. */
+  keepAs(options: CookieOptions): void {
+    this.originalMaxAge = options.maxAge || null
+    this.expires = endOf(options)
+  }
+
+  /** Counts its time from now. */
+  renew(): void {
+    if (this.originalMaxAge) this.expires = new Date(Date.now() + this.originalMaxAge)
   }
 
   toJSON() {
     const { expires, originalMaxAge, sameSite, secure, path, httpOnly, domain, partitioned } = this
     return { expires, originalMaxAge, sameSite, secure, path, httpOnly, domain, partitioned }
   }
+}
+
+function endOf({ maxAge, expires }: CookieOptions): Date | null {
+  if (maxAge) return new Date(Date.now() + maxAge)
+  return expires ? new Date(expires) : null
 }
 
 /** For how many milliseconds a browser keeps it; without an end of its own, for ever. */

@@ -102,12 +102,12 @@ export class Session {
     if (Object.keys(options).length === 0) return
     const state = this.#state
     state.cookie = new LiveCookie({ ...optionsOf(state), ...options }, state.visit.request)
+    state.cookie.ageWasSet = 'maxAge' in options || 'expires' in options
   }
 
   /** Counts as a use: the next save records it, and the browser keeps the cookie as long as from now. */
   touch(): void {
-    const { originalMaxAge } = this.cookie
-    if (originalMaxAge) this.cookie.maxAge = originalMaxAge
+    this.cookie.renew()
     this.#state.touchDue = true
   }
 

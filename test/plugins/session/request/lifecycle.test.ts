@@ -322,6 +322,11 @@ t.test('lifetimes: what is said of one login goes before the options', (t) =>
         request.session.cookie.maxAge = 14 * DAY
         return 'in'
       },
+      'strict cookie': async (request) => {
+        await request.login('ada')
+        request.session.cookie.sameSite = 'strict'
+        return 'in'
+      },
       'no login': async (request) => {
         Object.assign(request.session, { user: 'ada' })
         request.session.options({ maxAge: 14 * DAY })
@@ -338,12 +343,13 @@ t.test('lifetimes: what is said of one login goes before the options', (t) =>
       ['cookie', [13 * DAY], 2 * DAY],
       ['no login', [13 * DAY], 14 * DAY],
       ['login', [1_799_999, 1_799_999], 1_800_000],
+      ['strict cookie', [1_799_999, 1_799_999], 1_800_000],
     ]
     for (const [name, through, ends] of lives) {
       const browser = new Browser(app)
       const [cookie] = (await browser.get(`/${encodeURIComponent(name)}`)).cookies
       const kept = ((cookie?.expires?.getTime() ?? 0) - Date.now()) / DAY
-      const expected = /remember|cookie|no login/.test(name) ? 14 : 1
+      const expected = /remember|^cookie|no login/.test(name) ? 14 : 1
       t.ok(Math.abs(kept - expected) < 0.01, `${name}: the browser keeps its cookie for ${expected} days`)
       for (const ms of through) {
         clock.advance(ms)
@@ -448,3 +454,58 @@ t.test('an update may ask more of its session, and the reply waits for one that 
     t.same((await browser.get('/read')).json(), { n: 3, beside: 1 })
   }),
 )
+
+t.test('a login that asks for nothing is not remembered because the one before it was', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock()
+    const handlers: Record<string, Handler> = {
+      remember: (request) => request.login('ada', { lifetime: '14d' }).then(() => 'in'),
+      again: (request) => request.login('ada').then(() => 'in'),
+      other: (request) => request.login('grace').then(() => 'in'),
+      set: async (request) => {
+        Object.assign(request.session, { user: 'grace' })
+        return 'in'
+      },
+      chosen: async (request) => {
+        request.session.cookie.maxAge = 2 * DAY
+        await request.login('ada')
+        return 'in'
+      },
+    }
+    const app = await serve(t, handlers, { kind, options: { clock, idle: '30m', absolute: '12h' } })
+    for (const [name, days] of Object.entries({ again: 1, other: 1, set: 1, chosen: 2 })) {
+      const browser = new Browser(app)
+      await browser.get('/remember')
+      const [cookie] = (await browser.get(`/${name}`)).cookies
+      t.ok(Math.abs(((cookie?.expires?.getTime() ?? 0) - Date.now()) / DAY - days) < 0.01, `${name}: ${days} days`)
+      const idle = name === 'chosen' ? 2 * DAY : 1_800_000
+      clock.advance(idle - 1)
+      t.ok('user' in (await browser.clone().get('/read')).json(), `${name}: until then`)
+      clock.advance(idle)
+      t.notOk('user' in (await browser.clone().get('/read')).json(), `${name}: and no longer`)
+    }
+  }),
+)
+
+t.test('a session ends with its cookie, a refused login leaves the cookie as it was', async (t) => {
+  const clock = new ManualClock()
+  const app = await serve(
+    t,
+    {
+      refused: async (request) => {
+        loose(request)['n'] = 1
+        request.session.cookie.maxAge = 50_000
+        const refusal = await request.login({ name: 'nobody' }, { lifetime: '14d' }).catch((error) => error.code)
+        return [refusal, request.session.cookie.originalMaxAge, Object.keys(request.session)]
+      },
+    },
+    { options: { clock, idle: '30m', cookie: { maxAge: '1m' } } },
+  )
+  const browser = new Browser(app)
+  await browser.get('/count')
+  clock.advance(59_999)
+  t.same((await browser.clone().get('/read')).json(), { n: 1 })
+  clock.advance(60_000)
+  t.same((await browser.clone().get('/read')).json(), {})
+  t.same((await app.inject('/refused')).json(), ['STATEFUL_UNIDENTIFIED_USER', 50_000, ['n']])
+})
