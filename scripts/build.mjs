@@ -8,13 +8,15 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import * as esbuild from 'esbuild'
+import { build } from 'rolldown'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
 const stamp = '.sources'
+const target = 'node20.19'
 
 const folders = ['client', 'dashboard', 'openapi', 'plugins', 'routes']
 const configuration = [
@@ -25,11 +27,40 @@ const configuration = [
   'scripts/build.mjs',
 ]
 
+/** Its 130 files take as long to load as all of Fastify. `#typebox` is among the `imports` of package.json. */
+const useOneFileOfTypeBox = {
+  name: 'TypeBox',
+  resolveId: (id) => (id === '@sinclair/typebox' ? { id: '#typebox', external: true } : undefined),
+}
+
+/** `new URL('./commit.lua', import.meta.url)`, which `readText` reads, becomes a URL that holds the text itself. */
+const inlineTextFiles = {
+  name: 'text files',
+  transform(source, path) {
+    const code = source.replace(/new URL\('([^']+\.(?:lua|json))', import\.meta\.url\)/g, (_, file) => {
+      const text = readFileSync(join(dirname(path), file), 'utf8')
+      return `new URL(${JSON.stringify(`data:,${encodeURIComponent(text)}`)})`
+    })
+    return code === source ? undefined : { code, map: null }
+  },
+}
+
+/** No engine runs decorators yet, and rolldown leaves them as they are. */
+const decorators = {
+  name: 'decorators',
+  async transform(source, path) {
+    if (!/^\s*@[\w.]+\(/m.test(source)) return undefined
+    const options = { loader: 'ts', target, sourcefile: path, sourcemap: 'external', sourcesContent: false }
+    const { code, map } = await esbuild.transform(source, options)
+    return { code, map, moduleType: 'js' }
+  },
+}
+
 const sources = listSources()
 const digest = digestOf([...sources, ...configuration])
-if (read(join(dist, stamp)) !== digest) await build()
+if (read(join(dist, stamp)) !== digest) await buildAll()
 
-async function build() {
+async function buildAll() {
   // Built aside and then moved into place: a build that fails leaves the last good one, and two at once do no harm.
   const aside = join(root, 'node_modules', '.cache', `stateful-build-${process.pid}`)
   rmSync(aside, { recursive: true, force: true })
@@ -59,53 +90,46 @@ function moveIntoPlace(aside) {
 }
 
 async function bundle(outDir) {
-  const common = { absWorkingDir: root, bundle: true, format: 'esm', platform: 'node', target: 'node20.19' }
-  const { outputFiles } = await esbuild.build({
-    ...common,
-    entryPoints: entries(),
-    // Not where the files are written first: source maps tell their sources from where they will lie.
-    ...{ outdir: dist, outbase: root, write: false, splitting: true, chunkNames: 'chunks/[hash]' },
-    // Sources are in the package.
-    ...{ sourcemap: true, sourcesContent: false },
-    packages: 'external',
-    plugins: [
-      { name: 'text files', setup: inlineTextFiles },
-      { name: 'TypeBox', setup: useOneFileOfTypeBox },
-    ],
-    logLevel: 'error',
-  })
-  for (const { path, contents } of outputFiles) {
-    const file = join(outDir, relative(dist, path))
-    mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, contents)
+  const modules = entries()
+  // A page of a browser fetches each file over the network, and shares none with a server.
+  const client = modules.filter((name) => name.startsWith('client/'))
+  const services = modules.filter((name) => !client.includes(name))
+  for (const names of [client, services]) {
+    const input = Object.fromEntries(names.map((name) => [name, join(root, `${name}.ts`)]))
+    await rolldown(outDir, {
+      input,
+      external: (id) => id !== '@sinclair/typebox' && !/^([./]|data:)/.test(id),
+      plugins: [useOneFileOfTypeBox, inlineTextFiles, decorators],
+    })
   }
-  await esbuild.build({ ...common, entryPoints: ['@sinclair/typebox'], outfile: join(outDir, 'typebox.js') })
+  await rolldown(outDir, { input: { typebox: '@sinclair/typebox' } })
 }
 
-/** The sources of what `package.json` exports, and the server. */
+async function rolldown(outDir, options) {
+  const { output } = await build({
+    ...{ cwd: root, platform: 'node', transform: { target }, ...options },
+    // Not where the files are written first: source maps tell their sources from where they will lie.
+    write: false,
+    output: {
+      dir: dist,
+      entryFileNames: '[name].js',
+      chunkFileNames: 'chunks/[hash].js',
+      // Sources are in the package.
+      ...{ sourcemap: !options.input.typebox, sourcemapExcludeSources: true },
+    },
+  })
+  for (const { fileName, code, source } of output) {
+    const file = join(outDir, fileName)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, code ?? source)
+  }
+}
+
+/** The sources of what `package.json` exports, and the server, without their endings. */
 function entries() {
   const { exports } = JSON.parse(read(join(root, 'package.json')))
   const modules = Object.values(exports).flatMap((entry) => entry.default ?? [])
-  return [...modules.map((file) => file.replace(/^\.\/dist\/(.*)\.js$/, '$1.ts')), 'server.ts']
-}
-
-/** Its 130 files take as long to load as all of Fastify. `#typebox` is among the `imports` of package.json. */
-function useOneFileOfTypeBox({ onResolve }) {
-  onResolve({ filter: /^@sinclair\/typebox$/ }, ({ kind }) =>
-    kind === 'entry-point' ? undefined : { path: '#typebox', external: true },
-  )
-}
-
-/** `new URL('./commit.lua', import.meta.url)`, which `readText` reads, becomes a URL that holds the text itself. */
-function inlineTextFiles({ onLoad }) {
-  onLoad({ filter: /\.ts$/ }, ({ path }) => {
-    const source = readFileSync(path, 'utf8')
-    const contents = source.replace(/new URL\('([^']+\.(?:lua|json))', import\.meta\.url\)/g, (_, file) => {
-      const text = readFileSync(join(dirname(path), file), 'utf8')
-      return `new URL(${JSON.stringify(`data:,${encodeURIComponent(text)}`)})`
-    })
-    return { contents, loader: 'ts' }
-  })
+  return [...new Set(modules.map((file) => file.replace(/^\.\/dist\/(.*)\.js$/, '$1'))), 'server']
 }
 
 function declare(outDir) {

@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { MAX_DURATION } from '../../plugins/support/numbers.ts'
 import { Durations } from './durations.ts'
-import { Count, Integer, MAX_DURATION, Measure, Moment } from './numbers.ts'
+import { Count, Integer, Measure, Moment } from './numbers.ts'
 
 export const CacheKey = Type.String({
   minLength: 1,

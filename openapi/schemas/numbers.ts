@@ -1,9 +1,6 @@
 import { Type } from '@sinclair/typebox'
+import { MAX_INTEGER } from '../../plugins/support/numbers.ts'
 
-/** Whole numbers above it are rounded without a word by JSON.parse: `9007199254740993` becomes `…992`. */
-export const MAX_INTEGER = Number.MAX_SAFE_INTEGER
-/** Milliseconds of a hundred years: whatever lasts longer is a mistake, and some clocks and stores cannot count it. */
-export const MAX_DURATION = 100 * 365 * 24 * 3_600_000
 /** The last moment that a JavaScript `Date` can tell, in milliseconds since the Unix epoch. */
 const MAX_TIME = 8_640_000_000_000_000
 

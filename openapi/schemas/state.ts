@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { AnyNumber, Count, Integer, MAX_DURATION, Moment } from './numbers.ts'
+import { MAX_DURATION } from '../../plugins/support/numbers.ts'
+import { AnyNumber, Count, Integer, Moment } from './numbers.ts'
 import { reference } from './responses.ts'
 
 /** Any JSON value. State holds nothing else: it travels to other instances and to browsers. */

@@ -28,14 +28,14 @@ export const DEFAULT_NAMESPACE = 'default'
 const HOT_KEYS = 'hot-keys'
 
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-export function cacheParts(
+export async function cacheParts(
   storage: Storage,
   options: CacheOptions = {},
   onOutage: (away: boolean) => void = () => {},
-): CacheParts {
+): Promise<CacheParts> {
   const { clock, l2, outage } = resolveOptions(options)
-  const tier = openTier(storage, clock, l2)
-  const journal = openJournal(storage)
+  const tier = await openTier(storage, clock, l2)
+  const journal = await openJournal(storage)
   // Memory and LMDB are never away.
   if (!tier.shared) return { tier, journal }
   const breaker = new Breaker(tier, {

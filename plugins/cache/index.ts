@@ -21,7 +21,7 @@ export const cache = defineService<CacheOptions>(
   'cache',
   async (fastify, options) => {
     const log = fastify.log.child({ plugin: 'cache' })
-    const parts = cacheParts(fastify.storage, options, (away) => {
+    const parts = await cacheParts(fastify.storage, options, (away) => {
       if (away) log.warn('the store of the cache is out of reach; answering without it')
       else log.info('the store of the cache is back')
     })

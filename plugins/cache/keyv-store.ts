@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
 import { keyFault } from '../support/keys.ts'
+import { MAX_DURATION } from '../support/numbers.ts'
 import { hasWildcard } from './glob.ts'
 import type { CacheNamespace } from './namespace.ts'
 

@@ -67,9 +67,9 @@ export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fast
   }
 })
 
-/** In `dist/`, also when this runs from the sources; there it is in a chunk beside the page's folder. */
+/** In `dist/`: seen from a chunk, from this plugin's own module there, and from the sources. */
 function builtPage(): string | undefined {
-  return ['../dashboard/', '../../dist/dashboard/']
+  return ['../dashboard/', '../../dashboard/', '../../dist/dashboard/']
     .map((folder) => fileURLToPath(new URL(folder, import.meta.url)))
     .find((folder) => existsSync(`${folder}dashboard.js`))
 }

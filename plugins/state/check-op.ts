@@ -1,6 +1,6 @@
-import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
 import type { Op } from '../../openapi/schemas/state.ts'
 import { InvalidStateOpError } from '../support/errors.ts'
+import { MAX_DURATION } from '../support/numbers.ts'
 import { checkKey, frozenJson } from './json.ts'
 
 const MAX_CLIENT_ID = 128

@@ -1,6 +1,6 @@
 import ms, { type StringValue } from 'ms'
-import { MAX_DURATION } from '../../openapi/schemas/numbers.ts'
 import { InvalidDurationError } from './errors.ts'
+import { MAX_DURATION } from './numbers.ts'
 
 /** Milliseconds, or a string such as `'5m'`, `'1.5h'` or `'250ms'`. */
 export type Duration = number | string

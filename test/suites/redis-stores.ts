@@ -51,7 +51,7 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
 
   await t.test('cache', (t) => {
     cacheTierSuite(t, async (t) => {
-      const tier = openTier(await open(t), systemClock, { maxEntries: 1_000, maxBytes: 1_000_000 })
+      const tier = await openTier(await open(t), systemClock, { maxEntries: 1_000, maxBytes: 1_000_000 })
       t.teardown(() => tier.close())
       return { tier, pass: (ms) => delay(ms) }
     })

@@ -30,7 +30,7 @@ export async function openRedis(context: Context): Promise<RedisStorage> {
 }
 
 export async function openOurs(context: Context, redis?: RedisStorage, options: CacheOptions = {}): Promise<Cache> {
-  const cache = new Cache(cacheParts(redis ?? (await openStorage('memory:')), options), options)
+  const cache = new Cache(await cacheParts(redis ?? (await openStorage('memory:')), options), options)
   await cache.start()
   context.teardown(() => cache.close())
   return cache

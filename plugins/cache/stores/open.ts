@@ -1,13 +1,9 @@
 import type { Storage } from '../../storage/index.ts'
 import type { Clock } from '../../support/clock.ts'
 import type { Journal } from './journal.ts'
-import { LmdbShelf } from './lmdb.ts'
-import { LmdbJournal } from './lmdb-journal.ts'
 import { LocalTier } from './local.ts'
 import { MemoryShelf } from './memory.ts'
 import { MemoryJournal } from './memory-journal.ts'
-import { RedisTier } from './redis.ts'
-import { RedisJournal } from './redis-journal.ts'
 import type { CacheTier } from './tier.ts'
 
 export interface TierBounds {
@@ -17,25 +13,33 @@ export interface TierBounds {
   maxBytes: number
 }
 
-/** The second level on whatever the application stores in. */
-export function openTier(storage: Storage, clock: Clock, bounds: TierBounds): CacheTier {
+/** The second level on whatever the application stores in. An application loads the code of its own storage only. */
+export async function openTier(storage: Storage, clock: Clock, bounds: TierBounds): Promise<CacheTier> {
   switch (storage.kind) {
-    case 'redis':
+    case 'redis': {
+      const { RedisTier } = await import('./redis.ts')
       return new RedisTier(storage, clock)
-    case 'lmdb':
+    }
+    case 'lmdb': {
+      const { LmdbShelf } = await import('./lmdb.ts')
       return new LocalTier('lmdb', new LmdbShelf(storage, clock, bounds.maxEntries), clock)
+    }
     default:
       return new LocalTier('memory', new MemoryShelf(bounds), clock)
   }
 }
 
 /** The write-behind journal beside it. */
-export function openJournal(storage: Storage): Journal {
+export async function openJournal(storage: Storage): Promise<Journal> {
   switch (storage.kind) {
-    case 'redis':
+    case 'redis': {
+      const { RedisJournal } = await import('./redis-journal.ts')
       return new RedisJournal(storage)
-    case 'lmdb':
+    }
+    case 'lmdb': {
+      const { LmdbJournal } = await import('./lmdb-journal.ts')
       return new LmdbJournal(storage)
+    }
     default:
       return new MemoryJournal()
   }

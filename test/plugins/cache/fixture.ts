@@ -6,7 +6,7 @@ import { type StorageKind, storageUrl } from '../../fixtures/storages.ts'
 /** A started cache on a storage that other instances may share; all closed at teardown. */
 export async function startCache(t: Test, target: string | Storage, options: CacheOptions = {}): Promise<Cache> {
   const storage = typeof target === 'string' ? await openStorage(target) : target
-  const cache = new Cache(cacheParts(storage, options), options)
+  const cache = new Cache(await cacheParts(storage, options), options)
   await cache.start()
   t.teardown(async () => {
     await cache.close()

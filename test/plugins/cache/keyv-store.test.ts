@@ -103,7 +103,7 @@ t.test('keys may be any text', (t) =>
 t.test('an entry ends with its time to live, and lasts without one', async (t) => {
   const clock = new ManualClock()
   // Not started: nothing beats while the years go by.
-  const store = new KeyvStore(new Cache(cacheParts(await openStorage('memory:'), { clock }), { clock }))
+  const store = new KeyvStore(new Cache(await cacheParts(await openStorage('memory:'), { clock }), { clock }))
   const ttls = Object.entries({
     none: undefined,
     zero: 0,

@@ -7,7 +7,7 @@ import { startRedis } from '../../fixtures/redis-server.ts'
 /** A cache on Redis and the keys of each read that reaches the second level. */
 async function watched(t: Test, options: CacheOptions = {}) {
   const storage = await openStorage((await startRedis(t)).url)
-  const parts = cacheParts(storage, options)
+  const parts = await cacheParts(storage, options)
   const reads: string[][] = []
   const steps: string[] = []
   const tier = new Proxy(parts.tier, {

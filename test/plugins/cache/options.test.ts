@@ -120,7 +120,8 @@ t.test('a wrong option stops the boot and is named', async (t) => {
     [{ warming: { interval: 0 } }, 'cache.warming.interval'],
   ]
   for (const [options, option] of wrong) {
-    t.throws(() => new CacheOf(cacheParts(storage, options), options), { message: new RegExp(option) }, option)
+    const parts = await cacheParts(storage)
+    t.throws(() => new CacheOf(parts, options), { message: new RegExp(option) }, option)
   }
 })
 

@@ -17,7 +17,7 @@ t.test('cache tier', (t) =>
       t.teardown(() => storage.close())
       // Redis keeps time itself.
       const clock = kind === 'redis' ? systemClock : new ManualClock()
-      const tier = openTier(storage, clock, { maxEntries: 1_000, maxBytes: 1_000_000 })
+      const tier = await openTier(storage, clock, { maxEntries: 1_000, maxBytes: 1_000_000 })
       t.teardown(() => tier.close())
       return {
         tier,

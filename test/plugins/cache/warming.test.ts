@@ -52,7 +52,7 @@ t.test('warming loads a few at a time, counts what came of it, and tells', async
   const told: [message: string, details: object][] = []
   const storage = await openTestStorage(t, 'memory:')
   const options = { warming: { keys: 100 } }
-  const cache = new Cache({ ...cacheParts(storage, options), onWarmed: (...what) => told.push(what) }, options)
+  const cache = new Cache({ ...(await cacheParts(storage, options)), onWarmed: (...what) => told.push(what) }, options)
   t.teardown(() => cache.close())
   const keys = Array.from({ length: 60 }, (_, i) => `k${i}`)
   await cache.namespace('hot-keys').set('default', keys)

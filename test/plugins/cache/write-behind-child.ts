@@ -3,7 +3,7 @@ import { Cache, cacheParts } from '../../../plugins/cache/index.ts'
 import { openStorage } from '../../../plugins/storage/index.ts'
 
 const storage = await openStorage(process.argv[2] as string)
-const cache = new Cache(cacheParts(storage), { writeBehind: { delay: '1h' } })
+const cache = new Cache(await cacheParts(storage), { writeBehind: { delay: '1h' } })
 await cache.start()
 cache.writeBehind('default', () => Promise.reject(new Error('never')))
 for (let n = 1; ; n++) {

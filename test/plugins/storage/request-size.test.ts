@@ -76,7 +76,7 @@ t.test('arguments of a script beyond what a request takes arrive as they were', 
 
 t.test('ten thousand entries, tags and keys of the cache', async (t) => {
   const { storage, most } = await watched(t)
-  const tier = openTier(storage, systemClock, { maxEntries: 1, maxBytes: 1 })
+  const tier = await openTier(storage, systemClock, { maxEntries: 1, maxBytes: 1 })
   t.teardown(() => tier.close())
   const heard: Message[] = []
   await tier.subscribe('a', (message) => heard.push(message))

@@ -121,9 +121,11 @@ t.test('a server that tells nobody who it is, and lost the end of the log', asyn
 
 t.test('a server that tells nobody who it is, and lost an invalidation', async (t) => {
   const { url, server, admin } = await startRestrictedRedis(t)
-  const tiers = [await open(t, url), await open(t, url)].map((storage) =>
-    openTier(storage, systemClock, { maxEntries: 10, maxBytes: 10_000 }),
-  )
+  const bounds = { maxEntries: 10, maxBytes: 10_000 }
+  const tiers = [
+    await openTier(await open(t, url), systemClock, bounds),
+    await openTier(await open(t, url), systemClock, bounds),
+  ]
   for (const tier of tiers) t.teardown(() => tier.close())
   const [one, two] = tiers as [(typeof tiers)[0], (typeof tiers)[0]]
   const before = await one.head('a')

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { MAX_DURATION } from '../../../openapi/schemas/numbers.ts'
 import { milliseconds } from '../../../plugins/support/durations.ts'
+import { MAX_DURATION } from '../../../plugins/support/numbers.ts'
 
 t.test('milliseconds and texts', async (t) => {
   for (const [duration, expected] of [
