@@ -1,10 +1,10 @@
 import type { Json } from '../../openapi/schemas/state.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { namesFor } from '../support/options.ts'
-import type { StateLimits } from './limits.ts'
-import type { Durability, EpochCause, StateLog } from './log.ts'
-import type { SequencerCounts } from './sequencer-types.ts'
-import type { Guard } from './staging.ts'
+import type { Durability, EpochCause, StateLog } from './log/contract.ts'
+import type { StateLimits } from './options.ts'
+import type { SequencerCounts } from './writing/sequencer-types.ts'
+import type { Guard } from './writing/staging.ts'
 
 /**
  * Typed keys by declaration merging:
