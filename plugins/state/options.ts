@@ -1,5 +1,6 @@
-import type { Duration } from '../support/durations.ts'
-import { duration, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import { type Duration, told } from '../support/durations.ts'
+import { duration, invalidOption, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import type { RedisAck } from './log/redis-ack.ts'
 
 /** What a space may hold and how much may wait. Exceeding one is refused with a typed error; nothing is cut. */
 export interface StateLimits {
@@ -84,3 +85,44 @@ export const CLIENT_LIMIT_RULES = {
 } satisfies Rules<ClientStateOptions>
 
 export const DEFAULT_CLIENT_LIMITS: ClientStateLimits = readOptions(CLIENT_LIMIT_RULES, undefined)
+
+export interface StateOptions {
+  /** What spaces may hold and how much may wait. See {@link StateLimits} for the defaults. */
+  limits?: Partial<StateLimits>
+  /** What clients may have at the same time, each and all together. See {@link ClientStateLimits} for the defaults. */
+  clients?: ClientStateOptions
+  /** From the call of a write to its outcome. Default 5 s. */
+  writeTimeout?: Duration
+  /** On Redis: how often the log is asked for what no message told of, at most `'1s'`. Default 1 s. */
+  pollInterval?: Duration
+  /**
+   * On Redis: who must have a write before it is acknowledged. `'primary'`: its memory; `{ replicas: n }`: n replicas
+   * too (WAIT); `'fsync'`: its append-only file (WAITAOF, Redis 7.2). See docs/state.md for what each may lose.
+   * Default `'primary'`.
+   */
+  ack?: RedisAck
+  /** How long replicas or the disk may take; less than `writeTimeout`. Default 500 ms. */
+  ackTimeout?: Duration
+  /** Commits of a space that are retained for those who come back. Default 10,000. */
+  history?: number
+}
+
+/** What each option must be, and what holds without it. */
+export const STATE_RULES = {
+  limits: LIMIT_RULES,
+  clients: CLIENT_LIMIT_RULES,
+  writeTimeout: duration('5s'),
+  pollInterval: duration('1s', { least: '10ms', most: '1s' }),
+  ack,
+  ackTimeout: duration('500ms'),
+  history: wholeNumber(10_000),
+} satisfies Rules<StateOptions>
+
+function ack(given: unknown = 'primary', option: string): RedisAck {
+  if (typeof given === 'object') return readOptions({ replicas: wholeNumber(1) }, given, option)
+  if (given === 'primary' || given === 'fsync') return given
+  throw invalidOption(
+    option,
+    `must be 'primary', 'fsync' or { replicas: <a whole number above 0> }, not ${told(given)}.`,
+  )
+}

@@ -8,7 +8,7 @@ import type { StateLog } from './log/contract.ts'
 import { type ClientStateLimits, DEFAULT_CLIENT_LIMITS, type StateLimits } from './options.ts'
 import { EmptySpace } from './replica/readable.ts'
 import { Space } from './space.ts'
-import { noCounts, type SequencerCounts } from './writing/sequencer-types.ts'
+import { noCounts, type SequencerCounts } from './writing/counts.ts'
 
 export const DEFAULT_SPACE = 'app'
 const SPACE_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/

@@ -66,7 +66,7 @@ export default [
     guards: 'guards are checked',
   },
   {
-    file: 'plugins/state/writing/write-queue.ts',
+    file: 'plugins/state/writing/pending-writes.ts',
     from: `if (write.dependsOnView) write.restart(new StateConflictError('*', 'another', 'the expected one'))`,
     to: `if (write.pending) write.restart(new StateConflictError('*', 'another', 'the expected one'))`,
     suite: 'test/plugins/state/writing/linearizability.test.ts',
@@ -81,7 +81,7 @@ export default [
     guards: 'a refusal rests on a fresh replica',
   },
   {
-    file: 'plugins/state/writing/write-queue.ts',
+    file: 'plugins/state/writing/pending-writes.ts',
     from: 'const index = this.#writes.findIndex((write) => write.tx === tx)',
     to: 'const index = this.#writes.findIndex((write) => write.tx < tx.slice(0, 0))',
     suite: 'test/plugins/state/writing/linearizability.test.ts',
@@ -89,14 +89,14 @@ export default [
     timeout: 120_000,
   },
   {
-    file: 'plugins/state/writing/stage-write.ts',
+    file: 'plugins/state/writing/staging.ts',
     from: `if (known === 'new') return undefined`,
     to: 'if (known !== undefined) return undefined',
     suite: 'test/plugins/state/space.test.ts',
     guards: 'a client write has its effect once',
   },
   {
-    file: 'plugins/state/writing/stage-write.ts',
+    file: 'plugins/state/writing/staging.ts',
     from: 'definitions.check(key, entry.value)',
     to: `definitions.check('', entry.value)`,
     suite: 'test/plugins/state/writing/schemas.test.ts',
@@ -159,7 +159,7 @@ export default [
     guards: 'a key called __proto__ is a key',
   },
   {
-    file: 'plugins/state/writing/stage-write.ts',
+    file: 'plugins/state/writing/staging.ts',
     from: 'if (size > limits.keys && size > staging.size) {',
     to: 'if (size > limits.keys * 1_000) {',
     suite: 'test/plugins/state/space.test.ts',

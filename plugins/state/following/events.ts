@@ -31,6 +31,9 @@ export interface StateEventMap {
   restore: RestoreEvent
 }
 
+/** Why a replica was replaced as a whole: on purpose, because history may have been lost, or to catch up. */
+export type ResetReason = 'restore' | 'epoch' | 'resync'
+
 export type StateListener<Event> = (event: Event) => void
 
 type AnyEvent = StateChange | ClearEvent | RestoreEvent

@@ -1,8 +1,7 @@
 import type { Commit, Json } from '../../../openapi/schemas/state.ts'
 import { Listeners, type ReportError } from '../../support/listeners.ts'
 import type { KeyChange, Replica } from '../replica/replica.ts'
-import type { ResetReason } from '../space-types.ts'
-import { type StateChange, type StateEventMap, StateEvents, type StateListener } from './events.ts'
+import { type ResetReason, type StateChange, type StateEventMap, StateEvents, type StateListener } from './events.ts'
 
 /**
  * What can be listened to. Everybody is told in the tick in which the replica moved, so that none of them ever sees

@@ -2,7 +2,7 @@ import type { Commit, Op, Position } from '../../../openapi/schemas/state.ts'
 import type { Clock } from '../../support/clock.ts'
 import { StateOverloadedError } from '../../support/errors.ts'
 import { namesFor } from '../../support/options.ts'
-import type { ResetReason } from '../space-types.ts'
+import type { ResetReason } from './events.ts'
 
 export interface WatchOptions {
   /** Start after this position instead of at the call of `watch`. */

@@ -2,7 +2,7 @@ import type { Commit, Json, Position, StateSnapshot } from '../../../openapi/sch
 import { StateNotReadyError } from '../../support/errors.ts'
 import { Followable } from '../following/followable.ts'
 import type { Entry } from '../log/contract.ts'
-import type { ValueOf } from '../space-types.ts'
+import type { ValueOf } from '../values/key-types.ts'
 import { setField } from '../values/reducer.ts'
 import { Replica } from './replica.ts'
 

@@ -10,7 +10,7 @@ const MOST_LEFT_OUT = 63
  * it hears of the other one's, and takes more along next time: they take turns. Who is alone never waits; who
  * waits in vain, because the other one writes seldom or is far away, waits more and more seldom.
  */
-export class Turns {
+export class Contention {
   readonly #clock: Clock
   #contended = false
   #end: (() => void) | undefined

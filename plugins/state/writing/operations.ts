@@ -1,7 +1,11 @@
 import { MAX_DURATION } from '../../../openapi/schemas/numbers.ts'
-import type { Op } from '../../../openapi/schemas/state.ts'
-import { InvalidStateOpError } from '../../support/errors.ts'
-import { checkKey, frozenJson } from '../values/json.ts'
+import type { Json, Op } from '../../../openapi/schemas/state.ts'
+import { InvalidStateOpError, StateLimitError } from '../../support/errors.ts'
+import { sizeOf } from '../log/codec.ts'
+import type { WrittenEntry } from '../log/contract.ts'
+import type { StateLimits } from '../options.ts'
+import { checkKey, frozenJson, isPlainObject } from '../values/json.ts'
+import type { KeySchemas } from './schemas.ts'
 
 const MAX_CLIENT_ID = 128
 const KINDS: ReadonlySet<unknown> = new Set<Op['op']>([
@@ -51,4 +55,36 @@ export function checkOp(op: Op): Op {
   }
   const value = frozenJson(op.value, op.key, depthOf(op))
   return op.ttl === undefined ? { op: op.op, key: op.key, value } : { op: op.op, key: op.key, value, ttl: op.ttl }
+}
+
+/**
+ * Checks everything that shall become the content of a space, so that a restore is refused before anything is lost.
+ * @returns the entries, given the revision that the restore will have
+ * @throws STATEFUL_STATE_INVALID_OPERATION, STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE,
+ * STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
+ */
+export function restorable(
+  state: Readonly<Record<string, unknown>>,
+  schemas: KeySchemas,
+  limits: StateLimits,
+): (revision: number) => Map<string, WrittenEntry> {
+  // The entries of a Map are no fields: it would restore to nothing.
+  if (!isPlainObject(state)) throw new InvalidStateOpError('the state to restore is no plain object')
+  const contents = new Map<string, { value: Json; json: string; bytes: number }>()
+  let total = 0
+  for (const [key, given] of Object.entries(state)) {
+    checkKey(key)
+    const value = frozenJson(given, key)
+    schemas.check(key, value)
+    const json = JSON.stringify(value)
+    const bytes = sizeOf(key, json)
+    if (bytes - Buffer.byteLength(key) > limits.valueBytes) {
+      throw new StateLimitError(`The value of '${key}' is larger than ${limits.valueBytes} bytes.`)
+    }
+    total += bytes
+    contents.set(key, { value, json, bytes })
+  }
+  if (contents.size > limits.keys) throw new StateLimitError(`A space holds at most ${limits.keys} keys.`)
+  if (total > limits.bytes) throw new StateLimitError(`A space holds at most ${limits.bytes} bytes.`)
+  return (revision) => new Map(Array.from(contents, ([key, content]) => [key, { ...content, revision }]))
 }

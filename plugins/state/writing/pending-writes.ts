@@ -1,9 +1,14 @@
 import type { Clock, Timer } from '../../support/clock.ts'
-import { StateClosedError, StateOutcomeUnknownError, StateTimeoutError } from '../../support/errors.ts'
-import type { SequencerCounts } from './sequencer-types.ts'
+import {
+  StateClosedError,
+  StateConflictError,
+  StateOutcomeUnknownError,
+  StateTimeoutError,
+} from '../../support/errors.ts'
+import type { SequencerCounts } from './counts.ts'
 import type { Committed, Write } from './write.ts'
 
-export interface OpenWritesOptions {
+export interface PendingWritesOptions {
   space: string
   clock: Clock
   /** Milliseconds from the call of a write to its outcome. */
@@ -17,8 +22,8 @@ export interface OpenWritesOptions {
 const SLACK = 256
 
 /** Writes between their call and their outcome. Each gets one, by its deadline at the latest. */
-export class OpenWrites {
-  readonly #options: OpenWritesOptions
+export class PendingWrites {
+  readonly #options: PendingWritesOptions
   /**
    * In the order of their deadlines, among those that are over. No `Set`: each of its tables refers to the next one,
    * so that one which has grown old holds all the writes of all that follow it until the whole heap is collected.
@@ -27,7 +32,7 @@ export class OpenWrites {
   #size = 0
   #deadlines: Timer | undefined
 
-  constructor(options: OpenWritesOptions) {
+  constructor(options: PendingWritesOptions) {
     this.#options = options
   }
 
@@ -88,5 +93,52 @@ export class OpenWrites {
       write.reject(write.sent ? new StateOutcomeUnknownError(space) : new StateTimeoutError(space, timeout))
     }
     onExpired()
+  }
+}
+
+/** Writes that wait to be committed, in the order of their calls. */
+export class WriteQueue {
+  readonly #writerId: string
+  #writes: Write[] = []
+
+  /** @param writerId what the transactions of these writes begin with */
+  constructor(writerId: string) {
+    this.#writerId = writerId
+  }
+
+  get length(): number {
+    return this.#writes.length
+  }
+
+  get first(): Write | undefined {
+    return this.#writes[0]
+  }
+
+  add(write: Write): void {
+    this.#writes.push(write)
+  }
+
+  shift(): void {
+    this.#writes.shift()
+  }
+
+  /** What was taken out and has not been committed goes before all others again. */
+  putBack(writes: Write[]): void {
+    this.#writes = writes.concat(this.#writes)
+  }
+
+  /** Takes out the write of this transaction, which turns out to have been committed. */
+  take(tx: string): Write | undefined {
+    if (!tx.startsWith(this.#writerId)) return undefined
+    const index = this.#writes.findIndex((write) => write.tx === tx)
+    return index < 0 ? undefined : this.#writes.splice(index, 1)[0]
+  }
+
+  /** Lets what depends on the state be computed anew: it has changed under what waits. */
+  restart(): void {
+    for (const write of this.#writes) {
+      if (!write.ops && !write.pending) return
+      if (write.dependsOnView) write.restart(new StateConflictError('*', 'another', 'the expected one'))
+    }
   }
 }

@@ -5,7 +5,7 @@ import { StateSchemaError } from '../../support/errors.ts'
 import { strictAjv } from '../../support/schemas.ts'
 
 /** The schemas of a space's keys, by key or by prefix (`'user:*'`). Whatever is written, its result must fit. */
-export class Definitions {
+export class KeySchemas {
   /** As routes validate, formats included. Each schema stands for itself: two of the same `$id` may differ. */
   readonly #ajv = strictAjv({ addUsedSchema: false })
   readonly #keys = new Map<string, ValidateFunction>()

@@ -1,28 +1,59 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Commit } from '../../../openapi/schemas/state.ts'
+import type { Clock } from '../../support/clock.ts'
 import {
   StateClosedError,
   StateNotReplicatedError,
   StateOutcomeUnknownError,
   StateOverloadedError,
+  StorageCorruptError,
 } from '../../support/errors.ts'
-import type { CommitOutcome, Hint, LogRecord, LogState, LogTail } from '../log/contract.ts'
-import { isUnavailable, surelyNotWritten } from '../log/contract.ts'
-import { Turns } from './contention.ts'
-import { Damage } from './damage.ts'
+import {
+  type CommitOutcome,
+  type Hint,
+  isUnavailable,
+  type LogRecord,
+  type LogState,
+  type LogTail,
+  MOST_DAMAGE,
+  type StateLog,
+  surelyNotWritten,
+} from '../log/contract.ts'
+import type { StateLimits } from '../options.ts'
+import type { KeyChange, Replica } from '../replica/replica.ts'
+import { Contention } from './contention.ts'
+import { noCounts } from './counts.ts'
 import { Hints } from './hints.ts'
-import { OpenWrites } from './pending-writes.ts'
-import { noCounts, type SequencerOptions } from './sequencer-types.ts'
-import { attemptWrite, type Staged } from './stage-write.ts'
-import { Staging } from './staging.ts'
+import type { Middleware } from './middleware.ts'
+import { PendingWrites, WriteQueue } from './pending-writes.ts'
+import type { KeySchemas } from './schemas.ts'
+import { attemptWrite, type Staged, Staging } from './staging.ts'
 import { type Committed, type ReplaceRequest, Write, type WriteRequest } from './write.ts'
-import { WriteQueue } from './write-queue.ts'
 
 /** Commits that go into the log together; more wait for the next round, so that one round stays short. */
 const BATCH_COMMITS = 1_000
 const BATCH_BYTES = 4 * 1024 * 1024
 const FIRST_PAUSE = 25
 const LONGEST_PAUSE = 1_000
+
+export interface SequencerOptions {
+  space: string
+  log: StateLog
+  replica: Replica
+  schemas: KeySchemas
+  layers: readonly Middleware[]
+  limits: StateLimits
+  clock: Clock
+  /** Milliseconds from the call of a write to its outcome. */
+  timeout: number
+  /** Names this writer in transaction ids; unique among all that ever write to the log. */
+  writerId: string
+  /** Right after the replica applied a record; `context` of the write if it was made here. */
+  onApplied: (record: LogRecord, changes: KeyChange[], context: unknown) => void
+  /** Right after the replica was replaced as a whole. */
+  onReplaced: (changes: KeyChange[], previousEpoch: string, context: unknown) => void
+  onError: (error: unknown, what: string) => void
+}
 
 /**
  * Everything that moves one space, one thing at a time: it takes writes in the order of their calls, computes them
@@ -34,13 +65,13 @@ export class Sequencer {
   readonly damage: Damage
   readonly #options: SequencerOptions
   readonly #queue: WriteQueue
-  readonly #open: OpenWrites
+  readonly #open: PendingWrites
   /** Own writes that were found in the log and have not been confirmed yet. */
   #found: { write: Write; committed: Committed | undefined }[] = []
   #fresh: { resolve(): void; reject(error: unknown): void }[] = []
   #running: Promise<void> | undefined
   readonly #hints: Hints
-  readonly #turns: Turns
+  readonly #contention: Contention
   #closed = false
   /** Closed while the log was out of reach: nobody waits for it. */
   #abandoned = false
@@ -59,9 +90,9 @@ export class Sequencer {
     this.#options = options
     this.#queue = new WriteQueue(options.writerId)
     this.#hints = new Hints(options.replica)
-    this.#turns = new Turns(clock)
+    this.#contention = new Contention(clock)
     this.damage = new Damage(options)
-    this.#open = new OpenWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
+    this.#open = new PendingWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
   }
 
   get waiting(): number {
@@ -94,7 +125,7 @@ export class Sequencer {
     if (this.#closed) return
     this.#hints.add(hint)
     if (!this.#hints.pending) return
-    this.#turns.goOn()
+    this.#contention.goOn()
     this.#start()
   }
 
@@ -115,7 +146,7 @@ export class Sequencer {
   async close(): Promise<void> {
     this.#closed = true
     this.#wake?.()
-    this.#turns.goOn()
+    this.#contention.goOn()
     await this.#running
     this.#open.close()
     for (const { reject } of this.#fresh.splice(0)) reject(new StateClosedError(this.#options.space))
@@ -152,7 +183,7 @@ export class Sequencer {
       const batch = this.#stage(staging)
       if (batch.length > 0) {
         await this.#commit(batch, staging)
-        if (batch[0]?.write.settled && !this.#hints.pending && !this.#closed) await this.#turns.giveWay()
+        if (batch[0]?.write.settled && !this.#hints.pending && !this.#closed) await this.#contention.giveWay()
         continue
       }
       if (this.#hints.stale) continue
@@ -348,7 +379,7 @@ export class Sequencer {
       if (own) this.#found.push({ write: own, committed: this.#committed(record.commit) })
     }
     if (foreign) {
-      this.#turns.contend()
+      this.#contention.contend()
       this.#queue.restart()
     }
   }
@@ -413,5 +444,26 @@ export class Sequencer {
   async #pause(): Promise<void> {
     const ms = Math.min(FIRST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE)
     await new Promise<void>((resolve) => this.#options.clock.after(ms, resolve))
+  }
+}
+
+/** Tells what a load of the log had to leave out: counted, and said once, however often the log is loaded. */
+class Damage {
+  readonly #options: Pick<SequencerOptions, 'space' | 'onError'>
+  #told: readonly string[] = []
+  count = 0
+
+  constructor(options: Pick<SequencerOptions, 'space' | 'onError'>) {
+    this.#options = options
+  }
+
+  note({ damage = [] }: Pick<LogState, 'damage'>): void {
+    const news = damage.filter((line) => !this.#told.includes(line))
+    if (news.length === 0) return
+    this.count += news.length
+    this.#told = [...this.#told, ...news].slice(-2 * MOST_DAMAGE)
+    const { space, onError } = this.#options
+    const error = new StorageCorruptError(`space '${space}': ${news.join('; ')}`, 'Everything else is in use.')
+    onError(error, 'a part of the log cannot be read and is left out')
   }
 }

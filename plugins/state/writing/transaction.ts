@@ -4,8 +4,7 @@ import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../
 import { isPromiseLike } from '../../support/promise-like.ts'
 import { applyOp } from '../values/reducer.ts'
 import { checkOp } from './operations.ts'
-import type { Guard, View } from './staging.ts'
-import type { Committed, WriteRequest } from './write.ts'
+import type { Committed, Guard, View, WriteRequest } from './write.ts'
 
 /** What a transaction function reads and writes. */
 export interface Transaction {

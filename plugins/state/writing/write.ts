@@ -1,8 +1,23 @@
-import type { Commit, Op } from '../../../openapi/schemas/state.ts'
+import type { Commit, Json, Op } from '../../../openapi/schemas/state.ts'
+import { namesFor } from '../../support/options.ts'
 import type { Entry, WrittenEntry } from '../log/contract.ts'
 import { type Middleware, pass } from './middleware.ts'
 import { checkOp } from './operations.ts'
-import type { Guard, View } from './staging.ts'
+
+/** What a write sees: the replica with everything that goes into the log before it. */
+export interface View {
+  get(key: string): Json | undefined
+  /** The revision at which the key last changed; 0 when it is not there. */
+  revisionOf(key: string): number
+  keys(): IterableIterator<string>
+  readonly size: number
+}
+
+/** A condition of a commit: the key last changed at this revision; 0 means that it is not there. */
+export interface Guard {
+  key: string
+  revision: number
+}
 
 export interface WriteRequest {
   /**
@@ -16,6 +31,17 @@ export interface WriteRequest {
   /** The commit empties the space. */
   clear?: boolean
 }
+
+export interface CommitOptions {
+  /** With `seq`: the commit has its effect once, however often it is sent while its record is retained. */
+  clientId?: string
+  seq?: number
+  context?: unknown
+  /** The commit is made only if these hold. */
+  guards?: readonly Guard[]
+}
+
+export const COMMIT_OPTIONS = namesFor<CommitOptions>({ clientId: true, seq: true, context: true, guards: true })
 
 /** Replaces the whole content instead. */
 export interface ReplaceRequest {

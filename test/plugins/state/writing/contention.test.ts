@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import type { StateLog } from '../../../../plugins/state/log/contract.ts'
-import { Turns } from '../../../../plugins/state/writing/contention.ts'
+import { Contention } from '../../../../plugins/state/writing/contention.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { testState } from '../../../fixtures/state.ts'
 import { storageUrl } from '../../../fixtures/storages.ts'
@@ -18,14 +18,14 @@ async function over(promise: Promise<void>): Promise<boolean> {
 
 t.test('who is alone does not wait', async (t) => {
   const clock = new ManualClock()
-  const turns = new Turns(clock)
+  const turns = new Contention(clock)
   t.equal(await over(turns.giveWay()), true)
   t.equal(clock.timers, 0)
 })
 
 t.test('who has heard of another writer waits until it hears of it again, once', async (t) => {
   const clock = new ManualClock()
-  const turns = new Turns(clock)
+  const turns = new Contention(clock)
   turns.contend()
   const waiting = turns.giveWay()
   t.equal(await over(waiting), false)
@@ -38,7 +38,7 @@ t.test('who has heard of another writer waits until it hears of it again, once',
 
 t.test('and no longer than a few milliseconds', async (t) => {
   const clock = new ManualClock()
-  const turns = new Turns(clock)
+  const turns = new Contention(clock)
   turns.contend()
   const waiting = turns.giveWay()
   clock.advance(4)
@@ -49,7 +49,7 @@ t.test('and no longer than a few milliseconds', async (t) => {
 
 t.test('who waits in vain waits more and more seldom, until it is worth it again', async (t) => {
   const clock = new ManualClock()
-  const turns = new Turns(clock)
+  const turns = new Contention(clock)
   /** For each contention whether it waited. */
   const contentions = async (count: number, heard = false) => {
     let waits = ''

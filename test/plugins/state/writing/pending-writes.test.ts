@@ -1,6 +1,6 @@
 import t from 'tap'
-import { OpenWrites } from '../../../../plugins/state/writing/pending-writes.ts'
-import { noCounts } from '../../../../plugins/state/writing/sequencer-types.ts'
+import { noCounts } from '../../../../plugins/state/writing/counts.ts'
+import { PendingWrites } from '../../../../plugins/state/writing/pending-writes.ts'
 import { Write } from '../../../../plugins/state/writing/write.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 
@@ -9,7 +9,7 @@ const TIMEOUT = 1_000
 function setUp() {
   const clock = new ManualClock()
   const counts = noCounts()
-  const writes = new OpenWrites({ space: 'app', clock, timeout: TIMEOUT, counts, onExpired: () => {} })
+  const writes = new PendingWrites({ space: 'app', clock, timeout: TIMEOUT, counts, onExpired: () => {} })
   let n = 0
   const open = () => {
     const write = new Write({ ops: [] }, `w.${n++}`, clock.monotonic() + TIMEOUT, 0)
