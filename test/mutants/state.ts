@@ -97,7 +97,7 @@ export default [
   },
   {
     file: 'plugins/state/writing/staging.ts',
-    from: 'definitions.check(key, entry.value)',
+    from: 'schemas.check(key, entry.value)',
     to: `definitions.check('', entry.value)`,
     suite: 'test/plugins/state/writing/schemas.test.ts',
     guards: 'schemas are checked on the result',
