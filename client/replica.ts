@@ -1,6 +1,6 @@
 import type { Ack, Change, FullSync, Reject, StateChange } from '../openapi/messages/server.ts'
 import type { Json, Op, Position } from '../openapi/schemas/state.ts'
-import { applyOp, sameJson } from '../plugins/state/reducer.ts'
+import { applyOp, sameJson } from '../plugins/state/values/reducer.ts'
 import { Listeners, ListenersByName } from '../plugins/support/listeners.ts'
 import { reportFault } from './report-fault.ts'
 

@@ -1,73 +1,35 @@
 import { defineService } from '../support/define.ts'
-import { type Duration, told } from '../support/durations.ts'
-import { duration, invalidOption, type Rules, readOptions, wholeNumber } from '../support/options.ts'
-import { CLIENT_LIMIT_RULES, type ClientStateOptions, LIMIT_RULES, type StateLimits } from './limits.ts'
-import { StateManager } from './state-manager.ts'
-import { openStateLog } from './stores/open.ts'
-import type { RedisAck } from './stores/redis-ack.ts'
+import { readOptions } from '../support/options.ts'
+import { openStateLog } from './log/open.ts'
+import { STATE_RULES, type StateOptions } from './options.ts'
+import { StateManager } from './spaces.ts'
 
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
-export type { ClearEvent, RestoreEvent, StateChange, StateEventMap } from './events.ts'
-export type { ClientStateLimits, ClientStateOptions, StateLimits } from './limits.ts'
-export type { Durability, Entry, StateLog } from './log.ts'
-export type { Middleware, WriteContext } from './middleware.ts'
-export type { EmptySpace } from './readable.ts'
-export { applyOp, TypeMismatchError } from './reducer.ts'
-export { Space } from './space.ts'
-export type { CommitOptions, ResetReason, SpaceStats, StateKeyTypes, ValueOf } from './space-types.ts'
-export type { Guard } from './staging.ts'
-export { type BorrowedSpace, StateManager } from './state-manager.ts'
-export type { RedisAck } from './stores/redis-ack.ts'
-export type { Transaction } from './transaction.ts'
-export type { WatchEvent, WatchOptions } from './watch.ts'
-export type { Committed } from './write.ts'
+export type { ClearEvent, ResetReason, RestoreEvent, StateChange, StateEventMap } from './following/events.ts'
+export type { WatchEvent, WatchOptions } from './following/watch.ts'
+export type { Durability, Entry, StateLog } from './log/contract.ts'
+export type { RedisAck } from './log/redis-ack.ts'
+export {
+  type ClientStateLimits,
+  type ClientStateOptions,
+  STATE_RULES,
+  type StateLimits,
+  type StateOptions,
+} from './options.ts'
+export type { EmptySpace } from './replica/readable.ts'
+export { Space, type SpaceStats } from './space.ts'
+export { type BorrowedSpace, StateManager } from './spaces.ts'
+export type { StateKeyTypes, ValueOf } from './values/key-types.ts'
+export { applyOp, TypeMismatchError } from './values/reducer.ts'
+export type { Middleware, WriteContext } from './writing/middleware.ts'
+export type { Transaction } from './writing/transaction.ts'
+export type { CommitOptions, Committed, Guard } from './writing/write.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /** The default space, `app`; `state.space(name)` for others. */
     state: StateManager
   }
-}
-
-export interface StateOptions {
-  /** What spaces may hold and how much may wait. See {@link StateLimits} for the defaults. */
-  limits?: Partial<StateLimits>
-  /** What clients may have at the same time, each and all together. See {@link ClientStateLimits} for the defaults. */
-  clients?: ClientStateOptions
-  /** From the call of a write to its outcome. Default 5 s. */
-  writeTimeout?: Duration
-  /** On Redis: how often the log is asked for what no message told of, at most `'1s'`. Default 1 s. */
-  pollInterval?: Duration
-  /**
-   * On Redis: who must have a write before it is acknowledged. `'primary'`: its memory; `{ replicas: n }`: n replicas
-   * too (WAIT); `'fsync'`: its append-only file (WAITAOF, Redis 7.2). See docs/state.md for what each may lose.
-   * Default `'primary'`.
-   */
-  ack?: RedisAck
-  /** How long replicas or the disk may take; less than `writeTimeout`. Default 500 ms. */
-  ackTimeout?: Duration
-  /** Commits of a space that are retained for those who come back. Default 10,000. */
-  history?: number
-}
-
-/** What each option must be, and what holds without it. */
-export const STATE_RULES = {
-  limits: LIMIT_RULES,
-  clients: CLIENT_LIMIT_RULES,
-  writeTimeout: duration('5s'),
-  pollInterval: duration('1s', { least: '10ms', most: '1s' }),
-  ack,
-  ackTimeout: duration('500ms'),
-  history: wholeNumber(10_000),
-} satisfies Rules<StateOptions>
-
-function ack(given: unknown = 'primary', option: string): RedisAck {
-  if (typeof given === 'object') return readOptions({ replicas: wholeNumber(1) }, given, option)
-  if (given === 'primary' || given === 'fsync') return given
-  throw invalidOption(
-    option,
-    `must be 'primary', 'fsync' or { replicas: <a whole number above 0> }, not ${told(given)}.`,
-  )
 }
 
 /**

@@ -1,27 +1,63 @@
 import type { TSchema } from '@sinclair/typebox'
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
-import type { Timer } from '../support/clock.ts'
+import type { Clock, Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
 import { isPromiseLike } from '../support/promise-like.ts'
-import { checkAuthor, checkOp } from './check-op.ts'
-import { Definitions } from './definitions.ts'
-import { Expiry } from './expiry.ts'
-import { checkKey } from './json.ts'
-import { continues, type Hint } from './log.ts'
-import { type Middleware, passAll, type WriteContext } from './middleware.ts'
-import { Readable } from './readable.ts'
-import { type KeyChange, Replica } from './replica.ts'
-import { restorable } from './restorable.ts'
-import { Sequencer } from './sequencer.ts'
-import { COMMIT_OPTIONS, type CommitOptions, type SpaceOptions, type SpaceStats, type ValueOf } from './space-types.ts'
-import type { View } from './staging.ts'
-import { type Transacted, type Transaction, transact } from './transaction.ts'
-import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './watch.ts'
-import type { Committed } from './write.ts'
+import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './following/watch.ts'
+import { continues, type Durability, type EpochCause, type Hint, type StateLog } from './log/contract.ts'
+import type { StateLimits } from './options.ts'
+import { Expiry } from './replica/expiry.ts'
+import { Readable } from './replica/readable.ts'
+import { type KeyChange, Replica } from './replica/replica.ts'
+import { checkKey } from './values/json.ts'
+import type { ValueOf } from './values/key-types.ts'
+import type { SequencerCounts } from './writing/counts.ts'
+import { type Middleware, passAll, type WriteContext } from './writing/middleware.ts'
+import { checkAuthor, checkOp, restorable } from './writing/operations.ts'
+import { KeySchemas } from './writing/schemas.ts'
+import { Sequencer } from './writing/sequencer.ts'
+import { type Transacted, type Transaction, transact } from './writing/transaction.ts'
+import { COMMIT_OPTIONS, type CommitOptions, type Committed, type View } from './writing/write.ts'
 
 /** Fewer than may wait at the same time. */
 const OVERDUE_AT_ONCE = 100
+
+export interface SpaceStats extends SequencerCounts {
+  name: string
+  durability: Durability
+  epoch: string
+  revision: number
+  keys: number
+  bytes: number
+  /** Writes without an outcome yet. */
+  waiting: number
+  /** Commits that history answers from memory. */
+  retained: number
+  /** Epochs that began here because the end of the log may have been lost. */
+  epochChanges: number
+  lastEpochCause: EpochCause | undefined
+  /** Keys and commits of the log that could not be read or applied, and were left out. */
+  unreadable: number
+}
+
+export interface SpaceOptions {
+  name: string
+  log: StateLog
+  limits: StateLimits
+  clock: Clock
+  /** From 0 inclusive to 1 exclusive. */
+  random: () => number
+  writerId: string
+  /** Milliseconds. */
+  writeTimeout: number
+  /** Milliseconds between two looks at where a shared log stands. */
+  pollInterval: number
+  /** Calls at each look; one timer for all spaces. */
+  onPoll: (look: () => void) => Timer
+  historyLimit: number
+  onError: (error: unknown, what: string) => void
+}
 
 /**
  * The unit of order and transaction: one log, and this instance's replica of it. Reads are synchronous and come from
@@ -34,7 +70,7 @@ export class Space extends Readable {
   readonly ready: Promise<void>
   readonly #options: SpaceOptions
   readonly #replica: Replica
-  readonly #definitions = new Definitions()
+  readonly #schemas = new KeySchemas()
   readonly #layers: Middleware[] = []
   readonly #sequencer: Sequencer
   readonly #expiry: Expiry
@@ -51,7 +87,7 @@ export class Space extends Readable {
       space: options.name,
       log: options.log,
       replica: this.#replica,
-      definitions: this.#definitions,
+      schemas: this.#schemas,
       layers: this.#layers,
       limits: options.limits,
       clock: options.clock,
@@ -99,7 +135,7 @@ export class Space extends Readable {
 
   /** From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema. */
   define(pattern: string, schema: TSchema): this {
-    this.#definitions.define(pattern, schema)
+    this.#schemas.define(pattern, schema)
     return this
   }
 
@@ -240,7 +276,7 @@ export class Space extends Readable {
    * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
    */
   async restore(snapshot: { state: Readonly<Record<string, unknown>> }, context?: unknown): Promise<Position> {
-    const entries = restorable(snapshot.state, this.#definitions, this.#options.limits)
+    const entries = restorable(snapshot.state, this.#schemas, this.#options.limits)
     await this.#submit({ cause: 'restore', entries, context })
     return this.#replica.position
   }

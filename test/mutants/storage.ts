@@ -115,7 +115,7 @@ export default [
   },
   {
     guards: 'a space that lost something begins a new history',
-    file: 'plugins/state/stores/lmdb.ts',
+    file: 'plugins/state/log/lmdb.ts',
     from: 'if (this.#database.salvaged) repairSpaces(this.#database)',
     to: '',
     suite: salvage,

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import type { Json, Op } from '../../openapi/schemas/state.ts'
-import type { Batch, Entry, LogRecord, StateLog, WrittenEntry } from '../../plugins/state/log.ts'
+import type { Batch, Entry, LogRecord, StateLog, WrittenEntry } from '../../plugins/state/log/contract.ts'
 
 export interface StateLogFactory {
   /** Opens the log of a space, again if it is there already. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { checkKey as checkCacheKey } from '../../../plugins/cache/names.ts'
-import { checkKey as checkStateKey } from '../../../plugins/state/json.ts'
+import { checkKey as checkStateKey } from '../../../plugins/state/values/json.ts'
 import { keyFault, MAX_KEY_BYTES } from '../../../plugins/support/keys.ts'
 
 t.test('a key is a text of 1 to 512 bytes that comes back from UTF-8 as it was', async (t) => {

@@ -1,0 +1,128 @@
+import { type Duration, told } from '../support/durations.ts'
+import { duration, invalidOption, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import type { RedisAck } from './log/redis-ack.ts'
+
+/** What a space may hold and how much may wait. Exceeding one is refused with a typed error; nothing is cut. */
+export interface StateLimits {
+  /** Bytes of one value as JSON. Default 256 KiB. */
+  valueBytes: number
+  /** Operations of one commit. Default 128. */
+  opsPerCommit: number
+  /** Keys of a space. Default 100,000. */
+  keys: number
+  /** Bytes of all keys and values of a space. Default 64 MiB. */
+  bytes: number
+  /** Writes of a space that wait at the same time. Default 10,000. */
+  waiting: number
+  /** Spaces that the application has opened. Those of clients have bounds of their own. Default 64. */
+  spaces: number
+}
+
+/**
+ * What clients, over HTTP and live connections, may have at the same time. A client without a user counts by its
+ * address. Who is at a bound of its own is answered 429; when all together are, others are answered 503.
+ */
+export interface ClientStateLimits {
+  /** Open spaces that the application itself has not opened. Default 64. */
+  spaces: number
+  /** Those of one user. Default 16. */
+  spacesPerUser: number
+  /** Those of one session. Default 8. */
+  spacesPerSession: number
+  /** Milliseconds after which a space is closed that no client uses any more. Default 1 minute. */
+  idle: number
+  /** Requests that wait for a commit. Default 1,000. */
+  polls: number
+  /** Those of one user. Default 64. */
+  pollsPerUser: number
+  /** Those of one session. Default 32. */
+  pollsPerSession: number
+  /** Snapshots and histories under way. Default 256. */
+  downloads: number
+  /** Those of one user. Default 16. */
+  downloadsPerUser: number
+  /** Those of one session. Default 8. */
+  downloadsPerSession: number
+  /**
+   * Bytes of the different snapshots under way; all readers of one revision share theirs. One user may be the cause
+   * of a quarter. Default 256 MiB.
+   */
+  downloadBytes: number
+  /** Milliseconds that a reader of a snapshot or a history may take nothing before it is cut. Default 30 s. */
+  stall: number
+}
+
+/** As an application gives them. */
+export type ClientStateOptions = Partial<Omit<ClientStateLimits, 'idle' | 'stall'>> & {
+  /** How long a space stays open that no client uses any more. Default `'1m'`. */
+  idle?: Duration
+  /** How long a reader of a snapshot or a history may take nothing before it is cut. Default `'30s'`. */
+  stall?: Duration
+}
+
+export const LIMIT_RULES = {
+  valueBytes: wholeNumber(256 * 1024),
+  opsPerCommit: wholeNumber(128),
+  keys: wholeNumber(100_000),
+  bytes: wholeNumber(64 * 1024 * 1024),
+  waiting: wholeNumber(10_000),
+  spaces: wholeNumber(64),
+} satisfies Rules<StateLimits>
+
+export const CLIENT_LIMIT_RULES = {
+  spaces: wholeNumber(64),
+  spacesPerUser: wholeNumber(16),
+  spacesPerSession: wholeNumber(8),
+  idle: duration('1m'),
+  polls: wholeNumber(1_000),
+  pollsPerUser: wholeNumber(64),
+  pollsPerSession: wholeNumber(32),
+  downloads: wholeNumber(256),
+  downloadsPerUser: wholeNumber(16),
+  downloadsPerSession: wholeNumber(8),
+  downloadBytes: wholeNumber(256 * 1024 * 1024),
+  stall: duration('30s'),
+} satisfies Rules<ClientStateOptions>
+
+export const DEFAULT_CLIENT_LIMITS: ClientStateLimits = readOptions(CLIENT_LIMIT_RULES, undefined)
+
+export interface StateOptions {
+  /** What spaces may hold and how much may wait. See {@link StateLimits} for the defaults. */
+  limits?: Partial<StateLimits>
+  /** What clients may have at the same time, each and all together. See {@link ClientStateLimits} for the defaults. */
+  clients?: ClientStateOptions
+  /** From the call of a write to its outcome. Default 5 s. */
+  writeTimeout?: Duration
+  /** On Redis: how often the log is asked for what no message told of, at most `'1s'`. Default 1 s. */
+  pollInterval?: Duration
+  /**
+   * On Redis: who must have a write before it is acknowledged. `'primary'`: its memory; `{ replicas: n }`: n replicas
+   * too (WAIT); `'fsync'`: its append-only file (WAITAOF, Redis 7.2). See docs/state.md for what each may lose.
+   * Default `'primary'`.
+   */
+  ack?: RedisAck
+  /** How long replicas or the disk may take; less than `writeTimeout`. Default 500 ms. */
+  ackTimeout?: Duration
+  /** Commits of a space that are retained for those who come back. Default 10,000. */
+  history?: number
+}
+
+/** What each option must be, and what holds without it. */
+export const STATE_RULES = {
+  limits: LIMIT_RULES,
+  clients: CLIENT_LIMIT_RULES,
+  writeTimeout: duration('5s'),
+  pollInterval: duration('1s', { least: '10ms', most: '1s' }),
+  ack,
+  ackTimeout: duration('500ms'),
+  history: wholeNumber(10_000),
+} satisfies Rules<StateOptions>
+
+function ack(given: unknown = 'primary', option: string): RedisAck {
+  if (typeof given === 'object') return readOptions({ replicas: wholeNumber(1) }, given, option)
+  if (given === 'primary' || given === 'fsync') return given
+  throw invalidOption(
+    option,
+    `must be 'primary', 'fsync' or { replicas: <a whole number above 0> }, not ${told(given)}.`,
+  )
+}

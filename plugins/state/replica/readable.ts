@@ -1,0 +1,101 @@
+import type { Commit, Json, Position, StateSnapshot } from '../../../openapi/schemas/state.ts'
+import { StateNotReadyError } from '../../support/errors.ts'
+import { Followable } from '../following/followable.ts'
+import type { Entry } from '../log/contract.ts'
+import type { ValueOf } from '../values/key-types.ts'
+import { setField } from '../values/reducer.ts'
+import { Replica } from './replica.ts'
+
+/**
+ * What can be read of a space without asking anybody: its replica, synchronously. Until that is loaded everything
+ * throws STATEFUL_STATE_NOT_READY.
+ */
+export class Readable extends Followable {
+  readonly name: string
+  readonly #replica: Replica
+  /** Whether the replica can be read. */
+  protected loaded = false
+
+  constructor(name: string, replica: Replica, onError: (error: unknown) => void) {
+    super(onError)
+    this.name = name
+    this.#replica = replica
+  }
+
+  get epoch(): string {
+    return this.held().epoch
+  }
+
+  get revision(): number {
+    return this.held().revision
+  }
+
+  /** Number of keys. */
+  get size(): number {
+    return this.held().size
+  }
+
+  /** Bytes of all keys and values as JSON. */
+  get bytes(): number {
+    return this.held().bytes
+  }
+
+  /** The value, frozen; `undefined` when the key is not there. */
+  get<Key extends string>(key: Key): ValueOf<Key> | undefined {
+    return this.held().get(key)?.value as ValueOf<Key> | undefined
+  }
+
+  has(key: string): boolean {
+    return this.held().get(key) !== undefined
+  }
+
+  /** The value with the revision at which the key last changed. */
+  entry(key: string): Entry | undefined {
+    return this.held().get(key)
+  }
+
+  /** @param prefix only keys that start so */
+  keys(prefix = ''): string[] {
+    const keys = [...this.held().keys()]
+    return prefix === '' ? keys : keys.filter((key) => key.startsWith(prefix))
+  }
+
+  values(): Json[] {
+    return Array.from(this.held().entries(), ([, { value }]) => value)
+  }
+
+  entries(): [string, Json][] {
+    return Array.from(this.held().entries(), ([key, { value }]) => [key, value])
+  }
+
+  /** The position from which on `history` has every commit. */
+  get oldest(): Position {
+    const { epoch, floor } = this.held()
+    return { epoch, revision: floor - 1 }
+  }
+
+  /** Everything, at one revision. */
+  snapshot(): StateSnapshot {
+    const state: Record<string, Json> = {}
+    for (const [key, { value }] of this.held().entries()) setField(state, key, value)
+    return { epoch: this.epoch, revision: this.revision, state }
+  }
+
+  /** @throws STATEFUL_STATE_NOT_READY */
+  protected held(): Replica {
+    if (!this.loaded) throw new StateNotReadyError(this.name)
+    return this.#replica
+  }
+}
+
+/** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
+export class EmptySpace extends Readable {
+  constructor(name: string) {
+    super(name, new Replica(0), () => {})
+    this.loaded = true
+  }
+
+  async history({ epoch, revision }: Position): Promise<Commit[] | undefined> {
+    return epoch === this.epoch && revision === 0 ? [] : undefined
+  }
+}

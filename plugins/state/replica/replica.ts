@@ -1,0 +1,241 @@
+import type { Commit, Json, Op, Position } from '../../../openapi/schemas/state.ts'
+import { deepFreeze } from '../../support/freeze.ts'
+import { sizeOf } from '../log/codec.ts'
+import {
+  continues,
+  type Entry,
+  type EpochStart,
+  type LogHead,
+  type LogRecord,
+  type LogState,
+  type WrittenEntry,
+  withoutJson,
+} from '../log/contract.ts'
+import { applyOp, sameJson } from '../values/reducer.ts'
+
+/** What happened to one key. `value` is `undefined` when it was deleted, `previous` when it was not there before. */
+export interface KeyChange {
+  key: string
+  value: Json | undefined
+  previous: Json | undefined
+}
+
+/** What a key holds after a commit; `undefined` when it is gone. */
+export type Results = ReadonlyMap<string, WrittenEntry | undefined>
+
+/**
+ * What the operations of one commit make of the keys that they touch. A key whose value stays the same
+ * (an element that was in the set already) is left out and keeps its revision.
+ *
+ * @throws TypeMismatchError, before anything has changed
+ */
+export function reduceCommit(
+  read: (key: string) => Entry | undefined,
+  ops: readonly Op[],
+  revision: number,
+  at: number,
+): Results {
+  const results = new Map<string, WrittenEntry | undefined>()
+  // Most commits have one operation, which needs no second look.
+  const pending = ops.length > 1 ? new Map<string, typeof ABSENT>() : undefined
+  for (const op of ops) {
+    const now = pending?.get(op.key) ?? read(op.key) ?? ABSENT
+    const value = applyOp(now.value, op)
+    const expiresAt = op.ttl !== undefined ? at + op.ttl : op.op === 'set' ? undefined : now.expiresAt
+    // Same value and expiry by identity: only operations that found nothing to do return what they were given.
+    if (value === now.value && expiresAt === now.expiresAt && op.op !== 'set') continue
+    if (pending) pending.set(op.key, { value, expiresAt })
+    else if (value !== undefined) results.set(op.key, written(op.key, value, revision, expiresAt))
+    else if (now !== ABSENT) results.set(op.key, undefined)
+  }
+  for (const [key, { value, expiresAt }] of pending ?? []) {
+    if (value !== undefined) results.set(key, written(key, value, revision, expiresAt))
+    else if (read(key)) results.set(key, undefined)
+  }
+  return results
+}
+
+const ABSENT: { value: Json | undefined; expiresAt?: number | undefined } = { value: undefined, expiresAt: undefined }
+
+function written(key: string, value: Json, revision: number, expiresAt: number | undefined): WrittenEntry {
+  const json = JSON.stringify(value)
+  const bytes = sizeOf(key, json)
+  if (expiresAt === undefined) return { value: deepFreeze(value), revision, bytes, json }
+  return { value: deepFreeze(value), revision, expiresAt, bytes, json }
+}
+
+/** Before the log has been read. */
+const NOWHERE = '0:none'
+
+/**
+ * One instance's copy of a space: the values at one revision and the newest part of the log. It applies a record
+ * only when that continues exactly what it has, so it can be behind but never beside the log.
+ */
+export class Replica {
+  readonly #historyLimit: number
+  #entries = new Map<string, Entry>()
+  #bytes = 0
+  /** Its revision moves with every record. */
+  #head = { epoch: NOWHERE, revision: 0, floor: 1, epochs: [] as readonly EpochStart[] }
+  #epochChanges = 0
+  #records: LogRecord[] = []
+  /** clientId → seq → revision, of the records in `#records`. */
+  #acknowledged = new Map<string, Map<number, number>>()
+
+  constructor(historyLimit: number) {
+    this.#historyLimit = historyLimit
+  }
+
+  get position(): Position {
+    return { epoch: this.#head.epoch, revision: this.#head.revision }
+  }
+
+  get epoch(): string {
+    return this.#head.epoch
+  }
+
+  get revision(): number {
+    return this.#head.revision
+  }
+
+  get epochs(): readonly EpochStart[] {
+    return this.#head.epochs
+  }
+
+  /** Number of keys. */
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Of all keys and their values as JSON. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Number of commits that `since` can answer from memory. */
+  get retained(): number {
+    return this.#records.length
+  }
+
+  /** The lowest revision whose commit `since` can answer from memory; `revision + 1` when there is none. */
+  get floor(): number {
+    return Math.max(this.#head.revision + 1 - this.#records.length, this.#head.floor)
+  }
+
+  get(key: string): Entry | undefined {
+    return this.#entries.get(key)
+  }
+
+  entries(): IterableIterator<[string, Entry]> {
+    return this.#entries.entries()
+  }
+
+  keys(): IterableIterator<string> {
+    return this.#entries.keys()
+  }
+
+  /** Takes over a whole space and tells what that changed. */
+  load(state: LogState): KeyChange[] {
+    const before = this.#entries
+    this.#entries = state.entries
+    this.#bytes = 0
+    for (const entry of state.entries.values()) this.#bytes += entry.bytes
+    this.#records = []
+    this.#acknowledged = new Map()
+    for (const record of state.records) this.#remember(record)
+    this.follow(state)
+    const changes: KeyChange[] = []
+    for (const [key, { value: previous }] of before) {
+      const value = state.entries.get(key)?.value
+      if (!sameJson(value, previous)) changes.push({ key, value, previous })
+    }
+    for (const [key, { value }] of state.entries) {
+      if (!before.has(key)) changes.push({ key, value, previous: undefined })
+    }
+    return changes
+  }
+
+  /** How often the log turned out to be another history, or one that may have lost its end. */
+  get epochChanges(): number {
+    return this.#epochChanges
+  }
+
+  /** Adopts epochs and floor of a head at the revision where this replica stands. */
+  follow(head: LogHead): void {
+    const cause = head.epochs.at(-1)?.cause
+    const onPurpose = cause === 'restore' || cause === 'clear'
+    if (head.epoch !== this.#head.epoch && this.#head.epoch !== NOWHERE && !onPurpose) this.#epochChanges++
+    this.#head = { epoch: head.epoch, revision: head.revision, floor: head.floor, epochs: head.epochs }
+  }
+
+  /**
+   * @param results what `reduceCommit` made of it, when the writer has that already
+   * @returns what changed, in the order of the operations; `undefined`, and nothing changed, unless the record
+   * continues exactly at this replica's revision
+   */
+  apply(record: LogRecord, results?: Results): KeyChange[] | undefined {
+    const { commit } = record
+    if (commit.prev !== this.#head.revision) return undefined
+    const outcome = results ?? reduceCommit((key) => this.#entries.get(key), commit.ops, commit.revision, commit.at)
+    const changes: KeyChange[] = []
+    for (const [key, entry] of outcome) {
+      const before = this.#entries.get(key)
+      this.#bytes += (entry?.bytes ?? 0) - (before?.bytes ?? 0)
+      if (entry) this.#entries.set(key, withoutJson(entry))
+      else this.#entries.delete(key)
+      changes.push({ key, value: entry?.value, previous: before?.value })
+    }
+    this.#remember(record)
+    this.#head.revision = commit.revision
+    return changes
+  }
+
+  /** The commits after a position; `undefined` when memory does not hold all of them or they do not continue it. */
+  since(position: Position): Commit[] | undefined {
+    const { floor } = this
+    if (!continues({ ...this.#head, floor }, position)) return undefined
+    return this.#records
+      .slice(position.revision - this.#head.revision + this.#records.length)
+      .map(({ commit }) => commit)
+  }
+
+  /**
+   * What is known about a client's write: the commit when it was applied, `'new'` when it surely was not,
+   * `'unknown'` when it is older than what is retained of this client.
+   */
+  acknowledged(clientId: string, seq: number): Commit | 'new' | 'unknown' {
+    const known = this.#acknowledged.get(clientId)
+    if (!known) return 'new'
+    const revision = known.get(seq)
+    if (revision !== undefined) return this.#record(revision)?.commit ?? 'unknown'
+    // A client's writes are committed in the order of their numbers. One that is newer than a retained one
+    // would be retained as well, so it never was committed.
+    const oldest = known.keys().next().value ?? Number.POSITIVE_INFINITY
+    return seq > oldest ? 'new' : 'unknown'
+  }
+
+  #record(revision: number): LogRecord | undefined {
+    const oldest = this.#records[0]?.commit.revision ?? 0
+    return this.#records[revision - oldest]
+  }
+
+  #remember(record: LogRecord): void {
+    this.#records.push(record)
+    const { clientId, seq, revision } = record.commit
+    if (clientId !== undefined && seq !== undefined) {
+      const known = this.#acknowledged.get(clientId) ?? new Map<number, number>()
+      this.#acknowledged.set(clientId, known.set(seq, revision))
+    }
+    // Cutting only now and then keeps the cost per commit constant.
+    if (this.#records.length >= this.#historyLimit * 1.25) this.#forget(this.#records.length - this.#historyLimit)
+  }
+
+  #forget(count: number): void {
+    for (const { commit } of this.#records.splice(0, count)) {
+      if (commit.clientId === undefined || commit.seq === undefined) continue
+      const known = this.#acknowledged.get(commit.clientId)
+      known?.delete(commit.seq)
+      if (known?.size === 0) this.#acknowledged.delete(commit.clientId)
+    }
+  }
+}

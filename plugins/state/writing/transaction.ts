@@ -1,0 +1,150 @@
+import type { Json, Op } from '../../../openapi/schemas/state.ts'
+import type { Clock } from '../../support/clock.ts'
+import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../support/errors.ts'
+import { isPromiseLike } from '../../support/promise-like.ts'
+import { applyOp } from '../values/reducer.ts'
+import { checkOp } from './operations.ts'
+import type { Committed, Guard, View, WriteRequest } from './write.ts'
+
+/** What a transaction function reads and writes. */
+export interface Transaction {
+  get(key: string): Json | undefined
+  has(key: string): boolean
+  set(key: string, value: Json): void
+  merge(key: string, value: { readonly [name: string]: Json }): void
+  increment(key: string, by?: number): void
+  append(key: string, value: Json): void
+  setAdd(key: string, value: Json): void
+  setRemove(key: string, value: Json): void
+  delete(key: string): void
+}
+
+/** Remembers at which revision each key was read, and collects the writes. */
+class TransactionView implements Transaction {
+  readonly #view: View
+  readonly #limit: number
+  readonly #read = new Map<string, { revision: number; value: Json | undefined }>()
+  readonly #written = new Map<string, Json | undefined>()
+  readonly #ops: Op[] = []
+  #closed = false
+
+  constructor(view: View, limit: number) {
+    this.#view = view
+    this.#limit = limit
+  }
+
+  get(key: string): Json | undefined {
+    if (this.#written.has(key)) return this.#written.get(key)
+    const known = this.#read.get(key)
+    if (known) return known.value
+    const read = { revision: this.#view.revisionOf(key), value: this.#view.get(key) }
+    this.#read.set(key, read)
+    return read.value
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined
+  }
+
+  set(key: string, value: Json): void {
+    this.#write({ op: 'set', key, value })
+  }
+
+  merge(key: string, value: { readonly [name: string]: Json }): void {
+    this.#write({ op: 'merge', key, value })
+  }
+
+  increment(key: string, by = 1): void {
+    this.#write({ op: 'increment', key, value: by })
+  }
+
+  append(key: string, value: Json): void {
+    this.#write({ op: 'append', key, value })
+  }
+
+  setAdd(key: string, value: Json): void {
+    this.#write({ op: 'setAdd', key, value })
+  }
+
+  setRemove(key: string, value: Json): void {
+    this.#write({ op: 'setRemove', key, value })
+  }
+
+  delete(key: string): void {
+    this.#write({ op: 'delete', key })
+  }
+
+  guards(): Guard[] {
+    return Array.from(this.#read, ([key, { revision }]) => ({ key, revision }))
+  }
+
+  /** Ends it: a function that goes on writing after its promise has resolved has made a mistake. */
+  close(): Op[] {
+    this.#closed = true
+    return this.#ops
+  }
+
+  #write(given: Op): void {
+    if (this.#closed) throw new InvalidStateOpError('the transaction has ended')
+    if (this.#ops.length >= this.#limit) {
+      throw new StateLimitError(`A transaction holds at most ${this.#limit} operations.`)
+    }
+    const op = checkOp(given)
+    // Evaluated at once, so that the function sees its own writes and learns of a mismatch where it happens.
+    this.#written.set(op.key, applyOp(op.op === 'set' || op.op === 'delete' ? undefined : this.get(op.key), op))
+    this.#ops.push(op)
+  }
+}
+
+export interface Transacted<Result> {
+  result: Result
+  /** `undefined` when the function wrote nothing. */
+  committed: Committed | undefined
+}
+
+export interface TransactOptions {
+  submit: (request: WriteRequest) => Promise<Committed | undefined>
+  /** At which revision the replica has a key now; 0 when it is not there. */
+  revisionOf: (key: string) => number
+  opsPerCommit: number
+  clock: Clock
+  /** Milliseconds in which an async function may be started again. */
+  timeout: number
+}
+
+/**
+ * Runs a function against the state and commits what it wrote, if what it read still holds; else runs it again.
+ * @throws what the function throws
+ */
+export async function transact<Result>(
+  fn: (tx: Transaction) => Result | PromiseLike<Result>,
+  { submit, revisionOf, opsPerCommit, clock, timeout }: TransactOptions,
+): Promise<Transacted<Result>> {
+  const deadline = clock.monotonic() + timeout
+  for (;;) {
+    let view: TransactionView | undefined
+    let outcome: Result | PromiseLike<Result> | undefined
+    const committed = await submit({
+      ops: (state) => {
+        view = new TransactionView(state, opsPerCommit)
+        outcome = fn(view)
+        if (!isPromiseLike(outcome)) return view.close()
+        // What an async function writes is not known yet; it is committed below under guards.
+        outcome.then(undefined, () => {})
+        return []
+      },
+    })
+    if (!isPromiseLike(outcome)) return { result: outcome as Result, committed }
+    const tx = view as unknown as TransactionView
+    try {
+      const result = await outcome
+      const ops = tx.close()
+      if (ops.length === 0) return { result, committed: undefined }
+      return { result, committed: await submit({ ops, guards: tx.guards() }) }
+    } catch (error) {
+      // Reads of an async function may come from different revisions: what it makes of those does not count.
+      const torn = tx.guards().some(({ key, revision }) => revisionOf(key) !== revision)
+      if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+    }
+  }
+}
