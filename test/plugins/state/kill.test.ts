@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { temporaryFolder } from '../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../fixtures/untracked.ts'
 
 t.setTimeout(300_000)
 
@@ -18,7 +19,7 @@ t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is ther
   let acknowledged = 0
   let lost = 0
   for (let round = 0; round < ROUNDS; round++) {
-    const child = spawn(process.execPath, [...process.execArgv, writer, folder, `${round}`], {
+    const child = spawn(...untrackedTypeScript(writer, folder, `${round}`), {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const exited = once(child, 'exit')
