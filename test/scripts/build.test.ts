@@ -56,7 +56,7 @@ async function emptyHouse(t: Test): Promise<House> {
     await writeFile(join(folder, file), text)
   }
   await mkdir(join(folder, 'node_modules'))
-  for (const name of ['typescript', '@types', 'undici-types', 'esbuild', '@sinclair']) {
+  for (const name of ['typescript', '@types', 'undici-types', 'esbuild', 'rolldown', '@sinclair']) {
     await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   }
   return { folder, build: () => execute(...untracked(process.execPath, [join(folder, 'scripts', 'build.mjs')])) }
