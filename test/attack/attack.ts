@@ -10,6 +10,7 @@ import { startRedis } from '../fixtures/redis-server.ts'
 import { type ServerProcess, startServer } from '../fixtures/server-process.ts'
 import { mountSmallDisk } from '../fixtures/small-disk.ts'
 import { type StorageKind, temporaryFolder } from '../fixtures/storages.ts'
+import { untrackedFork } from '../fixtures/untracked.ts'
 import { diskFaults, type Fault, FaultSchedule, RECOVERY, REDIS_ARGUMENTS, redisFaults } from './faults.ts'
 import { type FindingClass, Findings } from './findings.ts'
 import type { HostileMessage, HostileOrder } from './hostile-client.ts'
@@ -166,7 +167,7 @@ async function startHostile(
   }
   const child = fork(fileURLToPath(new URL('./hostile-client.ts', import.meta.url)), [JSON.stringify(order)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, NODE_OPTIONS: '' },
+    ...untrackedFork(),
   })
   owner.teardown(() => child.kill('SIGKILL'))
   let cases: Record<string, number> = {}

@@ -7,6 +7,7 @@ import { WebSocket } from 'ws'
 import { createClient } from '../../client/index.ts'
 import { seededRandom } from '../fixtures/random.ts'
 import { freePort } from '../fixtures/redis-server.ts'
+import { untrackedFork } from '../fixtures/untracked.ts'
 
 /** Long enough for the real thing: `SOAK_SECONDS=300`. */
 const SECONDS = Number(process.env['SOAK_SECONDS'] ?? 4)
@@ -27,9 +28,8 @@ t.test(`the heap of the server stays flat: ${SECONDS} seconds of writes, comers 
   t.setTimeout((SECONDS + 60) * 1_000)
   const port = await freePort()
   const server = fork(fileURLToPath(new URL('./sync-server.ts', import.meta.url)), [`${port}`, 'memory:'], {
-    execArgv: ['--expose-gc', ...process.execArgv],
+    ...untrackedFork('--expose-gc'),
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    env: { ...process.env, NODE_OPTIONS: '' },
   })
   t.teardown(() => server.kill('SIGKILL'))
   await once(server, 'message')

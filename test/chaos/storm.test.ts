@@ -9,6 +9,7 @@ import { HttpClient } from '../fixtures/http-client.ts'
 import { freePort } from '../fixtures/redis-server.ts'
 import { type ServerProcess, startServer } from '../fixtures/server-process.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
+import { untrackedFork } from '../fixtures/untracked.ts'
 import type { StormReport } from './storm-clients.ts'
 
 const { STORM_CLIENTS } = process.env
@@ -41,6 +42,7 @@ function startClients(t: Test, url: string, cookies: string[]): ChildProcess[] {
   const size = Math.ceil(cookies.length / PROCESSES)
   return Array.from({ length: PROCESSES }, (_, index) => {
     const child = fork(fileURLToPath(new URL('./storm-clients.ts', import.meta.url)), [], {
+      ...untrackedFork(),
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     t.teardown(() => child.kill('SIGKILL'))

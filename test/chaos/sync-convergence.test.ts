@@ -8,6 +8,7 @@ import type { Json } from '../../openapi/schemas/state.ts'
 import { type FaultProxy, startFaultProxy } from '../fixtures/fault-proxy.ts'
 import { type Random, seededRandom } from '../fixtures/random.ts'
 import { freePort, type RedisServer, startRedis } from '../fixtures/redis-server.ts'
+import { untrackedFork } from '../fixtures/untracked.ts'
 import { watchedWebSocket } from './chain-validator.ts'
 
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
@@ -31,7 +32,7 @@ async function startInstance(t: Test, redis: RedisServer): Promise<Instance> {
   const start = async () => {
     child = fork(fileURLToPath(new URL('./sync-server.ts', import.meta.url)), [`${port}`, redis.url], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: { ...process.env, NODE_OPTIONS: '' },
+      ...untrackedFork(),
     })
     await Promise.race([once(child, 'message'), once(child, 'exit')])
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import ts from 'typescript'
+import { untracked } from '../fixtures/untracked.ts'
 
 /** A guard taken out of the sources, and the test that has to notice. */
 export interface Mutant {
@@ -113,7 +114,7 @@ export class MutationWorkspace {
   /** Runs one test file as tap would, without its coverage, which is most of the time of a short file. */
   async #test(suite: string, timeout: number): Promise<SuiteRun> {
     const started = performance.now()
-    const child = spawn(process.execPath, [...loaders(), suite], {
+    const child = spawn(...untracked(process.execPath, [...loaders(), suite]), {
       cwd: this.#folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own, so that a hanging test takes the servers that it started with it.

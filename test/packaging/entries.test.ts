@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import t from 'tap'
+import { execute } from './project.ts'
 
 const root = new URL('../../', import.meta.url)
 const { exports: entries } = JSON.parse(await readFile(new URL('package.json', root), 'utf8')) as {
@@ -58,10 +57,7 @@ async function loadedBy(names: readonly string[], code = ''): Promise<Loaded[]> 
     }
     ${code}
     process.stdout.write(JSON.stringify([...all, loaded()]))`
-  // Without what a test runner adds to every process.
-  const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...env } = process.env
-  const args = ['--input-type=module', '--eval', script]
-  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: fileURLToPath(root), env })
+  const { stdout } = await execute(fileURLToPath(root), process.execPath, ['--input-type=module', '--eval', script])
   return JSON.parse(stdout)
 }
 

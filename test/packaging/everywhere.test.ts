@@ -5,7 +5,7 @@ import { build } from 'esbuild'
 import t from 'tap'
 import { startRedis } from '../fixtures/redis-server.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
-import { execute, installPacked, plainEnvironment } from './project.ts'
+import { execute, installPacked } from './project.ts'
 
 // It asks the registry for what npm has not cached.
 t.setTimeout(300_000)
@@ -71,7 +71,7 @@ for (const format of ['esm', 'cjs'] as const) {
       [],
     )
     const run = [file, 'memory:', redis.url]
-    const { stdout } = await execute(process.execPath, run, { cwd: folder, env: plainEnvironment() })
+    const { stdout } = await execute(folder, process.execPath, run)
     t.same(JSON.parse(stdout), { 'memory:': ANSWER, [redis.url]: ANSWER })
   })
 }
@@ -81,9 +81,9 @@ t.test('Jest, as it runs ES modules', async (t) => {
     test('runs', async () => { expect(await run('memory:')).toEqual(${JSON.stringify(ANSWER)}) })
     test('on LMDB too', async () => { expect(await run('lmdb:./jest-data')).toEqual(${JSON.stringify(ANSWER)}) })`
   await writeFile(join(project, 'jest.test.mjs'), test)
-  const jest = ['node_modules/jest/bin/jest.js', '--testMatch', '**/jest.test.mjs', '--transform', '{}']
-  const env = plainEnvironment({ NODE_OPTIONS: '--experimental-vm-modules' })
-  const { stderr } = await execute(process.execPath, jest, { cwd: project, env })
+  const options = ['--testMatch', '**/jest.test.mjs', '--transform', '{}']
+  const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', ...options]
+  const { stderr } = await execute(project, process.execPath, jest)
   t.match(stderr, /Tests: +2 passed, 2 total/)
 })
 
@@ -96,7 +96,7 @@ t.test('vitest', async (t) => {
   await cp(join(project, 'app.mjs'), join(project, 'vitest/app.mjs'))
   await writeFile(join(project, 'vitest/app.test.mjs'), test)
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--dir', 'vitest', '--reporter', 'json']
-  const { stdout } = await execute(process.execPath, vitest, { cwd: project, env: plainEnvironment() })
+  const { stdout } = await execute(project, process.execPath, vitest)
   t.match(JSON.parse(stdout.slice(stdout.indexOf('{'))), { numPassedTests: 2, numTotalTests: 2 })
 })
 
@@ -111,7 +111,7 @@ for (const version of ['20.19', '22', '24', 'latest']) {
   t.test(`Node ${version}, required and imported`, async (t) => {
     const node = ['exec', '--yes', '--prefer-offline', `--package=node@${version}`, '--', 'node', 'required.cjs']
     const folder = `lmdb:./data-${version}`
-    const { stdout } = await execute('npm', [...node, 'memory:', folder], { cwd: project, env: plainEnvironment() })
+    const { stdout } = await execute(project, 'npm', [...node, 'memory:', folder])
     t.same(JSON.parse(stdout), { 'memory:': ANSWER, [folder]: ANSWER })
   })
 }
@@ -128,7 +128,7 @@ t.test('the newest prerelease of Fastify 6: no plugin of ours refuses it', async
      process.stdout.write(JSON.stringify(answer))`,
   )
   const node = ['exec', '--yes', '--prefer-offline', '--package=node@24', '--', 'node', 'main.mjs']
-  const { stdout } = await execute('npm', node, { cwd: folder, env: plainEnvironment() })
+  const { stdout } = await execute(folder, 'npm', node)
   const answer = JSON.parse(stdout) as { code?: string; message?: string }
   t.comment(`Fastify ${version}: ${stdout}`)
   if (answer.code === undefined) t.same(answer, ANSWER)

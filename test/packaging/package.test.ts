@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { FASTIFY_VERSIONS } from '../../plugins/support/define.ts'
-import { execute, installPacked, plainEnvironment } from './project.ts'
+import { execute, installPacked } from './project.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -58,10 +58,7 @@ t.test('the source of each line is in the package, and a stack trace names it', 
      const app = Fastify()
      await app.register(stateful, { storage: 'nosuch:', secret: 'a secret that is long enough for a cookie' })`,
   )
-  const run = execute(process.execPath, ['--enable-source-maps', 'fails.mjs'], {
-    cwd: project,
-    env: plainEnvironment(),
-  })
+  const run = execute(project, process.execPath, ['--enable-source-maps', 'fails.mjs'])
   const { stderr } = await run.then(
     () => ({ stderr: '' }),
     (error: { stderr: string }) => error,
@@ -243,7 +240,7 @@ async function versionOf(name: string): Promise<string> {
 async function printed(file: string, code: string) {
   const print = 'const print = (value) => process.stdout.write(JSON.stringify(value));'
   await writeFile(join(project, file), `${print}\n${code}\n`)
-  const { stdout } = await execute(process.execPath, [file], { cwd: project })
+  const { stdout } = await execute(project, process.execPath, [file])
   return JSON.parse(stdout)
 }
 
@@ -258,7 +255,7 @@ async function compile(t: Test, files: Record<string, string>, resolution: Recor
   }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }))
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const output = await execute(process.execPath, [tsc, '-p', folder], { cwd: project }).then(
+  const output = await execute(project, process.execPath, [tsc, '-p', folder]).then(
     () => '',
     (error: { stdout: string }) => error.stdout,
   )

@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { readText } from '../../plugins/support/text.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
+import { untracked } from '../fixtures/untracked.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const execute = promisify(execFile)
@@ -29,7 +30,23 @@ export const script = new URL('./stores/set.lua', import.meta.url)\n`,
 export const buildDashboard = (outdir) => writeFile(outdir + '/index.html', 'the page')\n`,
 }
 
-async function house(t: Test): Promise<{ folder: string; build: () => Promise<unknown> }> {
+/** The house after a build. */
+const built = await emptyHouse(t)
+await built.build()
+
+/** A copy of it: all but a build of its own. */
+async function house(t: Test): Promise<House> {
+  const copy = await emptyHouse(t)
+  await cp(join(built.folder, 'dist'), join(copy.folder, 'dist'), { recursive: true })
+  return copy
+}
+
+interface House {
+  folder: string
+  build: () => Promise<unknown>
+}
+
+async function emptyHouse(t: Test): Promise<House> {
   const folder = await temporaryFolder(t)
   for (const file of ['package-lock.json', 'tsconfig.json', 'scripts']) {
     await cp(join(root, file), join(folder, file), { recursive: true })
@@ -39,21 +56,20 @@ async function house(t: Test): Promise<{ folder: string; build: () => Promise<un
     await writeFile(join(folder, file), text)
   }
   await mkdir(join(folder, 'node_modules'))
-  for (const name of ['typescript', '@types', 'undici-types', 'esbuild', '@sinclair']) {
+  for (const name of ['typescript', '@types', 'undici-types', 'esbuild', 'rolldown', '@sinclair']) {
     await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name))
   }
-  return { folder, build: () => execute(process.execPath, [join(folder, 'scripts', 'build.mjs')]) }
+  return { folder, build: () => execute(...untracked(process.execPath, [join(folder, 'scripts', 'build.mjs')])) }
 }
 
 t.test('makes a module of each entry, with the text that it reads inside, and builds the dashboard', async (t) => {
-  const { folder, build } = await house(t)
-  await build()
+  const { folder } = built
   const { answer, script } = await import(join(folder, 'dist', 'index.js'))
   t.equal(answer, 42)
   t.equal(readText(script), "return '1 %'\n")
   const { script: same } = await import(join(folder, 'dist', 'plugins/a/index.js'))
   t.equal(same, script, 'entries share what they have in common')
-  t.equal((await execute(process.execPath, [join(folder, 'dist/server.js')])).stdout, '42')
+  t.equal((await execute(...untracked(process.execPath, [join(folder, 'dist/server.js')]))).stdout, '42')
   t.match(await readFile(join(folder, 'dist/plugins/a/index.d.ts'), 'utf8'), /answer: number/)
   t.equal(await readFile(join(folder, 'dist/plugins/a/generated.d.ts'), 'utf8'), 'export type Generated = 1\n')
   const chunks = (await readdir(join(folder, 'dist/chunks'))).filter((file) => file.endsWith('.map'))
@@ -66,7 +82,6 @@ t.test('makes a module of each entry, with the text that it reads inside, and bu
 
 t.test('does nothing when nothing has changed, and everything when something has', async (t) => {
   const { folder, build } = await house(t)
-  await build()
   const before = await stat(join(folder, 'dist'))
   await build()
   t.equal((await stat(join(folder, 'dist'))).ino, before.ino, 'the same folder')
@@ -86,7 +101,6 @@ t.test('does nothing when nothing has changed, and everything when something has
 
 t.test('a build that fails leaves the last good one', async (t) => {
   const { folder, build } = await house(t)
-  await build()
   await writeFile(join(folder, 'index.ts'), 'export const = 43\n')
   await t.rejects(build())
   t.match(await readFile(join(folder, 'dist/index.js'), 'utf8'), /answer/)
@@ -94,7 +108,7 @@ t.test('a build that fails leaves the last good one', async (t) => {
 })
 
 t.test('two builds at once do no harm', async (t) => {
-  const { folder, build } = await house(t)
+  const { folder, build } = await emptyHouse(t)
   await Promise.all([build(), build()])
   t.match(await readFile(join(folder, 'dist/index.js'), 'utf8'), /answer/)
   await stat(join(folder, 'dist/plugins/a/index.js'))

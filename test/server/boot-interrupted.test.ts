@@ -8,6 +8,7 @@ import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { HttpClient } from '../fixtures/http-client.ts'
 import { startServer } from '../fixtures/server-process.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
+import { untracked } from '../fixtures/untracked.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Milliseconds after its start at which a boot is hit: from before its first file to after its last. */
@@ -19,7 +20,7 @@ const filesOf = async (folder: string) =>
 
 /** A server that is hit by the signal, with whatever it has started, so long after its start or as soon as it listens. */
 async function hit(t: Test, args: string[], environment: Record<string, string>, signal: NodeJS.Signals, ms?: number) {
-  const child = spawn(process.execPath, args, {
+  const child = spawn(...untracked(process.execPath, args), {
     cwd: ROOT,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'ignore'],

@@ -10,6 +10,7 @@ import { HttpClient } from '../fixtures/http-client.ts'
 import { freePort } from '../fixtures/redis-server.ts'
 import { startServer } from '../fixtures/server-process.ts'
 import { storageUrl } from '../fixtures/storages.ts'
+import { untracked } from '../fixtures/untracked.ts'
 
 t.test('SIGTERM ends the process within 10 s, whoever still holds on', async (t) => {
   const server = await startServer(t, { STORAGE: await storageUrl(t, 'lmdb'), SESSION_SECRET: SECRET })
@@ -71,7 +72,7 @@ t.test(
   'whoever reads the output goes away before it is ready: the server answers, and ends when it is told to',
   async (t) => {
     const port = await freePort()
-    const child = spawn(process.execPath, ['dist/server.js'], {
+    const child = spawn(...untracked(process.execPath, ['dist/server.js']), {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       env: { ...process.env, PORT: `${port}`, STORAGE: 'memory:', SESSION_SECRET: SECRET, LOG_LEVEL: 'trace' },
       stdio: ['ignore', 'pipe', 'ignore'],

@@ -11,6 +11,7 @@ import { DATABASE_FILE } from '../../../plugins/storage/lmdb/verify.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { fillFolder, openFolder, overwrite, readFolder, setAside, storesOf } from '../../fixtures/data-folder.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../fixtures/untracked.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const COUNT = 100
@@ -162,9 +163,9 @@ t.test('no room on the disk leaves nothing behind', async (t) => {
   await storage.close()
   const size = (await stat(join(folder, DATABASE_FILE))).size
   // A limit on the size of files stands for the disk; half of the file has room.
-  const maker = `${process.execPath} --import ./scripts/typescript.mjs test/fixtures/backup-maker.ts ${folder}`
-  // Without what the test runner wants to be recorded, which would not fit either; it adds that to any `env`.
-  const shell = `ulimit -f ${Math.ceil(size / 1024 / 2)}; unset NODE_OPTIONS; exec ${maker}`
+  // Untracked: a record of its coverage would not fit either.
+  const maker = untrackedTypeScript('test/fixtures/backup-maker.ts', folder).flat()
+  const shell = `ulimit -f ${Math.ceil(size / 1024 / 2)}; exec ${maker.join(' ')}`
   const child = spawn('bash', ['-c', shell], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   child.stdout.on('data', (chunk) => {

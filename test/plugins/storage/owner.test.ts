@@ -13,6 +13,7 @@ import { openStorage } from '../../../plugins/storage/index.ts'
 import { ownFolder } from '../../../plugins/storage/lmdb/owner.ts'
 import { testApp } from '../../fixtures/app.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../fixtures/untracked.ts'
 
 const SCRIPT = fileURLToPath(new URL('../../fixtures/folder-owner.ts', import.meta.url))
 /** As a container has: other process ids, another network, another table of mounts. */
@@ -46,14 +47,8 @@ async function candidateOf(stdin: Writable, stdout: Readable): Promise<Candidate
 }
 
 async function inProcess(t: Test, folder: string, temporary?: string, before: string[] = []) {
-  const [file = '', ...args] = [
-    ...before,
-    process.execPath,
-    ...process.execArgv,
-    SCRIPT,
-    folder,
-    ...(temporary ? [temporary] : []),
-  ]
+  const [node, run] = untrackedTypeScript(SCRIPT, folder, ...(temporary ? [temporary] : []))
+  const [file = '', ...args] = [...before, node, ...run]
   const child: ChildProcess = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
   const kill = async () => {

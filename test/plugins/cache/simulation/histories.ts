@@ -24,7 +24,10 @@ export interface Outcome {
  * and there are so many of them here that this took several times as long as the histories themselves.
  */
 export function startHistories(t: Owner): (wanted: Histories) => Promise<Outcome> {
-  const thread = new Worker(new URL('./histories-thread.ts', import.meta.url))
+  const thread = new Worker(new URL('./histories-thread.ts', import.meta.url), {
+    // Each history leaves a world behind.
+    resourceLimits: { maxYoungGenerationSizeMb: 64 },
+  })
   t.teardown(() => thread.terminate())
   return async (wanted) => {
     thread.postMessage(wanted)

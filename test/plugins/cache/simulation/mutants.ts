@@ -47,13 +47,20 @@ export async function mutant(t: Test, name: string, mutations: Mutation[]): Prom
   return pathToFileURL(target).href
 }
 
+/** All but a file or two are the same in each copy. */
+const compiled = new Map<string, string>()
+
 function compile(source: string): string {
-  return ts.transpileModule(source, {
+  const known = compiled.get(source)
+  if (known !== undefined) return known
+  const { outputText } = ts.transpileModule(source, {
     compilerOptions: {
       target: ts.ScriptTarget.ES2023,
       module: ts.ModuleKind.ESNext,
       verbatimModuleSyntax: true,
       rewriteRelativeImportExtensions: true,
     },
-  }).outputText
+  })
+  compiled.set(source, outputText)
+  return outputText
 }

@@ -6,11 +6,11 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { temporaryFolder } from '../../../fixtures/storages.ts'
-
-t.setTimeout(300_000)
+import { untrackedTypeScript } from '../../../fixtures/untracked.ts'
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
-const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 20)
+const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 10)
+t.setTimeout(60_000 + ROUNDS * 15_000)
 
 t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is there`, async (t) => {
   const folder = await temporaryFolder(t)
@@ -18,7 +18,7 @@ t.test(`${ROUNDS} rounds of kill -9 under load: every acknowledged write is ther
   let acknowledged = 0
   let lost = 0
   for (let round = 0; round < ROUNDS; round++) {
-    const child = spawn(process.execPath, [...process.execArgv, writer, folder, `${round}`], {
+    const child = spawn(...untrackedTypeScript(writer, folder, `${round}`), {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const exited = once(child, 'exit')

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { open as openFile, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { cp, open as openFile, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -19,19 +19,24 @@ const root = fileURLToPath(new URL('../../../..', import.meta.url))
 const FLIPS = Number(process.env['FLIPS'] ?? 2)
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
 
+const withBackup = await temporaryFolder(t)
+{
+  const { state, close } = await testState(t, { url: `lmdb:${withBackup}` })
+  await Promise.all(Array.from({ length: 500 }, (_, n) => state.set(`key-${n}`, { n, text: 'x'.repeat(300) })))
+  const command = spawn(process.execPath, [...process.execArgv, 'scripts/storage.ts', 'backup', withBackup], {
+    cwd: root,
+  })
+  t.same(await once(command, 'exit'), [0, null], 'a backup is made beside the running owner')
+  await close()
+}
+
+/** A copy of that folder, which nobody has owned. */
 async function filled(t: Test, backup: boolean) {
   const folder = await temporaryFolder(t)
-  const { state, close } = await testState(t, { url: `lmdb:${folder}` })
-  await Promise.all(Array.from({ length: 500 }, (_, n) => state.set(`key-${n}`, { n, text: 'x'.repeat(300) })))
-  const path = join(folder, DATABASE_FILE)
-  if (backup) {
-    const command = spawn(process.execPath, [...process.execArgv, 'scripts/storage.ts', 'backup', folder], {
-      cwd: root,
-    })
-    t.same(await once(command, 'exit'), [0, null], 'a backup is made beside the running owner')
+  for (const name of [DATABASE_FILE, ...(backup ? [BACKUP_FOLDER] : [])]) {
+    await cp(join(withBackup, name), join(folder, name), { recursive: true })
   }
-  await close()
-  return { folder, path }
+  return { folder, path: join(folder, DATABASE_FILE) }
 }
 
 async function overwrite(path: string, at: number, bytes: Buffer): Promise<void> {
