@@ -19,8 +19,10 @@ const { values } = parseArgs({
 })
 
 const files = values.kill
-  ? ['test/chaos/kill.test.ts', ...(values.storage === 'redis' ? [] : ['test/plugins/state/kill.test.ts'])]
-  : ['chaos/two-instances', 'chaos/sync-convergence', 'plugins/state/convergence'].map((name) => `test/${name}.test.ts`)
+  ? ['test/chaos/kill.test.ts', ...(values.storage === 'redis' ? [] : ['test/plugins/state/log/kill.test.ts'])]
+  : ['chaos/two-instances', 'chaos/sync-convergence', 'plugins/state/replica/convergence'].map(
+      (name) => `test/${name}.test.ts`,
+    )
 const tap = spawn('npx', ['tap', '--disable-coverage', '--timeout=3600', '-R', 'tap', ...files], {
   stdio: 'inherit',
   env: {
