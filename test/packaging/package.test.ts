@@ -17,7 +17,7 @@ const plugins = [
 ]
 
 // It asks the registry for what npm has not cached.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const project = await installPacked(t, [
   `fastify@${await versionOf('fastify')}`,

@@ -6,7 +6,7 @@ import { RedisJournal } from '../../../plugins/cache/stores/redis-journal.ts'
 import type { Message, Stamp } from '../../../plugins/cache/stores/tier.ts'
 import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
 import { ownerOf } from '../../../plugins/session/token.ts'
-import type { RedisStorage } from '../../../plugins/storage/index.ts'
+import type { RedisStorage, RedisStorageOptions } from '../../../plugins/storage/index.ts'
 import { MAX_ARGUMENTS } from '../../../plugins/storage/redis/client.ts'
 import { MAX_KEYS, RedisScript } from '../../../plugins/storage/redis/script.ts'
 import { systemClock } from '../../../plugins/support/clock.ts'
@@ -18,9 +18,13 @@ import { sessionOf } from '../../suites/session-store.ts'
 const MANY = 10_000
 
 /** A storage, and the most arguments that any request on it had; scripts' own commands are none. */
-async function watched(t: Test): Promise<{ storage: RedisStorage; url: string; most: () => Promise<number> }> {
+async function watched(
+  t: Test,
+): Promise<{ storage: RedisStorage; target: RedisStorageOptions; most: () => Promise<number> }> {
   const url = await storageUrl(t, 'redis')
-  const storage = (await openTestStorage(t, url)) as RedisStorage
+  // The deadline of a command holds for what waits before it as well, and nothing here is about deadlines.
+  const target: RedisStorageOptions = { url, redis: { commandTimeout: 60_000 } }
+  const storage = (await openTestStorage(t, target)) as RedisStorage
   const admin = new Redis(url)
   const monitor = await admin.monitor()
   t.teardown(() => {
@@ -35,7 +39,7 @@ async function watched(t: Test): Promise<{ storage: RedisStorage; url: string; m
   })
   return {
     storage,
-    url,
+    target,
     async most() {
       const end = new Promise<void>((resolve) => {
         heard = resolve
@@ -115,7 +119,7 @@ t.test('ten thousand entries, tags and keys of the cache', async (t) => {
 })
 
 t.test('a commit of thousands of operations, and a restore', async (t) => {
-  const { url, most } = await watched(t)
+  const { target: url, most } = await watched(t)
   const { state } = await testState(t, { url, limits: { opsPerCommit: MANY, keys: 50_000 } })
   await state.commit(keys.map((key, value) => ({ op: 'set', key, value })))
   await state.commit(keys.slice(1).map((key) => ({ op: 'delete', key })))
@@ -140,15 +144,8 @@ t.test('thousands of sessions of one user', async (t) => {
       outcome,
     }))
   }
-  const logins = async (count: number) => {
-    const ids: string[] = []
-    // Some at a time: the deadline of a command holds for what waits before it as well.
-    while (ids.length < count) {
-      const some = await Promise.all(Array.from({ length: Math.min(500, count - ids.length) }, () => login()))
-      ids.push(...some.map(({ id }) => id))
-    }
-    return ids
-  }
+  const logins = async (count: number) =>
+    (await Promise.all(Array.from({ length: count }, () => login()))).map(({ id }) => id)
   await logins(4_500)
   const { outcome, id } = await login({ sessions: 10, action: 'evict' })
   t.equal(outcome.outcome === 'created' && outcome.evicted.length, 4_491, 'a limit that was lowered')
