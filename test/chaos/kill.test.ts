@@ -13,6 +13,7 @@ const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
 /** The real thing: `npm run chaos -- --kill --storage lmdb --rounds 40`. */
 const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 2)
 const STORAGE = process.env['CHAOS_STORAGE']
+const DELAYED_WRITES = new URL('./delayed-writes.js', import.meta.url).href
 /** Milliseconds of CPU, of the process and those that it starts. */
 const MAX_BOOT = 2_000
 /**
@@ -56,10 +57,8 @@ async function killRounds(t: Test, url: string, redis?: RedisServer): Promise<vo
     LOG_LEVEL: 'fatal',
     PORT: `${await freePort()}`,
     DELAYED_WRITES: sink,
-    // Without what a test runner adds to every process: the boot is measured.
-    NODE_OPTIONS: `--import ${new URL('./delayed-writes.js', import.meta.url).href}`,
   }
-  let server = await startServer(t, environment)
+  let server = await startServer(t, environment, { before: DELAYED_WRITES })
   const firstBoot = cpuOfBoot(server)
   const broken: string[] = []
   let killing = false
@@ -91,7 +90,7 @@ async function killRounds(t: Test, url: string, redis?: RedisServer): Promise<vo
     stop.abort()
     await work
     if (both) await redis.restart()
-    server = await startServer(t, environment)
+    server = await startServer(t, environment, { before: DELAYED_WRITES })
     killing = false
     boots.push(cpuOfBoot(server))
     await honest.verify(`after round ${round}`)
