@@ -259,6 +259,12 @@ export class SessionEngine {
     return ended
   }
 
+  /** Ends what the store has of a token, if anything: for a session that was not opened. */
+  async endToken(token: string, reason: string): Promise<void> {
+    const id = idOf(token)
+    if (await this.#ask((now) => this.#store.revoke(id, now))) this.#announceEnd({ handle: id, reason })
+  }
+
   // --- the sessions of a user, and all ------------------------------------------------------------
 
   async list(userId: string): Promise<OpenSession[]> {

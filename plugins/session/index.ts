@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Storage } from '../storage/storage.ts'
 import { defineService } from '../support/define.ts'
 import { milliseconds } from '../support/durations.ts'
-import { FreshLoginRequiredError, UnauthenticatedError } from '../support/errors.ts'
+import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
 import { failReply } from '../support/fail-reply.ts'
 import { invalidOption, readOptions } from '../support/options.ts'
 import { inProduction } from '../support/production.ts'
@@ -92,6 +92,8 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     rolling: read.rolling,
     identityOf: identityBy(read.user),
     idGenerator: read.idGenerator,
+    ownStore: store !== undefined && !isOurs(store),
+    warn,
     clearSiteData: read.clearSiteData.map((what) => `"${what}"`).join(', '),
     adopt: adoptionOf(read, cookie, engine),
   })
@@ -112,7 +114,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
 
   fastify.decorate('sessions', sessions)
   fastify.decorate('sessionActions', actions)
-  fastify.decorate('sessionCookies', sessionCookies(fastify, signer, cookie.options))
+  fastify.decorate('sessionCookies', sessionCookies(fastify, signer, cookie))
   fastify.decorateRequest('session', null as never)
   const requestStore = new FastifySessionStore(engine)
   fastify.decorateRequest('sessionStore', { getter: () => requestStore as never })
@@ -158,6 +160,13 @@ function isInResponseCache(request: FastifyRequest): boolean {
 
 function signerOf({ secret, algorithm }: ReadSessionOptions, production: boolean): SessionSigner {
   if (isSigner(secret)) return secret
+  // In the words of @fastify/session: who moves here and searches for them finds what to do.
+  if (typeof secret !== 'string' && !Array.isArray(secret)) {
+    throw new InvalidOptionError(
+      'the secret option is required, and must be a String, Array of Strings, or a signer object with .sign and .unsign methods',
+    )
+  }
+  if (secret.length === 0) throw new InvalidOptionError('at least one secret is required')
   return liveSigner(checkedSecrets(secret, 'secret', production), algorithm)
 }
 

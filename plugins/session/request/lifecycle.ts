@@ -12,10 +12,18 @@ import { namesFor, refuseUnknown } from '../../support/options.ts'
 import type { Adopt, Adopted } from '../compat/adopt.ts'
 import type { SessionEngine } from '../engine.ts'
 import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from '../record.ts'
+import { inOwnWords, keepOwnWords } from '../stores/callback.ts'
 import type { Ended } from '../stores/contract.ts'
 import { bucketOf, newToken, ownerOf } from '../token.ts'
 import { changedTexts, storedValues } from './changes.ts'
-import { clearSessionCookie, cookiesNamed, needsSecure, type SessionCookie, tidyCookieHeader } from './cookie.ts'
+import {
+  clearSessionCookie,
+  cookiesNamed,
+  isWithheld,
+  needsSecure,
+  type SessionCookie,
+  tidyCookieHeader,
+} from './cookie.ts'
 import type { IdentityOf } from './identity.ts'
 import { forgetRemembered, lifetimeBy } from './lifetime.ts'
 import {
@@ -67,6 +75,9 @@ export interface LifecycleOptions {
   /** What `logout()` lets the browser clear, as the header says it; empty for nothing. */
   clearSiteData: string
   adopt?: Adopt | undefined
+  /** The store is one of the application's own, not one of ours. */
+  ownStore: boolean
+  warn: (message: string) => void
 }
 
 /**
@@ -99,6 +110,7 @@ export class Lifecycle implements SessionActions {
   readonly #options: LifecycleOptions
   readonly #usual: CookieOptions
   readonly #path: string
+  #saidWithheld = false
 
   constructor(options: LifecycleOptions) {
     this.#engine = options.engine
@@ -264,6 +276,7 @@ export class Lifecycle implements SessionActions {
 
   /** The request failed: what it changed in its session is undone, unless its reply is on its way already. */
   fail(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
+    if (this.#options.ownStore) keepOwnWords(error)
     const visit = visitOf(request)
     if (visit && !visit.answer.fail()) {
       request.log.error({ err: error }, 'failed after the reply was sent; the reply stands')
@@ -357,7 +370,24 @@ export class Lifecycle implements SessionActions {
     if (state.open) return (state.touchDue && !state.ended) || this.isModified(session, state)
     // A browser that has another cookie by now is not given a third one because a parallel request counted something.
     if (state.visit.arrival === 'replaced') return false
-    return this.#options.saveUninitialized || this.isModified(session, state)
+    if (!this.#options.saveUninitialized && !this.isModified(session, state)) return false
+    // Nobody could come back with it.
+    return !this.#isWithheld(state.visit)
+  }
+
+  /** Whether the cookie would not go out over this connection. Said once: a login that does not last puzzles everybody. */
+  #isWithheld({ request, session }: Visit): boolean {
+    const { cookie, warn } = this.#options
+    if (!isWithheld(cookie, session.cookie.secure, request)) return false
+    if (!this.#saidWithheld) {
+      warn(
+        `the cookie ${cookie.name} was not sent: it is Secure, and ${request.method} ${request.url.split('?', 1)[0]} came ` +
+          "over plain HTTP. If a proxy ends TLS, set Fastify's trustProxy and have the proxy send X-Forwarded-Proto; if " +
+          "there is none, as in development, set cookie.secure to 'auto'. This is said once.",
+      )
+    }
+    this.#saidWithheld = true
+    return true
   }
 
   #setCookie(visit: Visit, reply: FastifyReply): void {
@@ -367,8 +397,9 @@ export class Lifecycle implements SessionActions {
     if (session === null || session === undefined) {
       clearSessionCookie(fastify, reply, cookie)
       if (visit.loggedOut && clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
-    } else if (state?.open && state.cookieDue && !state.ended) {
-      const value = cookiePrefix + this.sign(state.token as string)
+    } else if (state?.cookieDue && state.token !== undefined && !state.ended) {
+      if (this.#isWithheld(visit)) return
+      const value = cookiePrefix + this.sign(state.token)
       reply.header('set-cookie', fastify.serializeCookie(cookie.name, value, visit.session.cookie.toJSON() as never))
     } else if (state && !state.open && this.#hasUselessCookie(visit)) {
       clearSessionCookie(fastify, reply, cookie)
@@ -496,7 +527,7 @@ export class Lifecycle implements SessionActions {
   }
 
   save(session: Session, state: SessionState): Promise<void> {
-    return this.#run(state.visit, async () => {
+    return this.#asked(state.visit, async () => {
       this.#checkCookie(state, session)
       await this.#store(session, state)
     })
@@ -510,7 +541,7 @@ export class Lifecycle implements SessionActions {
     const secret = this.#options.idGenerator?.(state.visit.request)
     // At once, so that what a handler writes next is not lost if it does not wait.
     for (const key of Object.keys(session)) if (!keep.includes(key)) delete (session as never)[key]
-    return this.#run(state.visit, async () => {
+    return this.#asked(state.visit, async () => {
       try {
         if (state.visit.request.session === null) this.#give(state.visit, session)
         await this.#rotate(session, state, { userId: this.#options.identityOf(session), secret })
@@ -522,14 +553,16 @@ export class Lifecycle implements SessionActions {
   }
 
   reload(session: Session, state: SessionState): Promise<void> {
-    return this.#run(state.visit, async () => {
-      const open = state.token === undefined ? undefined : await this.#engine.open(state.token)
+    return this.#asked(state.visit, async () => {
+      const token = this.#knownToken(state)
+      const open = token === undefined ? undefined : await this.#engine.open(token)
       state.cookie = undefined
       if (typeof open === 'object') {
         state.open = open
       } else {
         state.open = undefined
         state.token = undefined
+        state.cookieDue = false
       }
       revertValues(session, state.open?.texts ?? {})
     })
@@ -537,10 +570,13 @@ export class Lifecycle implements SessionActions {
 
   destroy(session: Session, state: SessionState): Promise<void> {
     const { visit } = state
-    return this.#run(visit, async () => {
+    return this.#asked(visit, async () => {
+      const token = this.#knownToken(state)
       if (state.open && !state.ended) {
         state.ended = true
         await this.#engine.end(state.open, 'logout')
+      } else if (!state.open && token !== undefined) {
+        await this.#engine.endToken(token, 'logout')
       }
       if (visit.request.session === (session as never)) visit.request.session = null as never
     })
@@ -578,6 +614,21 @@ export class Lifecycle implements SessionActions {
     return result
   }
 
+  /** By a method of the session: a store of the application's own speaks to it in its own words. */
+  #asked<T>(visit: Visit, action: () => Promise<T>): Promise<T> {
+    const result = this.#run(visit, action)
+    return this.#options.ownStore ? result.catch((error) => Promise.reject(inOwnWords(error))) : result
+  }
+
+  /**
+   * The token by which the store may know the session: also when we have stored nothing, but the id was told (and the
+   * application may use `sessionStore` by itself), or each session is stored.
+   */
+  #knownToken(state: SessionState): string | undefined {
+    if (this.#options.saveUninitialized) state.token ??= this.newToken(state)
+    return state.token
+  }
+
   /** Also holds the rejection of what nobody waits for, which would end the process, and logs it. */
   #onSettled(visit: Visit, result: Promise<unknown>, settle: () => void): void {
     result.then(settle, (err: { statusCode?: number } | undefined) => {
@@ -606,6 +657,7 @@ export class Lifecycle implements SessionActions {
     const texts = changedTexts(session, state, open)
     if (texts === open.texts && !state.touchDue) return
     const { idle, ends } = this.#lifetime(session, state, open.idle)
+    if (idle <= 0) return this.#expire(state, state.token as string, open)
     state.touchDue = false
     const longer = texts['cookie'] !== open.texts['cookie'] && ends > open.ends
     if (await this.#engine.save(open, texts, { idle, ...(longer ? { ends } : {}) })) {
@@ -648,6 +700,7 @@ export class Lifecycle implements SessionActions {
     if (login && saysNothing) forgetRemembered(session, state)
     const now = this.#engine.clock.now()
     const terms = this.#lifetime(session, state, idle ?? (login ? undefined : open?.idle))
+    if (terms.idle <= 0) return this.#expire(state, token, former)
     const begun = await this.#engine.begin(token, storedValues(session, state), {
       ...(userId === undefined ? {} : { userId }),
       ...(former ? { former } : {}),
@@ -656,15 +709,18 @@ export class Lifecycle implements SessionActions {
       idle: terms.idle,
       ends: lifetime === undefined ? Math.max(terms.ends, now + (idle ?? 0)) : now + lifetime,
     })
-    if (terms.idle <= 0) {
-      // Its cookie has expired: nobody could come back with it.
-      state.open = undefined
-      return
-    }
     state.token = token
     state.open = begun
     state.ended = false
     state.touchDue = false
+    state.cookieDue = true
+  }
+
+  /** Its cookie has expired: the browser is to drop what it has, and nobody could come back with it. */
+  async #expire(state: SessionState, token: string, open: OpenSession | undefined): Promise<void> {
+    if (open) await this.#engine.end(open, 'expired')
+    state.open = undefined
+    state.token = token
     state.cookieDue = true
   }
 
