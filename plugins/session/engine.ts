@@ -46,6 +46,8 @@ export interface Beginning {
   ownIdle?: number
   /** When it ends however much it is used, unless it goes on with what `former` had. Default: by the policy. */
   ends?: number
+  /** The token is not random: whoever begins a session under it second gets what the first one began. */
+  once?: boolean
 }
 
 export interface Saving {
@@ -184,13 +186,17 @@ export class SessionEngine {
     const { limit } = this.policy
     const stored = this.#codec.toStored(open)
     const outcome = await this.#ask<CreateOutcome>((now) => {
-      const admission: Admission = { now, login, ...(limit ? { limit } : {}) }
+      const admission: Admission = { now, login, once: options.once ?? false, ...(limit ? { limit } : {}) }
       return former
         ? this.#store.rotate(former, stored, { ...admission, requireLive: !login })
         : this.#store.create(stored, admission)
     })
     if (outcome.outcome === 'full') throw new TooManySessionsError()
-    if (outcome.outcome === 'gone') throw new SessionRevokedError()
+    if (outcome.outcome === 'taken') {
+      const there = await this.open(token)
+      if (typeof there === 'object') return there
+    }
+    if (outcome.outcome !== 'created') throw new SessionRevokedError()
     this.#announceBegin(open, former, login, outcome.evicted)
     return { ...open, logins: outcome.logins }
   }

@@ -236,8 +236,8 @@ export default [
   },
   {
     guards: 'two requests at once take over one session once',
-    file: 'plugins/session/compat/adopt.ts',
-    from: 'underWay.set(sid, taking)',
+    file: lifecycle,
+    from: 'once: true,',
     to: '',
     suite: adoption,
   },

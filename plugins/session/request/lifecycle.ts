@@ -208,7 +208,7 @@ export class Lifecycle implements SessionActions {
   #beginOrAdopt(visit: Visit, arrival: Arrival): Promise<void> | undefined {
     const adopting =
       arrival === 'none'
-        ? this.#options.adopt?.(visit.request, (values) => this.#beginWith(visit.request, values))
+        ? this.#options.adopt?.(visit.request, (values, secret) => this.#beginWith(visit.request, values, secret))
         : undefined
     if (!adopting) {
       this.#begin(visit, arrival)
@@ -221,10 +221,11 @@ export class Lifecycle implements SessionActions {
   }
 
   /** Stored at once: the session that it comes from is gone, whatever the handler does. */
-  async #beginWith(request: FastifyRequest, values: SessionValues): Promise<Adopted> {
+  async #beginWith(request: FastifyRequest, values: SessionValues, secret: string): Promise<Adopted> {
     const userId = this.#options.identityOf(values)
-    const token = this.#tokenFor(request, userId)
+    const token = this.#tokenFor(request, userId, undefined, secret)
     const open = await this.#engine.begin(token, values, {
+      once: true,
       device: deviceOf(request),
       ...(userId === undefined ? {} : { userId }),
     })

@@ -64,7 +64,10 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#queue.run(session.owner ?? session.id, () => this.#create(session, admission))
+    return this.#queue.run(session.owner ?? session.id, async () => {
+      if (admission.once && (await this.load(session.id, admission.now))) return { outcome: 'taken' }
+      return this.#create(session, admission)
+    })
   }
 
   async rotate(

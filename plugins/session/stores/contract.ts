@@ -51,6 +51,8 @@ export interface Admission {
   login: boolean
   /** How many live sessions the owner may have, this one included. */
   limit?: { sessions: number; action: 'evict' | 'refuse' }
+  /** The id is not random, and somebody else may be about to create it as well: answer `taken` if it is there. */
+  once?: boolean
 }
 
 export type CreateOutcome =
@@ -59,6 +61,8 @@ export type CreateOutcome =
   | { outcome: 'full' }
   /** Rotation only: the former session was not live any more. */
   | { outcome: 'gone' }
+  /** With `once`: the id is that of a live session, or of one that ended a moment ago. */
+  | { outcome: 'taken' }
 
 export interface SessionCount {
   sessions: number

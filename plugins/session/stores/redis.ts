@@ -69,7 +69,7 @@ export class RedisSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#create(session, { ...admission, requireLive: false })
+    return this.#create(session, { ...admission, requireLive: admission.once === true })
   }
 
   async rotate(
@@ -220,7 +220,7 @@ export class RedisSessionStore implements SessionStore {
         victims.length,
         ...victims,
         bodyOf(session),
-      ])) as ['created', number, string[]] | ['full'] | ['gone'] | ['again', number]
+      ])) as ['created', number, string[]] | ['full' | 'gone' | 'taken'] | ['again', number]
       if (result[0] === 'created') return { outcome: 'created', logins: result[1], evicted: [...evicted, ...result[2]] }
       if (result[0] !== 'again') return { outcome: result[0] }
       const others = (await this.list(owner ?? '', now)).filter((other) => other.id !== former)
