@@ -23,7 +23,6 @@ import type { SessionPolicy } from './types.ts'
 export interface SessionEngineOptions extends SessionPolicy {
   store: SessionStore
   clock?: Clock
-  bus?: RevocationBus
   /** Seals what the store keeps. Default: nothing does. */
   sealer?: Sealer
   /** Milliseconds that the store may take for an answer. Default 0: it keeps a deadline by itself. */
@@ -100,14 +99,14 @@ export class SessionEngine {
     unreadable: 0,
   }
 
-  constructor({ store, clock, bus, sealer, deadline, onError, ...policy }: SessionEngineOptions) {
+  constructor({ store, clock, sealer, deadline, onError, ...policy }: SessionEngineOptions) {
     this.policy = policy
     this.clock = clock ?? systemClock
     this.#store = store
     this.#guard = new StoreGuard(this.clock, deadline ?? 0)
     this.#time = new PassedTime(this.clock, (until) => this.#endExpired(until))
     this.#codec = new RecordCodec(sealer)
-    this.#bus = bus
+    this.#bus = store.bus?.()
     this.#onError = onError ?? (() => {})
     const report = (error: unknown) => this.#onError(error, 'event listener')
     this.events = new ListenersByName(report)

@@ -1,7 +1,6 @@
 import fastifyCookie from '@fastify/cookie'
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Storage } from '../storage/storage.ts'
 import { defineService } from '../support/define.ts'
 import { milliseconds } from '../support/durations.ts'
 import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
@@ -26,7 +25,6 @@ import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
 import type { SessionStore } from './stores/contract.ts'
 import { MemorySessionStore } from './stores/memory.ts'
 import { sessionStoreOn } from './stores/on-storage.ts'
-import { RedisRevocationBus } from './stores/redis-bus.ts'
 import { userOf } from './user.ts'
 
 export type { AdoptOptions } from './compat/adopt.ts'
@@ -77,7 +75,6 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     deadline: store ? read.deadline : 0,
     store: storeOf(fastify, read, production),
     clock: read.clock,
-    ...busOf(store ? undefined : fastify.storage, read.name),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
@@ -223,8 +220,4 @@ function checkedStore(store: CallbackStore): CallbackStore {
   const methods: (keyof CallbackStore)[] = ['get', 'set', 'destroy']
   if (methods.every((method) => typeof store[method] === 'function')) return store
   throw invalidOption('session.store', 'must be one of ours, or have the methods get, set and destroy.')
-}
-
-function busOf(storage: Storage | undefined, area: string) {
-  return storage?.kind === 'redis' ? { bus: new RedisRevocationBus(storage, area) } : {}
 }

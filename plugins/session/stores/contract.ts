@@ -1,3 +1,5 @@
+import type { RevocationBus } from '../events.ts'
+
 /** A session as a store keeps it. The texts in it are opaque to the store, but each is one line. */
 export interface StoredSession {
   /** Public handle and key of the record: a bucket and the hash of the bearer's token, see token.ts. */
@@ -81,6 +83,8 @@ export interface SessionCount {
 export interface SessionStore {
   /** Set by the engine: told of a record that could not be read and was taken for none. */
   onUnreadable?: (error: unknown) => void
+  /** Where processes share it: makes what tells whoever else uses it which sessions ended. */
+  bus?: () => RevocationBus
   load(id: string, now: number): Promise<StoredSession | Ended | undefined>
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome>
   /**

@@ -2,6 +2,7 @@ import { chunked } from '../../storage/redis/client.ts'
 import { evenWhenFull, MAX_KEYS, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
+import type { RevocationBus } from '../events.ts'
 import { bucketOf } from '../token.ts'
 import {
   type Admission,
@@ -53,6 +54,7 @@ const countScript = RedisScript.fromFile(new URL('./count.lua', import.meta.url)
  */
 export class RedisSessionStore implements SessionStore {
   onUnreadable?: (error: unknown) => void
+  bus?: () => RevocationBus
   readonly #client: RedisStorage['client']
   readonly #prefix: string
   /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
