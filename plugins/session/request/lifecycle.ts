@@ -1,31 +1,17 @@
 import type { CookieOptions } from '@fastify/session'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Duration, milliseconds } from '../../support/durations.ts'
-import {
-  InvalidSessionCookieError,
-  SessionRevokedError,
-  UnauthenticatedError,
-  UnidentifiedUserError,
-} from '../../support/errors.ts'
+import { UnauthenticatedError, UnidentifiedUserError } from '../../support/errors.ts'
 import { checkStatusText, failReply, removeUnsendableHeaders } from '../../support/fail-reply.ts'
 import { namesFor, refuseUnknown } from '../../support/options.ts'
-import type { Adopt, Adopted } from '../compat/adopt.ts'
+import type { Adopt } from '../compat/adopt.ts'
 import type { SessionEngine } from '../engine.ts'
-import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from '../record.ts'
+import { type OpenSession, UnreadableSessionError } from '../record.ts'
 import { inOwnWords, keepOwnWords } from '../stores/callback.ts'
 import type { Ended } from '../stores/contract.ts'
-import { bucketOf, newToken, ownerOf } from '../token.ts'
-import { changedTexts, storedValues } from './changes.ts'
-import {
-  clearSessionCookie,
-  cookiesNamed,
-  isWithheld,
-  needsSecure,
-  type SessionCookie,
-  tidyCookieHeader,
-} from './cookie.ts'
-import type { IdentityOf } from './identity.ts'
-import { forgetRemembered, lifetimeBy } from './lifetime.ts'
+import { BrowserCookie, type BrowserCookieOptions } from './browser-cookie.ts'
+import { changedTexts } from './changes.ts'
+import { cookiesNamed } from './cookie.ts'
 import {
   putValues,
   revertValues,
@@ -35,7 +21,7 @@ import {
   stateOf,
   valuesOf,
 } from './session.ts'
-import type { SessionSigner } from './signer.ts'
+import { SessionWriter, type SessionWriterOptions } from './session-writer.ts'
 import { type Arrival, beginVisit, Visit, visitOf } from './visit.ts'
 
 type Done = (error?: unknown) => void
@@ -60,24 +46,12 @@ const LOGIN_OPTIONS = namesFor<LoginOptions>({ keep: true, lifetime: true, idle:
 /** Cookies of one name that are looked at in one request. */
 const MAX_CANDIDATES = 4
 
-export interface LifecycleOptions {
-  engine: SessionEngine
-  cookie: SessionCookie
-  cookiePrefix: string
-  signer: SessionSigner
-  identityOf: IdentityOf
-  saveUninitialized: boolean
+export interface LifecycleOptions extends BrowserCookieOptions, SessionWriterOptions {
   saveOnError: boolean
   rolling: boolean
-  idGenerator?: ((request?: FastifyRequest) => string) | undefined
-  /** Writes cookies. */
-  fastify: FastifyInstance
-  /** What `logout()` lets the browser clear, as the header says it; empty for nothing. */
-  clearSiteData: string
   adopt?: Adopt | undefined
   /** The store is one of the application's own, not one of ours. */
   ownStore: boolean
-  warn: (message: string) => void
 }
 
 /**
@@ -110,13 +84,16 @@ export class Lifecycle implements SessionActions {
   readonly #options: LifecycleOptions
   readonly #usual: CookieOptions
   readonly #path: string
-  #saidWithheld = false
+  readonly #cookie: BrowserCookie
+  readonly #writer: SessionWriter
 
   constructor(options: LifecycleOptions) {
     this.#engine = options.engine
     this.#options = options
     this.#usual = options.cookie.options
     this.#path = options.cookie.options.path ?? '/'
+    this.#cookie = new BrowserCookie(options)
+    this.#writer = new SessionWriter(options)
   }
 
   // --- arrival ------------------------------------------------------------------------------------
@@ -131,7 +108,7 @@ export class Lifecycle implements SessionActions {
     const visit = new Visit(request, reply)
     const signed = request.cookies[cookie.name]
     if (signed !== undefined) {
-      const token = this.#verified(signed)
+      const token = this.#cookie.tokenOf(signed)
       if (token !== undefined) return this.#find(visit, signed, token)
       const others = cookiesNamed(request, cookie.name)
       if (others.length > 1) return this.#findAmong(visit, others)
@@ -144,14 +121,6 @@ export class Lifecycle implements SessionActions {
     if (path === '/') return true
     const url = (raw.url ?? '').split('?', 1)[0] as string
     return url.startsWith(path) && (path.endsWith('/') || url.length === path.length || url[path.length] === '/')
-  }
-
-  /** The token of a signed cookie. */
-  #verified(signed: string): string | undefined {
-    const { cookiePrefix, signer } = this.#options
-    if (!signed.startsWith(cookiePrefix)) return undefined
-    const { valid, value } = signer.unsign(signed.slice(cookiePrefix.length))
-    return valid && value !== null ? value : undefined
   }
 
   #find(visit: Visit, signed: string, token: string): Promise<void> {
@@ -170,7 +139,7 @@ export class Lifecycle implements SessionActions {
   async #findAmong(visit: Visit, cookies: string[]): Promise<void> {
     let arrival: Arrival = 'none'
     for (const signed of cookies.slice(0, MAX_CANDIDATES)) {
-      const token = this.#verified(signed)
+      const token = this.#cookie.tokenOf(signed)
       if (token === undefined) continue
       const open = await this.#engine.open(token)
       if (typeof open === 'object' && this.#restore(visit, token, open)) {
@@ -186,7 +155,7 @@ export class Lifecycle implements SessionActions {
     const state = stateOf(visit.session) as SessionState
     state.touchDue = this.#engine.isTouchDue(open) || this.#options.rolling
     // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
-    state.cookieDue = signed !== this.#options.cookiePrefix + this.sign(state.token as string)
+    state.cookieDue = signed !== this.#cookie.valueOf(state.token as string)
   }
 
   #restore(visit: Visit, token: string, open: OpenSession): boolean {
@@ -208,7 +177,9 @@ export class Lifecycle implements SessionActions {
   #beginOrAdopt(visit: Visit, arrival: Arrival): Promise<void> | undefined {
     const adopting =
       arrival === 'none'
-        ? this.#options.adopt?.(visit.request, (values, secret) => this.#beginWith(visit.request, values, secret))
+        ? this.#options.adopt?.(visit.request, (values, secret) =>
+            this.#writer.beginAdopted(visit.request, values, secret),
+          )
         : undefined
     if (!adopting) {
       this.#begin(visit, arrival)
@@ -218,18 +189,6 @@ export class Lifecycle implements SessionActions {
       if (!adopted || !this.#restore(visit, adopted.token, adopted.open)) this.#begin(visit, arrival)
       else (stateOf(visit.session) as SessionState).cookieDue = true
     })
-  }
-
-  /** Stored at once: the session that it comes from is gone, whatever the handler does. */
-  async #beginWith(request: FastifyRequest, values: SessionValues, secret: string): Promise<Adopted> {
-    const userId = this.#options.identityOf(values)
-    const token = this.#tokenFor(request, userId, undefined, secret)
-    const open = await this.#engine.begin(token, values, {
-      once: true,
-      device: deviceOf(request),
-      ...(userId === undefined ? {} : { userId }),
-    })
-    return { token, open }
   }
 
   #begin(visit: Visit, arrival: Arrival): void {
@@ -318,7 +277,7 @@ export class Lifecycle implements SessionActions {
       let failure: unknown
       try {
         checkStatusText(reply)
-        this.#setCookie(visit, reply)
+        this.#cookie.answer(visit, reply)
       } catch (error) {
         failure = error
       }
@@ -363,8 +322,8 @@ export class Lifecycle implements SessionActions {
     const state = stateOf(session)
     if (!state || session !== (visit.session as unknown)) return undefined
     const needsSave = this.#needsSave(visit.session, state)
-    if (needsSave || state.cookieDue) this.#checkCookie(state, visit.session)
-    return needsSave ? this.#store(visit.session, state) : undefined
+    if (needsSave || state.cookieDue) this.#cookie.check(visit.session, state)
+    return needsSave ? this.#writer.store(visit.session, state) : undefined
   }
 
   #needsSave(session: Session, state: SessionState): boolean {
@@ -373,59 +332,7 @@ export class Lifecycle implements SessionActions {
     if (state.visit.arrival === 'replaced') return false
     if (!this.#options.saveUninitialized && !this.isModified(session, state)) return false
     // Nobody could come back with it.
-    return !this.#isWithheld(state.visit)
-  }
-
-  /** Whether the cookie would not go out over this connection. Said once: a login that does not last puzzles everybody. */
-  #isWithheld({ request, session }: Visit): boolean {
-    const { cookie, warn } = this.#options
-    if (!isWithheld(cookie, session.cookie.secure, request)) return false
-    if (!this.#saidWithheld) {
-      warn(
-        `the cookie ${cookie.name} was not sent: it is Secure, and ${request.method} ${request.url.split('?', 1)[0]} came ` +
-          "over plain HTTP. If a proxy ends TLS, set Fastify's trustProxy and have the proxy send X-Forwarded-Proto; if " +
-          "there is none, as in development, set cookie.secure to 'auto'. This is said once.",
-      )
-    }
-    this.#saidWithheld = true
-    return true
-  }
-
-  #setCookie(visit: Visit, reply: FastifyReply): void {
-    const { cookie, clearSiteData, cookiePrefix, fastify } = this.#options
-    const { session } = visit.request
-    const state = stateOf(session)
-    if (session === null || session === undefined) {
-      clearSessionCookie(fastify, reply, cookie)
-      if (visit.loggedOut && clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
-    } else if (state?.cookieDue && state.token !== undefined && !state.ended) {
-      if (this.#isWithheld(visit)) return
-      const value = cookiePrefix + this.sign(state.token)
-      reply.header('set-cookie', fastify.serializeCookie(cookie.name, value, visit.session.cookie.toJSON() as never))
-    } else if (state && !state.open && this.#hasUselessCookie(visit)) {
-      clearSessionCookie(fastify, reply, cookie)
-    }
-    tidyCookieHeader(fastify, reply, cookie)
-  }
-
-  #hasUselessCookie({ arrival, request }: Visit): boolean {
-    return arrival !== 'replaced' && request.cookies?.[this.#options.cookie.name] !== undefined
-  }
-
-  /**
-   * A cookie that cannot be written fails this request, and before anything is saved. Once @fastify/cookie has it, the
-   * answer that tells of the failure would fail as well.
-   */
-  #checkCookie(state: SessionState, session: Session): void {
-    if (!state.cookie) return
-    if (state.cookie.secure !== true && needsSecure(state.cookie)) {
-      throw new InvalidSessionCookieError("sameSite 'none' and partitioned need a secure cookie: browsers drop it")
-    }
-    try {
-      this.#options.fastify.serializeCookie('checked', '', session.cookie.toJSON() as never)
-    } catch (cause) {
-      throw new InvalidSessionCookieError((cause as Error).message, { cause })
-    }
+    return !this.#cookie.isWithheld(state.visit)
   }
 
   #endOf(visit: Visit): Promise<void> | undefined {
@@ -469,7 +376,12 @@ export class Lifecycle implements SessionActions {
         if (lifetime !== undefined || longest > (session.cookie.originalMaxAge ?? Number.POSITIVE_INFINITY)) {
           session.cookie.maxAge = longest
         }
-        await this.#rotate(session, state, { userId, login: true, ...(idle === undefined ? {} : { idle }), lifetime })
+        await this.#writer.rotate(session, state, {
+          userId,
+          login: true,
+          ...(idle === undefined ? {} : { idle }),
+          lifetime,
+        })
       } catch (error) {
         for (const key of Object.keys(session)) delete (session as never)[key]
         Object.assign(session, before)
@@ -481,13 +393,13 @@ export class Lifecycle implements SessionActions {
 
   /** Begins a session of the user without a request. @returns its cookie, as a browser sends it */
   async issue(user: unknown, options?: LoginOptions): Promise<string> {
-    const { cookie, cookiePrefix, fastify } = this.#options
+    const { cookie, fastify } = this.#options
     const request = { ip: '127.0.0.1', headers: {}, protocol: 'https', log: fastify.log } as FastifyRequest
     const visit = new Visit(request)
     this.#begin(visit, 'none')
     await this.login(request, user, options)
     const { token } = stateOf(visit.session) as SessionState
-    return `${cookie.name}=${encodeURIComponent(cookiePrefix + this.sign(token as string))}`
+    return `${cookie.name}=${encodeURIComponent(this.#cookie.valueOf(token as string))}`
   }
 
   /** Ends the session of the request; `request.session` is `null` afterwards. */
@@ -515,7 +427,7 @@ export class Lifecycle implements SessionActions {
   // --- SessionActions -----------------------------------------------------------------------------
 
   newToken(state: SessionState): string {
-    return this.#tokenFor(state.visit.request, this.#options.identityOf(state.visit.session), state.open)
+    return this.#writer.tokenFor(state.visit.request, this.#options.identityOf(state.visit.session), state.open)
   }
 
   sign(token: string): string {
@@ -529,8 +441,8 @@ export class Lifecycle implements SessionActions {
 
   save(session: Session, state: SessionState): Promise<void> {
     return this.#asked(state.visit, async () => {
-      this.#checkCookie(state, session)
-      await this.#store(session, state)
+      this.#cookie.check(session, state)
+      await this.#writer.store(session, state)
     })
   }
 
@@ -545,7 +457,7 @@ export class Lifecycle implements SessionActions {
     return this.#asked(state.visit, async () => {
       try {
         if (state.visit.request.session === null) this.#give(state.visit, session)
-        await this.#rotate(session, state, { userId: this.#options.identityOf(session), secret })
+        await this.#writer.rotate(session, state, { userId: this.#options.identityOf(session), secret })
       } catch (error) {
         Object.assign(session, before, valuesOf(session))
         throw error
@@ -638,117 +550,10 @@ export class Lifecycle implements SessionActions {
       visit.request.log?.[refused ? 'info' : 'error']({ err }, 'what the request asked of its session failed')
     })
   }
-
-  /** Writes what the session holds now: under a fresh id if it is of another user than before. */
-  async #store(session: Session, state: SessionState): Promise<void> {
-    const { open } = state
-    const userId = this.#options.identityOf(session)
-    if (state.ended) throw new SessionRevokedError()
-    if (userId !== open?.userId) {
-      await this.#rotate(session, state, { userId, login: userId !== undefined })
-    } else if (!open) {
-      await this.#rotate(session, state, {})
-    } else {
-      await this.#save(session, state, open)
-    }
-    state.saved = true
-  }
-
-  async #save(session: Session, state: SessionState, open: OpenSession): Promise<void> {
-    const texts = changedTexts(session, state, open)
-    if (texts === open.texts && !state.touchDue) return
-    const { idle, ends } = this.#lifetime(session, state, open.idle)
-    if (idle <= 0) return this.#expire(state, state.token as string, open)
-    state.touchDue = false
-    const longer = texts['cookie'] !== open.texts['cookie'] && ends > open.ends
-    if (await this.#engine.save(open, texts, { idle, ...(longer ? { ends } : {}) })) {
-      state.cookieDue = true
-    } else {
-      // It ended while this request was at work. The browser may have the cookie of another by now.
-      state.ended = true
-    }
-  }
-
-  /** Gives the session a fresh id, and stores it under that. */
-  async #rotate(
-    session: Session,
-    state: SessionState,
-    {
-      userId,
-      login = false,
-      idle,
-      lifetime,
-      secret,
-    }: {
-      userId?: string | undefined
-      login?: boolean
-      idle?: number
-      lifetime?: number | undefined
-      /** Generated already. */
-      secret?: string | undefined
-    },
-  ): Promise<void> {
-    const { open, visit } = state
-    const former = open && !state.ended ? open : undefined
-    const isNew = !open && !login && userId === undefined
-    if (isNew && !this.#options.saveUninitialized && Object.keys(session).length === 0) {
-      // Nothing is stored: there is nothing to protect but the id.
-      state.token = undefined
-      return
-    }
-    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(visit.request, userId, open, secret)
-    const saysNothing = idle === undefined && lifetime === undefined
-    if (login && saysNothing) forgetRemembered(session, state)
-    const now = this.#engine.clock.now()
-    const terms = this.#lifetime(session, state, idle ?? (login ? undefined : open?.idle))
-    if (terms.idle <= 0) return this.#expire(state, token, former)
-    const begun = await this.#engine.begin(token, storedValues(session, state), {
-      ...(userId === undefined ? {} : { userId }),
-      ...(former ? { former } : {}),
-      ...(login ? { login, device: deviceOf(visit.request) } : {}),
-      ...(idle === undefined ? {} : { ownIdle: idle }),
-      idle: terms.idle,
-      ends: lifetime === undefined ? Math.max(terms.ends, now + (idle ?? 0)) : now + lifetime,
-    })
-    state.token = token
-    state.open = begun
-    state.ended = false
-    state.touchDue = false
-    state.cookieDue = true
-  }
-
-  /** Its cookie has expired: the browser is to drop what it has, and nobody could come back with it. */
-  async #expire(state: SessionState, token: string, open: OpenSession | undefined): Promise<void> {
-    if (open) await this.#engine.end(open, 'expired')
-    state.open = undefined
-    state.token = token
-    state.cookieDue = true
-  }
-
-  #lifetime(session: Session, state: SessionState, idle: number | undefined) {
-    return lifetimeBy(this.#engine.policy, session, state, idle, this.#engine.clock.now())
-  }
-
-  /** Tokens lie in the bucket of their user. */
-  #tokenFor(
-    request: FastifyRequest,
-    userId: string | undefined,
-    open?: OpenSession,
-    secret = this.#options.idGenerator?.(request),
-  ): string {
-    if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
-    // Nobody's session may lie anywhere: what the application generates stays as it is.
-    return secret ?? newToken(open ? bucketOf(open.id) : undefined)
-  }
 }
 
 function arrivalOf(open: OpenSession | Ended | undefined): Arrival {
   return open === 'ended' || open === 'replaced' ? open : 'none'
-}
-
-function deviceOf(request: FastifyRequest): Device {
-  const userAgent = request.headers?.['user-agent']
-  return { ip: request.ip, ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 512) }) }
 }
 
 /** Goes on with the request. What is thrown past all handlers is answered here: nobody else would hear of it. */
