@@ -23,7 +23,6 @@ import type { SessionPolicy } from './types.ts'
 export interface SessionEngineOptions extends SessionPolicy {
   store: SessionStore
   clock?: Clock
-  bus?: RevocationBus
   /** Seals what the store keeps. Default: nothing does. */
   sealer?: Sealer
   /** Milliseconds that the store may take for an answer. Default 0: it keeps a deadline by itself. */
@@ -46,6 +45,8 @@ export interface Beginning {
   ownIdle?: number
   /** When it ends however much it is used, unless it goes on with what `former` had. Default: by the policy. */
   ends?: number
+  /** The token is not random: whoever begins a session under it second gets what the first one began. */
+  once?: boolean
 }
 
 export interface Saving {
@@ -98,14 +99,14 @@ export class SessionEngine {
     unreadable: 0,
   }
 
-  constructor({ store, clock, bus, sealer, deadline, onError, ...policy }: SessionEngineOptions) {
+  constructor({ store, clock, sealer, deadline, onError, ...policy }: SessionEngineOptions) {
     this.policy = policy
     this.clock = clock ?? systemClock
     this.#store = store
     this.#guard = new StoreGuard(this.clock, deadline ?? 0)
     this.#time = new PassedTime(this.clock, (until) => this.#endExpired(until))
     this.#codec = new RecordCodec(sealer)
-    this.#bus = bus
+    this.#bus = store.bus?.()
     this.#onError = onError ?? (() => {})
     const report = (error: unknown) => this.#onError(error, 'event listener')
     this.events = new ListenersByName(report)
@@ -184,13 +185,17 @@ export class SessionEngine {
     const { limit } = this.policy
     const stored = this.#codec.toStored(open)
     const outcome = await this.#ask<CreateOutcome>((now) => {
-      const admission: Admission = { now, login, ...(limit ? { limit } : {}) }
+      const admission: Admission = { now, login, once: options.once ?? false, ...(limit ? { limit } : {}) }
       return former
         ? this.#store.rotate(former, stored, { ...admission, requireLive: !login })
         : this.#store.create(stored, admission)
     })
     if (outcome.outcome === 'full') throw new TooManySessionsError()
-    if (outcome.outcome === 'gone') throw new SessionRevokedError()
+    if (outcome.outcome === 'taken') {
+      const there = await this.open(token)
+      if (typeof there === 'object') return there
+    }
+    if (outcome.outcome !== 'created') throw new SessionRevokedError()
     this.#announceBegin(open, former, login, outcome.evicted)
     return { ...open, logins: outcome.logins }
   }
@@ -257,6 +262,12 @@ export class SessionEngine {
     const ended = await this.#ask((now) => this.#store.revoke(open.id, now))
     if (ended) this.#announceEnd({ ...eventOf(open), reason })
     return ended
+  }
+
+  /** Ends what the store has of a token, if anything: for a session that was not opened. */
+  async endToken(token: string, reason: string): Promise<void> {
+    const id = idOf(token)
+    if (await this.#ask((now) => this.#store.revoke(id, now))) this.#announceEnd({ handle: id, reason })
   }
 
   // --- the sessions of a user, and all ------------------------------------------------------------

@@ -8,11 +8,11 @@ export interface SessionEvent {
   reason?: string
 }
 
-/** Carries revocations to the other instances. */
+/** Carries revocations to whoever else has sessions in one store: other instances, an Express application. */
 export interface RevocationBus {
   publish(event: SessionEvent): Promise<void>
   /**
-   * Resolves when it listens. `onEvent` is not told of this instance's own events; `onMissed` runs when some of others
+   * Resolves when it listens. `onEvent` is not told of its own events; `onMissed` runs when some of others
    * may have gone by unheard, and again as soon as it hears them once more.
    */
   listen(onEvent: (event: SessionEvent) => void, onMissed: () => void): Promise<void>

@@ -1,10 +1,9 @@
 import fastifyCookie from '@fastify/cookie'
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Storage } from '../storage/storage.ts'
 import { defineService } from '../support/define.ts'
 import { milliseconds } from '../support/durations.ts'
-import { FreshLoginRequiredError, UnauthenticatedError } from '../support/errors.ts'
+import { FreshLoginRequiredError, InvalidOptionError, UnauthenticatedError } from '../support/errors.ts'
 import { failReply } from '../support/fail-reply.ts'
 import { invalidOption, readOptions } from '../support/options.ts'
 import { inProduction } from '../support/production.ts'
@@ -26,7 +25,6 @@ import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
 import type { SessionStore } from './stores/contract.ts'
 import { MemorySessionStore } from './stores/memory.ts'
 import { sessionStoreOn } from './stores/on-storage.ts'
-import { RedisRevocationBus } from './stores/redis-bus.ts'
 import { userOf } from './user.ts'
 
 export type { AdoptOptions } from './compat/adopt.ts'
@@ -77,7 +75,6 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     deadline: store ? read.deadline : 0,
     store: storeOf(fastify, read, production),
     clock: read.clock,
-    ...busOf(store ? undefined : fastify.storage, read.name),
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
@@ -92,6 +89,8 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     rolling: read.rolling,
     identityOf: identityBy(read.user),
     idGenerator: read.idGenerator,
+    ownStore: store !== undefined && !isOurs(store),
+    warn,
     clearSiteData: read.clearSiteData.map((what) => `"${what}"`).join(', '),
     adopt: adoptionOf(read, cookie, engine),
   })
@@ -112,7 +111,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
 
   fastify.decorate('sessions', sessions)
   fastify.decorate('sessionActions', actions)
-  fastify.decorate('sessionCookies', sessionCookies(fastify, signer, cookie.options))
+  fastify.decorate('sessionCookies', sessionCookies(fastify, signer, cookie))
   fastify.decorateRequest('session', null as never)
   const requestStore = new FastifySessionStore(engine)
   fastify.decorateRequest('sessionStore', { getter: () => requestStore as never })
@@ -158,6 +157,13 @@ function isInResponseCache(request: FastifyRequest): boolean {
 
 function signerOf({ secret, algorithm }: ReadSessionOptions, production: boolean): SessionSigner {
   if (isSigner(secret)) return secret
+  // In the words of @fastify/session: who moves here and searches for them finds what to do.
+  if (typeof secret !== 'string' && !Array.isArray(secret)) {
+    throw new InvalidOptionError(
+      'the secret option is required, and must be a String, Array of Strings, or a signer object with .sign and .unsign methods',
+    )
+  }
+  if (secret.length === 0) throw new InvalidOptionError('at least one secret is required')
   return liveSigner(checkedSecrets(secret, 'secret', production), algorithm)
 }
 
@@ -214,8 +220,4 @@ function checkedStore(store: CallbackStore): CallbackStore {
   const methods: (keyof CallbackStore)[] = ['get', 'set', 'destroy']
   if (methods.every((method) => typeof store[method] === 'function')) return store
   throw invalidOption('session.store', 'must be one of ours, or have the methods get, set and destroy.')
-}
-
-function busOf(storage: Storage | undefined, area: string) {
-  return storage?.kind === 'redis' ? { bus: new RedisRevocationBus(storage, area) } : {}
 }

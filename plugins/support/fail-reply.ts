@@ -2,7 +2,15 @@ import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { FastifyReply } from 'fastify'
 
 /** What Node throws for a header, a name or a status text that no HTTP message can hold. */
-const UNSENDABLE = new Set(['ERR_INVALID_CHAR', 'ERR_INVALID_HTTP_TOKEN', 'ERR_HTTP_INVALID_HEADER_VALUE'])
+const UNSENDABLE = new Set([
+  'ERR_INVALID_CHAR',
+  'ERR_INVALID_HTTP_TOKEN',
+  'ERR_HTTP_INVALID_HEADER_VALUE',
+  'ERR_HTTP_TRAILER_INVALID',
+])
+
+/** How a body is sent: what a handler has said of its own is not true of the answer that tells of the failure. */
+const FRAMING = new Set(['content-length', 'transfer-encoding', 'trailer'])
 
 /** Whether the reply could not be written because of one of its headers. */
 export const isHeaderError = (error: unknown): boolean =>
@@ -19,12 +27,13 @@ export function checkStatusText({ raw }: FastifyReply): void {
 
 /**
  * Takes away the headers that cannot be encoded (`location: /Ω`, a Cyrillic file name, a line break), so that the
- * answer which tells of the failure does not fail for the same reason.
+ * answer which tells of the failure does not fail for the same reason, and those that frame the body it will not have.
  */
 export function removeUnsendableHeaders(reply: FastifyReply): void {
   if (reply.raw.headersSent) return
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     try {
+      if (FRAMING.has(name.toLowerCase())) reply.removeHeader(name)
       validateHeaderName(name)
       for (const one of Array.isArray(value) ? value : [value]) validateHeaderValue(name, one as string)
     } catch {

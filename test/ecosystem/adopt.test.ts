@@ -2,17 +2,21 @@ import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import express from 'express'
 import expressSession from 'express-session'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { type SessionOptions, session } from '../../plugins/session/index.ts'
+import { MemorySessionStore, type SessionOptions, session } from '../../plugins/session/index.ts'
 import type { CallbackStore } from '../../plugins/session/stores/callback.ts'
+import { storage } from '../../plugins/storage/index.ts'
 import { addressOf, HttpBrowser } from '../fixtures/http-browser.ts'
 import { redisStore } from '../fixtures/neighbour-stores.ts'
 import { SECRET } from '../fixtures/session-app.ts'
+import { storageUrl } from '../fixtures/storages.ts'
 
 declare module 'fastify' {
   interface Session {
     basket?: string[]
+    x?: number
+    y?: number
   }
 }
 
@@ -170,10 +174,88 @@ t.test('when the former store is away, the request says so and the session is no
   t.equal((await former.browser.get(`${url}/me`)).status, 503)
   away = 'set'
   t.equal((await former.browser.get(`${url}/me`)).status, 503)
-  t.equal(await app.sessions.count(), 0, 'it is not in both places')
   away = undefined
   t.same((await former.browser.get(`${url}/me`)).json(), { user: 'ada', basket: ['x'] })
-  t.equal(await app.sessions.count(), 1)
+  t.equal(await app.sessions.count(), 1, 'the one that had begun')
+})
+
+t.test('two instances that take over one session at the same moment take it over once', async (t) => {
+  const ROUNDS = 20
+  const target = await storageUrl(t, 'redis')
+  for (let round = 0; round < ROUNDS; round++) {
+    const former = await (round % 2 === 0 ? ofExpress : ofFastify)(t)
+    // Both have read it before either has begun one of its own.
+    let waiting: (() => void)[] = []
+    const store: CallbackStore = {
+      get: (sid, callback) =>
+        void former.store.get(sid, (error?: unknown, found?: unknown) => {
+          waiting.push(() => callback(error, found))
+          if (waiting.length < 2) return
+          for (const go of waiting) go()
+          waiting = []
+        }),
+      set: (sid, value, callback) => void former.store.set(sid, value as never, callback),
+      destroy: (sid, callback) => void former.store.destroy(sid, callback),
+    }
+    const name = `round-${round}`
+    const created: string[] = []
+    const urls: string[] = []
+    const apps: FastifyInstance[] = []
+    for (const key of ['x', 'y'] as const) {
+      const app = Fastify()
+      await app.register(storage, { storage: target })
+      await app.register(session, { secret: SECRET, production: false, name, adopt: { store, secret: former.secret } })
+      app.sessions.on('created', ({ handle }) => created.push(handle))
+      app.get('/write', async ({ session }) => {
+        session[key] = 1
+        await session.save()
+        return { user: session.user?.id ?? null, basket: session.basket ?? null }
+      })
+      app.get('/read', async ({ session }) => ({ user: session.user?.id ?? null, x: session.x, y: session.y }))
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      urls.push(await addressOf(t, app.server))
+      apps.push(app)
+    }
+    const windows = [former.browser.clone(), former.browser.clone()] as const
+    const answers = await Promise.all(windows.map((window, n) => window.get(`${urls[n]}/write`)))
+    for (const answer of answers) t.same(answer.json(), { user: 'ada', basket: ['x'] }, 'both are logged in')
+    t.equal(new Set(windows.map(({ cookies }) => cookies.get(`${name}-sid`))).size, 1, 'in one session')
+    t.equal(created.length, 1, 'which began once')
+    t.same((await windows[0].get(`${urls[1]}/read`)).json(), { user: 'ada', x: 1, y: 1 }, 'and nothing is lost')
+    const [app] = apps as [FastifyInstance]
+    t.same(await app.sessions.list('ada').then(({ length }) => length), 1)
+    t.equal(await app.sessions.count(), 1)
+
+    await app.sessions.revokeUser('ada')
+    const late = former.browser.clone()
+    const reads = [late.get(`${urls[0]}/read`), former.browser.clone().get(`${urls[1]}/read`)]
+    for (const read of await Promise.all(reads))
+      t.match(read.json(), { user: null }, 'what was ended is not taken again')
+    for (const one of apps) await one.close()
+  }
+})
+
+t.test('one that another instance has taken over and ended meanwhile is no session', async (t) => {
+  const former = await ofExpress(t)
+  let read: (() => void) | undefined
+  const slow: CallbackStore = {
+    get: (sid, callback) =>
+      void former.store.get(sid, (error?: unknown, found?: unknown) => (read = () => callback(error, found))),
+    set: (sid, value, callback) => void former.store.set(sid, value as never, callback),
+    destroy: (sid, callback) => void former.store.destroy(sid, callback),
+  }
+  const shared = new MemorySessionStore()
+  const adopt = { secret: former.secret }
+  const late = await ours(t, { store: shared, adopt: { ...adopt, store: slow } })
+  const early = await ours(t, { store: shared, adopt: { ...adopt, store: former.store } })
+  const pending = former.browser.clone().get(`${late.url}/me`)
+  while (!read) await new Promise(setImmediate)
+  const first = former.browser.clone()
+  t.same((await first.get(`${early.url}/me`)).json(), { user: 'ada', basket: ['x'] })
+  await first.get(`${early.url}/logout`)
+  read()
+  t.same((await pending).json(), { user: null, basket: null })
+  t.equal(await early.app.sessions.count(), 0)
 })
 
 t.test('what to adopt from is checked at boot', async (t) => {

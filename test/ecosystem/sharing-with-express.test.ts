@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import express from 'express'
 import expressSession, { type SessionOptions as ExpressOptions } from 'express-session'
 import Fastify from 'fastify'
@@ -5,6 +6,12 @@ import t, { type Test } from 'tap'
 import { ExpressStore, type ExpressStoreOptions, sessionStoreOn } from '../../express.ts'
 import { type SessionOptions, session } from '../../plugins/session/index.ts'
 import type { SessionStore } from '../../plugins/session/stores/contract.ts'
+import { state } from '../../plugins/state/index.ts'
+import { storage } from '../../plugins/storage/index.ts'
+import { sync } from '../../plugins/sync/index.ts'
+import { syncRoutes } from '../../routes/sync/index.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { openSync } from '../fixtures/frames.ts'
 import { addressOf, HttpBrowser } from '../fixtures/http-browser.ts'
 import { SECRET } from '../fixtures/session-app.ts'
 import { onEveryStorage, openTestStorage, storageUrl } from '../fixtures/storages.ts'
@@ -144,6 +151,39 @@ t.test('Express and Fastify share one session', (t) =>
     })
   }),
 )
+
+t.test('what Express ends is told to every instance of ours, and closes its sockets', async (t) => {
+  const target = await storageUrl(t, 'redis')
+  // Two connections as of two processes, and a third beside Express on Express's own.
+  const opened = await openTestStorage(t, target)
+  const { app: beside, express } = await bothOn(t, sessionStoreOn(opened))
+  const other = Fastify()
+  t.teardown(() => other.close())
+  await other.register(storage, { storage: target })
+  await other.register(session, { secret: SECRET, production: false, cookieName: 'connect.sid', cookiePrefix: 's:' })
+  await other.register(state)
+  await other.register(sync)
+  await other.register(syncRoutes)
+  await other.listen({ port: 0, host: '127.0.0.1' })
+  const url = await addressOf(t, other.server)
+
+  const told = [beside, other].map((app) => {
+    const events: object[] = []
+    app.sessions.on('revoked', (event) => events.push(event))
+    return events
+  })
+  const browser = new HttpBrowser()
+  await browser.get(`${express}/in`)
+  const cookie = `connect.sid=${browser.cookies.get('connect.sid')}`
+  const watcher = await openSync(t, url, cookie)
+  await watcher.next('fullSync')
+  for (const events of told) events.length = 0
+  const closed = once(watcher.socket, 'close')
+  await browser.get(`${express}/out`)
+  t.equal((await closed)[0], 4401)
+  await eventually(() => told.every(({ length }) => length === 1))
+  for (const [event] of told) t.match(event, { handle: String, reason: 'logout' })
+})
 
 t.test('each keeps its lifetime: a use in one is no less of a use than one in the other', (t) =>
   onEveryStorage(t, async (t, kind) => {

@@ -7,6 +7,7 @@ const stores = 'test/plugins/session/stores.test.ts'
 const replies = 'test/plugins/session/request/replies.test.ts'
 const adoption = 'test/ecosystem/adopt.test.ts'
 const lifecycle = 'plugins/session/request/lifecycle.ts'
+const writer = 'plugins/session/request/session-writer.ts'
 const engine = 'plugins/session/engine.ts'
 
 export default [
@@ -75,7 +76,7 @@ export default [
   },
   {
     guards: '9: a request whose session ended leaves the cookie of its successor alone',
-    file: lifecycle,
+    file: 'plugins/session/request/browser-cookie.ts',
     from: "return arrival !== 'replaced' && ",
     to: 'return ',
     suite: guarantees,
@@ -236,8 +237,8 @@ export default [
   },
   {
     guards: 'two requests at once take over one session once',
-    file: 'plugins/session/compat/adopt.ts',
-    from: 'underWay.set(sid, taking)',
+    file: writer,
+    from: 'once: true,',
     to: '',
     suite: adoption,
   },
@@ -313,14 +314,14 @@ export default [
   },
   {
     guards: 'whoever becomes someone else gets a fresh id',
-    file: lifecycle,
+    file: writer,
     from: 'if (userId !== open?.userId) {',
     to: 'if (!open && userId !== undefined) {',
     suite: 'test/plugins/session/protection.test.ts',
   },
   {
     guards: 'a login that says nothing forgets that the one before was remembered',
-    file: lifecycle,
+    file: writer,
     from: 'if (login && saysNothing) forgetRemembered(session, state)',
     to: '',
     suite: 'test/plugins/session/request/lifecycle.test.ts',

@@ -37,6 +37,33 @@ export async function sessionStoreSuite(t: Test, make: (t: Test) => Promise<Sess
     t.same(await store.load(anonymous.id, NOW), anonymous)
   })
 
+  t.test('of those who create one id at the same moment one does, and nobody does once it was ended', async (t) => {
+    const store = await make(t)
+    for (const user of ['ada', undefined]) {
+      const session = sessionOf(user)
+      const once = { ...plain, once: true }
+      const makers = Array.from({ length: 5 }, (_, n) =>
+        store.create({ ...session, fields: { n: `${n}` } }, once).then(({ outcome }) => outcome),
+      )
+      const outcomes = await Promise.all(makers)
+      t.same(outcomes.sort(), ['created', 'taken', 'taken', 'taken', 'taken'])
+      const change = { set: { n: '"changed"' }, remove: [], seen: NOW, expires: session.expires }
+      await store.save(session.id, session.owner, change, NOW)
+      t.same(await store.create(session, once), { outcome: 'taken' })
+      t.match(await store.load(session.id, NOW), { fields: { n: '"changed"' } }, 'nothing of it is lost')
+      t.same(await store.count(NOW), { sessions: 1, owners: user ? 1 : 0 })
+      await store.revoke(session.id, NOW)
+      t.same(await store.create(session, once), { outcome: 'taken' }, 'ended')
+      t.equal(await store.load(session.id, NOW), 'ended')
+    }
+    const expired = sessionOf('eve')
+    await store.create(expired, plain)
+    const { expires } = expired
+    const again = { ...expired, seen: expires, expires: expires + MINUTE }
+    t.match(await store.create(again, { now: expires, login: false, once: true }), { outcome: 'created' })
+    t.match(await store.load(expired.id, expires), { seen: expires })
+  })
+
   t.test('a save writes only what it names, and creates nothing', async (t) => {
     const store = await make(t)
     const session = sessionOf('ada')

@@ -1,7 +1,8 @@
+import { createHmac } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { storageFailure } from '../../storage/failure.ts'
 import { within } from '../../support/deadline.ts'
-import { StorageUnavailableError } from '../../support/errors.ts'
+import { SessionRevokedError, StorageUnavailableError } from '../../support/errors.ts'
 import { invalidOption } from '../../support/options.ts'
 import { aesSealer } from '../encryption.ts'
 import type { SessionEngine } from '../engine.ts'
@@ -26,14 +27,11 @@ export interface Adopted {
   open: OpenSession
 }
 
-/**
- * Takes over the session whose cookie of another plugin a request has; `undefined` without one.
- * @param begin begins a session of ours that holds the values
- */
-export type Adopt = (
-  request: FastifyRequest,
-  begin: (values: SessionValues) => Promise<Adopted>,
-) => Promise<Adopted | undefined> | undefined
+/** Begins a session of ours that holds the values, whose token is made of the secret: once, whoever else does so. */
+export type BeginAdopted = (values: SessionValues, secret: string) => Promise<Adopted>
+
+/** Takes over the session whose cookie of another plugin a request has; `undefined` without one. */
+export type Adopt = (request: FastifyRequest, begin: BeginAdopted) => Promise<Adopted | undefined> | undefined
 
 /** In place of a session that was taken over; `stateful` also marks the records that our plugin keeps in such a store. */
 interface Forwarding {
@@ -49,7 +47,12 @@ interface Forwarding {
 const FORWARDED_FOR = 60_000
 const DOING = 'sessions to take over'
 
-/** @param deadline milliseconds in which a session must have been taken over */
+/**
+ * The token of a session that is taken over follows from its former id and the secret. Two requests that take it over at
+ * the same moment, on one instance or on two, thereby name the same session: the second gets what the first has made of it.
+ *
+ * @param deadline milliseconds in which a session must have been taken over
+ */
 export function adopting(options: AdoptOptions, engine: SessionEngine, deadline: number): Adopt {
   const { store, secret, cookieName } = options
   if (!(['get', 'set', 'destroy'] as const).every((method) => typeof store?.[method] === 'function')) {
@@ -59,10 +62,9 @@ export function adopting(options: AdoptOptions, engine: SessionEngine, deadline:
     throw invalidOption('session.adopt.secret', 'must be the secret with which the cookies were signed.')
   }
   const signer = liveSigner(secret)
-  const sealer = aesSealer(typeof secret === 'string' ? [secret] : secret)
+  const secrets = typeof secret === 'string' ? [secret] : secret
+  const sealer = aesSealer(secrets)
   const names = cookieName === undefined ? ['sessionId', 'connect.sid'] : [cookieName]
-  /** By id. Two requests at once take over one session once. */
-  const underWay = new Map<string, Promise<Adopted | undefined>>()
 
   function sidOf({ cookies }: FastifyRequest): string | undefined {
     for (const name of names) {
@@ -75,7 +77,7 @@ export function adopting(options: AdoptOptions, engine: SessionEngine, deadline:
     return undefined
   }
 
-  async function take(sid: string, begin: Parameters<Adopt>[1]): Promise<Adopted | undefined> {
+  async function take(sid: string, begin: BeginAdopted): Promise<Adopted | undefined> {
     const found = await askIfAny((callback) => store.get(sid, callback)).catch(fail)
     if (typeof found !== 'object' || found === null) return undefined
     // A copy: some stores hand out the object that they keep.
@@ -83,14 +85,13 @@ export function adopting(options: AdoptOptions, engine: SessionEngine, deadline:
     if (stateful !== undefined) return follow(sid, stateful)
     const hasExpired = (lifetimeOf(cookie as ForeignCookie | undefined, engine.clock.now()) ?? 1) <= 0
     if (hasExpired || Object.keys(values).length === 0) return undefined
-    const adopted = await begin(values)
-    try {
-      await ask((callback) => store.set(sid, forwarding(sid, adopted.token), callback)).catch(fail)
-    } catch (error) {
-      // There are not two of it.
-      await engine.end(adopted.open, 'adoption failed')
+    const adopted = await begin(values, secretOf(sid)).catch((error: unknown) => {
+      // Another instance took it over, and it was ended there.
+      if (error instanceof SessionRevokedError) return undefined
       throw error
-    }
+    })
+    // If this fails, the next request finds the session that has begun, and tries again.
+    if (adopted) await ask((callback) => store.set(sid, forwarding(sid, adopted.token), callback)).catch(fail)
     return adopted
   }
 
@@ -98,6 +99,12 @@ export function adopting(options: AdoptOptions, engine: SessionEngine, deadline:
     const token = typeof sealed === 'string' ? sealer.open(placeOf(sid), sealed) : undefined
     const open = token === undefined ? undefined : await engine.open(token)
     return token !== undefined && typeof open === 'object' ? { token, open } : undefined
+  }
+
+  function secretOf(sid: string): string {
+    return createHmac('sha256', secrets[0] as string)
+      .update(placeOf(sid))
+      .digest('base64url')
   }
 
   function forwarding(sid: string, token: string): Forwarding {
@@ -111,13 +118,8 @@ export function adopting(options: AdoptOptions, engine: SessionEngine, deadline:
   return (request, begin) => {
     const sid = sidOf(request)
     if (sid === undefined) return undefined
-    let taking = underWay.get(sid)
-    if (!taking) {
-      const unanswered = () => new StorageUnavailableError(`${DOING}: no answer within ${deadline} ms`)
-      taking = within(take(sid, begin), deadline, engine.clock, unanswered).finally(() => underWay.delete(sid))
-      underWay.set(sid, taking)
-    }
-    return taking
+    const unanswered = () => new StorageUnavailableError(`${DOING}: no answer within ${deadline} ms`)
+    return within(take(sid, begin), deadline, engine.clock, unanswered)
   }
 }
 

@@ -1,6 +1,6 @@
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Duration } from '../../support/durations.ts'
+import { type Duration, told } from '../../support/durations.ts'
 import { asGiven, duration, invalidOption, type Read, type Rules } from '../../support/options.ts'
 
 export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
@@ -26,7 +26,13 @@ export const COOKIE_RULES = {
   path: asGiven<string>(),
   priority: asGiven<SessionCookieOptions['priority']>(),
   sameSite: asGiven<SessionCookieOptions['sameSite']>(),
-  secure: asGiven<boolean | 'auto'>(),
+  secure: (given: unknown, option: string): boolean | 'auto' | undefined => {
+    if (given === undefined || given === 'auto') return given
+    // What comes from the environment is text.
+    if (given === true || given === 'true') return true
+    if (given === false || given === 'false') return false
+    throw invalidOption(option, `must be true, false or 'auto', not ${told(given)}.`)
+  },
 } satisfies Rules<SessionCookieOptions>
 
 /** The session cookie: its name and attributes, and how it is taken away again. */
@@ -34,6 +40,8 @@ export interface SessionCookie {
   name: string
   /** As @fastify/session wants them. */
   options: CookieOptions
+  /** The application asked for `secure: true`: nothing is sent over a connection that is known to be plain. */
+  asksForTls: boolean
 }
 
 /** Milliseconds of a day. */
@@ -71,7 +79,11 @@ export function sessionCookie(
     options.secure = true
   }
   const prefix = prefixOf(options)
-  const cookie = { name: name ?? `${prefix}${area === '' ? '' : `${area}-`}sid`, options }
+  const cookie = {
+    name: name ?? `${prefix}${area === '' ? '' : `${area}-`}sid`,
+    options,
+    asksForTls: given.secure === true,
+  }
   if (cookie.name.startsWith('__Host-') && prefix !== '__Host-') {
     throw invalidOption('session.cookieName', "may begin with '__Host-' only if secure, with path '/' and no domain.")
   }
@@ -113,9 +125,31 @@ export function clearSessionCookie(fastify: FastifyInstance, reply: FastifyReply
   reply.header('set-cookie', clearingLine(fastify, reply, cookie))
 }
 
-function clearingLine(fastify: FastifyInstance, reply: FastifyReply, { name, options }: SessionCookie): string {
-  const { maxAge, expires, ...attributes } = bySecurity(options, reply.request)
-  return fastify.serializeCookie(name, '', { ...attributes, expires: new Date(0), maxAge: 0 })
+function clearingLine(fastify: FastifyInstance, reply: FastifyReply, cookie: SessionCookie): string {
+  const { maxAge, expires, ...attributes } = isWithheld(cookie, cookie.options.secure, reply.request)
+    ? plainOptions(cookie.options)
+    : bySecurity(cookie.options, reply.request)
+  return fastify.serializeCookie(cookie.name, '', { ...attributes, expires: new Date(0), maxAge: 0 })
+}
+
+/** A browser has a cookie of a plain connection from before it was Secure, and a Secure line would not touch it. */
+function plainOptions({ path, domain }: CookieOptions): Omit<CookieOptions, 'secure'> {
+  return { ...(path === undefined ? {} : { path }), ...(domain === undefined ? {} : { domain }), sameSite: 'lax' }
+}
+
+/**
+ * Whether a cookie is kept back, because it is to be Secure and the connection is known to be plain: by Fastify, which
+ * reads what a proxy says if `trustProxy` lets it. So do @fastify/session and express-session. What is Secure only by our
+ * default in production is sent, and browsers decide: the proxy that ends TLS there may say nothing of it.
+ *
+ * @param secure the attribute of the one cookie, which a session may have of its own
+ */
+export function isWithheld(
+  { options, asksForTls }: SessionCookie,
+  secure: CookieOptions['secure'] | null,
+  request: Pick<FastifyRequest, 'protocol'>,
+): boolean {
+  return secure === true && (asksForTls || options.secure !== true) && request.protocol !== 'https'
 }
 
 /** What `secure: 'auto'` comes to for a request: without TLS neither Secure nor what needs it. */

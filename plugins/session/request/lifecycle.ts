@@ -1,23 +1,17 @@
 import type { CookieOptions } from '@fastify/session'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Duration, milliseconds } from '../../support/durations.ts'
-import {
-  InvalidSessionCookieError,
-  SessionRevokedError,
-  UnauthenticatedError,
-  UnidentifiedUserError,
-} from '../../support/errors.ts'
+import { UnauthenticatedError, UnidentifiedUserError } from '../../support/errors.ts'
 import { checkStatusText, failReply, removeUnsendableHeaders } from '../../support/fail-reply.ts'
 import { namesFor, refuseUnknown } from '../../support/options.ts'
-import type { Adopt, Adopted } from '../compat/adopt.ts'
+import type { Adopt } from '../compat/adopt.ts'
 import type { SessionEngine } from '../engine.ts'
-import { type Device, type OpenSession, type SessionValues, UnreadableSessionError } from '../record.ts'
+import { type OpenSession, UnreadableSessionError } from '../record.ts'
+import { inOwnWords, keepOwnWords } from '../stores/callback.ts'
 import type { Ended } from '../stores/contract.ts'
-import { bucketOf, newToken, ownerOf } from '../token.ts'
-import { changedTexts, storedValues } from './changes.ts'
-import { clearSessionCookie, cookiesNamed, needsSecure, type SessionCookie, tidyCookieHeader } from './cookie.ts'
-import type { IdentityOf } from './identity.ts'
-import { forgetRemembered, lifetimeBy } from './lifetime.ts'
+import { BrowserCookie, type BrowserCookieOptions } from './browser-cookie.ts'
+import { changedTexts } from './changes.ts'
+import { cookiesNamed } from './cookie.ts'
 import {
   putValues,
   revertValues,
@@ -27,7 +21,7 @@ import {
   stateOf,
   valuesOf,
 } from './session.ts'
-import type { SessionSigner } from './signer.ts'
+import { SessionWriter, type SessionWriterOptions } from './session-writer.ts'
 import { type Arrival, beginVisit, Visit, visitOf } from './visit.ts'
 
 type Done = (error?: unknown) => void
@@ -52,21 +46,12 @@ const LOGIN_OPTIONS = namesFor<LoginOptions>({ keep: true, lifetime: true, idle:
 /** Cookies of one name that are looked at in one request. */
 const MAX_CANDIDATES = 4
 
-export interface LifecycleOptions {
-  engine: SessionEngine
-  cookie: SessionCookie
-  cookiePrefix: string
-  signer: SessionSigner
-  identityOf: IdentityOf
-  saveUninitialized: boolean
+export interface LifecycleOptions extends BrowserCookieOptions, SessionWriterOptions {
   saveOnError: boolean
   rolling: boolean
-  idGenerator?: ((request?: FastifyRequest) => string) | undefined
-  /** Writes cookies. */
-  fastify: FastifyInstance
-  /** What `logout()` lets the browser clear, as the header says it; empty for nothing. */
-  clearSiteData: string
   adopt?: Adopt | undefined
+  /** The store is one of the application's own, not one of ours. */
+  ownStore: boolean
 }
 
 /**
@@ -99,12 +84,16 @@ export class Lifecycle implements SessionActions {
   readonly #options: LifecycleOptions
   readonly #usual: CookieOptions
   readonly #path: string
+  readonly #cookie: BrowserCookie
+  readonly #writer: SessionWriter
 
   constructor(options: LifecycleOptions) {
     this.#engine = options.engine
     this.#options = options
     this.#usual = options.cookie.options
     this.#path = options.cookie.options.path ?? '/'
+    this.#cookie = new BrowserCookie(options)
+    this.#writer = new SessionWriter(options)
   }
 
   // --- arrival ------------------------------------------------------------------------------------
@@ -119,7 +108,7 @@ export class Lifecycle implements SessionActions {
     const visit = new Visit(request, reply)
     const signed = request.cookies[cookie.name]
     if (signed !== undefined) {
-      const token = this.#verified(signed)
+      const token = this.#cookie.tokenOf(signed)
       if (token !== undefined) return this.#find(visit, signed, token)
       const others = cookiesNamed(request, cookie.name)
       if (others.length > 1) return this.#findAmong(visit, others)
@@ -132,14 +121,6 @@ export class Lifecycle implements SessionActions {
     if (path === '/') return true
     const url = (raw.url ?? '').split('?', 1)[0] as string
     return url.startsWith(path) && (path.endsWith('/') || url.length === path.length || url[path.length] === '/')
-  }
-
-  /** The token of a signed cookie. */
-  #verified(signed: string): string | undefined {
-    const { cookiePrefix, signer } = this.#options
-    if (!signed.startsWith(cookiePrefix)) return undefined
-    const { valid, value } = signer.unsign(signed.slice(cookiePrefix.length))
-    return valid && value !== null ? value : undefined
   }
 
   #find(visit: Visit, signed: string, token: string): Promise<void> {
@@ -158,7 +139,7 @@ export class Lifecycle implements SessionActions {
   async #findAmong(visit: Visit, cookies: string[]): Promise<void> {
     let arrival: Arrival = 'none'
     for (const signed of cookies.slice(0, MAX_CANDIDATES)) {
-      const token = this.#verified(signed)
+      const token = this.#cookie.tokenOf(signed)
       if (token === undefined) continue
       const open = await this.#engine.open(token)
       if (typeof open === 'object' && this.#restore(visit, token, open)) {
@@ -174,7 +155,7 @@ export class Lifecycle implements SessionActions {
     const state = stateOf(visit.session) as SessionState
     state.touchDue = this.#engine.isTouchDue(open) || this.#options.rolling
     // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
-    state.cookieDue = signed !== this.#options.cookiePrefix + this.sign(state.token as string)
+    state.cookieDue = signed !== this.#cookie.valueOf(state.token as string)
   }
 
   #restore(visit: Visit, token: string, open: OpenSession): boolean {
@@ -196,7 +177,9 @@ export class Lifecycle implements SessionActions {
   #beginOrAdopt(visit: Visit, arrival: Arrival): Promise<void> | undefined {
     const adopting =
       arrival === 'none'
-        ? this.#options.adopt?.(visit.request, (values) => this.#beginWith(visit.request, values))
+        ? this.#options.adopt?.(visit.request, (values, secret) =>
+            this.#writer.beginAdopted(visit.request, values, secret),
+          )
         : undefined
     if (!adopting) {
       this.#begin(visit, arrival)
@@ -206,17 +189,6 @@ export class Lifecycle implements SessionActions {
       if (!adopted || !this.#restore(visit, adopted.token, adopted.open)) this.#begin(visit, arrival)
       else (stateOf(visit.session) as SessionState).cookieDue = true
     })
-  }
-
-  /** Stored at once: the session that it comes from is gone, whatever the handler does. */
-  async #beginWith(request: FastifyRequest, values: SessionValues): Promise<Adopted> {
-    const userId = this.#options.identityOf(values)
-    const token = this.#tokenFor(request, userId)
-    const open = await this.#engine.begin(token, values, {
-      device: deviceOf(request),
-      ...(userId === undefined ? {} : { userId }),
-    })
-    return { token, open }
   }
 
   #begin(visit: Visit, arrival: Arrival): void {
@@ -264,6 +236,7 @@ export class Lifecycle implements SessionActions {
 
   /** The request failed: what it changed in its session is undone, unless its reply is on its way already. */
   fail(request: FastifyRequest, reply: FastifyReply, error: unknown): void {
+    if (this.#options.ownStore) keepOwnWords(error)
     const visit = visitOf(request)
     if (visit && !visit.answer.fail()) {
       request.log.error({ err: error }, 'failed after the reply was sent; the reply stands')
@@ -304,7 +277,7 @@ export class Lifecycle implements SessionActions {
       let failure: unknown
       try {
         checkStatusText(reply)
-        this.#setCookie(visit, reply)
+        this.#cookie.answer(visit, reply)
       } catch (error) {
         failure = error
       }
@@ -349,51 +322,17 @@ export class Lifecycle implements SessionActions {
     const state = stateOf(session)
     if (!state || session !== (visit.session as unknown)) return undefined
     const needsSave = this.#needsSave(visit.session, state)
-    if (needsSave || state.cookieDue) this.#checkCookie(state, visit.session)
-    return needsSave ? this.#store(visit.session, state) : undefined
+    if (needsSave || state.cookieDue) this.#cookie.check(visit.session, state)
+    return needsSave ? this.#writer.store(visit.session, state) : undefined
   }
 
   #needsSave(session: Session, state: SessionState): boolean {
     if (state.open) return (state.touchDue && !state.ended) || this.isModified(session, state)
     // A browser that has another cookie by now is not given a third one because a parallel request counted something.
     if (state.visit.arrival === 'replaced') return false
-    return this.#options.saveUninitialized || this.isModified(session, state)
-  }
-
-  #setCookie(visit: Visit, reply: FastifyReply): void {
-    const { cookie, clearSiteData, cookiePrefix, fastify } = this.#options
-    const { session } = visit.request
-    const state = stateOf(session)
-    if (session === null || session === undefined) {
-      clearSessionCookie(fastify, reply, cookie)
-      if (visit.loggedOut && clearSiteData !== '') reply.header('clear-site-data', clearSiteData)
-    } else if (state?.open && state.cookieDue && !state.ended) {
-      const value = cookiePrefix + this.sign(state.token as string)
-      reply.header('set-cookie', fastify.serializeCookie(cookie.name, value, visit.session.cookie.toJSON() as never))
-    } else if (state && !state.open && this.#hasUselessCookie(visit)) {
-      clearSessionCookie(fastify, reply, cookie)
-    }
-    tidyCookieHeader(fastify, reply, cookie)
-  }
-
-  #hasUselessCookie({ arrival, request }: Visit): boolean {
-    return arrival !== 'replaced' && request.cookies?.[this.#options.cookie.name] !== undefined
-  }
-
-  /**
-   * A cookie that cannot be written fails this request, and before anything is saved. Once @fastify/cookie has it, the
-   * answer that tells of the failure would fail as well.
-   */
-  #checkCookie(state: SessionState, session: Session): void {
-    if (!state.cookie) return
-    if (state.cookie.secure !== true && needsSecure(state.cookie)) {
-      throw new InvalidSessionCookieError("sameSite 'none' and partitioned need a secure cookie: browsers drop it")
-    }
-    try {
-      this.#options.fastify.serializeCookie('checked', '', session.cookie.toJSON() as never)
-    } catch (cause) {
-      throw new InvalidSessionCookieError((cause as Error).message, { cause })
-    }
+    if (!this.#options.saveUninitialized && !this.isModified(session, state)) return false
+    // Nobody could come back with it.
+    return !this.#cookie.isWithheld(state.visit)
   }
 
   #endOf(visit: Visit): Promise<void> | undefined {
@@ -437,7 +376,12 @@ export class Lifecycle implements SessionActions {
         if (lifetime !== undefined || longest > (session.cookie.originalMaxAge ?? Number.POSITIVE_INFINITY)) {
           session.cookie.maxAge = longest
         }
-        await this.#rotate(session, state, { userId, login: true, ...(idle === undefined ? {} : { idle }), lifetime })
+        await this.#writer.rotate(session, state, {
+          userId,
+          login: true,
+          ...(idle === undefined ? {} : { idle }),
+          lifetime,
+        })
       } catch (error) {
         for (const key of Object.keys(session)) delete (session as never)[key]
         Object.assign(session, before)
@@ -449,13 +393,13 @@ export class Lifecycle implements SessionActions {
 
   /** Begins a session of the user without a request. @returns its cookie, as a browser sends it */
   async issue(user: unknown, options?: LoginOptions): Promise<string> {
-    const { cookie, cookiePrefix, fastify } = this.#options
+    const { cookie, fastify } = this.#options
     const request = { ip: '127.0.0.1', headers: {}, protocol: 'https', log: fastify.log } as FastifyRequest
     const visit = new Visit(request)
     this.#begin(visit, 'none')
     await this.login(request, user, options)
     const { token } = stateOf(visit.session) as SessionState
-    return `${cookie.name}=${encodeURIComponent(cookiePrefix + this.sign(token as string))}`
+    return `${cookie.name}=${encodeURIComponent(this.#cookie.valueOf(token as string))}`
   }
 
   /** Ends the session of the request; `request.session` is `null` afterwards. */
@@ -483,7 +427,7 @@ export class Lifecycle implements SessionActions {
   // --- SessionActions -----------------------------------------------------------------------------
 
   newToken(state: SessionState): string {
-    return this.#tokenFor(state.visit.request, this.#options.identityOf(state.visit.session), state.open)
+    return this.#writer.tokenFor(state.visit.request, this.#options.identityOf(state.visit.session), state.open)
   }
 
   sign(token: string): string {
@@ -496,9 +440,9 @@ export class Lifecycle implements SessionActions {
   }
 
   save(session: Session, state: SessionState): Promise<void> {
-    return this.#run(state.visit, async () => {
-      this.#checkCookie(state, session)
-      await this.#store(session, state)
+    return this.#asked(state.visit, async () => {
+      this.#cookie.check(session, state)
+      await this.#writer.store(session, state)
     })
   }
 
@@ -510,10 +454,10 @@ export class Lifecycle implements SessionActions {
     const secret = this.#options.idGenerator?.(state.visit.request)
     // At once, so that what a handler writes next is not lost if it does not wait.
     for (const key of Object.keys(session)) if (!keep.includes(key)) delete (session as never)[key]
-    return this.#run(state.visit, async () => {
+    return this.#asked(state.visit, async () => {
       try {
         if (state.visit.request.session === null) this.#give(state.visit, session)
-        await this.#rotate(session, state, { userId: this.#options.identityOf(session), secret })
+        await this.#writer.rotate(session, state, { userId: this.#options.identityOf(session), secret })
       } catch (error) {
         Object.assign(session, before, valuesOf(session))
         throw error
@@ -522,14 +466,16 @@ export class Lifecycle implements SessionActions {
   }
 
   reload(session: Session, state: SessionState): Promise<void> {
-    return this.#run(state.visit, async () => {
-      const open = state.token === undefined ? undefined : await this.#engine.open(state.token)
+    return this.#asked(state.visit, async () => {
+      const token = this.#knownToken(state)
+      const open = token === undefined ? undefined : await this.#engine.open(token)
       state.cookie = undefined
       if (typeof open === 'object') {
         state.open = open
       } else {
         state.open = undefined
         state.token = undefined
+        state.cookieDue = false
       }
       revertValues(session, state.open?.texts ?? {})
     })
@@ -537,10 +483,13 @@ export class Lifecycle implements SessionActions {
 
   destroy(session: Session, state: SessionState): Promise<void> {
     const { visit } = state
-    return this.#run(visit, async () => {
+    return this.#asked(visit, async () => {
+      const token = this.#knownToken(state)
       if (state.open && !state.ended) {
         state.ended = true
         await this.#engine.end(state.open, 'logout')
+      } else if (!state.open && token !== undefined) {
+        await this.#engine.endToken(token, 'logout')
       }
       if (visit.request.session === (session as never)) visit.request.session = null as never
     })
@@ -578,6 +527,21 @@ export class Lifecycle implements SessionActions {
     return result
   }
 
+  /** By a method of the session: a store of the application's own speaks to it in its own words. */
+  #asked<T>(visit: Visit, action: () => Promise<T>): Promise<T> {
+    const result = this.#run(visit, action)
+    return this.#options.ownStore ? result.catch((error) => Promise.reject(inOwnWords(error))) : result
+  }
+
+  /**
+   * The token by which the store may know the session: also when we have stored nothing, but the id was told (and the
+   * application may use `sessionStore` by itself), or each session is stored.
+   */
+  #knownToken(state: SessionState): string | undefined {
+    if (this.#options.saveUninitialized) state.token ??= this.newToken(state)
+    return state.token
+  }
+
   /** Also holds the rejection of what nobody waits for, which would end the process, and logs it. */
   #onSettled(visit: Visit, result: Promise<unknown>, settle: () => void): void {
     result.then(settle, (err: { statusCode?: number } | undefined) => {
@@ -586,112 +550,10 @@ export class Lifecycle implements SessionActions {
       visit.request.log?.[refused ? 'info' : 'error']({ err }, 'what the request asked of its session failed')
     })
   }
-
-  /** Writes what the session holds now: under a fresh id if it is of another user than before. */
-  async #store(session: Session, state: SessionState): Promise<void> {
-    const { open } = state
-    const userId = this.#options.identityOf(session)
-    if (state.ended) throw new SessionRevokedError()
-    if (userId !== open?.userId) {
-      await this.#rotate(session, state, { userId, login: userId !== undefined })
-    } else if (!open) {
-      await this.#rotate(session, state, {})
-    } else {
-      await this.#save(session, state, open)
-    }
-    state.saved = true
-  }
-
-  async #save(session: Session, state: SessionState, open: OpenSession): Promise<void> {
-    const texts = changedTexts(session, state, open)
-    if (texts === open.texts && !state.touchDue) return
-    const { idle, ends } = this.#lifetime(session, state, open.idle)
-    state.touchDue = false
-    const longer = texts['cookie'] !== open.texts['cookie'] && ends > open.ends
-    if (await this.#engine.save(open, texts, { idle, ...(longer ? { ends } : {}) })) {
-      state.cookieDue = true
-    } else {
-      // It ended while this request was at work. The browser may have the cookie of another by now.
-      state.ended = true
-    }
-  }
-
-  /** Gives the session a fresh id, and stores it under that. */
-  async #rotate(
-    session: Session,
-    state: SessionState,
-    {
-      userId,
-      login = false,
-      idle,
-      lifetime,
-      secret,
-    }: {
-      userId?: string | undefined
-      login?: boolean
-      idle?: number
-      lifetime?: number | undefined
-      /** Generated already. */
-      secret?: string | undefined
-    },
-  ): Promise<void> {
-    const { open, visit } = state
-    const former = open && !state.ended ? open : undefined
-    const isNew = !open && !login && userId === undefined
-    if (isNew && !this.#options.saveUninitialized && Object.keys(session).length === 0) {
-      // Nothing is stored: there is nothing to protect but the id.
-      state.token = undefined
-      return
-    }
-    const token = isNew && state.token !== undefined ? state.token : this.#tokenFor(visit.request, userId, open, secret)
-    const saysNothing = idle === undefined && lifetime === undefined
-    if (login && saysNothing) forgetRemembered(session, state)
-    const now = this.#engine.clock.now()
-    const terms = this.#lifetime(session, state, idle ?? (login ? undefined : open?.idle))
-    const begun = await this.#engine.begin(token, storedValues(session, state), {
-      ...(userId === undefined ? {} : { userId }),
-      ...(former ? { former } : {}),
-      ...(login ? { login, device: deviceOf(visit.request) } : {}),
-      ...(idle === undefined ? {} : { ownIdle: idle }),
-      idle: terms.idle,
-      ends: lifetime === undefined ? Math.max(terms.ends, now + (idle ?? 0)) : now + lifetime,
-    })
-    if (terms.idle <= 0) {
-      // Its cookie has expired: nobody could come back with it.
-      state.open = undefined
-      return
-    }
-    state.token = token
-    state.open = begun
-    state.ended = false
-    state.touchDue = false
-    state.cookieDue = true
-  }
-
-  #lifetime(session: Session, state: SessionState, idle: number | undefined) {
-    return lifetimeBy(this.#engine.policy, session, state, idle, this.#engine.clock.now())
-  }
-
-  /** Tokens lie in the bucket of their user. */
-  #tokenFor(
-    request: FastifyRequest,
-    userId: string | undefined,
-    open?: OpenSession,
-    secret = this.#options.idGenerator?.(request),
-  ): string {
-    if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
-    // Nobody's session may lie anywhere: what the application generates stays as it is.
-    return secret ?? newToken(open ? bucketOf(open.id) : undefined)
-  }
 }
 
 function arrivalOf(open: OpenSession | Ended | undefined): Arrival {
   return open === 'ended' || open === 'replaced' ? open : 'none'
-}
-
-function deviceOf(request: FastifyRequest): Device {
-  const userAgent = request.headers?.['user-agent']
-  return { ip: request.ip, ...(userAgent === undefined ? {} : { userAgent: userAgent.slice(0, 512) }) }
 }
 
 /** Goes on with the request. What is thrown past all handlers is answered here: nobody else would hear of it. */

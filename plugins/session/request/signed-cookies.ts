@@ -1,6 +1,5 @@
-import type { CookieOptions } from '@fastify/session'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { bySecurity, prefixOf } from './cookie.ts'
+import { bySecurity, isWithheld, prefixOf, type SessionCookie } from './cookie.ts'
 import type { SessionSigner } from './signer.ts'
 
 /** Further cookies that are signed with the session's secrets and have the attributes of its cookie. */
@@ -12,15 +11,12 @@ export interface SessionCookies {
 }
 
 /**
- * @param attributes those of the session's cookie
+ * @param cookie the session's, whose attributes they have
  *
  * A value must not look like a session's token: both are signed with the same secrets.
  */
-export function sessionCookies(
-  fastify: FastifyInstance,
-  signer: SessionSigner,
-  attributes: CookieOptions,
-): SessionCookies {
+export function sessionCookies(fastify: FastifyInstance, signer: SessionSigner, cookie: SessionCookie): SessionCookies {
+  const attributes = cookie.options
   const prefix = prefixOf(attributes)
   return {
     get(request, name) {
@@ -29,6 +25,7 @@ export function sessionCookies(
       return verified?.valid ? (verified.value ?? undefined) : undefined
     },
     set(reply, name, value, maxAge) {
+      if (isWithheld(cookie, attributes.secure, reply.request)) return
       const { expires, ...others } = bySecurity(attributes, reply.request)
       const options = { ...others, maxAge: Math.floor(maxAge / 1_000) }
       reply.header('set-cookie', fastify.serializeCookie(prefix + name, signer.sign(value), options))

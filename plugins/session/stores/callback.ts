@@ -1,3 +1,4 @@
+import { StorageUnavailableError } from '../../support/errors.ts'
 import { isPromiseLike } from '../../support/promise-like.ts'
 import { applyChange } from './apply-change.ts'
 import {
@@ -63,7 +64,10 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#queue.run(session.owner ?? session.id, () => this.#create(session, admission))
+    return this.#queue.run(session.owner ?? session.id, async () => {
+      if (admission.once && (await this.load(session.id, admission.now))) return { outcome: 'taken' }
+      return this.#create(session, admission)
+    })
   }
 
   async rotate(
@@ -77,7 +81,7 @@ export class CallbackSessionStore implements SessionStore {
       const old = await this.#live(former.id, now)
       if (!old && admission.requireLive) return { outcome: 'gone' }
       const outcome = await this.#create(session, admission, former.id)
-      if (outcome.outcome === 'created' && old) await this.#end(old, now, 'replaced')
+      if (outcome.outcome === 'created' && old) await this.#end(old.id, now, 'replaced')
       return outcome
     })
   }
@@ -96,7 +100,8 @@ export class CallbackSessionStore implements SessionStore {
     const session = await this.#live(id, now)
     return this.#queue.run(session?.owner ?? id, async () => {
       const live = await this.#live(id, now)
-      if (live) await this.#end(live, now)
+      // Also what we cannot read, or take for expired: the store is to have nothing under this id.
+      await this.#end(id, now)
       return live !== undefined
     })
   }
@@ -104,7 +109,7 @@ export class CallbackSessionStore implements SessionStore {
   revokeOwner(owner: string, now: number, except?: string): Promise<string[]> {
     return this.#queue.run(owner, async () => {
       const sessions = (await this.#ofOwner(owner, now)).filter(({ id }) => id !== except)
-      for (const session of sessions) await this.#end(session, now)
+      for (const { id } of sessions) await this.#end(id, now)
       return sessions.map(({ id }) => id)
     })
   }
@@ -152,7 +157,7 @@ export class CallbackSessionStore implements SessionStore {
     const surplus = limit ? Math.max(0, others.length + 1 - limit.sessions) : 0
     if (surplus > 0 && limit?.action === 'refuse') return { outcome: 'full' }
     const victims = others.sort((a, b) => a.seen - b.seen).slice(0, surplus)
-    for (const victim of victims) await this.#end(victim, now)
+    for (const victim of victims) await this.#end(victim.id, now)
 
     const logins = login ? record.logins + 1 : session.logins
     const stored = { ...session, logins }
@@ -205,7 +210,7 @@ export class CallbackSessionStore implements SessionStore {
     return record.forgottenAt > now ? record : { ...record, logins: 0 }
   }
 
-  async #end({ id }: StoredSession, now: number, how: Ended = 'ended'): Promise<void> {
+  async #end(id: string, now: number, how: Ended = 'ended'): Promise<void> {
     // First: while the store is at it, nobody may save the session again.
     this.#ended.set(id, { how, until: now + TOMBSTONE_TTL })
     this.#known.delete(id)
@@ -252,6 +257,23 @@ export async function askIfAny(question: Parameters<typeof ask>[0]): Promise<unk
     if (code === 'ENOENT' && syscall !== 'connect') return undefined
     throw error
   }
+}
+
+/**
+ * What the store said, in its own words, for a handler that asked it by a method of its session: as under
+ * @fastify/session, the store is the application's. Status and code stay ours.
+ */
+export function inOwnWords(error: unknown): unknown {
+  if (!(error instanceof StorageUnavailableError) || !(error.cause instanceof Error)) return error
+  const told = new StorageUnavailableError('sessions', { cause: error.cause })
+  told.message = error.cause.message
+  return told
+}
+
+/** Of an error that the handler lets pass, a client gets none of those words. */
+export function keepOwnWords(error: unknown): void {
+  if (!(error instanceof StorageUnavailableError) || !(error.cause instanceof Error)) return
+  if (error.message === error.cause.message) error.message = new StorageUnavailableError('sessions').message
 }
 
 function keyOf(owner: string): string {

@@ -1,3 +1,5 @@
+import type { RevocationBus } from '../events.ts'
+
 /** A session as a store keeps it. The texts in it are opaque to the store, but each is one line. */
 export interface StoredSession {
   /** Public handle and key of the record: a bucket and the hash of the bearer's token, see token.ts. */
@@ -51,6 +53,8 @@ export interface Admission {
   login: boolean
   /** How many live sessions the owner may have, this one included. */
   limit?: { sessions: number; action: 'evict' | 'refuse' }
+  /** The id is not random, and somebody else may be about to create it as well: answer `taken` if it is there. */
+  once?: boolean
 }
 
 export type CreateOutcome =
@@ -59,6 +63,8 @@ export type CreateOutcome =
   | { outcome: 'full' }
   /** Rotation only: the former session was not live any more. */
   | { outcome: 'gone' }
+  /** With `once`: the id is that of a live session, or of one that ended a moment ago. */
+  | { outcome: 'taken' }
 
 export interface SessionCount {
   sessions: number
@@ -77,6 +83,8 @@ export interface SessionCount {
 export interface SessionStore {
   /** Set by the engine: told of a record that could not be read and was taken for none. */
   onUnreadable?: (error: unknown) => void
+  /** Where processes share it: makes what tells whoever else uses it which sessions ended. */
+  bus?: () => RevocationBus
   load(id: string, now: number): Promise<StoredSession | Ended | undefined>
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome>
   /**

@@ -1,7 +1,7 @@
 -- Creates a session, or puts it in the place of a former one of the same bucket.
 -- KEYS: session, expiry index, owner index, index of owners, login counter, former session, victims...
 -- ARGV: id, owner ('' while anonymous), now, created, seen, expires, ends, login (1 or 0), limit (0: none),
---       action, former id ('' for none), requireLive (1 or 0), keep record for ms, tombstone ms, counter ms,
+--       action, former id ('' for none), requireLive (1 or 0; without a former, whether the id must be new), keep record for ms, tombstone ms, counter ms,
 --       logins, number of victims, victims..., meta and fields as the record has them
 local id, owner, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local expires, limit, former = ARGV[6], tonumber(ARGV[9]), ARGV[11]
@@ -12,6 +12,12 @@ if former ~= '' then
   local lives = tonumber(string.match(redis.call('GETRANGE', KEYS[6], 0, 31), '^%S+') or '')
   formerLive = lives and lives > now
   if not formerLive and ARGV[12] == '1' then return {'gone'} end
+end
+
+if former == '' and ARGV[12] == '1' then
+  local there = string.match(redis.call('GETRANGE', KEYS[1], 0, 31), '^%S+')
+  -- A tombstone begins with a word.
+  if there and (tonumber(there) or now + 1) > now then return {'taken'} end
 end
 
 local function bury(key, name, how)

@@ -68,6 +68,10 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
+    return this.#find(id, now)
+  }
+
+  #find(id: string, now: number): StoredSession | Ended | undefined {
     const found = this.#read(id)
     if (!found) return undefined
     if ('endedUntil' in found) return found.endedUntil > now ? found.how : undefined
@@ -75,7 +79,10 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#write(() => this.#create(session, admission))
+    return this.#write(() => {
+      if (admission.once && this.#find(session.id, admission.now)) return { outcome: 'taken' }
+      return this.#create(session, admission)
+    })
   }
 
   rotate(

@@ -32,6 +32,10 @@ export class MemorySessionStore implements SessionStore {
   #expired: StoredSession[] = []
 
   async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
+    return this.#find(id, now)
+  }
+
+  #find(id: string, now: number): StoredSession | Ended | undefined {
     const session = this.#live(id, now)
     if (session) return session
     const tombstone = this.#tombstones.get(id)
@@ -39,6 +43,7 @@ export class MemorySessionStore implements SessionStore {
   }
 
   async create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
+    if (admission.once && this.#find(session.id, admission.now)) return { outcome: 'taken' }
     return this.#create(session, admission)
   }
 

@@ -2,6 +2,7 @@ import { chunked } from '../../storage/redis/client.ts'
 import { evenWhenFull, MAX_KEYS, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { StorageUnavailableError } from '../../support/errors.ts'
+import type { RevocationBus } from '../events.ts'
 import { bucketOf } from '../token.ts'
 import {
   type Admission,
@@ -53,6 +54,7 @@ const countScript = RedisScript.fromFile(new URL('./count.lua', import.meta.url)
  */
 export class RedisSessionStore implements SessionStore {
   onUnreadable?: (error: unknown) => void
+  bus?: () => RevocationBus
   readonly #client: RedisStorage['client']
   readonly #prefix: string
   /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
@@ -69,7 +71,7 @@ export class RedisSessionStore implements SessionStore {
   }
 
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome> {
-    return this.#create(session, { ...admission, requireLive: false })
+    return this.#create(session, { ...admission, requireLive: admission.once === true })
   }
 
   async rotate(
@@ -220,7 +222,7 @@ export class RedisSessionStore implements SessionStore {
         victims.length,
         ...victims,
         bodyOf(session),
-      ])) as ['created', number, string[]] | ['full'] | ['gone'] | ['again', number]
+      ])) as ['created', number, string[]] | ['full' | 'gone' | 'taken'] | ['again', number]
       if (result[0] === 'created') return { outcome: 'created', logins: result[1], evicted: [...evicted, ...result[2]] }
       if (result[0] !== 'again') return { outcome: result[0] }
       const others = (await this.list(owner ?? '', now)).filter((other) => other.id !== former)

@@ -3,6 +3,7 @@ import { Presence } from '../../../client/presence.ts'
 import { Replica, type ReplicaLink } from '../../../client/replica.ts'
 import { SessionEngine } from '../../../plugins/session/engine.ts'
 import { Sessions } from '../../../plugins/session/sessions.ts'
+import type { SessionStore } from '../../../plugins/session/stores/contract.ts'
 import { MemorySessionStore } from '../../../plugins/session/stores/memory.ts'
 import { Listeners, ListenersByName } from '../../../plugins/support/listeners.ts'
 
@@ -71,16 +72,17 @@ t.test('by name, and a name goes with its last listener', async (t) => {
 t.test('sessions: neither an event nor what may have been missed stops at one listener', async (t) => {
   const failed: unknown[] = []
   let missed = () => {}
+  const store: SessionStore = new MemorySessionStore()
+  store.bus = () => ({
+    publish: async () => {},
+    async listen(_onEvent, onMissed) {
+      missed = onMissed
+    },
+    close: async () => {},
+  })
   const engine = new SessionEngine({
     ...{ idle: 60_000, absolute: 60_000, touch: 1_000 },
-    store: new MemorySessionStore(),
-    bus: {
-      publish: async () => {},
-      async listen(_onEvent, onMissed) {
-        missed = onMissed
-      },
-      close: async () => {},
-    },
+    store,
     onError: (error) => failed.push(error),
   })
   const sessions = new Sessions(engine)

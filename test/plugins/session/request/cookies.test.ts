@@ -95,7 +95,7 @@ t.test('a cookie that no browser takes is refused, or set right where it is clea
     )
   }
 
-  const app = Fastify()
+  const app = Fastify({ trustProxy: true })
   t.teardown(() => app.close())
   await app.register(session, { secret: SECRET, production: false })
   const later: Record<string, (cookie: Record<string, unknown>, options: (given: object) => void) => unknown> = {
@@ -121,7 +121,8 @@ t.test('a cookie that no browser takes is refused, or set right where it is clea
     )
     t.equal(answer.headers['set-cookie'], undefined, name)
   }
-  t.match((await app.inject('/secure')).headers['set-cookie'], /; Secure; SameSite=None/)
+  const secure = await app.inject({ url: '/secure', headers: { 'x-forwarded-proto': 'https' } })
+  t.match(secure.headers['set-cookie'], /; Secure; SameSite=None/)
 })
 
 t.test('a path and a domain of the cookie', async (t) => {

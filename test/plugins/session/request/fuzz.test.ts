@@ -63,6 +63,9 @@ const HEADER_NAMES = [
   'x\r\ny',
   'cache-control',
   'content-disposition',
+  'content-length',
+  'transfer-encoding',
+  'trailer',
   '__proto__',
 ]
 const circle: Loose = {}
@@ -610,6 +613,10 @@ async function fuzz(t: Test, target: string) {
       keep(user, answer.cookies)
       if (answer.cookies.some((line) => line.startsWith('sid=evil'))) wrong.push(`a header was smuggled in: ${told}`)
       if (!DECLARED.has(answer.status)) wrong.push(`status: ${told}`)
+      const isProblem = answer.type.startsWith('application/problem+json')
+      if (answer.status === 500 && scope === 'problems' && method !== 'HEAD' && !isProblem && !mayFailTwice(plan)) {
+        wrong.push(`no problem: ${told}`)
+      }
     }
     world.plans.delete(n)
     if (escaped.length > 0) wrong.push(`escaped ${(escaped.splice(0)[0] as Error)?.stack ?? 'something'}: near ${told}`)
@@ -635,6 +642,30 @@ async function fuzz(t: Test, target: string) {
 /** A length or an encoding that is none ends the connection at the client. */
 function mayCut({ steps, ending }: Plan): boolean {
   return ENDINGS[ending]?.cut === true || steps.some(({ name }) => name === 'type' || name.includes('header'))
+}
+
+const HARMLESS = new Set([
+  'count',
+  'touch',
+  'wait',
+  'remove',
+  'clear cookie',
+  'text',
+  'object',
+  'nothing',
+  'null',
+  'send',
+])
+
+/**
+ * Whether a 500 need be no problem document: a handler may have chosen it, or something fails for the answer that tells
+ * of the first failure as well, which Fastify answers by itself. A hook of the application does that, so does a cookie
+ * that cannot be written (@fastify/cookie keeps it, and offers no way to take it back), and so may any two failures.
+ */
+function mayFailTwice({ steps, ending, hook }: Plan): boolean {
+  const parts = [...steps.map(({ name }) => name), ending, ...(hook === undefined ? [] : [hook])]
+  if (['preSerialization', 'status', 'cookie'].some((name) => parts.includes(name))) return true
+  return parts.filter((name) => !HARMLESS.has(name)).length > 1
 }
 
 /** What a handler has taken over is answered by itself or not at all. */

@@ -255,7 +255,8 @@ t.test('options of one session stay with it, and with no other', async (t) => {
 t.test('a cookie until the browser closes, one until a date, and a partitioned one', async (t) => {
   const lineOf = async (cookie: SessionOptions['cookie']) => {
     const app = await plainApp(t, { cookie: cookie ?? {} })
-    return String((await app.inject('/count')).headers['set-cookie'])
+    const headers = { 'x-forwarded-proto': 'https' }
+    return String((await app.inject({ url: '/count', headers })).headers['set-cookie'])
   }
   t.notMatch(await lineOf({ maxAge: null }), /Expires|Max-Age/)
   t.match(await lineOf({ expires: new Date(Date.UTC(2099, 0, 1)) }), /Expires=Thu, 01 Jan 2099/)
@@ -263,6 +264,108 @@ t.test('a cookie until the browser closes, one until a date, and a partitioned o
     await lineOf({ secure: true, sameSite: 'none', partitioned: true } as SessionOptions['cookie']),
     /Partitioned/,
   )
+})
+
+t.test('a cookie whose end lies in the past makes the browser drop what it has', async (t) => {
+  const ended: string[] = []
+  const app = await plainApp(t, {}, (app) => {
+    app.sessions.on('revoked', ({ reason }) => ended.push(`${reason}`))
+    app.get('/drop', async ({ session }) => {
+      session.visits = 1
+      session.cookie.expires = new Date(0)
+      session.cookie.originalMaxAge = null
+      return 'dropped'
+    })
+    app.get('/twice', async ({ session }) => {
+      session.visits = 1
+      session.options({ expires: new Date(0), maxAge: undefined as never })
+      await session.save()
+      await session.regenerate(['visits'])
+      return 'dropped'
+    })
+    app.get('/login', async (request) => {
+      request.session.cookie.maxAge = -1
+      await request.login({ id: 'ada' })
+      return 'in'
+    })
+  })
+  t.match((await app.inject('/drop')).headers['set-cookie'], /^sid=[^;]+; .*Expires=Thu, 01 Jan 1970/)
+  t.match((await app.inject('/twice')).headers['set-cookie'], /^sid=[^;]+; .*Expires=Thu, 01 Jan 1970/)
+  t.equal(await app.sessions.count(), 0, 'nobody could come back with it')
+
+  for (const url of ['/drop', '/login']) {
+    const browser = new Browser(app)
+    await browser.get('/count')
+    const former = browser.clone()
+    t.equal((await browser.get(url)).statusCode, 200)
+    t.equal(browser.cookies.size, 0, url)
+    t.match((await former.get('/read')).json(), { visits: null }, url)
+  }
+  t.same(ended, ['expired', 'expired'])
+})
+
+t.test('a store of the application speaks to it in its own words, and to nobody else', async (t) => {
+  let failing = true
+  const failure = Object.assign(new Error('tenant 7 is over its quota'), { code: 'QUOTA' })
+  const fail = (callback: (error?: unknown) => void) => setImmediate(callback, failing ? failure : undefined)
+  const store: CallbackStore = {
+    get: (_sid, callback) => fail(callback),
+    set: (_sid, _session, callback) => fail(callback),
+    destroy: (_sid, callback) => fail(callback),
+  }
+  const calls = ['save', 'reload', 'regenerate', 'destroy'] as const
+  const app = await plainApp(t, { store, saveUninitialized: true }, (app) => {
+    app.get<{ Querystring: { call: (typeof calls)[number] } }>('/caught', async ({ session, query }) => {
+      const error = await session[query.call]().then(
+        () => undefined,
+        (error: Error & { code: string; statusCode: number }) => error,
+      )
+      failing = false
+      return { message: error?.message, code: error?.code, status: error?.statusCode, cause: error?.cause === failure }
+    })
+    app.get<{ Querystring: { call: (typeof calls)[number] } }>('/let-go', async ({ session, query }) => {
+      await session[query.call]()
+    })
+  })
+  for (const call of calls) {
+    failing = true
+    const { message } = failure
+    const caught = await app.inject({ url: '/caught', query: { call } })
+    t.same(caught.json(), { message, code: 'STATEFUL_STORAGE_UNAVAILABLE', status: 503, cause: true }, call)
+    failing = true
+    const letGo = await app.inject({ url: '/let-go', query: { call } })
+    t.equal(letGo.statusCode, 503, call)
+    t.match(letGo.json().message, /^The storage did not answer \(sessions\)/, "Fastify's own handler sends messages")
+    t.notMatch(letGo.body, /quota/, call)
+  }
+})
+
+t.test('what was put into the store under the id of a session is found and ended by it', async (t) => {
+  const app = await plainApp(t, {}, (app) => {
+    app.get<{ Querystring: { then: 'reload' | 'destroy' } }>('/put', async (request) => {
+      const { session, sessionStore } = request
+      const { sessionId } = session
+      const put = { visits: 5, cookie: { originalMaxAge: 60_000 } }
+      await new Promise((resolve) => sessionStore.set(sessionId, put as never, resolve))
+      await session[request.query.then]()
+      return { visits: request.session?.visits ?? null }
+    })
+  })
+  t.same((await app.inject('/put?then=reload')).json(), { visits: 5 })
+  t.equal(await app.sessions.count(), 1)
+  t.same((await app.inject('/put?then=destroy')).json(), { visits: null })
+  t.equal(await app.sessions.count(), 1)
+
+  const { store, calls } = callbackStore()
+  const asked = await plainApp(t, { store }, (app) => {
+    app.get('/untold', async (request) => {
+      await request.session.reload()
+      await request.session.destroy()
+      return { session: request.session }
+    })
+  })
+  t.same((await asked.inject('/untold')).json(), { session: null })
+  t.same(calls, { get: 0, set: 0, destroy: 0 }, 'an id that nobody was told asks nothing')
 })
 
 t.test('a reply that is sent and then returned from has its cookie', async (t) => {
@@ -295,9 +398,14 @@ t.test('a regenerate of a session that is not stored yet gives another id, by a 
 
 t.test('what neither signs nor is a secret is refused', async (t) => {
   for (const secret of [randomBytes(32), { sign: () => '' }, { unsign: () => ({}) }, {}, undefined]) {
-    await t.rejects(
-      plainApp(t, { secret } as object, () => {}),
-      { code: 'STATEFUL_INVALID_OPTION' },
-    )
+    await t.rejects(plainApp(t, { secret } as object), {
+      code: 'STATEFUL_INVALID_OPTION',
+      message:
+        'the secret option is required, and must be a String, Array of Strings, or a signer object with .sign and .unsign methods',
+    })
   }
+  await t.rejects(plainApp(t, { secret: [] }), {
+    code: 'STATEFUL_INVALID_OPTION',
+    message: 'at least one secret is required',
+  })
 })

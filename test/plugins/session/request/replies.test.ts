@@ -69,6 +69,15 @@ const unsendable: Record<string, Handler> = {
     loose(request.session)['seen'] = true
     return reply.header('content-disposition', 'attachment; filename="файл"').send('x')
   },
+  'a trailer that no body carries': async (request, reply) => {
+    await login(request)
+    return reply.header('trailer', 'x-sum').send('x')
+  },
+  'the length of a body that did not come': async (request, reply) => {
+    await login(request)
+    reply.header('content-length', '5000').header('transfer-encoding', 'gzip').header('trailer', 'x')
+    throw new Error('no')
+  },
   'a header name': async (request, reply) => {
     await login(request)
     return reply.header('bad name', 'x').send('x')
