@@ -4259,6 +4259,8 @@ export interface operations {
     streamState: {
         parameters: {
             query?: {
+                /** @description What `Authorization: Bearer` would say, for pages: they cannot set headers of a live connection. */
+                access_token?: string;
                 space?: string;
                 /** @description Only this key. Neither key nor prefix: the whole space. */
                 key?: string;
@@ -4268,8 +4270,8 @@ export interface operations {
                 since?: string;
             };
             header?: {
-                /** @description Continue from this position, `<epoch>.<revision>`, if possible. */
-                "last-event-id"?: string;
+                /** @description The position that a browser got last. */
+                "last-event-id"?: string | "";
             };
             path?: never;
             cookie?: never;
