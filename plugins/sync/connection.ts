@@ -124,9 +124,10 @@ export class Connection {
 
   /** Whatever is wrong with a write, its answer names it: who sent it waits for that. */
   #refuseInvalid({ about, cause }: InvalidMessage): void {
-    if (about.type !== 'write' || about.seq === undefined) return this.#refuse(cause, about)
-    this.writes.reject(about, cause)
-    this.#countRefusal()
+    if (about.type === 'write' && about.seq !== undefined) {
+      this.writes.reject(about, cause)
+      this.#countRefusal()
+    } else this.#refuse(cause, about)
   }
 
   /**
