@@ -1,8 +1,8 @@
-import createFetchClient, { type Client } from 'openapi-fetch'
+import type { Client } from 'openapi-fetch'
 import type { StateSnapshot } from '../openapi/schemas/state.ts'
 import { unknownOption } from '../plugins/support/option-names.ts'
 import type { paths } from './api.d.ts'
-import { databaseKeeper, noKeeper, type QueueStorage, storageKeeper } from './keeper.ts'
+import { laterKeeper, noKeeper, type QueueStorage, storageKeeper } from './keeper.ts'
 import {
   type Credentials,
   Link,
@@ -137,8 +137,10 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
     query: await ask(query),
   })
 
-  const api = createFetchClient<Paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
-  if (asks) {
+  /** Loaded with the first request: who only follows and writes state does without. */
+  const loadApi = async () => {
+    const { default: createFetchClient } = await import('openapi-fetch')
+    const api = createFetchClient<Paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
     api.use({
       async onRequest({ request }) {
         const { token, headers } = await given()
@@ -146,7 +148,19 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
         if (token !== undefined) request.headers.set('authorization', `Bearer ${token}`)
       },
     })
+    return api as unknown as { [method: string]: (...parts: unknown[]) => unknown }
   }
+  let loading: ReturnType<typeof loadApi> | undefined
+  const api = new Proxy({} as Client<Paths>, {
+    get: (_, method) => {
+      // Not a promise, whatever `await` looks for.
+      if (typeof method !== 'string' || method === 'then') return undefined
+      return async (...parts: unknown[]) => {
+        loading ??= loadApi()
+        return (await loading)[method]?.(...parts)
+      }
+    },
+  })
 
   let link: Link | undefined
   const open = (url: string, protocols: string[], more: object): WebSocketLike => {
@@ -171,7 +185,10 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
         ? noKeeper
         : storage
           ? storageKeeper(url, storage)
-          : databaseKeeper(url, clientId, (ms, run) => timing.after(ms, run))
+          : laterKeeper(async () => {
+              const { databaseKeeper } = await import('./database.ts')
+              return databaseKeeper(url, clientId, timing.after)
+            })
     link = new Link({
       url,
       open,
