@@ -1,4 +1,4 @@
-import type { Keeper, Kept, KeptQueue, KeptReplica } from './keeper.ts'
+import type { Keeper, Kept, KeptQueue, KeptReplica, QueueStorage } from './keeper.ts'
 import { only } from './keeper.ts'
 
 const QUEUES = 'queues'

@@ -525,7 +525,7 @@ export class Link implements ReplicaLink {
     this.publicId = undefined
     this.#asked.clear()
     this.#outbox.lost(code === 1009)
-    socket?.close()
+    socket?.close(1000)
   }
 }
 

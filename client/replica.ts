@@ -232,6 +232,7 @@ export class Replica<K extends Keys = AnyKeys> {
   /** Nobody holds it any more. */
   end(): void {
     this.#status = 'closed'
+    this.#resolveAcknowledged()
     this.#listeners.tell()
   }
 
@@ -351,6 +352,7 @@ export class Replica<K extends Keys = AnyKeys> {
   /** The session ended: nothing of it may stay on this device. */
   forget(): void {
     const keys = new Set(this.#view.keys())
+    this.#resolveAcknowledged()
     this.#base.clear()
     this.#position = undefined
     this.#pending.length = 0
@@ -402,6 +404,13 @@ export class Replica<K extends Keys = AnyKeys> {
     if (!position) return
     for (const { resolve } of this.#waiting.splice(0)) resolve()
     this.#link.changed(this)
+  }
+
+  /** The server has them; that they will not be confirmed here is no failure of theirs. */
+  #resolveAcknowledged(): void {
+    for (const { origin, revision, resolve } of this.#pending) {
+      if (origin === this && revision !== undefined) resolve({ revision })
+    }
   }
 
   #isConfirmed({ revision, epoch = '', ops }: Write): boolean {
