@@ -105,6 +105,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync
+    fastify.sync.prefix = fastify.prefix
 
     const checkOrigin = async (request: FastifyRequest) => {
       adoptToken(request)
