@@ -21,6 +21,11 @@ const Environment = Type.Object({
   ALLOWED_ORIGINS: Type.String({ default: '' }),
   TRUST_PROXY: Type.String({ default: '' }),
   MAX_CONNECTIONS: Type.Optional(Type.Integer({ minimum: 1 })),
+  SYNC_MAX_PAYLOAD: Type.Optional(Type.Integer({ minimum: 1024 })),
+  SYNC_MAX_CONNECTIONS_PER_USER: Type.Optional(Type.Integer({ minimum: 1 })),
+  SYNC_MAX_SUBSCRIPTIONS_PER_USER: Type.Optional(Type.Integer({ minimum: 1 })),
+  SYNC_MAX_PRESENCES_PER_USER: Type.Optional(Type.Integer({ minimum: 1 })),
+  SYNC_USER_MESSAGE_RATE: Type.Optional(Type.Integer({ minimum: 1 })),
   LOG_LEVEL: Type.Union(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)),
     { default: 'info' },
@@ -39,8 +44,22 @@ const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
   ALLOWED_ORIGINS: "origins such as 'https://app.example.com', separated by commas",
   TRUST_PROXY: 'addresses or networks of your proxies, separated by commas',
   MAX_CONNECTIONS: 'a whole number from 1, or empty for what the limit of open files allows',
+  SYNC_MAX_PAYLOAD: 'the bytes of the largest message, from 1024',
+  SYNC_MAX_CONNECTIONS_PER_USER: 'a whole number from 1',
+  SYNC_MAX_SUBSCRIPTIONS_PER_USER: 'a whole number from 1',
+  SYNC_MAX_PRESENCES_PER_USER: 'a whole number from 1',
+  SYNC_USER_MESSAGE_RATE: 'messages a second, a whole number from 1',
   LOG_LEVEL: "'fatal', 'error', 'warn', 'info', 'debug', 'trace' or 'silent'",
 }
+
+/** Variables that are options of the plugin `sync`. */
+const SYNC_LIMITS = [
+  ['SYNC_MAX_PAYLOAD', 'maxPayload'],
+  ['SYNC_MAX_CONNECTIONS_PER_USER', 'maxConnectionsPerUser'],
+  ['SYNC_MAX_SUBSCRIPTIONS_PER_USER', 'maxSubscriptionsPerUser'],
+  ['SYNC_MAX_PRESENCES_PER_USER', 'maxPresencesPerUser'],
+  ['SYNC_USER_MESSAGE_RATE', 'userMessageRate'],
+] as const
 
 /** Letters and digits of the first password in production that are no part of what everybody tries first. */
 const MIN_UNEXPECTED_IN_PASSWORD = 5
@@ -62,6 +81,8 @@ export interface Config {
   trustProxy: string[]
   /** Absent: what the limit of open files allows. */
   maxConnections?: number
+  /** Limits of live connections that the environment sets. */
+  sync?: Partial<Record<(typeof SYNC_LIMITS)[number][1], number>>
   logLevel: string
 }
 
@@ -102,6 +123,10 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
     config.adminPassword = values.ADMIN_PASSWORD
   }
   if (values.MAX_CONNECTIONS !== undefined) config.maxConnections = values.MAX_CONNECTIONS
+  for (const [variable, option] of SYNC_LIMITS) {
+    const value = values[variable]
+    if (value !== undefined) config.sync = { ...config.sync, [option]: value }
+  }
   if (!config.allowedOrigins.every(isOrigin)) throw invalid('ALLOWED_ORIGINS')
   if (!config.trustProxy.every(isAddress)) {
     throw invalid('TRUST_PROXY')

@@ -18,6 +18,7 @@ async function main(): Promise<void> {
     allowedOrigins: config.allowedOrigins,
     trustProxy: config.trustProxy,
     ...(config.maxConnections ? { maxConnections: config.maxConnections } : {}),
+    ...(config.sync ? { sync: config.sync } : {}),
     logger: { level: config.logLevel },
   })
   if (config.notice) app.log.warn(config.notice)

@@ -719,11 +719,52 @@ export interface components {
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
-        /** @description One change of one key. */
+        /**
+         * @description One change of one key.
+         * @example {
+         *       "op": "set",
+         *       "key": "theme",
+         *       "value": "dark",
+         *       "ttl": 60000
+         *     }
+         * @example {
+         *       "op": "merge",
+         *       "key": "user:1",
+         *       "value": {
+         *         "city": "Oslo"
+         *       }
+         *     }
+         * @example {
+         *       "op": "increment",
+         *       "key": "likes",
+         *       "value": 2
+         *     }
+         * @example {
+         *       "op": "append",
+         *       "key": "notes",
+         *       "value": {
+         *         "text": "Hello"
+         *       }
+         *     }
+         * @example {
+         *       "op": "setAdd",
+         *       "key": "tags",
+         *       "value": "new"
+         *     }
+         * @example {
+         *       "op": "setRemove",
+         *       "key": "tags",
+         *       "value": "old"
+         *     }
+         * @example {
+         *       "op": "delete",
+         *       "key": "theme"
+         *     }
+         */
         StateOp: {
             op: "set" | "merge" | "increment" | "append" | "setAdd" | "setRemove" | "delete";
             key: string;
-            /** @description Any JSON value. */
+            /** @description The operand, never the result. `set`: the new value. `merge`: the fields to set in the object that is there. `increment`: the number to add, 1 without it. `append`: one element for the end of the list. `setAdd`, `setRemove`: one member. `delete`: none. */
             value?: unknown;
             /** @description Milliseconds after the commit's `at` when the key is deleted. `set` without it removes an earlier one; the other operations keep it. */
             ttl?: number;
@@ -4259,6 +4300,8 @@ export interface operations {
     streamState: {
         parameters: {
             query?: {
+                /** @description What `Authorization: Bearer` would say, for pages: they cannot set headers of a live connection. */
+                access_token?: string;
                 space?: string;
                 /** @description Only this key. Neither key nor prefix: the whole space. */
                 key?: string;
@@ -4268,8 +4311,8 @@ export interface operations {
                 since?: string;
             };
             header?: {
-                /** @description Continue from this position, `<epoch>.<revision>`, if possible. */
-                "last-event-id"?: string;
+                /** @description The position that a browser got last. */
+                "last-event-id"?: string | "";
             };
             path?: never;
             cookie?: never;

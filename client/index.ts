@@ -1,22 +1,40 @@
-import createFetchClient, { type Client } from 'openapi-fetch'
+import type { Client } from 'openapi-fetch'
+import type { StateSnapshot } from '../openapi/schemas/state.ts'
 import { unknownOption } from '../plugins/support/option-names.ts'
 import type { paths } from './api.d.ts'
-import { Link, systemTiming, type Timing, type WebSocketConstructor } from './link.ts'
+import { laterKeeper, noKeeper, type QueueStorage, storageKeeper } from './keeper.ts'
+import {
+  type Credentials,
+  Link,
+  randomName,
+  systemTiming,
+  type Timing,
+  type WebSocketConstructor,
+  type WebSocketLike,
+} from './link.ts'
 import type { Presence } from './presence.ts'
-import type { QueueStorage } from './queue.ts'
 import type { Replica, Topic } from './replica.ts'
+import type { KeysOf, Spaces } from './types.ts'
 
 export type { PresenceMember } from '../openapi/messages/server.ts'
 export type { Json, Op, Position } from '../openapi/schemas/state.ts'
 export { type ExternalStoreHook, type ReplicaHooks, replicaEvents, replicaHooks } from './adapters.ts'
 export type { paths } from './api.d.ts'
+export { ReplicaError, WriteError } from './errors.ts'
+export type { QueueStorage } from './keeper.ts'
 export type { Timing, WebSocketConstructor, WebSocketLike } from './link.ts'
 export type { Presence } from './presence.ts'
-export type { QueueStorage } from './queue.ts'
-export { type Replica, type ReplicaStatus, type Topic, WriteError } from './replica.ts'
+export type { Replica, ReplicaStatus, Topic } from './replica.ts'
+export type { AnyKeys, KeysOf, Spaces, Writable } from './types.ts'
+
+/** A value, or what gives it whenever it is needed: it may have changed since. */
+export type Given<T> = T | (() => T | Promise<T>)
 
 export interface ClientOptions {
-  /** Where the application is, with the prefix of its routes: `https://app.example` or `https://app.example/api`. */
+  /**
+   * Where the application is, with the prefix of its routes: `https://app.example`, `https://app.example/api`; on a page
+   * also `/api`, or `''` for its own host.
+   */
   baseUrl: string
   /** Default: that of the platform. */
   fetch?: (request: Request) => Promise<Response>
@@ -25,27 +43,45 @@ export interface ClientOptions {
   /** Default `'include'`, so that the session cookie is sent. */
   credentials?: RequestCredentials
   /**
-   * Names this client in what it writes. Default: a new random one, or the one in `storage`. Keep it secret and use
-   * it in one page or process at a time.
+   * Sent as `Authorization: Bearer` with each request, and with each connection as a subprotocol that the server takes for
+   * it. A function is asked each time.
+   */
+  token?: Given<string | undefined>
+  /** Sent with each request, and with each connection where the platform can (browsers cannot). A function is asked each time. */
+  headers?: Given<{ [name: string]: string }>
+  /** Added to the URL of each connection; see `syncRoutes`' option `parameters`. A function is asked each time. */
+  query?: Given<{ [name: string]: string }>
+  /**
+   * Names this client in what it writes. Default: a new random one for each page. Keep it secret. While another page
+   * lives under the same one, the server gives this one an id of its own.
    */
   clientId?: string
   /**
-   * Keeps writes that are not confirmed across a reload of the page, and sends them again without ever applying one
-   * twice. Pass `sessionStorage`, which each tab has for itself. Default: they are kept in memory only.
+   * Where what a reload would lose is kept: writes that are not confirmed, which are sent again without ever being applied
+   * twice, and what replicas hold. `false`: in memory only. With `sessionStorage`: the writes, for this tab. Default: in
+   * IndexedDB where there is one. It is dropped when the session ends.
    */
-  storage?: QueueStorage
+  storage?: QueueStorage | false
+  /** What the page was rendered with, by space: `{ app: app.state.snapshot() }`. Replicas go on from there. */
+  initial?: { readonly [space: string]: StateSnapshot }
   /** For tests. */
   timing?: Timing
 }
 
-export interface StatefulClient {
+export interface StatefulClient<Paths extends object = paths, S extends Spaces = Spaces> {
   /** Every route of the application, typed: `client.api.GET('/profile')` resolves to `{ data, error, response }`. */
-  readonly api: Client<paths>
-  /** A live copy of a space, or of one key or prefix of it; the same one until it is closed. */
-  replica(space?: string, topic?: Topic): Replica
+  readonly api: Client<Paths>
+  /**
+   * A live copy of a space, or of one key or prefix of it: one for all who ask. Each of them closes it; the last one ends it.
+   * @example
+   * const board = client.replica('board')
+   * await board.ready()
+   * await board.set('title', 'Hello')
+   */
+  replica<const Name extends string = 'app'>(space?: Name, topic?: Topic): Replica<KeysOf<S, Name>>
   /** Who follows a space, on all instances. Call its `update(data)` to be seen with a name or a cursor. */
   presence(space?: string): Presence
-  /** Connects at once instead of at the end of the back-off: after a login, or on the browser's `online` event. */
+  /** Begins a new connection at once: after a login. */
   reconnect(): void
   close(): void
 }
@@ -55,8 +91,12 @@ const OPTIONS: { [Name in keyof Required<ClientOptions>]: true } = {
   fetch: true,
   WebSocket: true,
   credentials: true,
+  token: true,
+  headers: true,
+  query: true,
   clientId: true,
   storage: true,
+  initial: true,
   timing: true,
 }
 const TOPIC: { [Name in keyof Required<Topic>]: true } = { key: true, prefix: true }
@@ -67,30 +107,116 @@ function checkNames(options: object, known: object): void {
   if (refusal !== undefined) throw new TypeError(refusal)
 }
 
+/** What a page has beside what Node has too. */
+interface Page {
+  readonly document?: EventTarget & { readonly visibilityState?: string }
+  readonly location?: { readonly href: string }
+  readonly indexedDB?: object
+  readonly addEventListener?: (type: string, listener: () => void) => void
+  readonly removeEventListener?: (type: string, listener: () => void) => void
+  readonly WebSocket?: WebSocketConstructor
+}
+
 /**
  * A client of a fastify-stateful application, for browsers and Node.
+ *
+ * `Paths` are those of your own OpenAPI document (openapi-typescript writes them), `S` the values of your spaces by their
+ * keys: `createClient<paths, { board: { title: string } }>({ baseUrl })`.
  * @throws TypeError for an option that there is none of
  */
-export function createClient(options: ClientOptions): StatefulClient {
+export function createClient<Paths extends object = paths, S extends Spaces = Spaces>(
+  options: ClientOptions,
+): StatefulClient<Paths, S> {
   checkNames(options, OPTIONS)
-  const { baseUrl, fetch, credentials = 'include', timing = systemTiming } = options
-  const api = createFetchClient<paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
+  const { baseUrl, fetch, credentials = 'include', timing = systemTiming, token, headers, query } = options
+  const page = globalThis as unknown as Page
+  const asks = token !== undefined || headers !== undefined || query !== undefined
+  const given = async (): Promise<Credentials> => ({
+    token: await ask(token),
+    headers: await ask(headers),
+    query: await ask(query),
+  })
+
+  /** Loaded with the first request: who only follows and writes state does without. */
+  const loadApi = async () => {
+    const { default: createFetchClient } = await import('openapi-fetch')
+    const api = createFetchClient<Paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
+    api.use({
+      async onRequest({ request }) {
+        const { token, headers } = await given()
+        for (const [name, value] of Object.entries(headers ?? {})) request.headers.set(name, value)
+        if (token !== undefined) request.headers.set('authorization', `Bearer ${token}`)
+      },
+    })
+    return api as unknown as { [method: string]: (...parts: unknown[]) => unknown }
+  }
+  let loading: ReturnType<typeof loadApi> | undefined
+  const api = new Proxy({} as Client<Paths>, {
+    get: (_, method) => {
+      // Not a promise, whatever `await` looks for.
+      if (typeof method !== 'string' || method === 'then') return undefined
+      return async (...parts: unknown[]) => {
+        loading ??= loadApi()
+        return (await loading)[method]?.(...parts)
+      }
+    },
+  })
+
   let link: Link | undefined
-  const connected = () => {
-    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket
+  const open = (url: string, protocols: string[], more: object): WebSocketLike => {
+    const WebSocket = options.WebSocket ?? page.WebSocket
     if (!WebSocket) throw new TypeError("This platform has no WebSocket: pass one as the option 'WebSocket'.")
-    const url = `${baseUrl.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
-    link ??= new Link({ url, WebSocket, timing, clientId: options.clientId, storage: options.storage })
+    return new WebSocket(url, protocols, more)
+  }
+  const wake = () => {
+    if (page.document?.visibilityState !== 'hidden') link?.wake()
+  }
+  const watch = (method: 'addEventListener' | 'removeEventListener') => {
+    for (const event of ['online', 'pageshow']) page[method]?.(event, wake)
+    for (const event of ['visibilitychange', 'resume']) page.document?.[method](event, wake)
+  }
+  const connected = () => {
+    if (link) return link
+    const url = `${new URL(baseUrl, page.location?.href).href.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
+    const clientId = options.clientId ?? randomName()
+    const { storage = page.indexedDB ? undefined : false } = options
+    const keeper =
+      storage === false
+        ? noKeeper
+        : storage
+          ? storageKeeper(url, storage)
+          : laterKeeper(async () => {
+              const { databaseKeeper } = await import('./database.ts')
+              return databaseKeeper(url, clientId, timing.after)
+            })
+    link = new Link({
+      url,
+      open,
+      credentials: asks ? given : undefined,
+      timing,
+      // While a page is rendered on a server nobody subscribes, and nothing may stay open.
+      eager: options.WebSocket !== undefined || page.document !== undefined,
+      clientId,
+      keeper,
+      initial: options.initial ?? {},
+    })
+    watch('addEventListener')
     return link
   }
   return {
     api,
-    replica(space = 'app', topic = {}) {
+    replica<const Name extends string = 'app'>(space = 'app' as Name, topic: Topic = {}) {
       checkNames(topic, TOPIC)
-      return connected().replica(space, topic)
+      return connected().replica(space, topic) as unknown as Replica<KeysOf<S, Name>>
     },
     presence: (space = 'app') => connected().presence(space),
     reconnect: () => link?.reconnect(),
-    close: () => link?.close(),
+    close() {
+      watch('removeEventListener')
+      link?.close()
+    },
   }
 }
+
+const ask = async <T>(value: Given<T> | undefined) =>
+  typeof value === 'function' ? (value as () => T | Promise<T>)() : value

@@ -3,25 +3,40 @@ import type { Json } from '../openapi/schemas/state.ts'
 import { Listeners } from '../plugins/support/listeners.ts'
 import { reportFault } from './report-fault.ts'
 
+export interface PresenceLink {
+  /** Somebody wants it: connects if nothing has yet. */
+  wanted(): void
+  send(message: object): void
+  /** One holder less. */
+  release(presence: Presence): void
+}
+
 /** Who follows a space. Empty while there is no connection: who is there then, nobody knows. */
 export class Presence {
   readonly space: string
-  readonly #send: (message: object) => void
-  readonly #release: () => void
+  readonly #link: PresenceLink
   readonly #listeners = new Listeners<void>(reportFault)
-  readonly #members = new Map<string, PresenceMember>()
-  #list: readonly PresenceMember[] = []
+  readonly #members: Map<string, PresenceMember>
+  #list: readonly PresenceMember[]
   #data: Json | undefined
 
-  constructor(space: string, send: (message: object) => void, release: () => void) {
+  /** @param before what was let go of a moment ago: the server has not been told */
+  constructor(link: PresenceLink, space: string, before?: Presence) {
     this.space = space
-    this.#send = send
-    this.#release = release
-    this.announce()
+    this.#link = link
+    this.#members = new Map(before?.members().map((member) => [member.node, member]))
+    this.#list = [...this.#members.values()]
+    this.#data = before?.shown
+    if (!before) this.announce()
   }
 
   /** Everybody, this client included: the same list until somebody comes, goes or changes. */
   members = (): readonly PresenceMember[] => this.#list
+
+  /** What others see of this client, as far as `update` said. */
+  get shown(): Json | undefined {
+    return this.#data
+  }
 
   /** What others see of this client from now on. */
   update(data: Json): void {
@@ -30,17 +45,25 @@ export class Presence {
   }
 
   /** @returns ends it */
-  subscribe = (listener: () => void): (() => void) => this.#listeners.add(listener)
+  subscribe = (listener: () => void): (() => void) => {
+    this.#link.wanted()
+    return this.#listeners.add(listener)
+  }
 
+  /** Leaves, with the last of those who asked for it. */
   close(): void {
+    this.#link.release(this)
+  }
+
+  /** Nobody holds it any more. */
+  end(): void {
     this.#listeners.clear()
-    this.#release()
   }
 
   /** Says on a new connection that this client is here. */
   announce(): void {
     const data = this.#data === undefined ? {} : { data: this.#data }
-    this.#send({ type: 'presence', space: this.space, ...data })
+    this.#link.send({ type: 'presence', space: this.space, ...data })
   }
 
   receive({

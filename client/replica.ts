@@ -1,8 +1,13 @@
-import type { Ack, Change, FullSync, Reject, StateChange } from '../openapi/messages/server.ts'
-import type { Json, Op, Position } from '../openapi/schemas/state.ts'
+import type { Ack, Change, FullSync, StateChange } from '../openapi/messages/server.ts'
+import type { Json, Op, Position, StateSnapshot } from '../openapi/schemas/state.ts'
 import { applyOp, sameJson } from '../plugins/state/values/reducer.ts'
 import { Listeners, ListenersByName } from '../plugins/support/listeners.ts'
+import { type Refusal, ReplicaError, WriteError } from './errors.ts'
+import type { KeptReplica } from './keeper.ts'
+import { checkedOps } from './operations.ts'
+import type { Write } from './outbox.ts'
 import { reportFault } from './report-fault.ts'
+import type { AnyKeys, ElementOf, KeyOf, Keys, Snapshot, ValueFor } from './types.ts'
 
 /** Which part of a space a replica holds. Neither: all of it. */
 export interface Topic {
@@ -10,67 +15,79 @@ export interface Topic {
   prefix?: string
 }
 
-/** A write that was not committed. */
-export class WriteError extends Error {
-  /** Stable, machine-readable: see docs/errors.md. */
-  readonly code: string
-  /** `refused`: nothing was written. `unknown`: nobody can tell. */
-  readonly outcome: 'refused' | 'unknown'
-
-  constructor(code: string, message: string, outcome: 'refused' | 'unknown') {
-    super(message)
-    this.name = 'WriteError'
-    this.code = code
-    this.outcome = outcome
-  }
-}
-
 /** What a replica needs of its connection. */
 export interface ReplicaLink {
-  /** Takes the next number for a write. */
-  nextSeq(): number
+  /** What the page came with. */
+  initial(space: string): StateSnapshot | undefined
   /** How the server marks this client's writes; `undefined` before the first hello. */
   readonly publicId: string | undefined
+  /** The id that new writes are numbered under. */
+  readonly clientId: string
+  /** Somebody wants it: connects if nothing has yet. */
+  wanted(): void
   send(message: object): void
-  release(replica: Replica): void
-  /** Calls `run` once, after a while that grows with each attempt. */
-  later(attempt: number, run: () => void): void
-  /** The writes under way have changed. */
-  queued(): void
+  /** @throws WriteError when it cannot be taken */
+  write(replica: AnyReplica, ops: readonly Op[], outcome: Pick<Write, 'resolve' | 'reject'>): void
+  /** One holder less. @returns whether it was the last one */
+  release(replica: AnyReplica): boolean
+  /** What it holds has changed. */
+  changed(replica: AnyReplica): void
 }
 
-/** Writes that wait in one replica; more are refused at once, so that a page that stays offline does not grow. */
-const MAX_PENDING = 1_000
-/** How often a write whose outcome is unknown is sent again (which is safe) before the application is told. */
-const MAX_ATTEMPTS = 6
+/** A replica, whatever the types of its keys. */
+export type AnyReplica = Pick<
+  Replica,
+  | 'id'
+  | 'space'
+  | 'topic'
+  | 'status'
+  | 'add'
+  | 'restore'
+  | 'remove'
+  | 'ack'
+  | 'subscription'
+  | 'fullSync'
+  | 'stateChange'
+  | 'changeStatus'
+  | 'refuse'
+  | 'forget'
+  | 'keep'
+  | 'end'
+>
 
-interface Pending {
-  readonly seq: number
-  readonly ops: Op[]
-  /** The revision that it became; known once it is acknowledged. */
-  revision?: number
-  /** Times that its outcome was unknown. */
-  attempts: number
-  resolve(written: { revision: number }): void
-  reject(error: WriteError): void
-}
+/**
+ * connecting: has never heard of the server. live. offline: tries again by itself. limited: there is no room, or too much
+ * is asked for; tries again when there may be. unauthenticated, forbidden, invalid (there is no such space, or its name is
+ * wrong): nothing is tried before `client.reconnect()`. closed: by its last holder.
+ */
+export type ReplicaStatus =
+  | 'connecting'
+  | 'live'
+  | 'offline'
+  | 'limited'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'invalid'
+  | 'closed'
 
-export type ReplicaStatus = 'connecting' | 'live' | 'offline' | 'unauthenticated' | 'closed'
+const NOTHING: { readonly [key: string]: never } = Object.freeze({})
 
 /**
  * A live copy of (a part of) a space. Reads are synchronous and show this client's own writes at once; a write
  * that the server refuses is taken back. What the server has confirmed is kept apart (`base`), so that a view is
- * always the base with the writes that are still under way applied on top of it.
+ * always the base with the writes that are still under way applied on top of it:
+ *
+ *     view = base at `position` + pending        a write is pending until `position` has reached its revision
  */
-export class Replica {
+export class Replica<K extends Keys = AnyKeys> {
   /** Names the space and the part of it. */
   readonly id: string
   readonly space: string
   readonly topic: Topic
   readonly #link: ReplicaLink
-  readonly #base = new Map<string, Json>()
+  readonly #base: Map<string, Json>
   readonly #view = new Map<string, Json>()
-  readonly #pending: Pending[] = []
+  readonly #pending: Write[] = []
   /** How many of them the listeners know of. */
   #toldPending = 0
   readonly #listeners = new Listeners<void>(reportFault)
@@ -78,36 +95,49 @@ export class Replica {
   #position: Position | undefined
   #status: ReplicaStatus = 'connecting'
   #snapshot: { readonly [key: string]: Json } | undefined
-  #synced: (() => void)[] = []
+  #waiting: { resolve(): void; reject(error: ReplicaError): void }[] = []
+  #refusal: Refusal | undefined
   /** The parts so far of a full sync that comes in several. */
-  #parts: { [key: string]: Json } = {}
+  #parts: [string, Json][] = []
+  #nextPart = 0
 
-  constructor(link: ReplicaLink, space: string, topic: Topic) {
+  /**
+   * @param writes of this client in this space that are under way
+   * @param known what there is already of its content
+   */
+  constructor(link: ReplicaLink, space: string, topic: Topic, writes: Write[], known?: KeptReplica) {
     this.#link = link
     this.id = replicaId(space, topic)
     this.space = space
     this.topic = topic
+    this.#base = new Map(known?.entries)
+    if (known) this.#position = { epoch: known.epoch, revision: known.revision }
+    this.#pending.push(...writes.filter((write) => this.#concerns(write)))
+    this.#show([...this.#base.keys(), ...keysIn(this.#pending)])
   }
 
   // --- reading -------------------------------------------------------------------------------
 
-  get(key: string): Json | undefined {
-    return this.#view.get(key)
+  get<Key extends KeyOf<K>>(key: Key): K[Key] | undefined {
+    return this.#view.get(key) as K[Key] | undefined
   }
 
-  has(key: string): boolean {
+  has(key: KeyOf<K>): boolean {
     return this.#view.has(key)
   }
 
-  keys(): string[] {
-    return [...this.#view.keys()]
+  keys(): KeyOf<K>[] {
+    return [...this.#view.keys()] as KeyOf<K>[]
   }
 
   /** The whole state as one object: the same object until something changes. */
-  snapshot = (): { readonly [key: string]: Json } => {
+  snapshot = (): Snapshot<K> => {
     this.#snapshot ??= Object.fromEntries(this.#view)
-    return this.#snapshot
+    return this.#snapshot as Snapshot<K>
   }
+
+  /** What a page is rendered with on the server, and once more when it comes to life in the browser. */
+  getServerSnapshot = (): Snapshot<K> => (this.#link.initial(this.space)?.state ?? NOTHING) as Snapshot<K>
 
   /** Where in the history of the space the confirmed part is; `undefined` before the first sync. */
   get position(): Position | undefined {
@@ -123,9 +153,15 @@ export class Replica {
     return this.#pending.length
   }
 
-  /** Resolves when the replica holds the state for the first time. */
+  /**
+   * Resolves when the replica holds the state for the first time. While offline it waits.
+   * @throws ReplicaError when it is refused: `status` and `code` say why
+   */
   ready(): Promise<void> {
-    return this.#position ? Promise.resolve() : new Promise((resolve) => this.#synced.push(resolve))
+    this.#link.wanted()
+    if (this.#refusal) return Promise.reject(new ReplicaError(this.#refusal))
+    if (this.#position) return Promise.resolve()
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
   }
 
   /**
@@ -136,90 +172,88 @@ export class Replica {
    */
   subscribe: {
     (listener: () => void): () => void
-    (key: string, listener: (value: Json | undefined) => void): () => void
-  } = (first: string | (() => void), second?: (value: Json | undefined) => void) => {
+    <Key extends KeyOf<K>>(key: Key, listener: (value: K[Key] | undefined) => void): () => void
+  } = (first: string | (() => void), second?: (value: never) => void) => {
+    this.#link.wanted()
     if (typeof first === 'function') return this.#listeners.add(first)
     return this.#keyListeners.add(first, second as (value: Json | undefined) => void)
   }
 
   // --- writing -------------------------------------------------------------------------------
 
-  set(key: string, value: Json): Promise<{ revision: number }> {
-    return this.commit([{ op: 'set', key, value }])
+  set<Key extends KeyOf<K>, const T>(
+    key: Key,
+    value: T & ValueFor<K, Key, T>,
+    options: { /** Milliseconds until it is deleted. */ ttl?: number } = {},
+  ): Promise<{ revision: number }> {
+    return this.commit([{ op: 'set', key, value: value as Json, ...options }])
   }
 
-  delete(key: string): Promise<{ revision: number }> {
+  delete(key: KeyOf<K>): Promise<{ revision: number }> {
     return this.commit([{ op: 'delete', key }])
   }
 
-  merge(key: string, value: { [name: string]: Json }): Promise<{ revision: number }> {
-    return this.commit([{ op: 'merge', key, value }])
+  merge<Key extends KeyOf<K>, const T extends object>(
+    key: Key,
+    value: T & ([AnyKeys] extends [K] ? ValueFor<K, Key, T> : Partial<K[Key]>),
+  ): Promise<{ revision: number }> {
+    return this.commit([{ op: 'merge', key, value: value as unknown as Json }])
   }
 
-  increment(key: string, by = 1): Promise<{ revision: number }> {
+  increment(key: KeyOf<K>, by = 1): Promise<{ revision: number }> {
     return this.commit([{ op: 'increment', key, value: by }])
   }
 
-  append(key: string, value: Json): Promise<{ revision: number }> {
-    return this.commit([{ op: 'append', key, value }])
+  append<Key extends KeyOf<K>, const T>(
+    key: Key,
+    value: T & ([AnyKeys] extends [K] ? ValueFor<K, Key, T> : ElementOf<K[Key]>),
+  ): Promise<{ revision: number }> {
+    return this.commit([{ op: 'append', key, value: value as Json }])
   }
 
   /**
-   * Writes several operations as one revision. Shown here at once; resolves when the server has it for good and
-   * this replica has it confirmed. While offline it waits.
+   * Writes several operations as one revision. What they hold is copied and checked now, by the rules of the server, and
+   * shown here at once; resolves when the server has it for good and this replica has it confirmed. While offline it
+   * waits, also when the replica is closed meanwhile.
    * @throws WriteError when it was refused (it is taken back then), or its outcome is unknown
    */
-  commit(ops: Op[]): Promise<{ revision: number }> {
-    if (this.#status === 'closed') {
-      return Promise.reject(new WriteError('STATEFUL_CLOSED', 'The replica is closed.', 'refused'))
-    }
-    if (this.#pending.length >= MAX_PENDING) {
-      return Promise.reject(new WriteError('STATEFUL_QUEUE_FULL', 'Too many writes wait.', 'refused'))
-    }
-    return this.#begin(this.#link.nextSeq(), ops)
-  }
-
-  #begin(seq: number, ops: Op[]): Promise<{ revision: number }> {
+  commit(ops: readonly Op[]): Promise<{ revision: number }> {
     return new Promise((resolve, reject) => {
-      const write: Pending = { seq, ops, attempts: 0, resolve, reject }
-      this.#pending.push(write)
-      this.#link.queued()
-      this.#link.send(this.#message(write))
-      this.#show(ops.map(({ key }) => key))
+      if (this.#status === 'closed') throw new WriteError('STATEFUL_CLOSED', 'The replica is closed.')
+      this.#link.write(this, checkedOps(ops), { resolve, reject })
     })
   }
 
-  /** Writes of an earlier page that may or may not have arrived: sent again under their numbers. */
-  adopt(writes: { seq: number; ops: Op[] }[]): void {
-    // Nobody waits for them any more; what becomes of them shows in the state.
-    for (const { seq, ops } of writes) this.#begin(seq, ops).catch(() => {})
-  }
-
-  /** The writes that are not confirmed yet. */
-  get unconfirmed(): { seq: number; ops: Op[] }[] {
-    return this.#pending.map(({ seq, ops }) => ({ seq, ops }))
-  }
-
+  /** Gives it back. The last of those who asked for it ends it. */
   close(): void {
-    if (this.#status === 'closed') return
-    this.#link.release(this)
+    if (this.#status !== 'closed' && this.#link.release(this)) this.end()
+  }
+
+  /** Nobody holds it any more. */
+  end(): void {
     this.#status = 'closed'
-    for (const write of this.#pending.splice(0)) {
-      write.reject(
-        new WriteError('STATEFUL_CLOSED', 'The replica was closed before the write was confirmed.', 'unknown'),
-      )
-    }
+    this.#resolveAcknowledged()
     this.#listeners.tell()
   }
 
   // --- what the connection tells ---------------------------------------------------------------
 
-  /** What to send on a new connection: go on from here, then what is not confirmed, in order. */
-  resumption(): object[] {
-    return [
-      this.subscription(),
-      ...this.#pending.filter(({ revision }) => revision === undefined).map((write) => this.#message(write)),
-    ]
+  /** What an earlier page had, found later than this was made. */
+  restore({ epoch, revision, entries }: KeptReplica): void {
+    if (this.#position) return
+    for (const [key, value] of entries) this.#base.set(key, value)
+    this.#moveTo({ epoch, revision }, new Set(this.#base.keys()))
+  }
+
+  /** A write of this client in this space, made through whichever replica. */
+  add(write: Write): void {
+    if (!this.#concerns(write)) return
+    this.#pending.push(write)
+    this.#show(keysIn([write]))
+  }
+
+  #concerns({ ops, origin }: Write): boolean {
+    return origin === this || ops.some(({ key }) => this.#holds(key))
   }
 
   subscription(): object {
@@ -227,23 +261,38 @@ export class Replica {
     return { type: 'subscribe', space: this.space, ...this.topic, ...since }
   }
 
-  #message({ seq, ops }: Pending): object {
-    return { type: 'write', space: this.space, seq, ops }
-  }
-
   changeStatus(status: ReplicaStatus): void {
+    if (status === 'live') this.#refusal = undefined
     if (this.#status === status || this.#status === 'closed') return
     this.#status = status
     this.#listeners.tell()
   }
 
+  /** The server will not let it follow, or not now. */
+  refuse(refusal: Refusal): void {
+    this.#refusal = refusal
+    for (const { reject } of this.#waiting.splice(0)) reject(new ReplicaError(refusal))
+    this.changeStatus(refusal.status)
+  }
+
+  /** Its content for another page, or for whoever asks for it anew; `undefined` before the first sync. */
+  keep(): KeptReplica | undefined {
+    return this.#position && { ...this.#position, entries: [...this.#base] }
+  }
+
   fullSync({ epoch, revision, state: part, part: index, more }: FullSync): void {
-    const state = index ? Object.assign(this.#parts, part) : part
-    this.#parts = more ? state : {}
+    if (index !== undefined && index > 0 && index !== this.#nextPart) {
+      this.#resync()
+      return
+    }
+    const entries = [...(index ? this.#parts : []), ...Object.entries(part)]
+    this.#parts = more ? entries : []
+    this.#nextPart = more ? (index ?? 0) + 1 : 0
     if (more) return
-    const keys = new Set([...this.#base.keys(), ...Object.keys(state)])
+    const state = new Map(entries)
+    const keys = new Set([...this.#base.keys(), ...state.keys()])
     for (const key of keys) {
-      const value = Object.hasOwn(state, key) ? state[key] : undefined
+      const value = state.get(key)
       // What is the same stays the same object, so that nobody renders it again.
       if (value === undefined) this.#base.delete(key)
       else if (!sameJson(this.#base.get(key), value)) this.#base.set(key, value)
@@ -264,7 +313,7 @@ export class Replica {
     const keys = new Set<string>()
     for (const change of changes) {
       if (change.prev === revision) {
-        this.#confirm(change, keys)
+        this.#confirm(change, keys, epoch)
         revision = change.revision
       } else if (change.revision > revision) {
         this.#moveTo({ epoch, revision }, keys)
@@ -275,63 +324,38 @@ export class Replica {
     this.#moveTo({ epoch, revision }, keys)
   }
 
-  /** The operations of a write that is under way, for its ack. */
-  operationsOf(seq: number | undefined): Op[] | undefined {
-    return this.#pending.find((one) => one.seq === seq)?.ops
-  }
-
-  /** @param ack of any write of this client in this space, with its operations if they are known */
-  ack({ seq, epoch, prev, revision, ops }: Ack): void {
-    const write = this.#pending.find((one) => one.seq === seq)
-    if (write) write.revision = revision
+  /**
+   * @param ack of any write of this client in this space
+   * @param ops its operations, if they are known
+   */
+  ack({ epoch, prev, revision }: Ack, ops: readonly Op[] | undefined): void {
     const mine = this.#position
     const whole = this.topic.key === undefined && this.topic.prefix === undefined
-    if (!whole) {
-      // A part of a space hears of this client's writes by changes, if they concern it at all.
-      if (write && !write.ops.some(({ key }) => this.#holds(key))) this.#settle(write)
-      else if (write && mine) this.#moveTo(mine, new Set())
-      return
-    }
-    if (mine?.epoch === epoch && prev === mine.revision && ops) {
+    // A part of a space hears of this client's writes by changes, if they concern it at all.
+    if (!whole) this.#moveTo(mine, new Set())
+    else if (mine?.epoch === epoch && prev === mine.revision && ops) {
       const keys = new Set<string>()
-      this.#confirm({ ops }, keys)
+      this.#confirm({ ops: [...ops] }, keys, epoch)
       this.#moveTo({ epoch, revision }, keys)
     } else if (mine?.epoch !== epoch || revision > mine.revision) this.#resync()
     else this.#moveTo(mine, new Set())
   }
 
-  reject({ seq, code, message, outcome }: Reject): void {
-    const write = this.#pending.find((one) => one.seq === seq)
-    if (!write) return
-    if (outcome === 'unknown' && ++write.attempts < MAX_ATTEMPTS) {
-      this.#link.later(write.attempts, () => {
-        if (this.#pending.includes(write)) this.#link.send(this.#message(write))
-      })
-      return
-    }
-    this.#remove(write)
-    write.reject(new WriteError(code, message, outcome))
-  }
-
-  #remove(write: Pending): void {
+  /** A write is no more: it was refused, or is in the base. */
+  remove(write: Write): void {
     const index = this.#pending.indexOf(write)
     if (index < 0) return
     this.#pending.splice(index, 1)
-    this.#link.queued()
-    this.#show(write.ops.map(({ key }) => key))
+    this.#show(keysIn([write]))
   }
 
   /** The session ended: nothing of it may stay on this device. */
   forget(): void {
     const keys = new Set(this.#view.keys())
+    this.#resolveAcknowledged()
     this.#base.clear()
     this.#position = undefined
-    for (const write of this.#pending.splice(0)) {
-      write.reject(
-        new WriteError('STATEFUL_UNAUTHENTICATED', 'The session ended before the write was confirmed.', 'unknown'),
-      )
-    }
-    this.#link.queued()
+    this.#pending.length = 0
     this.#show(keys)
   }
 
@@ -347,7 +371,11 @@ export class Replica {
     this.#link.send({ type: 'syncRequest', space: this.space, ...this.topic, ...since })
   }
 
-  #confirm({ ops, clientId, seq }: Pick<Change, 'ops' | 'clientId' | 'seq'>, keys: Set<string>): void {
+  #confirm(
+    { ops, clientId, seq, revision }: Pick<Change, 'ops' | 'clientId' | 'seq'> & { revision?: number },
+    keys: Set<string>,
+    epoch: string,
+  ): void {
     for (const op of ops) {
       const value = applyOp(this.#base.get(op.key), op)
       if (value === undefined) this.#base.delete(op.key)
@@ -355,27 +383,43 @@ export class Replica {
       keys.add(op.key)
     }
     if (clientId === undefined || clientId !== this.#link.publicId) return
-    const write = this.#pending.find((one) => one.seq === seq)
+    const write = this.#pending.find((one) => one.seq === seq && one.clientId === this.#link.clientId)
     // Its ack was lost, or comes in a moment; either way it is in the base now.
-    if (write && write.revision === undefined) write.revision = 0
+    if (write && revision !== undefined && write.revision === undefined) {
+      write.epoch = epoch
+      write.revision = revision
+    }
   }
 
   /** Takes confirmed writes off the pending ones and shows what changed. */
-  #moveTo(position: Position, keys: Set<string>): void {
+  #moveTo(position: Position | undefined, keys: Set<string>): void {
     this.#position = position
     for (const write of [...this.#pending]) {
-      if (write.revision === undefined || write.revision > position.revision) continue
-      for (const { key } of write.ops) keys.add(key)
-      if (write.revision === 0) write.revision = position.revision
-      this.#settle(write)
+      if (!this.#isConfirmed(write)) continue
+      this.#pending.splice(this.#pending.indexOf(write), 1)
+      for (const key of keysIn([write])) keys.add(key)
+      if (write.origin === this) write.resolve({ revision: write.revision as number })
     }
     this.#show(keys)
-    for (const resolve of this.#synced.splice(0)) resolve()
+    if (!position) return
+    for (const { resolve } of this.#waiting.splice(0)) resolve()
+    this.#link.changed(this)
   }
 
-  #settle(write: Pending): void {
-    this.#remove(write)
-    write.resolve({ revision: write.revision ?? 0 })
+  /** The server has them; that they will not be confirmed here is no failure of theirs. */
+  #resolveAcknowledged(): void {
+    for (const { origin, revision, resolve } of this.#pending) {
+      if (origin === this && revision !== undefined) resolve({ revision })
+    }
+  }
+
+  #isConfirmed({ revision, epoch = '', ops }: Write): boolean {
+    if (revision === undefined) return false
+    if (!ops.some(({ key }) => this.#holds(key))) return true
+    if (!this.#position) return false
+    // Epochs are counted: what a later one does not hold was lost with the end of the one before.
+    const [mine, its] = [Number.parseInt(this.#position.epoch, 10), Number.parseInt(epoch, 10)]
+    return mine > its || (mine === its && (epoch !== this.#position.epoch || revision <= this.#position.revision))
   }
 
   /** Brings the view of these keys up to date and tells who wants to know. */
@@ -399,6 +443,8 @@ export class Replica {
     this.#listeners.tell()
   }
 }
+
+const keysIn = (writes: readonly Write[]) => writes.flatMap(({ ops }) => ops.map(({ key }) => key))
 
 export function replicaId(space: string, { key, prefix }: Topic): string {
   return JSON.stringify([space, key, prefix])

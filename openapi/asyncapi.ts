@@ -8,11 +8,23 @@ const closing = Object.entries(closeCodes)
   .map(([code, meaning]) => `- \`${code}\`: ${meaning}`)
   .join('\n')
 
+/** Where the WebSocket is. */
+export interface AsyncApiServer {
+  /** With the port, if it is another than that of the protocol. */
+  readonly host: string
+  readonly protocol: 'ws' | 'wss'
+  /** What stands before `/sync`. */
+  readonly prefix: string
+}
+
+/** The reference server, as it runs without configuration. */
+const REFERENCE: AsyncApiServer = { host: 'localhost:3000', protocol: 'ws', prefix: '' }
+
 /**
  * The AsyncAPI 3.0 document of the WebSocket, from the schemas that also check the frames at run time.
  * A WebSocket is one channel: which space and topic a message is about stands in its payload.
  */
-export function asyncApiDocument(): object {
+export function asyncApiDocument({ host, protocol, prefix }: AsyncApiServer = REFERENCE): object {
   const received = Object.values(clientMessages)
   const sent = Object.values(serverMessages)
   return {
@@ -23,10 +35,10 @@ export function asyncApiDocument(): object {
       license: { name: 'MIT' },
       description: `JSON text frames, each an object with a \`type\`. Close codes:\n\n${closing}`,
     },
-    servers: { default: { host: 'localhost:3000', protocol: 'ws' } },
+    servers: { default: { host, protocol } },
     channels: {
       sync: {
-        address: '/sync',
+        address: `${prefix}/sync`,
         title: 'Live state',
         description:
           'Connect with `?space=app` to follow that space at once; the first frame is then its fullSync (or, with `since`, what was missed). Without it, send `hello` and `subscribe`.',
@@ -46,6 +58,7 @@ export function asyncApiDocument(): object {
                 prefix: { type: 'string', description: 'Only its keys with this prefix.' },
                 since: { type: 'string', description: 'Continue from this position, `<epoch>.<revision>`.' },
                 clientId: { type: 'string', description: 'The same as in `hello`.' },
+                access_token: { type: 'string', description: 'What `Authorization: Bearer` would say.' },
               },
             },
           },

@@ -1,10 +1,9 @@
 import { createClient } from 'fastify-stateful/client'
 
 const element = (id) => document.getElementById(id)
-const client = createClient({ baseUrl: location.origin, storage: sessionStorage })
+const client = createClient({ baseUrl: location.origin })
 const board = client.replica('board')
 const presence = client.presence('board')
-addEventListener('online', () => client.reconnect())
 
 const name = element('name')
 name.value = sessionStorage.getItem('name') ?? `Guest ${Math.floor(Math.random() * 900 + 100)}`

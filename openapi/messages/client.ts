@@ -28,6 +28,14 @@ export const HelloRequest = Type.Object(
           'Names the client across reconnects, so that a write sent twice is applied once. Make it random and keep it.',
       }),
     ),
+    page: Type.Optional(
+      Type.String({
+        minLength: 8,
+        maxLength: 64,
+        description:
+          'Names this run of the client, at random. While a connection of another page lives under the same client id (a copy of a tab), the answer assigns an id of its own. Without it, connections under one client id count as one client.',
+      }),
+    ),
   },
   { $id: 'HelloRequest', ...closed, description: 'Optional first message: agrees on a version and a client id.' },
 )
@@ -78,6 +86,14 @@ export const Write = Type.Object(
     space: Type.Optional(SpaceName),
     seq: Seq,
     ops: Ops,
+    clientId: Type.Optional(
+      Type.String({
+        minLength: 8,
+        maxLength: 128,
+        description:
+          'Only for a write that an earlier run of this client numbered under another id, and of which nobody knows whether it arrived.',
+      }),
+    ),
   },
   {
     $id: 'Write',
@@ -106,6 +122,9 @@ export const PresenceRequest = Type.Object(
       annotated(JsonValue, {
         description: 'What others see of this node, such as a name or a cursor. At most 1 KiB as JSON by default.',
       }),
+    ),
+    leave: Type.Optional(
+      Type.Literal(true, { description: 'Is not to be seen there any more, and wants to hear nothing of it.' }),
     ),
   },
   {

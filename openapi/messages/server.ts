@@ -12,6 +12,27 @@ export const Hello = Type.Object(
     node: Type.String({ description: 'The name of this connection in the node registry.' }),
     clientId: Type.String({ description: 'How the writes of this client are marked in the changes of others.' }),
     heartbeat: Integer({ description: 'Milliseconds between heartbeats; two of them in silence end it.' }),
+    assigned: Type.Optional(
+      Type.String({
+        description:
+          'A client id for this page alone, instead of the one that it came with: another page lives under that. Its writes are numbered from 1 under this one.',
+      }),
+    ),
+    user: Type.Optional(
+      Type.String({
+        description:
+          'Stands for the user that this connection is of: another user, another text. A client forgets what it has kept of another one. Absent: nobody.',
+      }),
+    ),
+    limits: Type.Object(
+      {
+        payload: Integer({ description: 'Bytes of the largest message; a larger one ends the connection with 1009.' }),
+        queue: Integer({ description: 'Messages that may wait for their answers; more are refused.' }),
+        rate: Integer({ description: 'Messages a second that are read, twice as many at once; the rest waits.' }),
+        subscriptions: Integer({ description: 'Subscriptions of this connection.' }),
+      },
+      { ...closed, description: 'What a client keeps to, so that nothing of it is refused.' },
+    ),
   },
   { $id: 'Hello', ...closed, description: 'Answer to a hello.' },
 )
@@ -83,6 +104,7 @@ export const Ack = Type.Object(
   {
     type: Type.Literal('ack'),
     seq: Type.Optional(Integer({ description: 'Absent for a stateChange without a number.' })),
+    clientId: Type.Optional(Type.String({ description: 'As in the write, when that named one.' })),
     space: SpaceName,
     epoch: Epoch,
     prev: Integer({ description: 'The revision before the write.' }),
@@ -103,13 +125,19 @@ export type Ack = Static<typeof Ack>
 export const Reject = Type.Object(
   {
     type: Type.Literal('reject'),
-    seq: Type.Optional(Integer()),
+    seq: Type.Optional(Integer({ description: 'That of the write, whatever else was wrong with it.' })),
+    clientId: Type.Optional(Type.String({ description: 'As in the write, when that named one.' })),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
     message: Type.String(),
     outcome: Type.Union([Type.Literal('refused'), Type.Literal('unknown')], {
       description:
         'refused: nothing was written. unknown: it may have been; sending it again with the same client id and `seq` is safe.',
     }),
+    retry: Type.Optional(
+      Type.Literal(true, {
+        description: 'Nothing is wrong with the write: too much was waiting. Send it again, in order, a little later.',
+      }),
+    ),
   },
   { $id: 'Reject', ...closed, description: 'The write was not acknowledged.' },
 )
@@ -120,7 +148,16 @@ export const ErrorMessage = Type.Object(
     type: Type.Literal('error'),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
     message: Type.String(),
-    request: Type.Optional(Type.String({ description: 'The `type` of the message that was refused, if it had one.' })),
+    request: Type.Optional(
+      Type.String({
+        description:
+          'The `type` of the message that was refused, if it had one; `connect` when the connection itself was, which the close code follows.',
+      }),
+    ),
+    space: Type.Optional(
+      annotated(SpaceName, { description: 'What the refused message was about: its space, key and prefix.' }),
+    ),
+    ...topic,
     retry: Type.Optional(
       Type.Literal(true, { description: 'It failed for now, not for good: the same message may succeed later.' }),
     ),

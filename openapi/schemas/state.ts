@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { MAX_DURATION } from '../../plugins/support/numbers.ts'
 import { AnyNumber, Count, Integer, Moment } from './numbers.ts'
-import { reference } from './responses.ts'
+import { annotated, reference } from './responses.ts'
 
 /** Any JSON value. State holds nothing else: it travels to other instances and to browsers. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json }
@@ -37,7 +37,12 @@ export const Op = Type.Object(
       Type.Literal('delete'),
     ]),
     key: StateKey,
-    value: Type.Optional(JsonValue),
+    value: Type.Optional(
+      annotated(JsonValue, {
+        description:
+          'The operand, never the result. `set`: the new value. `merge`: the fields to set in the object that is there. `increment`: the number to add, 1 without it. `append`: one element for the end of the list. `setAdd`, `setRemove`: one member. `delete`: none.',
+      }),
+    ),
     ttl: Type.Optional(
       Integer({
         minimum: 1,
@@ -47,7 +52,20 @@ export const Op = Type.Object(
       }),
     ),
   },
-  { $id: 'StateOp', additionalProperties: false, description: 'One change of one key.' },
+  {
+    $id: 'StateOp',
+    additionalProperties: false,
+    description: 'One change of one key.',
+    examples: [
+      { op: 'set', key: 'theme', value: 'dark', ttl: 60_000 },
+      { op: 'merge', key: 'user:1', value: { city: 'Oslo' } },
+      { op: 'increment', key: 'likes', value: 2 },
+      { op: 'append', key: 'notes', value: { text: 'Hello' } },
+      { op: 'setAdd', key: 'tags', value: 'new' },
+      { op: 'setRemove', key: 'tags', value: 'old' },
+      { op: 'delete', key: 'theme' },
+    ],
+  },
 )
 export type Op = Static<typeof Op>
 

@@ -83,9 +83,8 @@ function documents(scope: FastifyInstance, prefix: string): void {
     200: { description: 'The document.', content: { 'application/json': { schema: Document } } },
     ...problems(401, 403),
   }
-  // Neither document changes once all routes are known, so each is serialised once.
+  // It does not change once all routes are known, so it is serialised once.
   let openapi: string | undefined
-  let asyncapi: string | undefined
   scope.get(
     `${prefix}/openapi.json`,
     {
@@ -115,9 +114,10 @@ function documents(scope: FastifyInstance, prefix: string): void {
         response: responses,
       },
     },
-    (_request, reply) => {
-      asyncapi ??= JSON.stringify(asyncApiDocument())
-      return reply.type('application/json').send(asyncapi)
+    ({ host, protocol }, reply) => {
+      const { prefix } = scope.hasDecorator('sync') ? scope.getDecorator<{ prefix: string }>('sync') : { prefix: '' }
+      const document = asyncApiDocument({ host, protocol: protocol === 'https' ? 'wss' : 'ws', prefix })
+      return reply.type('application/json').send(JSON.stringify(document))
     },
   )
 }

@@ -157,7 +157,7 @@ export const WriteBehindFullError = define(
 // --- sync -------------------------------------------------------------------------------------
 export const ForeignOriginError = define(
   'STATEFUL_FOREIGN_ORIGIN',
-  "This origin may not open a live connection. Add it to 'allowedOrigins'.",
+  "The origin '%s' may not open a live connection to the Host '%s'. Add it to 'allowedOrigins'; if the page is of this very host, a proxy in between replaces the header Host: let it pass that on (nginx: proxy_set_header Host $http_host).",
   403,
 )
 export const UpgradeRequiredError = define(

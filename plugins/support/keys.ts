@@ -7,7 +7,7 @@ export function keyFault(key: unknown): string | undefined {
   if (key.length === 0) return 'is empty'
   // The cheap test first: a unit of UTF-16 takes at most three bytes.
   if (key.length * 3 > MAX_KEY_BYTES) {
-    const bytes = Buffer.byteLength(key)
+    const bytes = new TextEncoder().encode(key).length
     if (bytes > MAX_KEY_BYTES) return `has ${bytes} bytes, more than ${MAX_KEY_BYTES}`
   }
   // Half a surrogate pair has no UTF-8 form: all of them look the same there, so two keys would become one.

@@ -41,6 +41,11 @@ export class Admission {
     if (!this.#handshakes.tryTake(clock.monotonic())) throw new OverloadedError()
   }
 
+  /** Whether there is time for an upgrade whose only purpose is to say why it is refused. */
+  mayExplain(): boolean {
+    return this.#handshakes.tryTake(this.#settings.clock.monotonic())
+  }
+
   enter(client: Client): void {
     this.#count++
     add(this.#byAddress, networkOf(client.address), 1)

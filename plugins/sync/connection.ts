@@ -12,8 +12,9 @@ import {
 } from '../support/errors.ts'
 import { type Frame, frame } from './frame.ts'
 import type { SyncHub } from './hub.ts'
-import { type Identity, publicClientId } from './identity.ts'
-import { NotJsonError, parseMessage, typeOf } from './messages.ts'
+import { type Identity, publicClientId, userDigest } from './identity.ts'
+import { type InvalidMessage, NotJsonError, parseMessage } from './messages.ts'
+import { closeCodeOf, type Refusable } from './refusal.ts'
 import type { Subscription } from './subscription.ts'
 import { filterOf, subscriptionId } from './subscription-id.ts'
 import { TokenBucket } from './token-bucket.ts'
@@ -103,7 +104,7 @@ export class Connection {
     } catch (error) {
       this.#hub.counters.count('invalidMessages')
       if (error instanceof NotJsonError) this.end(1007, 'not JSON')
-      else this.#refuse(error, typeOf(text))
+      else this.#refuseInvalid(error as InvalidMessage)
       return
     }
     if (message.type === 'heartbeat') {
@@ -113,11 +114,20 @@ export class Connection {
     // A heartbeat says that the page is open, not that somebody uses it.
     this.identity.used?.()
     if (this.#queued + this.writes.size >= this.#hub.settings.maxQueuedMessages) {
-      if (message.type === 'write') this.writes.reject(message.seq, new TooManyMessagesError())
-      this.#refuse(new TooManyMessagesError(), message.type)
+      // A write has its own answer. The others count against the peer, which was told how many may wait.
+      if (message.type === 'write') this.writes.reject(message, new TooManyMessagesError())
+      else this.#refuse(new TooManyMessagesError(), message)
       return
     }
-    this.#enqueue(message.type, () => this.#handle(message))
+    this.#enqueue(message, () => this.#handle(message))
+  }
+
+  /** Whatever is wrong with a write, its answer names it: who sent it waits for that. */
+  #refuseInvalid({ about, cause }: InvalidMessage): void {
+    if (about.type === 'write' && about.seq !== undefined) {
+      this.writes.reject(about, cause)
+      this.#countRefusal()
+    } else this.#refuse(cause, about)
   }
 
   /**
@@ -154,16 +164,17 @@ export class Connection {
 
   /** The subscription that was asked for by the URL; its failure ends the connection, which is of no use without. */
   open(space: string, filter: TopicFilter, since?: Position): void {
-    this.#enqueue('subscribe', () =>
+    const request = { type: 'subscribe', space, ...filter }
+    this.#enqueue(request, () =>
       this.#subscribe(space, filter, since, false).catch((error: unknown) => {
-        this.#refuse(error, 'subscribe')
-        this.end(this.#hub.describe(error).status >= 500 ? 1011 : 1008, 'the subscription failed')
+        this.#refuse(error, request)
+        this.end(closeCodeOf(this.#hub.describe(error).status) ?? 1011, 'the subscription failed')
       }),
     )
   }
 
   /** One after the other, because deciding takes time (authorize) and a client's messages have an order. */
-  #enqueue(request: string, run: () => Promise<void>): void {
+  #enqueue(request: Refusable, run: () => Promise<void>): void {
     this.#queued++
     this.#queue = this.#queue
       .then(() => (this.ended ? undefined : run()))
@@ -173,11 +184,13 @@ export class Connection {
       })
   }
 
-  #refuse(error: unknown, request: string | undefined): void {
+  #refuse(error: unknown, request: Refusable): void {
     if (this.ended) return
-    const { code, message, status } = this.#hub.describe(error)
-    const retry = status >= 500 || status === 429 ? { retry: true } : {}
-    this.send(frame({ type: 'error', code, message, ...(request === undefined ? {} : { request }), ...retry }))
+    this.send(frame(this.#hub.refusal(error, request)))
+    this.#countRefusal()
+  }
+
+  #countRefusal(): void {
     if (++this.#refusals > this.#hub.settings.maxRefusals) this.end(1008, 'too many refused messages')
   }
 
@@ -195,26 +208,51 @@ export class Connection {
       case 'stateChange':
         return this.writes.begin(message)
       case 'presence':
-        return this.#enterPresence(message)
+        return message.leave ? this.#hub.leavePresence(this, message.space) : this.#enterPresence(message)
       case 'heartbeat':
         return
     }
   }
 
-  #hello({ protocols, clientId }: HelloRequest): void {
+  #hello({ protocols, clientId, page }: HelloRequest): void {
     if (!protocols.includes(PROTOCOL)) {
       this.end(4406, `this server speaks protocol ${PROTOCOL}`)
       return
     }
+    let assigned: string | undefined
     if (clientId !== undefined) {
       // Writes in flight, and presence, are found by the id that they began under.
       if (this.writes.size > 0 || this.subscriptions.size > 0) {
         throw new InvalidMessageError('hello comes before everything else')
       }
-      this.clientId = publicClientId(clientId, this.identity.userId)
+      const { userId } = this.identity
+      this.#hub.pages.leave(this)
+      this.clientId = publicClientId(clientId, userId)
+      if (page !== undefined && !this.#hub.pages.enter(this, page)) {
+        assigned = randomUUID()
+        this.clientId = publicClientId(assigned, userId)
+        this.#hub.pages.enter(this, page)
+      }
     }
-    const { heartbeatInterval: heartbeat } = this.#hub.settings
-    this.send(frame({ type: 'hello', protocol: PROTOCOL, node: this.id, clientId: this.clientId, heartbeat }))
+    const { heartbeatInterval, maxPayload, maxQueuedMessages, messageRate, maxSubscriptions } = this.#hub.settings
+    const { userId } = this.identity
+    this.send(
+      frame({
+        type: 'hello',
+        protocol: PROTOCOL,
+        node: this.id,
+        clientId: this.clientId,
+        heartbeat: heartbeatInterval,
+        ...(assigned === undefined ? {} : { assigned }),
+        ...(userId === undefined ? {} : { user: userDigest(userId) }),
+        limits: {
+          payload: maxPayload,
+          queue: maxQueuedMessages,
+          rate: messageRate,
+          subscriptions: maxSubscriptions,
+        },
+      }),
+    )
   }
 
   #subscription({ space, key, prefix }: { space: string; key?: string; prefix?: string }): Subscription {

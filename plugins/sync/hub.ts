@@ -1,4 +1,4 @@
-import type { PresenceMember } from '../../openapi/messages/server.ts'
+import type { ErrorMessage, PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op, Position } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { ByteBudget, type Client, ClientLimits } from '../support/client-limits.ts'
@@ -12,7 +12,9 @@ import { Connection } from './connection.ts'
 import { type Frame, frame } from './frame.ts'
 import { type Identity, publicClientId } from './identity.ts'
 import type { SyncSettings } from './options.ts'
+import { Pages } from './pages.ts'
 import { Presence, type PresenceExchange } from './presence.ts'
+import { closeCodeOf, errorMessage, type Refusable } from './refusal.ts'
 import type { BorrowedSyncSpace, SyncSpace } from './space.ts'
 import { Subscription } from './subscription.ts'
 import { subscriptionId } from './subscription-id.ts'
@@ -48,6 +50,7 @@ export class SyncHub {
   readonly counters = new SyncCounters()
   readonly admission: Admission
   readonly presence: Presence
+  readonly pages = new Pages()
   /** Shared by all connections. */
   readonly heartbeat: Frame = frame({ type: 'heartbeat' })
   readonly #options: HubOptions
@@ -119,8 +122,7 @@ export class SyncHub {
   /** The socket of a connection is closed, by whomever. */
   closed(connection: Connection, code: number): void {
     this.forget(connection, code)
-    this.#leaving.delete(connection.transport)
-    if (this.#leaving.size === 0) this.#emptied?.()
+    this.#left(connection.transport)
   }
 
   /** Takes a connection out of everything; its socket has `closeTimeout` to close. */
@@ -134,11 +136,35 @@ export class SyncHub {
     this.presence.leaveAll(connection)
     for (const release of connection.presences.values()) release()
     connection.presences.clear()
-    const { transport } = connection
+    this.pages.leave(connection)
+    this.#expectClose(connection.transport)
+  }
+
+  #expectClose(transport: Transport): void {
     this.#leaving.add(transport)
     this.settings.clock.after(this.settings.closeTimeout, () => {
       if (this.#leaving.has(transport)) transport.terminate()
     })
+  }
+
+  /**
+   * Ends a socket that was opened for nothing but to say why it is refused: a browser tells its page nothing of an
+   * upgrade that fails.
+   * @returns to be called when it is closed
+   */
+  turnAway(transport: Transport, error: unknown, request: Refusable): () => void {
+    this.counters.count('refused')
+    const code = closeCodeOf(this.describe(error).status) ?? 1011
+    this.counters.closed(code)
+    transport.send(frame(this.refusal(error, request)))
+    transport.close(code, 'refused')
+    this.#expectClose(transport)
+    return () => this.#left(transport)
+  }
+
+  #left(transport: Transport): void {
+    this.#leaving.delete(transport)
+    if (this.#leaving.size === 0) this.#emptied?.()
   }
 
   /** @returns whether there was such a node here */
@@ -223,11 +249,8 @@ export class SyncHub {
     connection.subscriptions.delete(subscriptionId(topic.space, topic.filter))
     if (topic.whole) connection.writes.release(topic.space)
     const follows = [...connection.subscriptions.values()].some((other) => other.topic.space === topic.space)
-    if (!follows) {
-      this.presence.leave(connection, topic.space)
-      connection.presences.get(topic.space)?.()
-      connection.presences.delete(topic.space)
-    }
+    // Who asked to be present is that until it says otherwise.
+    if (!follows && !connection.presences.has(topic.space)) this.presence.leave(connection, topic.space)
     const channel = this.#channels.get(topic.space)
     channel?.remove(subscription)
     if (channel) this.#closeIfUnused(channel)
@@ -246,6 +269,13 @@ export class SyncHub {
       presences.set(space, this.#presences.take(identity))
     }
     this.presence.watch(connection, space, data)
+  }
+
+  /** A connection does not want to be seen in a space any more, although it may go on following it. */
+  leavePresence(connection: Connection, space: string): void {
+    this.presence.leave(connection, space)
+    connection.presences.get(space)?.()
+    connection.presences.delete(space)
   }
 
   catchUp(subscription: Subscription, since: Position | undefined): void {
@@ -343,6 +373,11 @@ export class SyncHub {
       message: statusCode >= 500 ? 'The server could not do it now.' : message,
       status: statusCode,
     }
+  }
+
+  /** The answer to a message, or to a connection, that is refused. */
+  refusal(error: unknown, request: Refusable): ErrorMessage {
+    return errorMessage(this.describe(error), request)
   }
 
   // --- what is going on ----------------------------------------------------------------------

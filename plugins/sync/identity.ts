@@ -24,8 +24,14 @@ export interface Identity extends Client {
  * follower, and nobody must be able to use up somebody else's numbers by writing under their client id.
  */
 export function publicClientId(clientId: string, userId = ''): string {
-  return createHash('sha256')
-    .update(JSON.stringify([userId, clientId]))
-    .digest('base64url')
-    .slice(0, 22)
+  return digest([userId, clientId])
+}
+
+/** What tells a client that it is another user's now, and not whose. */
+export function userDigest(userId: string): string {
+  return digest(['user', userId])
+}
+
+function digest(parts: string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 22)
 }

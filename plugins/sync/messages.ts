@@ -1,11 +1,13 @@
 import type { Ajv, ValidateFunction } from 'ajv'
 import { type ClientMessage, clientMessages } from '../../openapi/messages/client.ts'
+import { SpaceName } from '../../openapi/messages/position.ts'
 import { InvalidMessageError } from '../support/errors.ts'
 import { mayOverflow, nonFinitePlace } from '../support/json.ts'
 import { isTooDeep, MAX_JSON_DEPTH } from '../support/json-depth.ts'
 import { strictAjv } from '../support/schemas.ts'
 
 let ajv: Ajv | undefined
+const SPACE_NAME = new RegExp(SpaceName.pattern as string)
 
 /** As for the bodies of routes: nothing is converted, and unknown fields are refused. Compiled when it is needed first. */
 function checkOf(type: unknown): ValidateFunction | undefined {
@@ -17,9 +19,33 @@ function checkOf(type: unknown): ValidateFunction | undefined {
 /** Thrown for a frame that is no JSON at all: unlike a wrong message, it ends the connection. */
 export class NotJsonError extends Error {}
 
+/** JSON that is no message of ours, with what can be told of it. */
+export class InvalidMessage extends Error {
+  override readonly cause: InstanceType<typeof InvalidMessageError>
+  /** As far as the fields of the message are what they must be. */
+  readonly about: { type?: string; seq?: number; clientId?: string; space?: string }
+
+  constructor(cause: InstanceType<typeof InvalidMessageError>, message: unknown) {
+    super(cause.message)
+    this.cause = cause
+    this.about = aboutOf(message)
+  }
+}
+
+function aboutOf(message: unknown): InvalidMessage['about'] {
+  if (typeof message !== 'object' || message === null) return {}
+  const { type, seq, clientId, space } = message as { [field: string]: unknown }
+  return {
+    ...(typeof type === 'string' && Object.hasOwn(clientMessages, type) ? { type } : {}),
+    ...(typeof seq === 'number' && Number.isSafeInteger(seq) && seq >= 1 ? { seq } : {}),
+    ...(typeof clientId === 'string' && clientId.length <= 128 ? { clientId } : {}),
+    ...(typeof space === 'string' && SPACE_NAME.test(space) ? { space } : {}),
+  }
+}
+
 /**
  * @throws NotJsonError
- * @throws STATEFUL_INVALID_MESSAGE for JSON that is no message of ours; `request` of the error names its type
+ * @throws InvalidMessage for JSON that is no message of ours; its cause is STATEFUL_INVALID_MESSAGE
  */
 export function parseMessage(text: string): ClientMessage {
   let message: unknown
@@ -28,6 +54,14 @@ export function parseMessage(text: string): ClientMessage {
   } catch {
     throw new NotJsonError('The frame is not JSON.')
   }
+  try {
+    return checkMessage(text, message)
+  } catch (error) {
+    throw new InvalidMessage(error as InstanceType<typeof InvalidMessageError>, message)
+  }
+}
+
+function checkMessage(text: string, message: unknown): ClientMessage {
   if (isTooDeep(message)) throw new InvalidMessageError(`it has more than ${MAX_JSON_DEPTH} levels`)
   const type = (message as { type?: unknown } | null)?.type
   const check = checkOf(type)
@@ -46,12 +80,6 @@ export function parseMessage(text: string): ClientMessage {
   const valid = message as ClientMessage
   if ('key' in valid && 'prefix' in valid) throw new InvalidMessageError('name a key or a prefix, not both')
   return valid
-}
-
-/** The `type` of a refused frame, for the answer: only when it is one of ours. */
-export function typeOf(text: string): string | undefined {
-  const type = /"type"\s*:\s*"([a-zA-Z]{1,32})"/.exec(text.slice(0, 4096))?.[1]
-  return type && Object.hasOwn(clientMessages, type) ? type : undefined
 }
 
 /** JSON.parse makes `__proto__` an own field, which code that copies by assignment would take for the prototype. */

@@ -2,15 +2,24 @@ import type { Commit, Op } from '../../openapi/schemas/state.ts'
 import type { Connection } from './connection.ts'
 import { type Frame, frame } from './frame.ts'
 import type { SyncHub } from './hub.ts'
+import { publicClientId } from './identity.ts'
 import { subscriptionId } from './subscription-id.ts'
 import type { Outgoing } from './topic.ts'
 
 const DEFAULT_SPACE = 'app'
 
+/** What an answer names a write by. */
+interface WriteName {
+  seq?: number | undefined
+  clientId?: string | undefined
+}
+
 interface PendingWrite {
   readonly space: string
   /** Absent for a stateChange without a number. */
   readonly seq?: number
+  /** When it was numbered under another id than that of the connection: that id, as the client knows it. */
+  readonly clientId?: string
   readonly opsText: string
 }
 
@@ -33,9 +42,12 @@ export class Writes {
   }
 
   /** Never rejects: a write is answered by an ack or a reject. Resolves when it is on its way, in order. */
-  async begin({ ops, seq, space: named }: { ops: Op[]; seq?: number; space?: string }): Promise<void> {
+  async begin(write: { ops: Op[]; space?: string } & WriteName): Promise<void> {
     this.#hub.counters.count('writes')
-    const { id, clientId, identity, subscriptions } = this.#connection
+    const { ops, seq, space: named } = write
+    const { id, identity, subscriptions } = this.#connection
+    const clientId =
+      write.clientId === undefined ? this.#connection.clientId : publicClientId(write.clientId, identity.userId)
     const space = named ?? subscriptions.values().next().value?.topic.space ?? DEFAULT_SPACE
     try {
       for (const key of new Set(ops.map((op) => op.key))) await identity.authorize('sync:write', { space, key })
@@ -44,14 +56,14 @@ export class Writes {
       const name = writeId(author.clientId, author.seq)
       // Sent again while the first is under way: its answer serves both.
       if (this.#pending.has(name)) return
-      this.#pending.set(name, { space, opsText: JSON.stringify(ops), ...(seq === undefined ? {} : { seq }) })
+      this.#pending.set(name, { space, opsText: JSON.stringify(ops), ...nameOf(write) })
       // Not awaited, so that writes are pipelined: the space keeps their order.
       this.#commit(space, ops, author).catch((error: unknown) => {
         this.#pending.delete(name)
-        this.reject(seq, error)
+        this.reject(write, error)
       })
     } catch (error) {
-      this.reject(seq, error)
+      this.reject(write, error)
     }
   }
 
@@ -78,14 +90,14 @@ export class Writes {
   }
 
   acknowledge(
-    { space, seq, opsText }: PendingWrite,
+    { space, opsText, ...name }: PendingWrite,
     { epoch, prev, revision }: Pick<Commit, 'epoch' | 'prev' | 'revision'>,
     committedText: string,
   ): void {
-    const known = seq !== undefined && committedText === opsText
+    const known = name.seq !== undefined && committedText === opsText
     const ack = frame({
       type: 'ack',
-      ...(seq === undefined ? {} : { seq }),
+      ...name,
       space,
       epoch,
       prev,
@@ -106,12 +118,27 @@ export class Writes {
     for (const entry of held) if (entry.space === space) this.#connection.send(entry.ack)
   }
 
-  reject(seq: number | undefined, error: unknown): void {
+  reject(write: WriteName, error: unknown): void {
     const { code, message, status } = this.#hub.describe(error)
     this.#hub.counters.count('rejects')
-    const outcome = status >= 500 ? 'unknown' : 'refused'
-    this.#connection.send(frame({ type: 'reject', ...(seq === undefined ? {} : { seq }), code, message, outcome }))
+    const retry = TRANSIENT.has(code)
+    const outcome = status >= 500 && !retry ? 'unknown' : 'refused'
+    this.#connection.send(
+      frame({ type: 'reject', ...nameOf(write), code, message, outcome, ...(retry ? { retry } : {}) }),
+    )
   }
 }
+
+/** Refused before anything was written, because of how much was waiting then. */
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'STATEFUL_TOO_MANY_MESSAGES',
+  'STATEFUL_OVERLOADED',
+  'STATEFUL_STATE_OVERLOADED',
+])
+
+const nameOf = ({ seq, clientId }: WriteName) => ({
+  ...(seq === undefined ? {} : { seq }),
+  ...(clientId === undefined ? {} : { clientId }),
+})
 
 const writeId = (clientId: string, seq: number | undefined) => `${clientId}/${seq}`

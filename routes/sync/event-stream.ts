@@ -15,15 +15,19 @@ export function openEventStream(
   authorize: Authorize | undefined,
 ): void {
   const { space = 'app', key, prefix, since } = request.query
-  reply.hijack()
-  const response = reply.raw
-  response.writeHead(200, {
-    ...(reply.getHeaders() as Record<string, string>),
+  reply.headers({
     'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-store',
-    // Proxies that buffer responses would hold events back.
+    // Whatever compresses it on the way would hold events back, as proxies do that buffer responses.
+    'cache-control': 'no-store, no-transform',
     'x-accel-buffering': 'no',
   })
+  if (request.method === 'HEAD') {
+    reply.send()
+    return
+  }
+  reply.hijack()
+  const response = reply.raw
+  response.writeHead(200, reply.getHeaders() as Record<string, string>)
   response.flushHeaders()
   const transport = new EventStreamTransport(response, () => connection.seen())
   const connection = hub.connect(transport, identityOf(request, authorize))
@@ -32,5 +36,5 @@ export function openEventStream(
   response.on('close', () => hub.closed(connection, 1000))
 
   // What the browser got last is newer than where the page once began.
-  connection.open(space, filterOf({ key, prefix }), positionOf(request.headers['last-event-id'] ?? since))
+  connection.open(space, filterOf({ key, prefix }), positionOf(request.headers['last-event-id'] || since))
 }

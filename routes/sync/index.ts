@@ -1,4 +1,4 @@
-import { type Static, Type } from '@sinclair/typebox'
+import { type Static, type TObject, type TProperties, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { SpaceName, topic } from '../../openapi/messages/position.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
@@ -16,26 +16,42 @@ import {
   UnauthenticatedError,
   UpgradeRequiredError,
 } from '../../plugins/support/errors.ts'
-import { origins, type Rules, readOptions } from '../../plugins/support/options.ts'
+import { origins, type Rules, readOptions, texts } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import type {} from '../../plugins/sync/index.ts'
 import { isAllowedOrigin } from '../../plugins/sync/origin.ts'
 import { openEventStream } from './event-stream.ts'
-import { openWebSocket } from './web-socket.ts'
+import { adoptToken } from './token.ts'
+import { openWebSocket, turnAway } from './web-socket.ts'
 
 export interface SyncRoutesOptions extends AuthorizeOption {
   /** Origins of pages that may connect beside those of the same host, such as `https://app.example`. Default none. */
   allowedOrigins?: string[]
+  /** Parameters of the URL that a connection may have beside ours, for your `authorize` to read. Default none. */
+  parameters?: string[]
 }
 
 /** What each option must be, and what holds without it. */
-export const SYNC_ROUTE_RULES = { ...AUTHORIZE_RULES, allowedOrigins: origins } satisfies Rules<SyncRoutesOptions>
+export const SYNC_ROUTE_RULES = {
+  ...AUTHORIZE_RULES,
+  allowedOrigins: origins,
+  parameters: texts(),
+} satisfies Rules<SyncRoutesOptions>
 
 /** Text of a position, as event ids have it: `<epoch>.<revision>`. */
 const Since = Type.String({
   pattern: '^[0-9]{1,16}:[A-Za-z0-9_-]{1,64}\\.[0-9]{1,15}$',
   description: 'Continue from this position, `<epoch>.<revision>`, if possible.',
 })
+
+const OwnParameter = Type.Optional(Type.String({ maxLength: 8_192, description: 'Read by the application.' }))
+const AccessToken = Type.Optional(
+  Type.String({
+    maxLength: 8_192,
+    description: 'What `Authorization: Bearer` would say, for pages: they cannot set headers of a live connection.',
+  }),
+)
+const strict = { additionalProperties: false }
 
 const Query = Type.Object(
   {
@@ -44,13 +60,13 @@ const Query = Type.Object(
     since: Type.Optional(Since),
     clientId: Type.Optional(Type.String({ minLength: 8, maxLength: 128 })),
   },
-  { additionalProperties: false },
+  strict,
 )
 export type SyncQuery = Static<typeof Query>
 
 const EventsQuery = Type.Object(
   { space: Type.Optional(annotated(SpaceName, { default: 'app' })), ...topic, since: Type.Optional(Since) },
-  { additionalProperties: false },
+  strict,
 )
 export type EventsQuery = Static<typeof EventsQuery>
 
@@ -79,19 +95,38 @@ function firstWritten(body: unknown) {
 export const syncRoutes = defineRoutes<SyncRoutesOptions>(
   'sync',
   async (fastify, options) => {
-    const { authorize, allowedOrigins } = readOptions(SYNC_ROUTE_RULES, options, 'syncRoutes')
+    const { authorize, allowedOrigins, parameters } = readOptions(SYNC_ROUTE_RULES, options, 'syncRoutes')
+    const own = { access_token: AccessToken, ...Object.fromEntries(parameters.map((name) => [name, OwnParameter])) }
+    const withOwn = <T extends TProperties>(query: TObject<T>): TObject<T> => ({
+      ...query,
+      properties: { ...own, ...query.properties },
+    })
     useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncWrite, SyncWritten)
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync
+    fastify.sync.prefix = fastify.prefix
 
     const checkOrigin = async (request: FastifyRequest) => {
-      if (isAllowedOrigin(request.headers.origin, request.host, allowedOrigins)) return
+      adoptToken(request)
+      const { origin } = request.headers
+      if (isAllowedOrigin(origin, request.host, allowedOrigins)) return
       hub.refuse()
-      throw new ForeignOriginError()
+      throw new ForeignOriginError(`${origin}`.slice(0, 128), `${request.headers.host}`.slice(0, 128))
     }
     const admit = async (request: FastifyRequest) => {
       hub.admit(clientOf(request))
+    }
+    const refused = new WeakMap<FastifyRequest, unknown>()
+    /** A page learns nothing of an upgrade that fails: it is told on the socket, which ends then. */
+    const tell = (check: (request: FastifyRequest) => Promise<void>) => async (request: FastifyRequest) => {
+      if (!request.ws || request.headers.origin === undefined) return check(request)
+      if (refused.has(request)) return
+      await check(request).catch((error: unknown) => {
+        // Under too many handshakes a refusal must cost less than an acceptance.
+        if (!hub.admission.mayExplain()) throw error
+        refused.set(request, error)
+      })
     }
     const mayFollow = async (request: FastifyRequest) => {
       const { space, ...topic } = request.query as { space?: unknown; key?: unknown; prefix?: unknown }
@@ -106,15 +141,23 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     fastify.route({
       method: 'GET',
       url: '/sync',
-      schema: { hide: true, querystring: Query },
+      schema: { hide: true, querystring: withOwn(Query) },
+      attachValidation: true,
       onRequest: checkOrigin,
-      preValidation: mayConnect,
-      preHandler: admit,
+      preValidation: tell(mayConnect),
+      preHandler: [
+        tell(async ({ validationError }) => {
+          if (validationError) throw validationError
+        }),
+        tell(admit),
+      ],
       handler: async () => {
         throw new UpgradeRequiredError()
       },
-      wsHandler: (socket, request) =>
-        openWebSocket(hub, socket, request as FastifyRequest<{ Querystring: SyncQuery }>, authorize),
+      wsHandler: (socket, request) => {
+        if (refused.has(request)) turnAway(hub, socket, request, refused.get(request))
+        else openWebSocket(hub, socket, request as FastifyRequest<{ Querystring: SyncQuery }>, authorize)
+      },
     })
 
     fastify.get(
@@ -126,8 +169,13 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           summary: 'Follow state as server-sent events',
           description:
             'The messages of the WebSocket, one a `data` line, read only. The event id is the position; a browser sends it as `Last-Event-ID` when it reconnects, and the stream continues from there.',
-          querystring: EventsQuery,
-          headers: Type.Object({ 'last-event-id': Type.Optional(Since) }),
+          querystring: withOwn(EventsQuery),
+          headers: Type.Object({
+            'last-event-id': Type.Optional(
+              // A browser sends an empty one after an event without an id.
+              Type.Union([Since, Type.Literal('')], { description: 'The position that a browser got last.' }),
+            ),
+          }),
           response: {
             200: {
               description: 'A stream that goes on until one side ends it.',

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
+import { SpaceName } from '../../openapi/messages/position.ts'
 import type { Authorize } from '../../plugins/security/authorize.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
 import { filterOf } from '../../plugins/sync/subscription-id.ts'
@@ -23,7 +24,21 @@ const protocolErrors: { [code: string]: number } = {
   WS_ERR_INVALID_OPCODE: 1002,
 }
 
+const SPACE_NAME = new RegExp(SpaceName.pattern as string)
+
 const codeOf = (error: Error) => (error as NodeJS.ErrnoException).code ?? ''
+
+/** Says on an upgraded socket why it is refused, and ends it. */
+export function turnAway(hub: SyncHub, webSocket: WebSocket, { raw, query }: FastifyRequest, error: unknown): void {
+  const transport = new WebSocketTransport(webSocket, socketOf(raw))
+  webSocket.on('error', () => {})
+  const { space } = query as { space?: unknown }
+  const about = typeof space === 'string' && SPACE_NAME.test(space) ? { space } : {}
+  webSocket.on('close', hub.turnAway(transport, error, { type: 'connect', ...about }))
+}
+
+/** An injected connection has no socket of the network; `ws` writes to its stream then. */
+const socketOf = ({ socket }: FastifyRequest['raw']) => (socket?.writable ? socket : undefined)
 
 /** Joins an upgraded socket to the hub. Every handler is attached in this tick: later would lose messages. */
 export function openWebSocket(
@@ -33,8 +48,7 @@ export function openWebSocket(
   authorize: Authorize | undefined,
 ): void {
   const { space, key, prefix, since, clientId } = request.query
-  // An injected connection has no socket of the network; `ws` writes to its stream then.
-  const socket = request.raw.socket?.writable ? request.raw.socket : undefined
+  const socket = socketOf(request.raw)
   const transport = new WebSocketTransport(webSocket, socket)
   const connection = hub.connect(transport, identityOf(request, authorize, clientId))
 

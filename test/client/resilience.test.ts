@@ -154,3 +154,76 @@ t.test('the queue of an offline client is bounded', async (t) => {
   t.equal(replica.get('n'), 1_000)
   replica.close()
 })
+
+t.test('a write that is to be sent again holds up those after it: they go in the order of their calls', async (t) => {
+  const { client, fire, socket } = setUp()
+  const replica = client.replica()
+  socket().open()
+  socket().say(fullSync)
+  const written = [1, 2, 3].map((value) => replica.append('list', value))
+  const sent = () => socket().sent.filter(({ type }) => type === 'write')
+  const seqs = () => sent().map(({ seq }) => seq)
+  t.strictSame(seqs(), [1, 2, 3])
+  socket().sent.length = 0
+  const reject = { type: 'reject', code: 'STATEFUL_TOO_MANY_MESSAGES', message: '', outcome: 'refused', retry: true }
+  socket().say({ ...reject, seq: 2 })
+  socket().say({ ...reject, seq: 3 })
+  written.push(replica.append('list', 4))
+  t.strictSame(seqs(), [], 'the first has no answer yet')
+  socket().say({ type: 'ack', seq: 1, space: 'app', epoch: '1:a', prev: 5, revision: 6 })
+  t.strictSame(seqs(), [], 'not at once')
+  t.ok(fire(125))
+  t.strictSame(seqs(), [2, 3, 4])
+  for (const seq of [2, 3, 4]) {
+    socket().say({ type: 'ack', seq, space: 'app', epoch: '1:a', prev: seq + 4, revision: seq + 5 })
+  }
+  t.strictSame(
+    await Promise.all(written),
+    [6, 7, 8, 9].map((revision) => ({ revision })),
+  )
+})
+
+t.test('back-off is kept across connections that serve nobody for long', async (t) => {
+  const { client, fire, socket } = setUp()
+  client.replica()
+  for (const wait of [125, 250, 500]) {
+    socket().open()
+    socket().say(fullSync)
+    socket().lose(1013)
+    t.ok(fire(wait), `${wait}`)
+  }
+  socket().open()
+  socket().say(fullSync)
+  t.ok(fire(5_000), 'it has served for a while')
+  socket().lose(1013)
+  t.ok(fire(125))
+})
+
+t.test('a page that the server gives another id numbers anew what was never sent', async (t) => {
+  const { client, socket } = setUp()
+  const replica = client.replica()
+  replica.append('list', 1).catch(() => {})
+  socket().readyState = 1
+  socket().onopen?.({} as never)
+  socket().say({ type: 'hello', protocol: 1, node: 'n', clientId: 'public', heartbeat: 1_000, assigned: 'another-id' })
+  t.match(socket().sent.at(-1), { type: 'write', seq: 1, clientId: undefined })
+  socket().lose(1006)
+  client.reconnect()
+  socket().open()
+  t.match(socket().sent[0], { type: 'hello', clientId: 'another-id' }, 'and it keeps it')
+})
+
+t.test('what something on the way finds too large is given up, and nothing else', async (t) => {
+  const { client, fire, socket } = setUp()
+  const replica = client.replica()
+  socket().open()
+  socket().say(fullSync)
+  const [large, small] = [replica.set('large', 'x'.repeat(1_000)), replica.set('small', 1)]
+  socket().lose(1009)
+  await t.rejects(large, { code: 'STATEFUL_WRITE_TOO_LARGE', outcome: 'refused' })
+  t.ok(fire(125))
+  socket().open()
+  t.match(socket().sent.at(-1), { type: 'write', seq: 2 })
+  t.equal(replica.pending, 1)
+  small.catch(() => {})
+})

@@ -306,7 +306,7 @@ export default [
     guards: 'nothing that was not checked goes along with an operation',
   },
   {
-    file: 'plugins/state/values/json.ts',
+    file: 'plugins/state/values/frozen-copy.ts',
     from: 'if (!Number.isFinite(value)) throw',
     to: 'if (Number.isNaN(value)) throw',
     suite: 'test/plugins/state/writing/serialisable.test.ts',

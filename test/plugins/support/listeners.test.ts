@@ -113,13 +113,16 @@ t.test('client: replica and presence', async (t) => {
   const fail = () => {
     throw 'thrown'
   }
-  let seq = 0
   const link: ReplicaLink = {
-    nextSeq: () => ++seq,
     publicId: undefined,
-    ...{ send() {}, release() {}, later() {}, queued() {} },
+    clientId: 'me',
+    initial: () => undefined,
+    write: (origin, ops, outcome) =>
+      origin.add({ clientId: 'me', seq: 1, space: 'app', ops, origin, ...outcome } as Parameters<typeof origin.add>[0]),
+    release: () => true,
+    ...{ send() {}, wanted() {}, changed() {} },
   }
-  const replica = new Replica(link, 'app', {})
+  const replica = new Replica(link, 'app', {}, [])
   replica.subscribe('k', fail)
   replica.subscribe('k', (value) => heard.push(`k=${value}`))
   replica.subscribe(fail)
@@ -127,11 +130,7 @@ t.test('client: replica and presence', async (t) => {
   replica.set('k', 1).catch(() => {})
   t.equal(replica.pending, 1, 'nor does the write fail')
   t.strictSame(heard, ['k=1', 'any'])
-  const presence = new Presence(
-    'app',
-    () => {},
-    () => {},
-  )
+  const presence = new Presence({ wanted() {}, send() {}, release() {} }, 'app')
   presence.subscribe(fail)
   presence.subscribe(() => heard.push('presence'))
   presence.receive({ members: [] })

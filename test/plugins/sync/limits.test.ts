@@ -93,8 +93,7 @@ t.test('limits: connections, subscriptions, messages under way', async (t) => {
   }
   await settle()
   t.match(first.transport.take(), [
-    { type: 'reject', seq: 17, code: 'STATEFUL_TOO_MANY_MESSAGES' },
-    { type: 'error', code: 'STATEFUL_TOO_MANY_MESSAGES' },
+    { type: 'reject', seq: 17, code: 'STATEFUL_TOO_MANY_MESSAGES', outcome: 'refused', retry: true },
   ])
   release()
   await settle()

@@ -25,10 +25,10 @@ export async function startServer(
   await app.register(problems)
   await app.register(storage, { storage: target })
   await app.register(state)
-  const { before, authorize = () => true, allowedOrigins = [], ...limits } = options
+  const { before, authorize = () => true, allowedOrigins = [], parameters = [], ...limits } = options
   await before?.(app)
   await app.register(sync, limits)
-  await app.register(syncRoutes, { authorize, allowedOrigins })
+  await app.register(syncRoutes, { authorize, allowedOrigins, parameters })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   return { app, url, ws: `${url.replace('http', 'ws')}/sync` }
 }

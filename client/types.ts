@@ -1,0 +1,38 @@
+import type { Json } from '../openapi/schemas/state.ts'
+
+/** The values of a space by their keys. Without a type of its own, any JSON value under any key. */
+// biome-ignore lint/complexity/noBannedTypes: any object type is one, an interface as well
+export type Keys = {}
+export interface AnyKeys {
+  readonly [key: string]: Json
+}
+
+/** The spaces of an application, by name: `{ board: { title: string; [note: `note:${string}`]: Note } }`. */
+// biome-ignore lint/complexity/noBannedTypes: as above
+export type Spaces = {}
+
+export type KeysOf<S extends Spaces, Name> = Name extends keyof S ? S[Name] & Keys : AnyKeys
+
+export type KeyOf<K extends Keys> = Extract<keyof K, string>
+
+/** All of a space: a key of it may always be missing. */
+export type Snapshot<K extends Keys> = [AnyKeys] extends [K] ? AnyKeys : Readonly<Partial<K>>
+
+/** A value as it may be written: JSON, also of a type that an `interface` declares. */
+export type Writable<T> = T extends string | number | boolean | null | undefined
+  ? T
+  : T extends
+        | bigint
+        | symbol
+        | ((...args: never[]) => unknown)
+        | Date
+        | ReadonlyMap<unknown, unknown>
+        | ReadonlySet<unknown>
+    ? never
+    : { readonly [Name in keyof T]: Writable<T[Name]> }
+
+/** What may be written under a key: anything that is JSON when the keys have no types. */
+export type ValueFor<K extends Keys, Key extends KeyOf<K>, T> = [AnyKeys] extends [K] ? Writable<T> : K[Key]
+
+/** The elements of a list under a key. */
+export type ElementOf<V> = V extends readonly (infer Element)[] ? Element : V
