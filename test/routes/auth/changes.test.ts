@@ -33,6 +33,7 @@ class Stage {
       get: (target, name) => {
         const value = Reflect.get(target, name)
         if (typeof value !== 'function') return value
+        if (!(name in steps)) return value.bind(target)
         return async (...parameters: unknown[]) => {
           const actor = this.#actor.getStore()
           if (actor !== undefined && steps[name as string] === actor) await this.#turn(actor)
