@@ -18,7 +18,6 @@ import type { KeysOf, Spaces } from './types.ts'
 
 export type { PresenceMember } from '../openapi/messages/server.ts'
 export type { Json, Op, Position } from '../openapi/schemas/state.ts'
-export { type ExternalStoreHook, type ReplicaHooks, replicaEvents, replicaHooks } from './adapters.ts'
 export type { paths } from './api.d.ts'
 export { ReplicaError, WriteError } from './errors.ts'
 export type { QueueStorage } from './keeper.ts'
@@ -177,7 +176,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   }
   const connected = () => {
     if (link) return link
-    const url = `${new URL(baseUrl, page.location?.href).href.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
+    const url = `${new URL(baseUrl || '/', page.location?.href).href.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
     const clientId = options.clientId ?? randomName()
     const { storage = page.indexedDB ? undefined : false } = options
     const keeper =
