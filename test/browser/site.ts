@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { type Browser, type ConsoleMessage, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findChromium } from '../../scripts/chromium.mjs'
-import { execute, installPacked, plainEnvironment } from '../packaging/project.ts'
+import { untracked } from '../fixtures/untracked.ts'
+import { execute, installPacked } from '../packaging/project.ts'
 
 const source = fileURLToPath(new URL('site', import.meta.url))
 
@@ -18,19 +19,15 @@ export async function installSite(t: Test, bundlers: readonly Bundler[], others:
   const project = await installPacked(t, ['fastify', ...bundlers, ...others])
   await cp(source, project, { recursive: true })
   for (const bundler of bundlers) {
-    await execute(process.execPath, ['build.mjs', bundler, join(project, bundler)], {
-      cwd: project,
-      env: plainEnvironment(),
-    })
+    await execute(project, process.execPath, ['build.mjs', bundler, join(project, bundler)])
   }
   return project
 }
 
 /** Serves what one bundler made; resolves with the URL. */
 export async function serveSite(t: Test, project: string, bundler: Bundler): Promise<string> {
-  const child = spawn(process.execPath, ['server.mjs', join(project, bundler)], {
+  const child = spawn(...untracked(process.execPath, ['server.mjs', join(project, bundler)]), {
     cwd: project,
-    env: plainEnvironment(),
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   t.teardown(async () => {
