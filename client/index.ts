@@ -18,7 +18,6 @@ import type { KeysOf, Spaces } from './types.ts'
 
 export type { PresenceMember } from '../openapi/messages/server.ts'
 export type { Json, Op, Position } from '../openapi/schemas/state.ts'
-export { type ExternalStoreHook, type ReplicaHooks, replicaEvents, replicaHooks } from './adapters.ts'
 export type { paths } from './api.d.ts'
 export { ReplicaError, WriteError } from './errors.ts'
 export type { QueueStorage } from './keeper.ts'
@@ -130,6 +129,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   checkNames(options, OPTIONS)
   const { baseUrl, fetch, credentials = 'include', timing = systemTiming, token, headers, query } = options
   const page = globalThis as unknown as Page
+  const here = page.location?.href
   const asks = token !== undefined || headers !== undefined || query !== undefined
   const given = async (): Promise<Credentials> => ({
     token: await ask(token),
@@ -166,6 +166,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   const open = (url: string, protocols: string[], more: object): WebSocketLike => {
     const WebSocket = options.WebSocket ?? page.WebSocket
     if (!WebSocket) throw new TypeError("This platform has no WebSocket: pass one as the option 'WebSocket'.")
+    if (!here && !/^https?:/.test(baseUrl)) throw new TypeError("Outside a page 'baseUrl' is a whole URL.")
     return new WebSocket(url, protocols, more)
   }
   const wake = () => {
@@ -177,7 +178,8 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   }
   const connected = () => {
     if (link) return link
-    const url = `${new URL(baseUrl, page.location?.href).href.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
+    // A page that is rendered on a server connects to nothing, and its own host is not known there.
+    const url = `${new URL(baseUrl || '/', here ?? 'http://localhost').href.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
     const clientId = options.clientId ?? randomName()
     const { storage = page.indexedDB ? undefined : false } = options
     const keeper =

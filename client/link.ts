@@ -176,7 +176,7 @@ export class Link implements ReplicaLink {
   replica(space: string, topic: Topic): AnyReplica {
     const id = replicaId(space, topic)
     const replica = this.#replicas.hold(id, (leaving) => {
-      const known = leaving?.keep() ?? this.#keptReplicas.get(id) ?? this.#initialOf(space, topic)
+      const known = leaving?.keep() ?? this.#keptReplicas.get(id) ?? this.#initialOf(space)
       this.#keptReplicas.delete(id)
       const made: AnyReplica = new Replica(this, space, topic, this.#outbox.of(space), known)
       // The server was not told that nobody wanted it for a moment.
@@ -196,10 +196,9 @@ export class Link implements ReplicaLink {
     return this.#options.initial[space]
   }
 
-  #initialOf(space: string, { key, prefix }: Topic): KeptReplica | undefined {
+  #initialOf(space: string): KeptReplica | undefined {
     const known = this.initial(space)
-    if (!known || key !== undefined || prefix !== undefined) return undefined
-    return { epoch: known.epoch, revision: known.revision, entries: Object.entries(known.state) }
+    return known && { epoch: known.epoch, revision: known.revision, entries: Object.entries(known.state) }
   }
 
   /** Who follows a space: one for all who ask, until the last of them closes it. */

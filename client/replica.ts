@@ -110,7 +110,8 @@ export class Replica<K extends Keys = AnyKeys> {
     this.id = replicaId(space, topic)
     this.space = space
     this.topic = topic
-    this.#base = new Map(known?.entries)
+    // A page comes with a whole space.
+    this.#base = new Map(known?.entries.filter(([key]) => this.#holds(key)))
     if (known) this.#position = { epoch: known.epoch, revision: known.revision }
     this.#pending.push(...writes.filter((write) => this.#concerns(write)))
     this.#show([...this.#base.keys(), ...keysIn(this.#pending)])

@@ -1,0 +1,59 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { type Browser, type ConsoleMessage, chromium, type Page } from 'playwright-core'
+import type { Test } from 'tap'
+import { findChromium } from '../../scripts/chromium.mjs'
+import { untracked } from '../fixtures/untracked.ts'
+import { execute, installPacked } from '../packaging/project.ts'
+
+const source = fileURLToPath(new URL('site', import.meta.url))
+
+export type Bundler = 'esbuild' | 'vite'
+
+/** The pages of `site/` in a project of their own, with the packed package, as its users' bundlers make them. */
+export async function installSite(t: Test, bundlers: readonly Bundler[], others: string[]): Promise<string> {
+  const project = await installPacked(t, ['fastify', ...bundlers, ...others])
+  await cp(source, project, { recursive: true })
+  for (const bundler of bundlers) {
+    await execute(project, process.execPath, ['build.mjs', bundler, join(project, bundler)])
+  }
+  return project
+}
+
+/** Serves what one bundler made; resolves with the URL. */
+export async function serveSite(t: Test, project: string, bundler: Bundler): Promise<string> {
+  const child = spawn(...untracked(process.execPath, ['server.mjs', join(project, bundler)]), {
+    cwd: project,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(async () => {
+    const exited = child.exitCode === null ? once(child, 'exit') : undefined
+    child.kill('SIGTERM')
+    await exited
+  })
+  for await (const line of createInterface(child.stdout)) {
+    const [, url] = /^listening at (.*)$/.exec(line) ?? []
+    if (url) return url
+  }
+  throw new Error('the site ended before it listened')
+}
+
+export async function openBrowser(t: Test, args: string[] = []): Promise<Browser> {
+  const browser = await chromium.launch({ executablePath: findChromium() as string, args: ['--no-sandbox', ...args] })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+/** Whatever a page says is wrong, as it says it. */
+export function complaintsOf(page: Page): string[] {
+  const complaints: string[] = []
+  page.on('pageerror', (error) => complaints.push(error.message))
+  page.on('console', (message: ConsoleMessage) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+  })
+  return complaints
+}

@@ -1,0 +1,3 @@
+import { createClient } from 'fastify-stateful/client'
+
+export const client = createClient({ baseUrl: '', initial: globalThis.initial ?? {} })
