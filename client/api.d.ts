@@ -1152,6 +1152,8 @@ export interface components {
             waiting: number;
             /** @description Commits that are kept in memory for those who come back. */
             retained: number;
+            /** @description Bytes of the commits that are retained, in memory or in the store. */
+            historyBytes: number;
             /** @description Commits made by this instance. */
             commits: number;
             /** @description Rounds in which they went to the store; several commits share one. */

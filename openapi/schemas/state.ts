@@ -206,6 +206,7 @@ export const StateStats = Type.Object(
     bytes: Count('Bytes of all keys and values as JSON.'),
     waiting: Count('Writes without an outcome yet.'),
     retained: Count('Commits that are kept in memory for those who come back.'),
+    historyBytes: Count('Bytes of the commits that are retained, in memory or in the store.'),
     commits: Count('Commits made by this instance.'),
     batches: Count('Rounds in which they went to the store; several commits share one.'),
     conflicts: Count('Rounds that were repeated because another instance was faster.'),

@@ -46,13 +46,12 @@ export const state = defineService<StateOptions>(
       'state',
     )
     const manager = new StateManager({
-      openLog: (space, forClient) =>
-        openStateLog(fastify.storage, space, { commits: history }, { ...redis, makes: !forClient }),
+      openLog: (space, forClient) => openStateLog(fastify.storage, space, history, { ...redis, makes: !forClient }),
       limits,
       clients,
       writeTimeout,
       pollInterval,
-      historyLimit: history,
+      history,
       onError: (error, what) => log.warn({ err: error }, what),
     })
     fastify.decorate('state', manager)

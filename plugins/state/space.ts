@@ -5,7 +5,14 @@ import { InvalidStateOpError, StateConflictError, StateLimitError } from '../sup
 import { refuseUnknown } from '../support/options.ts'
 import { isPromiseLike } from '../support/promise-like.ts'
 import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './following/watch.ts'
-import { continues, type Durability, type EpochCause, type Hint, type StateLog } from './log/contract.ts'
+import {
+  continues,
+  type Durability,
+  type EpochCause,
+  type Hint,
+  type Retention,
+  type StateLog,
+} from './log/contract.ts'
 import type { StateLimits } from './options.ts'
 import { Expiry } from './replica/expiry.ts'
 import { Readable } from './replica/readable.ts'
@@ -34,6 +41,8 @@ export interface SpaceStats extends SequencerCounts {
   waiting: number
   /** Commits that history answers from memory. */
   retained: number
+  /** Bytes of the history that the log retains. */
+  historyBytes: number
   /** Epochs that began here because the end of the log may have been lost. */
   epochChanges: number
   lastEpochCause: EpochCause | undefined
@@ -55,7 +64,7 @@ export interface SpaceOptions {
   pollInterval: number
   /** Calls at each look; one timer for all spaces. */
   onPoll: (look: () => void) => Timer
-  historyLimit: number
+  history: Retention
   onError: (error: unknown, what: string) => void
 }
 
@@ -79,7 +88,7 @@ export class Space extends Readable {
   #unwatch: (() => Promise<void>) | undefined
 
   constructor(options: SpaceOptions) {
-    const replica = new Replica(options.historyLimit)
+    const replica = new Replica(options.history)
     super(options.name, replica, (error) => options.onError(error, 'a state listener failed'))
     this.#options = options
     this.#replica = replica
@@ -325,6 +334,7 @@ export class Space extends Readable {
       bytes,
       waiting: this.#sequencer.waiting,
       retained,
+      historyBytes: log.historyBytes,
       epochChanges,
       lastEpochCause: epochs.at(-1)?.cause,
       unreadable: this.#sequencer.damage.count,

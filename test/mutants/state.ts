@@ -98,7 +98,7 @@ export default [
   {
     file: 'plugins/state/writing/staging.ts',
     from: 'schemas.check(key, entry.value)',
-    to: `definitions.check('', entry.value)`,
+    to: `schemas.check('', entry.value)`,
     suite: 'test/plugins/state/writing/schemas.test.ts',
     guards: 'schemas are checked on the result',
   },
@@ -405,9 +405,37 @@ export default [
   },
   {
     file: 'plugins/state/writing/sequencer.ts',
-    from: 'this.#abandoned = this.#closed',
-    to: '',
+    from: 'this.#abandoned = this.#closed\n      if (this.#abandoned ||',
+    to: 'if (this.#abandoned ||',
     suite: 'test/plugins/state/log/redis.test.ts',
     guards: 'a close does not wait for a store that is gone',
   },
-] satisfies Mutant[]
+] satisfies Mutant[  {
+    file: 'plugins/state/log/history.ts',
+    from: ' || this.#bytes > bytes',
+    to: '',
+    suite: 'test/plugins/state/log/contract.test.ts',
+    guards: 'history in memory is bounded by bytes',
+  },
+  {
+    file: 'plugins/state/log/lmdb.ts',
+    from: 'next > floor && bytes <= this.#retention.bytes',
+    to: 'next > floor',
+    suite: 'test/plugins/state/log/contract.test.ts',
+    guards: 'history on LMDB is bounded by bytes',
+  },
+  {
+    file: 'plugins/state/log/commit.lua',
+    from: 'id >= lowest and bytes <= most',
+    to: 'id >= lowest',
+    suite: 'test/plugins/state/log/contract.test.ts',
+    guards: 'history on Redis is bounded by bytes',
+  },
+  {
+    file: 'plugins/state/log/codec.ts',
+    from: `line.lastIndexOf('],"t":"')`,
+    to: `line.indexOf('],"t":"')`,
+    suite: 'test/plugins/state/log/contract.test.ts',
+    guards: 'what a client wrote is not taken for who wrote it',
+  },
+]

@@ -91,7 +91,7 @@ export class Readable extends Followable {
 /** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
 export class EmptySpace extends Readable {
   constructor(name: string) {
-    super(name, new Replica(0), () => {})
+    super(name, new Replica({ commits: 0, bytes: 0 }), () => {})
     this.loaded = true
   }
 

@@ -134,6 +134,14 @@ export class WriteQueue {
     return index < 0 ? undefined : this.#writes.splice(index, 1)[0]
   }
 
+  /** Takes out those that a store may have been given before this revision. */
+  takeDoubtful(revision: number): Write[] {
+    const isDoubtful = ({ doubtfulSince = revision }: Write) => doubtfulSince + 1 < revision
+    const doubtful = this.#writes.filter(isDoubtful)
+    if (doubtful.length > 0) this.#writes = this.#writes.filter((write) => !isDoubtful(write))
+    return doubtful
+  }
+
   /** Lets what depends on the state be computed anew: it has changed under what waits. */
   restart(): void {
     for (const write of this.#writes) {

@@ -99,8 +99,9 @@ export interface Staged {
 /** What a write has come to: into the batch, or to its outcome without a commit of its own (with neither: to nothing). */
 export interface Attempt {
   staged?: Staged
-  /** It was committed before, under the same `clientId` and `seq`. */
+  /** It was committed before, under the same `clientId` and `seq`: as this, or at this revision, which only the log holds. */
   commit?: Commit
+  revision?: number
   error?: unknown
 }
 
@@ -112,8 +113,8 @@ export function attemptWrite(
   options: StagingRules,
 ): Attempt | undefined {
   try {
-    const commit = acknowledged(request, options.replica)
-    if (commit) return { commit }
+    const known = acknowledged(request, options.replica)
+    if (known) return known.commit ? { commit: known.commit } : { revision: known.revision }
     if (!write.ops) write.prepare(options.space, options.layers, staging)
     if (!write.ops) return undefined
     return write.ops.length === 0 ? {} : { staged: stageWrite(write, request, write.ops, staging, options) }
@@ -122,12 +123,17 @@ export function attemptWrite(
   }
 }
 
-function acknowledged({ clientId, seq }: WriteRequest, replica: Replica): Commit | undefined {
+function acknowledged({ clientId, seq }: WriteRequest, replica: Replica) {
   if (clientId === undefined || seq === undefined) return undefined
   const known = replica.acknowledged(clientId, seq)
   if (known === 'new') return undefined
   if (known !== 'unknown') return known
-  throw new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
+  throw forgotten(seq)
+}
+
+/** Of a write that is sent again, but whose first commit is not retained. */
+export function forgotten(seq: number | undefined): Error {
+  return new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
 }
 
 /**

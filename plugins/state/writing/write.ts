@@ -77,6 +77,8 @@ export class Write {
   pending: Promise<void> | undefined
   /** It has been handed to the store at least once: its outcome may be unknown. */
   sent = false
+  /** A store may have it although it did not say so: since the try at this revision. */
+  doubtfulSince: number | undefined
   settled = false
   /** It is listed by its deadline. */
   open = false

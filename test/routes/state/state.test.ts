@@ -156,7 +156,7 @@ t.test('changes after a position, with and without waiting', async (t) => {
 
 t.test('the history is exported as lines', (t) =>
   onEveryStorage(t, async (t, kind) => {
-    const { admin, app } = await build(t, { storage: await storageUrl(t, kind), state: { history: 4 } })
+    const { admin, app } = await build(t, { storage: await storageUrl(t, kind), state: { history: { commits: 4 } } })
     const { epoch } = app.state
     const asLines = { accept: 'text/html;q=0.5, application/x-ndjson;q=0.9' }
     const get = (query: string) => admin('GET', `/state/changes?${query}`, undefined, asLines)

@@ -8,7 +8,7 @@ import { testState, until } from '../../../fixtures/state.ts'
 const epoch = '1:a'
 
 function loaded(history = 10): Replica {
-  const replica = new Replica(history)
+  const replica = new Replica({ commits: history, bytes: 2 ** 25 })
   replica.load({
     epoch,
     revision: 0,
@@ -16,6 +16,7 @@ function loaded(history = 10): Replica {
     epochs: [{ epoch, first: 1, cause: 'created' }],
     entries: new Map(),
     records: [],
+    clientWrites: [],
   })
   return replica
 }
