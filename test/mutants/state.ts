@@ -410,7 +410,7 @@ export default [
     suite: 'test/plugins/state/log/redis.test.ts',
     guards: 'a close does not wait for a store that is gone',
   },
-] satisfies Mutant[  {
+  {
     file: 'plugins/state/log/history.ts',
     from: ' || this.#bytes > bytes',
     to: '',
@@ -438,4 +438,4 @@ export default [
     suite: 'test/plugins/state/log/contract.test.ts',
     guards: 'what a client wrote is not taken for who wrote it',
   },
-]
+] satisfies Mutant[]
