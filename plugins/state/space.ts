@@ -25,6 +25,7 @@ import { checkAuthor, checkOp, restorable } from './writing/operations.ts'
 import { KeySchemas } from './writing/schemas.ts'
 import { Sequencer } from './writing/sequencer.ts'
 import { type Transacted, type Transaction, transact } from './writing/transaction.ts'
+import { Turns } from './writing/turns.ts'
 import { COMMIT_OPTIONS, type CommitOptions, type Committed, type View } from './writing/write.ts'
 
 /** Fewer than may wait at the same time. */
@@ -81,6 +82,7 @@ export class Space extends Readable {
   readonly #replica: Replica
   readonly #schemas = new KeySchemas()
   readonly #layers: Middleware[] = []
+  readonly #turns: Turns
   readonly #sequencer: Sequencer
   readonly #expiry: Expiry
   #closing: Promise<void> | undefined
@@ -91,6 +93,7 @@ export class Space extends Readable {
     const replica = new Replica(options.history)
     super(options.name, replica, (error) => options.onError(error, 'a state listener failed'))
     this.#options = options
+    this.#turns = new Turns(options.clock, options.writeTimeout)
     this.#replica = replica
     this.#sequencer = new Sequencer({
       space: options.name,
@@ -160,7 +163,8 @@ export class Space extends Readable {
 
   /**
    * Computes the new value from the present one without ever losing a concurrent write, of this instance or another:
-   * `fn` runs again when somebody was faster. `undefined` leaves the key as it is.
+   * `fn` runs again when somebody was faster. `undefined` leaves the key as it is. Async functions of one key run one
+   * after the other, in the order of their calls.
    * @returns what the key holds afterwards
    */
   async update<Key extends string>(
@@ -169,15 +173,19 @@ export class Space extends Readable {
     context?: unknown,
   ): Promise<ValueOf<Key> | undefined> {
     checkKey(key)
-    const { result, committed } = await this.#transact((tx) => {
-      const current = tx.get(key) as ValueOf<Key> | undefined
-      const settle = (next: ValueOf<Key> | undefined) => {
-        if (next !== undefined) tx.set(key, next as Json)
-        return current
-      }
-      const next = fn(current)
-      return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
-    }, context)
+    const { result, committed } = await this.#transact(
+      (tx) => {
+        const current = tx.get(key) as ValueOf<Key> | undefined
+        const settle = (next: ValueOf<Key> | undefined) => {
+          if (next !== undefined) tx.set(key, next as Json)
+          return current
+        }
+        const next = fn(current)
+        return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
+      },
+      context,
+      key,
+    )
     return (committed ? committed.entry?.value : result) as ValueOf<Key> | undefined
   }
 
@@ -417,6 +425,7 @@ export class Space extends Readable {
   #transact<Result>(
     fn: (tx: Transaction) => Result | PromiseLike<Result>,
     context: unknown,
+    key?: string,
   ): Promise<Transacted<Result>> {
     const { clock, writeTimeout, limits } = this.#options
     return transact(fn, {
@@ -425,6 +434,7 @@ export class Space extends Readable {
       opsPerCommit: limits.opsPerCommit,
       clock,
       timeout: writeTimeout,
+      ...(key === undefined ? {} : { turns: { of: this.#turns, key } }),
     })
   }
 

@@ -265,8 +265,8 @@ export default [
   },
   {
     file: 'plugins/state/writing/pending-writes.ts',
-    from: 'if (!write.open) return',
-    to: '',
+    from: 'if (!write.place) return',
+    to: 'if (!write.place) write.place = { write }',
     suite: 'test/plugins/state/writing/pending-writes.test.ts',
     guards: 'a write counts once among those that wait',
   },
@@ -437,5 +437,12 @@ export default [
     to: `line.indexOf('],"t":"')`,
     suite: 'test/plugins/state/log/contract.test.ts',
     guards: 'what a client wrote is not taken for who wrote it',
+  },
+  {
+    file: 'plugins/state/writing/transaction.ts',
+    from: 'if (mustWait) return []',
+    to: '',
+    suite: 'test/plugins/state/writing/turns.test.ts',
+    guards: 'async updates of a key run one after the other',
   },
 ] satisfies Mutant[]

@@ -4,6 +4,7 @@ import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../
 import { isPromiseLike } from '../../support/promise-like.ts'
 import { applyOp } from '../values/reducer.ts'
 import { checkOp } from './operations.ts'
+import type { Turns } from './turns.ts'
 import type { Committed, Guard, View, WriteRequest } from './write.ts'
 
 /** What a transaction function reads and writes. */
@@ -110,6 +111,8 @@ export interface TransactOptions {
   clock: Clock
   /** Milliseconds in which an async function may be started again. */
   timeout: number
+  /** Async functions of the same key begin one after the other. */
+  turns?: { of: Turns; key: string }
 }
 
 /**
@@ -118,33 +121,47 @@ export interface TransactOptions {
  */
 export async function transact<Result>(
   fn: (tx: Transaction) => Result | PromiseLike<Result>,
-  { submit, revisionOf, opsPerCommit, clock, timeout }: TransactOptions,
+  { submit, revisionOf, opsPerCommit, clock, timeout, turns }: TransactOptions,
 ): Promise<Transacted<Result>> {
-  const deadline = clock.monotonic() + timeout
-  for (;;) {
-    let view: TransactionView | undefined
-    let outcome: Result | PromiseLike<Result> | undefined
-    const committed = await submit({
-      ops: (state) => {
-        view = new TransactionView(state, opsPerCommit)
-        outcome = fn(view)
-        if (!isPromiseLike(outcome)) return view.close()
-        // What an async function writes is not known yet; it is committed below under guards.
-        outcome.then(undefined, () => {})
-        return []
-      },
-    })
-    if (!isPromiseLike(outcome)) return { result: outcome as Result, committed }
-    const tx = view as unknown as TransactionView
-    try {
-      const result = await outcome
-      const ops = tx.close()
-      if (ops.length === 0) return { result, committed: undefined }
-      return { result, committed: await submit({ ops, guards: tx.guards() }) }
-    } catch (error) {
-      // Reads of an async function may come from different revisions: what it makes of those does not count.
-      const torn = tx.guards().some(({ key, revision }) => revisionOf(key) !== revision)
-      if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+  let deadline = clock.monotonic() + timeout
+  let endTurn: (() => void) | undefined
+  try {
+    for (;;) {
+      let view: TransactionView | undefined
+      let outcome: Result | PromiseLike<Result> | undefined
+      let mustWait = false
+      const committed = await submit({
+        ops: (state) => {
+          mustWait = turns !== undefined && !endTurn && turns.of.isTaken(turns.key)
+          if (mustWait) return []
+          view = new TransactionView(state, opsPerCommit)
+          outcome = fn(view)
+          if (!isPromiseLike(outcome)) return view.close()
+          endTurn ??= turns?.of.take(turns.key)
+          // What an async function writes is not known yet; it is committed below under guards.
+          outcome.then(undefined, () => {})
+          return []
+        },
+      })
+      if (mustWait && turns) {
+        endTurn = await turns.of.wait(turns.key)
+        deadline = clock.monotonic() + timeout
+        continue
+      }
+      if (!isPromiseLike(outcome)) return { result: outcome as Result, committed }
+      const tx = view as unknown as TransactionView
+      try {
+        const result = await outcome
+        const ops = tx.close()
+        if (ops.length === 0) return { result, committed: undefined }
+        return { result, committed: await submit({ ops, guards: tx.guards() }) }
+      } catch (error) {
+        // Reads of an async function may come from different revisions: what it makes of those does not count.
+        const torn = tx.guards().some(({ key, revision }) => revisionOf(key) !== revision)
+        if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+      }
     }
+  } finally {
+    endTurn?.()
   }
 }

@@ -57,6 +57,11 @@ export interface Committed {
   entry: Entry | undefined
 }
 
+/** Where a write stands in a list until it is over. */
+export interface Place {
+  write: Write | undefined
+}
+
 /**
  * A write from its call to its outcome. `prepare` takes it through the middleware; afterwards `ops` is what shall
  * be committed. Every attempt has its own passage through the onion, because a value that was computed anew must
@@ -80,8 +85,8 @@ export class Write {
   /** A store may have it although it did not say so: since the try at this revision. */
   doubtfulSince: number | undefined
   settled = false
-  /** It is listed by its deadline. */
-  open = false
+  /** Where it is listed by its deadline. */
+  place: Place | undefined
   #layers: Promise<void>[] = []
   /** What the layers of the present attempt wait for; most writes pass none. */
   #attempt: Deferred<Committed | undefined> | undefined
