@@ -798,7 +798,7 @@ export interface components {
             key: string;
             /** @description Any JSON value. */
             value: unknown;
-            /** @description The revision at which this key last changed; also the `ETag`. */
+            /** @description The revision at which this key last changed; with the epoch of that commit, the `ETag`. */
             revision: number;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -2552,7 +2552,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -2667,7 +2667,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -2947,7 +2947,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -3086,7 +3086,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };

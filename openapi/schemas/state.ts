@@ -109,7 +109,7 @@ export const StateEntry = Type.Object(
     key: StateKey,
     value: JsonValue,
     revision: Integer({
-      description: 'The revision at which this key last changed; also the `ETag`.',
+      description: 'The revision at which this key last changed; with the epoch of that commit, the `ETag`.',
     }),
     epoch: Epoch,
     expiresAt: Type.Optional(Moment('When the key will be deleted, milliseconds since the Unix epoch.')),

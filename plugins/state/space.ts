@@ -26,7 +26,8 @@ import { KeySchemas } from './writing/schemas.ts'
 import { Sequencer } from './writing/sequencer.ts'
 import { type Transacted, type Transaction, transact } from './writing/transaction.ts'
 import { Turns } from './writing/turns.ts'
-import { COMMIT_OPTIONS, type CommitOptions, type Committed, type View } from './writing/write.ts'
+import { COMMIT_OPTIONS, type CommitOptions, type Committed, type Guard, type View } from './writing/write.ts'
+import { leaseGuard, readWriteOptions, type WriteOptions } from './writing/write-options.ts'
 
 /** Fewer than may wait at the same time. */
 const OVERDUE_AT_ONCE = 100
@@ -156,9 +157,8 @@ export class Space extends Readable {
    * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA,
    * STATEFUL_STATE_REFUSED, STATEFUL_STATE_TIMEOUT, STATEFUL_STATE_OUTCOME_UNKNOWN, STATEFUL_STATE_OVERLOADED
    */
-  set<Key extends string>(key: Key, value: ValueOf<Key>, context?: unknown, ttl?: number): Promise<Commit> {
-    const op: Op = { op: 'set', key, value: value as Json }
-    return this.commit([ttl === undefined ? op : { ...op, ttl }], context === undefined ? {} : { context })
+  async set<Key extends string>(key: Key, value: ValueOf<Key>, options?: WriteOptions | unknown): Promise<Commit> {
+    return (await this.#apply({ op: 'set', key, value: value as Json }, options)).commit
   }
 
   /**
@@ -170,20 +170,21 @@ export class Space extends Readable {
   async update<Key extends string>(
     key: Key,
     fn: (current: ValueOf<Key> | undefined) => ValueOf<Key> | undefined | PromiseLike<ValueOf<Key> | undefined>,
-    context?: unknown,
+    options?: WriteOptions | unknown,
   ): Promise<ValueOf<Key> | undefined> {
     checkKey(key)
+    const { ttl } = readWriteOptions(options)
     const { result, committed } = await this.#transact(
       (tx) => {
         const current = tx.get(key) as ValueOf<Key> | undefined
         const settle = (next: ValueOf<Key> | undefined) => {
-          if (next !== undefined) tx.set(key, next as Json)
+          if (next !== undefined) tx.set(key, next as Json, ttl === undefined ? undefined : { ttl })
           return current
         }
         const next = fn(current)
         return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
       },
-      context,
+      options,
       key,
     )
     return (committed ? committed.entry?.value : result) as ValueOf<Key> | undefined
@@ -197,10 +198,10 @@ export class Space extends Readable {
     key: Key,
     revision: number,
     value: ValueOf<Key>,
-    context?: unknown,
+    options?: WriteOptions | unknown,
   ): Promise<boolean> {
     try {
-      await this.commit([{ op: 'set', key, value: value as Json }], { guards: [{ key, revision }], context })
+      await this.#apply({ op: 'set', key, value: value as Json }, options, [{ key, revision }])
       return true
     } catch (error) {
       if (error instanceof StateConflictError) return false
@@ -209,28 +210,31 @@ export class Space extends Readable {
   }
 
   /** @returns the new number; an absent key counts from 0 */
-  async increment(key: string, by = 1, context?: unknown): Promise<number> {
-    const { entry } = await this.apply({ op: 'increment', key, value: by }, { context })
+  async increment(key: string, by = 1, options?: WriteOptions | unknown): Promise<number> {
+    const { entry } = await this.#apply({ op: 'increment', key, value: by }, options)
     return entry?.value as number
   }
 
   /** Adds one element to the end of a list. @returns the list */
-  async append(key: string, value: Json, context?: unknown): Promise<readonly Json[]> {
-    const { entry } = await this.apply({ op: 'append', key, value }, { context })
+  async append(key: string, value: Json, options?: WriteOptions | unknown): Promise<readonly Json[]> {
+    const { entry } = await this.#apply({ op: 'append', key, value }, options)
     return entry?.value as readonly Json[]
   }
 
   /** Replaces or adds fields of an object. @returns the object */
-  async merge(key: string, value: { readonly [name: string]: Json }, context?: unknown): Promise<Json> {
-    const { entry } = await this.apply({ op: 'merge', key, value }, { context })
+  async merge(key: string, value: { readonly [name: string]: Json }, options?: WriteOptions | unknown): Promise<Json> {
+    const { entry } = await this.#apply({ op: 'merge', key, value }, options)
     return entry?.value as Json
   }
 
   /** @returns whether the key was there */
-  async delete(key: string, context?: unknown): Promise<boolean> {
+  async delete(key: string, options?: WriteOptions | unknown): Promise<boolean> {
     checkKey(key)
+    const { ttl, context, guards } = readWriteOptions(options)
+    if (ttl !== undefined) throw new InvalidStateOpError('a deletion has no ttl')
     const committed = await this.#submit({
       ops: (view) => (view.get(key) === undefined ? [] : [{ op: 'delete', key }]),
+      guards,
       context,
     })
     return committed !== undefined
@@ -255,9 +259,9 @@ export class Space extends Readable {
   /** One operation; resolves to its commit and what the key holds right after it. */
   async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
     refuseUnknown(options, COMMIT_OPTIONS)
-    const { guards, clientId, seq, context } = options
+    const { clientId, seq, context } = options
     checkAuthor(clientId, seq)
-    return (await this.#submit({ ops: [checkOp(op)], guards, clientId, seq, context })) as Committed
+    return (await this.#submit({ ops: [checkOp(op)], guards: guardsOf(options), clientId, seq, context })) as Committed
   }
 
   /**
@@ -271,8 +275,9 @@ export class Space extends Readable {
     if (ops.length > opsPerCommit) {
       throw new StateLimitError(`A commit holds at most ${opsPerCommit} operations, not ${ops.length}.`)
     }
-    const { guards, clientId, seq, context } = options
+    const { clientId, seq, context } = options
     checkAuthor(clientId, seq)
+    const guards = guardsOf(options)
     // No spread here and in `apply`: it costs more than all the rest of a small write.
     const committed = await this.#submit({ ops: ops.map(checkOp), guards, clientId, seq, context })
     return (committed as Committed).commit
@@ -283,8 +288,11 @@ export class Space extends Readable {
    * has been changed by another writer, so it must have no effects of its own. It may be async.
    * @returns what `fn` returned in the run that was committed
    */
-  async transaction<Result>(fn: (tx: Transaction) => Result | PromiseLike<Result>, context?: unknown): Promise<Result> {
-    const { result } = await this.#transact(fn, context)
+  async transaction<Result>(
+    fn: (tx: Transaction) => Result | PromiseLike<Result>,
+    options?: WriteOptions | unknown,
+  ): Promise<Result> {
+    const { result } = await this.#transact(fn, options)
     return result
   }
 
@@ -416,6 +424,13 @@ export class Space extends Readable {
     if (hint.epoch !== epoch || hint.revision > revision) this.#sequencer.hint(hint)
   }
 
+  async #apply(op: Op, given: unknown, conditions: readonly Guard[] = []): Promise<Committed> {
+    const { ttl, context, guards = [] } = readWriteOptions(given)
+    const checked = checkOp(ttl === undefined ? op : { ...op, ttl })
+    const all = conditions.length + guards.length > 0 ? [...conditions, ...guards] : undefined
+    return (await this.#submit({ ops: [checked], guards: all, context })) as Committed
+  }
+
   #submit(request: Parameters<Sequencer['submit']>[0]): Promise<Committed | undefined> {
     if (this.loaded) return this.#sequencer.submit(request)
     // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
@@ -424,12 +439,13 @@ export class Space extends Readable {
 
   #transact<Result>(
     fn: (tx: Transaction) => Result | PromiseLike<Result>,
-    context: unknown,
+    options: unknown,
     key?: string,
   ): Promise<Transacted<Result>> {
+    const { context, guards: required = [] } = readWriteOptions(options)
     const { clock, writeTimeout, limits } = this.#options
     return transact(fn, {
-      submit: ({ ops, guards }) => this.#submit({ ops, guards, context }),
+      submit: ({ ops, guards = [] }) => this.#submit({ ops, guards: [...guards, ...required], context }),
       revisionOf: (key) => this.#replica.get(key)?.revision ?? 0,
       opsPerCommit: limits.opsPerCommit,
       clock,
@@ -460,4 +476,8 @@ export class Space extends Readable {
       return false
     }
   }
+}
+
+function guardsOf({ guards, compareLease }: CommitOptions): readonly Guard[] | undefined {
+  return compareLease === undefined ? guards : [...(guards ?? []), leaseGuard(compareLease)]
 }

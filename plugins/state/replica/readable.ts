@@ -30,6 +30,14 @@ export class Readable extends Followable {
     return this.held().revision
   }
 
+  /**
+   * The epoch in which a revision was made. With it a revision says the same for ever: in a history that was lost the
+   * same number meant something else.
+   */
+  epochOf(revision: number): string {
+    return this.held().epochOf(revision)
+  }
+
   /** Number of keys. */
   get size(): number {
     return this.held().size

@@ -108,6 +108,12 @@ export class Replica {
     return this.#head.epochs
   }
 
+  /** The epoch in which a revision was made; of one that is older than all that are remembered, the oldest of these. */
+  epochOf(revision: number): string {
+    const { epoch, epochs } = this.#head
+    return (epochs.findLast(({ first }) => first <= revision) ?? epochs[0])?.epoch ?? epoch
+  }
+
   /** Number of keys. */
   get size(): number {
     return this.#entries.size

@@ -1,6 +1,6 @@
 import type { Commit, Json, Op } from '../../../openapi/schemas/state.ts'
 import type { Clock } from '../../support/clock.ts'
-import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../support/errors.ts'
+import { InvalidStateOpError, StateConflictError, StateLeaseLostError, StateLimitError } from '../../support/errors.ts'
 import type { Entry, LogRecord, WrittenEntry } from '../log/contract.ts'
 import type { StateLimits } from '../options.ts'
 import { type Replica, type Results, reduceCommit } from '../replica/replica.ts'
@@ -50,11 +50,13 @@ export class Staging implements View {
     for (const [key, entry] of this.writes) if (entry && !this.#replica.get(key)) yield key
   }
 
-  /** @throws STATEFUL_STATE_CONFLICT */
+  /** @throws STATEFUL_STATE_CONFLICT, STATEFUL_STATE_LEASE_LOST */
   check(guards: readonly Guard[]): void {
-    for (const { key, revision } of guards) {
+    for (const { key, revision, epoch, lease } of guards) {
       const actual = this.revisionOf(key)
-      if (actual !== revision) throw new StateConflictError(key, actual, revision)
+      if (actual === revision && (epoch === undefined || this.#replica.epochOf(actual) === epoch)) continue
+      if (lease !== undefined) throw new StateLeaseLostError(lease)
+      throw new StateConflictError(key, actual, revision)
     }
   }
 

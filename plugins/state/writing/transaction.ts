@@ -6,12 +6,14 @@ import { applyOp } from '../values/reducer.ts'
 import { checkOp } from './operations.ts'
 import type { Turns } from './turns.ts'
 import type { Committed, Guard, View, WriteRequest } from './write.ts'
+import { readWriteOptions, type WriteOptions } from './write-options.ts'
 
 /** What a transaction function reads and writes. */
 export interface Transaction {
   get(key: string): Json | undefined
   has(key: string): boolean
-  set(key: string, value: Json): void
+  /** @param options `ttl`: the key is deleted after this time */
+  set(key: string, value: Json, options?: Pick<WriteOptions, 'ttl'>): void
   merge(key: string, value: { readonly [name: string]: Json }): void
   increment(key: string, by?: number): void
   append(key: string, value: Json): void
@@ -47,8 +49,9 @@ class TransactionView implements Transaction {
     return this.get(key) !== undefined
   }
 
-  set(key: string, value: Json): void {
-    this.#write({ op: 'set', key, value })
+  set(key: string, value: Json, options?: Pick<WriteOptions, 'ttl'>): void {
+    const { ttl } = readWriteOptions(options)
+    this.#write(ttl === undefined ? { op: 'set', key, value } : { op: 'set', key, value, ttl })
   }
 
   merge(key: string, value: { readonly [name: string]: Json }): void {

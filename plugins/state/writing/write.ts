@@ -1,5 +1,6 @@
 import type { Commit, Json, Op } from '../../../openapi/schemas/state.ts'
 import { namesFor } from '../../support/options.ts'
+import type { LeaseProof } from '../leases/proof.ts'
 import type { Entry, WrittenEntry } from '../log/contract.ts'
 import { type Middleware, pass } from './middleware.ts'
 import { checkOp } from './operations.ts'
@@ -17,6 +18,10 @@ export interface View {
 export interface Guard {
   key: string
   revision: number
+  /** The epoch in which that revision was made: one of a lost history is not the same. */
+  epoch?: string
+  /** It stands for this lease: who does not hold it any more gets STATEFUL_STATE_LEASE_LOST. */
+  lease?: string
 }
 
 export interface WriteRequest {
@@ -39,9 +44,17 @@ export interface CommitOptions {
   context?: unknown
   /** The commit is made only if these hold. */
   guards?: readonly Guard[]
+  /** The commit is made only if this lease still is its holder's. */
+  compareLease?: LeaseProof
 }
 
-export const COMMIT_OPTIONS = namesFor<CommitOptions>({ clientId: true, seq: true, context: true, guards: true })
+export const COMMIT_OPTIONS = namesFor<CommitOptions>({
+  clientId: true,
+  seq: true,
+  context: true,
+  guards: true,
+  compareLease: true,
+})
 
 /** Replaces the whole content instead. */
 export interface ReplaceRequest {

@@ -47,10 +47,10 @@ t.test('client writes: applied, surely new, or no longer known', async (t) => {
 t.test('a key with a time to live is deleted by a commit of its own', async (t) => {
   const clock = new ManualClock()
   const { state } = await testState(t, { clock })
-  await state.set('k', 1, undefined, 500)
+  await state.set('k', 1, { ttl: 500 })
   await state.increment('k')
   t.equal(state.entry('k')?.expiresAt, clock.now() + 500, 'other operations keep it')
-  await state.set('stays', 1, undefined, 500)
+  await state.set('stays', 1, { ttl: 500 })
   await state.set('stays', 2)
   t.equal(state.entry('stays')?.expiresAt, undefined, 'a new value without one ends it')
   clock.advance(499)
