@@ -7,6 +7,9 @@ import { StateManager } from './spaces.ts'
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 export type { ClearEvent, ResetReason, RestoreEvent, StateChange, StateEventMap } from './following/events.ts'
 export type { WatchEvent, WatchOptions } from './following/watch.ts'
+export type { Lease } from './leases/lease.ts'
+export type { LeaseOptions, Schedule, Task } from './leases/leases.ts'
+export { isAtLeast, type LeaseProof } from './leases/proof.ts'
 export type { Durability, Entry, StateLog } from './log/contract.ts'
 export type { RedisAck } from './log/redis-ack.ts'
 export {
@@ -24,6 +27,7 @@ export { applyOp, TypeMismatchError } from './values/reducer.ts'
 export type { Middleware, WriteContext } from './writing/middleware.ts'
 export type { Transaction } from './writing/transaction.ts'
 export type { CommitOptions, Committed, Guard } from './writing/write.ts'
+export type { WriteOptions } from './writing/write-options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -5,6 +5,9 @@ import { InvalidStateOpError, StateConflictError, StateLimitError } from '../sup
 import { refuseUnknown } from '../support/options.ts'
 import { isPromiseLike } from '../support/promise-like.ts'
 import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './following/watch.ts'
+import type { Lease } from './leases/lease.ts'
+import { type LeaseOptions, Leases, type Schedule, type Task } from './leases/leases.ts'
+import { leaseKey } from './leases/proof.ts'
 import {
   continues,
   type Durability,
@@ -84,6 +87,7 @@ export class Space extends Readable {
   readonly #schemas = new KeySchemas()
   readonly #layers: Middleware[] = []
   readonly #turns: Turns
+  readonly #leases: Leases
   readonly #sequencer: Sequencer
   readonly #expiry: Expiry
   #closing: Promise<void> | undefined
@@ -108,6 +112,12 @@ export class Space extends Readable {
       writerId: options.writerId,
       onApplied: (record, changes, context) => this.#applied(record.commit, changes, record.clear === true, context),
       onReplaced: (changes, previousEpoch, context) => this.#replaced(changes, previousEpoch, context),
+      onError: options.onError,
+    })
+    this.#leases = new Leases(this, {
+      clock: options.clock,
+      shared: options.log.shared,
+      processId: options.writerId,
       onError: options.onError,
     })
     this.#expiry = new Expiry({
@@ -306,6 +316,38 @@ export class Space extends Readable {
     return this.#replica.position
   }
 
+  // --- leases -----------------------------------------------------------------------------------
+
+  /**
+   * Waits until nobody else holds the lease of this name in this space, on any instance, and takes it. It is renewed by
+   * itself; `signal` aborts when it may be lost. Whoever holds it for as long as it lives is the leader.
+   * @throws STATEFUL_STATE_LEASE_HELD when somebody else holds it longer than `wait`
+   */
+  async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
+    checkKey(leaseKey(name))
+    await this.ready
+    return this.#leases.take(name, options)
+  }
+
+  /**
+   * Runs the task once, whichever instance asks how often: under a lease, and what was done is remembered. With a
+   * schedule it runs once in each period; the returned function ends that.
+   * @returns what the task returned, if it ran here; `undefined` when it has been done
+   *
+   * @example
+   * await app.state.runOnce('import of 2026', () => importAll())
+   * const stop = await app.state.runOnce('report', { every: '1h' }, ({ signal }) => report(signal))
+   */
+  async runOnce<Result>(name: string, task: Task<Result>): Promise<Result | undefined>
+  async runOnce(name: string, schedule: Schedule, task: Task<unknown>): Promise<() => void>
+  async runOnce(name: string, first: Schedule | Task<unknown>, task?: Task<unknown>): Promise<unknown> {
+    checkKey(leaseKey(name))
+    await this.ready
+    if (typeof first === 'function') return this.#leases.once(name, first)
+    if (typeof task !== 'function') throw new InvalidStateOpError('runOnce was given nothing to run')
+    return this.#leases.schedule(name, first, task)
+  }
+
   // --- following --------------------------------------------------------------------------------
 
   /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
@@ -335,7 +377,7 @@ export class Space extends Readable {
 
   /** It is being loaded, or a write has no outcome yet. */
   get busy(): boolean {
-    return !this.loaded || this.#sequencer.waiting > 0
+    return !this.loaded || this.#sequencer.waiting > 0 || this.#leases.busy
   }
 
   describe(): SpaceStats {
@@ -405,6 +447,7 @@ export class Space extends Readable {
     this.#expiry.stop()
     await this.ready.catch(() => {})
     this.#poll?.cancel()
+    this.#leases.close()
     await this.#sequencer.close()
     await this.#unwatch?.().catch((error) => this.#options.onError(error, 'a subscription could not be ended'))
     this.removeListeners()

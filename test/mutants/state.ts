@@ -445,4 +445,25 @@ export default [
     suite: 'test/plugins/state/writing/turns.test.ts',
     guards: 'async updates of a key run one after the other',
   },
+  {
+    file: 'plugins/state/writing/staging.ts',
+    from: '(epoch === undefined || this.#replica.epochOf(actual) === epoch)',
+    to: 'true',
+    suite: 'test/routes/state/state.test.ts',
+    guards: 'a revision of a lost history is another one',
+  },
+  {
+    file: 'plugins/state/leases/leases.ts',
+    from: 'if (what !== seen.what) seen =',
+    to: 'if (seen.what === "") seen =',
+    suite: 'test/plugins/state/leases/leases.test.ts',
+    guards: 'a lease whose holder is there is not taken',
+  },
+  {
+    file: 'plugins/state/leases/lease.ts',
+    from: 'if (this.#clock.monotonic() >= this.#until) this.#lose()',
+    to: '',
+    suite: 'test/plugins/state/leases/leases.test.ts',
+    guards: 'a lease that was not renewed is over',
+  },
 ] satisfies Mutant[]

@@ -11,7 +11,7 @@ export interface LeaseProof {
 export const leaseKey = (name: string): string => `lease:${name}`
 
 /** Where its holder says that it still is there. */
-export const beatKey = (name: string): string => `lease:${name}:beat`
+export const beatKey = (name: string): string => `lease-beat:${name}`
 
 /**
  * Whether a token is newer than another one of the same lease, or the same: for whatever it protects that is not in this
