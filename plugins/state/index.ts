@@ -25,6 +25,7 @@ export { type BorrowedSpace, StateManager } from './spaces.ts'
 export type { StateKeyTypes, ValueOf } from './values/key-types.ts'
 export { applyOp, TypeMismatchError } from './values/reducer.ts'
 export type { Middleware, WriteContext } from './writing/middleware.ts'
+export type { KeySchema, StandardSchema } from './writing/schemas.ts'
 export type { Transaction } from './writing/transaction.ts'
 export type { CommitOptions, Committed, Guard } from './writing/write.ts'
 export type { WriteOptions } from './writing/write-options.ts'
@@ -56,6 +57,7 @@ export const state = defineService<StateOptions>(
       writeTimeout,
       pollInterval,
       history,
+      sharedSchemas: () => fastify.getSchemas(),
       onError: (error, what) => log.warn({ err: error }, what),
     })
     fastify.decorate('state', manager)

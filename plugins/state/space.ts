@@ -1,4 +1,3 @@
-import type { TSchema } from '@sinclair/typebox'
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
@@ -25,7 +24,7 @@ import type { ValueOf } from './values/key-types.ts'
 import type { SequencerCounts } from './writing/counts.ts'
 import { type Middleware, passAll, type WriteContext } from './writing/middleware.ts'
 import { checkAuthor, checkOp, restorable } from './writing/operations.ts'
-import { KeySchemas } from './writing/schemas.ts'
+import { type KeySchema, KeySchemas } from './writing/schemas.ts'
 import { Sequencer } from './writing/sequencer.ts'
 import { type Transacted, type Transaction, transact } from './writing/transaction.ts'
 import { Turns } from './writing/turns.ts'
@@ -70,6 +69,8 @@ export interface SpaceOptions {
   /** Calls at each look; one timer for all spaces. */
   onPoll: (look: () => void) => Timer
   history: Retention
+  /** What a `$ref` in the schema of a key may name. */
+  sharedSchemas?: (() => Record<string, unknown>) | undefined
   onError: (error: unknown, what: string) => void
 }
 
@@ -84,7 +85,7 @@ export class Space extends Readable {
   readonly ready: Promise<void>
   readonly #options: SpaceOptions
   readonly #replica: Replica
-  readonly #schemas = new KeySchemas()
+  readonly #schemas: KeySchemas
   readonly #layers: Middleware[] = []
   readonly #turns: Turns
   readonly #leases: Leases
@@ -98,6 +99,7 @@ export class Space extends Readable {
     const replica = new Replica(options.history)
     super(options.name, replica, (error) => options.onError(error, 'a state listener failed'))
     this.#options = options
+    this.#schemas = new KeySchemas(options.sharedSchemas)
     this.#turns = new Turns(options.clock, options.writeTimeout)
     this.#replica = replica
     this.#sequencer = new Sequencer({
@@ -156,8 +158,13 @@ export class Space extends Readable {
     return this
   }
 
-  /** From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema. */
-  define(pattern: string, schema: TSchema): this {
+  /**
+   * From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema: one of
+   * TypeBox or any JSON Schema, which means what it means in a route (formats, a `$ref` to what was added by
+   * `addSchema`), or a Standard Schema of zod, valibot and others, which is asked and whose output is not kept.
+   * @throws STATEFUL_INVALID_OPTION with the key and the reason when it cannot be used
+   */
+  define(pattern: string, schema: KeySchema): this {
     this.#schemas.define(pattern, schema)
     return this
   }

@@ -26,6 +26,8 @@ export interface StateManagerOptions {
   writeTimeout: number
   /** Milliseconds. */
   pollInterval: number
+  /** What a `$ref` in the schema of a key may name. */
+  sharedSchemas?: () => Record<string, unknown>
   /** What is kept of each space for those who come back. */
   history: Retention
   clock?: Clock
@@ -193,7 +195,8 @@ type CompleteOptions = StateManagerOptions &
   Required<Pick<StateManagerOptions, 'clock' | 'random' | 'clients'>> & { onPoll: (look: () => void) => Timer }
 
 function spaceOptions(name: string, options: CompleteOptions, forClient = false) {
-  const { openLog, limits, writeTimeout, pollInterval, onPoll, history, clock, random, onError } = options
+  const { openLog, limits, writeTimeout, pollInterval, onPoll, history, sharedSchemas, clock, random, onError } =
+    options
   return {
     name,
     log: openLog(name, forClient),
@@ -206,6 +209,7 @@ function spaceOptions(name: string, options: CompleteOptions, forClient = false)
     pollInterval,
     onPoll,
     history,
+    sharedSchemas,
     onError: (error: unknown, what: string) => onError(error, `space ${name}: ${what}`),
   }
 }
