@@ -798,7 +798,7 @@ export interface components {
             key: string;
             /** @description Any JSON value. */
             value: unknown;
-            /** @description The revision at which this key last changed; also the `ETag`. */
+            /** @description The revision at which this key last changed; with the epoch of that commit, the `ETag`. */
             revision: number;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -1152,6 +1152,8 @@ export interface components {
             waiting: number;
             /** @description Commits that are kept in memory for those who come back. */
             retained: number;
+            /** @description Bytes of the commits that are retained, in memory or in the store. */
+            historyBytes: number;
             /** @description Commits made by this instance. */
             commits: number;
             /** @description Rounds in which they went to the store; several commits share one. */
@@ -2550,7 +2552,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -2665,7 +2667,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -2945,7 +2947,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };
@@ -3084,7 +3086,7 @@ export interface operations {
             /** @description What the key holds. */
             200: {
                 headers: {
-                    /** @description The revision, quoted. */
+                    /** @description The epoch in which the key was set and its revision, `"<epoch>:<revision>"`. */
                     etag?: string;
                     [name: string]: unknown;
                 };

@@ -29,12 +29,13 @@ const logKey = (revision: number) => `app/log/${`${revision}`.padStart(16, '0')}
 
 async function openState({ teardown }: Pick<Context, 'teardown'>, url: string): Promise<StateManager> {
   const storage = await openStorage(url)
+  const history = { commits: RETAINED, bytes: 32 * 1024 * 1024 }
   const state = new StateManager({
-    openLog: (space) => openStateLog(storage, space, { commits: RETAINED }),
+    openLog: (space) => openStateLog(storage, space, history),
     limits: readOptions(LIMIT_RULES, { keys: 200_000 }),
     writeTimeout: 10_000,
     pollInterval: 1_000,
-    historyLimit: RETAINED,
+    history,
     onError: (error) => process.stderr.write(`${error}\n`),
   })
   teardown(async () => {

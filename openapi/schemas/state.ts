@@ -109,7 +109,7 @@ export const StateEntry = Type.Object(
     key: StateKey,
     value: JsonValue,
     revision: Integer({
-      description: 'The revision at which this key last changed; also the `ETag`.',
+      description: 'The revision at which this key last changed; with the epoch of that commit, the `ETag`.',
     }),
     epoch: Epoch,
     expiresAt: Type.Optional(Moment('When the key will be deleted, milliseconds since the Unix epoch.')),
@@ -206,6 +206,7 @@ export const StateStats = Type.Object(
     bytes: Count('Bytes of all keys and values as JSON.'),
     waiting: Count('Writes without an outcome yet.'),
     retained: Count('Commits that are kept in memory for those who come back.'),
+    historyBytes: Count('Bytes of the commits that are retained, in memory or in the store.'),
     commits: Count('Commits made by this instance.'),
     batches: Count('Rounds in which they went to the store; several commits share one.'),
     conflicts: Count('Rounds that were repeated because another instance was faster.'),

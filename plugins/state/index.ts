@@ -7,6 +7,9 @@ import { StateManager } from './spaces.ts'
 export type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
 export type { ClearEvent, ResetReason, RestoreEvent, StateChange, StateEventMap } from './following/events.ts'
 export type { WatchEvent, WatchOptions } from './following/watch.ts'
+export type { Lease } from './leases/lease.ts'
+export type { LeaseOptions, Schedule, Task } from './leases/leases.ts'
+export { isAtLeast, type LeaseProof } from './leases/proof.ts'
 export type { Durability, Entry, StateLog } from './log/contract.ts'
 export type { RedisAck } from './log/redis-ack.ts'
 export {
@@ -22,8 +25,10 @@ export { type BorrowedSpace, StateManager } from './spaces.ts'
 export type { StateKeyTypes, ValueOf } from './values/key-types.ts'
 export { applyOp, TypeMismatchError } from './values/reducer.ts'
 export type { Middleware, WriteContext } from './writing/middleware.ts'
+export type { KeySchema, StandardSchema } from './writing/schemas.ts'
 export type { Transaction } from './writing/transaction.ts'
 export type { CommitOptions, Committed, Guard } from './writing/write.ts'
+export type { WriteOptions } from './writing/write-options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -46,13 +51,13 @@ export const state = defineService<StateOptions>(
       'state',
     )
     const manager = new StateManager({
-      openLog: (space, forClient) =>
-        openStateLog(fastify.storage, space, { commits: history }, { ...redis, makes: !forClient }),
+      openLog: (space, forClient) => openStateLog(fastify.storage, space, history, { ...redis, makes: !forClient }),
       limits,
       clients,
       writeTimeout,
       pollInterval,
-      historyLimit: history,
+      history,
+      sharedSchemas: () => fastify.getSchemas(),
       onError: (error, what) => log.warn({ err: error }, what),
     })
     fastify.decorate('state', manager)

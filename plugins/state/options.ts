@@ -1,5 +1,6 @@
 import { type Duration, told } from '../support/durations.ts'
 import { duration, invalidOption, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import type { Retention } from './log/contract.ts'
 import type { RedisAck } from './log/redis-ack.ts'
 
 /** What a space may hold and how much may wait. Exceeding one is refused with a typed error; nothing is cut. */
@@ -103,8 +104,11 @@ export interface StateOptions {
   ack?: RedisAck
   /** How long replicas or the disk may take; less than `writeTimeout`. Default 500 ms. */
   ackTimeout?: Duration
-  /** Commits of a space that are retained for those who come back. Default 10,000. */
-  history?: number
+  /**
+   * What is kept of each space for those who come back, whichever bound comes first: `commits`, default 10,000, and
+   * `bytes` of them as text, default 32 MiB. On LMDB and Redis it lies in the store.
+   */
+  history?: Partial<Retention>
 }
 
 /** What each option must be, and what holds without it. */
@@ -115,7 +119,7 @@ export const STATE_RULES = {
   pollInterval: duration('1s', { least: '10ms', most: '1s' }),
   ack,
   ackTimeout: duration('500ms'),
-  history: wholeNumber(10_000),
+  history: { commits: wholeNumber(10_000), bytes: wholeNumber(32 * 1024 * 1024) },
 } satisfies Rules<StateOptions>
 
 function ack(given: unknown = 'primary', option: string): RedisAck {

@@ -1,11 +1,20 @@
-import type { TSchema } from '@sinclair/typebox'
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
 import { isPromiseLike } from '../support/promise-like.ts'
 import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './following/watch.ts'
-import { continues, type Durability, type EpochCause, type Hint, type StateLog } from './log/contract.ts'
+import type { Lease } from './leases/lease.ts'
+import { type LeaseOptions, Leases, type Schedule, type Task } from './leases/leases.ts'
+import { leaseKey } from './leases/proof.ts'
+import {
+  continues,
+  type Durability,
+  type EpochCause,
+  type Hint,
+  type Retention,
+  type StateLog,
+} from './log/contract.ts'
 import type { StateLimits } from './options.ts'
 import { Expiry } from './replica/expiry.ts'
 import { Readable } from './replica/readable.ts'
@@ -15,10 +24,12 @@ import type { ValueOf } from './values/key-types.ts'
 import type { SequencerCounts } from './writing/counts.ts'
 import { type Middleware, passAll, type WriteContext } from './writing/middleware.ts'
 import { checkAuthor, checkOp, restorable } from './writing/operations.ts'
-import { KeySchemas } from './writing/schemas.ts'
+import { type KeySchema, KeySchemas } from './writing/schemas.ts'
 import { Sequencer } from './writing/sequencer.ts'
 import { type Transacted, type Transaction, transact } from './writing/transaction.ts'
-import { COMMIT_OPTIONS, type CommitOptions, type Committed, type View } from './writing/write.ts'
+import { Turns } from './writing/turns.ts'
+import { COMMIT_OPTIONS, type CommitOptions, type Committed, type Guard, type View } from './writing/write.ts'
+import { leaseGuard, readWriteOptions, type WriteOptions } from './writing/write-options.ts'
 
 /** Fewer than may wait at the same time. */
 const OVERDUE_AT_ONCE = 100
@@ -34,6 +45,8 @@ export interface SpaceStats extends SequencerCounts {
   waiting: number
   /** Commits that history answers from memory. */
   retained: number
+  /** Bytes of the history that the log retains. */
+  historyBytes: number
   /** Epochs that began here because the end of the log may have been lost. */
   epochChanges: number
   lastEpochCause: EpochCause | undefined
@@ -55,7 +68,9 @@ export interface SpaceOptions {
   pollInterval: number
   /** Calls at each look; one timer for all spaces. */
   onPoll: (look: () => void) => Timer
-  historyLimit: number
+  history: Retention
+  /** What a `$ref` in the schema of a key may name. */
+  sharedSchemas?: (() => Record<string, unknown>) | undefined
   onError: (error: unknown, what: string) => void
 }
 
@@ -70,8 +85,10 @@ export class Space extends Readable {
   readonly ready: Promise<void>
   readonly #options: SpaceOptions
   readonly #replica: Replica
-  readonly #schemas = new KeySchemas()
+  readonly #schemas: KeySchemas
   readonly #layers: Middleware[] = []
+  readonly #turns: Turns
+  readonly #leases: Leases
   readonly #sequencer: Sequencer
   readonly #expiry: Expiry
   #closing: Promise<void> | undefined
@@ -79,9 +96,11 @@ export class Space extends Readable {
   #unwatch: (() => Promise<void>) | undefined
 
   constructor(options: SpaceOptions) {
-    const replica = new Replica(options.historyLimit)
+    const replica = new Replica(options.history)
     super(options.name, replica, (error) => options.onError(error, 'a state listener failed'))
     this.#options = options
+    this.#schemas = new KeySchemas(options.sharedSchemas)
+    this.#turns = new Turns(options.clock, options.writeTimeout)
     this.#replica = replica
     this.#sequencer = new Sequencer({
       space: options.name,
@@ -95,6 +114,12 @@ export class Space extends Readable {
       writerId: options.writerId,
       onApplied: (record, changes, context) => this.#applied(record.commit, changes, record.clear === true, context),
       onReplaced: (changes, previousEpoch, context) => this.#replaced(changes, previousEpoch, context),
+      onError: options.onError,
+    })
+    this.#leases = new Leases(this, {
+      clock: options.clock,
+      shared: options.log.shared,
+      processId: options.writerId,
       onError: options.onError,
     })
     this.#expiry = new Expiry({
@@ -133,8 +158,13 @@ export class Space extends Readable {
     return this
   }
 
-  /** From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema. */
-  define(pattern: string, schema: TSchema): this {
+  /**
+   * From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema: one of
+   * TypeBox or any JSON Schema, which means what it means in a route (formats, a `$ref` to what was added by
+   * `addSchema`), or a Standard Schema of zod, valibot and others, which is asked and whose output is not kept.
+   * @throws STATEFUL_INVALID_OPTION with the key and the reason when it cannot be used
+   */
+  define(pattern: string, schema: KeySchema): this {
     this.#schemas.define(pattern, schema)
     return this
   }
@@ -144,31 +174,36 @@ export class Space extends Readable {
    * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA,
    * STATEFUL_STATE_REFUSED, STATEFUL_STATE_TIMEOUT, STATEFUL_STATE_OUTCOME_UNKNOWN, STATEFUL_STATE_OVERLOADED
    */
-  set<Key extends string>(key: Key, value: ValueOf<Key>, context?: unknown, ttl?: number): Promise<Commit> {
-    const op: Op = { op: 'set', key, value: value as Json }
-    return this.commit([ttl === undefined ? op : { ...op, ttl }], context === undefined ? {} : { context })
+  async set<Key extends string>(key: Key, value: ValueOf<Key>, options?: WriteOptions | unknown): Promise<Commit> {
+    return (await this.#apply({ op: 'set', key, value: value as Json }, options)).commit
   }
 
   /**
    * Computes the new value from the present one without ever losing a concurrent write, of this instance or another:
-   * `fn` runs again when somebody was faster. `undefined` leaves the key as it is.
+   * `fn` runs again when somebody was faster. `undefined` leaves the key as it is. Async functions of one key run one
+   * after the other, in the order of their calls.
    * @returns what the key holds afterwards
    */
   async update<Key extends string>(
     key: Key,
     fn: (current: ValueOf<Key> | undefined) => ValueOf<Key> | undefined | PromiseLike<ValueOf<Key> | undefined>,
-    context?: unknown,
+    options?: WriteOptions | unknown,
   ): Promise<ValueOf<Key> | undefined> {
     checkKey(key)
-    const { result, committed } = await this.#transact((tx) => {
-      const current = tx.get(key) as ValueOf<Key> | undefined
-      const settle = (next: ValueOf<Key> | undefined) => {
-        if (next !== undefined) tx.set(key, next as Json)
-        return current
-      }
-      const next = fn(current)
-      return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
-    }, context)
+    const { ttl } = readWriteOptions(options)
+    const { result, committed } = await this.#transact(
+      (tx) => {
+        const current = tx.get(key) as ValueOf<Key> | undefined
+        const settle = (next: ValueOf<Key> | undefined) => {
+          if (next !== undefined) tx.set(key, next as Json, ttl === undefined ? undefined : { ttl })
+          return current
+        }
+        const next = fn(current)
+        return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
+      },
+      options,
+      key,
+    )
     return (committed ? committed.entry?.value : result) as ValueOf<Key> | undefined
   }
 
@@ -180,10 +215,10 @@ export class Space extends Readable {
     key: Key,
     revision: number,
     value: ValueOf<Key>,
-    context?: unknown,
+    options?: WriteOptions | unknown,
   ): Promise<boolean> {
     try {
-      await this.commit([{ op: 'set', key, value: value as Json }], { guards: [{ key, revision }], context })
+      await this.#apply({ op: 'set', key, value: value as Json }, options, [{ key, revision }])
       return true
     } catch (error) {
       if (error instanceof StateConflictError) return false
@@ -192,28 +227,31 @@ export class Space extends Readable {
   }
 
   /** @returns the new number; an absent key counts from 0 */
-  async increment(key: string, by = 1, context?: unknown): Promise<number> {
-    const { entry } = await this.apply({ op: 'increment', key, value: by }, { context })
+  async increment(key: string, by = 1, options?: WriteOptions | unknown): Promise<number> {
+    const { entry } = await this.#apply({ op: 'increment', key, value: by }, options)
     return entry?.value as number
   }
 
   /** Adds one element to the end of a list. @returns the list */
-  async append(key: string, value: Json, context?: unknown): Promise<readonly Json[]> {
-    const { entry } = await this.apply({ op: 'append', key, value }, { context })
+  async append(key: string, value: Json, options?: WriteOptions | unknown): Promise<readonly Json[]> {
+    const { entry } = await this.#apply({ op: 'append', key, value }, options)
     return entry?.value as readonly Json[]
   }
 
   /** Replaces or adds fields of an object. @returns the object */
-  async merge(key: string, value: { readonly [name: string]: Json }, context?: unknown): Promise<Json> {
-    const { entry } = await this.apply({ op: 'merge', key, value }, { context })
+  async merge(key: string, value: { readonly [name: string]: Json }, options?: WriteOptions | unknown): Promise<Json> {
+    const { entry } = await this.#apply({ op: 'merge', key, value }, options)
     return entry?.value as Json
   }
 
   /** @returns whether the key was there */
-  async delete(key: string, context?: unknown): Promise<boolean> {
+  async delete(key: string, options?: WriteOptions | unknown): Promise<boolean> {
     checkKey(key)
+    const { ttl, context, guards } = readWriteOptions(options)
+    if (ttl !== undefined) throw new InvalidStateOpError('a deletion has no ttl')
     const committed = await this.#submit({
       ops: (view) => (view.get(key) === undefined ? [] : [{ op: 'delete', key }]),
+      guards,
       context,
     })
     return committed !== undefined
@@ -238,9 +276,9 @@ export class Space extends Readable {
   /** One operation; resolves to its commit and what the key holds right after it. */
   async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
     refuseUnknown(options, COMMIT_OPTIONS)
-    const { guards, clientId, seq, context } = options
+    const { clientId, seq, context } = options
     checkAuthor(clientId, seq)
-    return (await this.#submit({ ops: [checkOp(op)], guards, clientId, seq, context })) as Committed
+    return (await this.#submit({ ops: [checkOp(op)], guards: guardsOf(options), clientId, seq, context })) as Committed
   }
 
   /**
@@ -254,8 +292,9 @@ export class Space extends Readable {
     if (ops.length > opsPerCommit) {
       throw new StateLimitError(`A commit holds at most ${opsPerCommit} operations, not ${ops.length}.`)
     }
-    const { guards, clientId, seq, context } = options
+    const { clientId, seq, context } = options
     checkAuthor(clientId, seq)
+    const guards = guardsOf(options)
     // No spread here and in `apply`: it costs more than all the rest of a small write.
     const committed = await this.#submit({ ops: ops.map(checkOp), guards, clientId, seq, context })
     return (committed as Committed).commit
@@ -266,8 +305,11 @@ export class Space extends Readable {
    * has been changed by another writer, so it must have no effects of its own. It may be async.
    * @returns what `fn` returned in the run that was committed
    */
-  async transaction<Result>(fn: (tx: Transaction) => Result | PromiseLike<Result>, context?: unknown): Promise<Result> {
-    const { result } = await this.#transact(fn, context)
+  async transaction<Result>(
+    fn: (tx: Transaction) => Result | PromiseLike<Result>,
+    options?: WriteOptions | unknown,
+  ): Promise<Result> {
+    const { result } = await this.#transact(fn, options)
     return result
   }
 
@@ -279,6 +321,38 @@ export class Space extends Readable {
     const entries = restorable(snapshot.state, this.#schemas, this.#options.limits)
     await this.#submit({ cause: 'restore', entries, context })
     return this.#replica.position
+  }
+
+  // --- leases -----------------------------------------------------------------------------------
+
+  /**
+   * Waits until nobody else holds the lease of this name in this space, on any instance, and takes it. It is renewed by
+   * itself; `signal` aborts when it may be lost. Whoever holds it for as long as it lives is the leader.
+   * @throws STATEFUL_STATE_LEASE_HELD when somebody else holds it longer than `wait`
+   */
+  async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
+    checkKey(leaseKey(name))
+    await this.ready
+    return this.#leases.take(name, options)
+  }
+
+  /**
+   * Runs the task once, whichever instance asks how often: under a lease, and what was done is remembered. With a
+   * schedule it runs once in each period; the returned function ends that.
+   * @returns what the task returned, if it ran here; `undefined` when it has been done
+   *
+   * @example
+   * await app.state.runOnce('import of 2026', () => importAll())
+   * const stop = await app.state.runOnce('report', { every: '1h' }, ({ signal }) => report(signal))
+   */
+  async runOnce<Result>(name: string, task: Task<Result>): Promise<Result | undefined>
+  async runOnce(name: string, schedule: Schedule, task: Task<unknown>): Promise<() => void>
+  async runOnce(name: string, first: Schedule | Task<unknown>, task?: Task<unknown>): Promise<unknown> {
+    checkKey(leaseKey(name))
+    await this.ready
+    if (typeof first === 'function') return this.#leases.once(name, first)
+    if (typeof task !== 'function') throw new InvalidStateOpError('runOnce was given nothing to run')
+    return this.#leases.schedule(name, first, task)
   }
 
   // --- following --------------------------------------------------------------------------------
@@ -310,7 +384,7 @@ export class Space extends Readable {
 
   /** It is being loaded, or a write has no outcome yet. */
   get busy(): boolean {
-    return !this.loaded || this.#sequencer.waiting > 0
+    return !this.loaded || this.#sequencer.waiting > 0 || this.#leases.busy
   }
 
   describe(): SpaceStats {
@@ -325,6 +399,7 @@ export class Space extends Readable {
       bytes,
       waiting: this.#sequencer.waiting,
       retained,
+      historyBytes: log.historyBytes,
       epochChanges,
       lastEpochCause: epochs.at(-1)?.cause,
       unreadable: this.#sequencer.damage.count,
@@ -379,6 +454,7 @@ export class Space extends Readable {
     this.#expiry.stop()
     await this.ready.catch(() => {})
     this.#poll?.cancel()
+    this.#leases.close()
     await this.#sequencer.close()
     await this.#unwatch?.().catch((error) => this.#options.onError(error, 'a subscription could not be ended'))
     this.removeListeners()
@@ -398,6 +474,13 @@ export class Space extends Readable {
     if (hint.epoch !== epoch || hint.revision > revision) this.#sequencer.hint(hint)
   }
 
+  async #apply(op: Op, given: unknown, conditions: readonly Guard[] = []): Promise<Committed> {
+    const { ttl, context, guards = [] } = readWriteOptions(given)
+    const checked = checkOp(ttl === undefined ? op : { ...op, ttl })
+    const all = conditions.length + guards.length > 0 ? [...conditions, ...guards] : undefined
+    return (await this.#submit({ ops: [checked], guards: all, context })) as Committed
+  }
+
   #submit(request: Parameters<Sequencer['submit']>[0]): Promise<Committed | undefined> {
     if (this.loaded) return this.#sequencer.submit(request)
     // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
@@ -406,15 +489,18 @@ export class Space extends Readable {
 
   #transact<Result>(
     fn: (tx: Transaction) => Result | PromiseLike<Result>,
-    context: unknown,
+    options: unknown,
+    key?: string,
   ): Promise<Transacted<Result>> {
+    const { context, guards: required = [] } = readWriteOptions(options)
     const { clock, writeTimeout, limits } = this.#options
     return transact(fn, {
-      submit: ({ ops, guards }) => this.#submit({ ops, guards, context }),
+      submit: ({ ops, guards = [] }) => this.#submit({ ops, guards: [...guards, ...required], context }),
       revisionOf: (key) => this.#replica.get(key)?.revision ?? 0,
       opsPerCommit: limits.opsPerCommit,
       clock,
       timeout: writeTimeout,
+      ...(key === undefined ? {} : { turns: { of: this.#turns, key } }),
     })
   }
 
@@ -440,4 +526,8 @@ export class Space extends Readable {
       return false
     }
   }
+}
+
+function guardsOf({ guards, compareLease }: CommitOptions): readonly Guard[] | undefined {
+  return compareLease === undefined ? guards : [...(guards ?? []), leaseGuard(compareLease)]
 }

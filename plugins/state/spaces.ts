@@ -4,7 +4,7 @@ import { type Clock, sharedTimer, systemClock, type Timer } from '../support/clo
 import { InvalidSpaceError, TooManySpacesError } from '../support/errors.ts'
 import { Lending } from '../support/lending.ts'
 import { randomText } from '../support/random.ts'
-import type { StateLog } from './log/contract.ts'
+import type { Retention, StateLog } from './log/contract.ts'
 import { type ClientStateLimits, DEFAULT_CLIENT_LIMITS, type StateLimits } from './options.ts'
 import { EmptySpace } from './replica/readable.ts'
 import { Space } from './space.ts'
@@ -26,8 +26,10 @@ export interface StateManagerOptions {
   writeTimeout: number
   /** Milliseconds. */
   pollInterval: number
-  /** Commits that are kept in memory for those who come back. */
-  historyLimit: number
+  /** What a `$ref` in the schema of a key may name. */
+  sharedSchemas?: () => Record<string, unknown>
+  /** What is kept of each space for those who come back. */
+  history: Retention
   clock?: Clock
   /** From 0 inclusive to 1 exclusive. Default: `Math.random`. */
   random?: () => number
@@ -147,6 +149,7 @@ export class StateManager extends Space {
       bytes: 0,
       waiting: 0,
       retained: 0,
+      historyBytes: 0,
       epochChanges: 0,
       unreadable: 0,
       ...this.#past,
@@ -192,7 +195,8 @@ type CompleteOptions = StateManagerOptions &
   Required<Pick<StateManagerOptions, 'clock' | 'random' | 'clients'>> & { onPoll: (look: () => void) => Timer }
 
 function spaceOptions(name: string, options: CompleteOptions, forClient = false) {
-  const { openLog, limits, writeTimeout, pollInterval, onPoll, historyLimit, clock, random, onError } = options
+  const { openLog, limits, writeTimeout, pollInterval, onPoll, history, sharedSchemas, clock, random, onError } =
+    options
   return {
     name,
     log: openLog(name, forClient),
@@ -204,7 +208,8 @@ function spaceOptions(name: string, options: CompleteOptions, forClient = false)
     writeTimeout,
     pollInterval,
     onPoll,
-    historyLimit,
+    history,
+    sharedSchemas,
     onError: (error: unknown, what: string) => onError(error, `space ${name}: ${what}`),
   }
 }

@@ -220,6 +220,17 @@ export const StateSchemaError = define(
 export const StateRefusedError = define('STATEFUL_STATE_REFUSED', "The write of key '%s' was refused.", 422)
 /** A guard did not hold: somebody else changed the key in between. Nothing was written. */
 export const StateConflictError = define('STATEFUL_STATE_CONFLICT', "Key '%s' is at revision %s, not %s.", 409)
+/** Somebody else has it meanwhile, or its end came: what was to be written under it was not. */
+export const StateLeaseLostError = define(
+  'STATEFUL_STATE_LEASE_LOST',
+  "The lease '%s' is not held any more. Nothing was written; stop what it protects.",
+  409,
+)
+export const StateLeaseHeldError = define(
+  'STATEFUL_STATE_LEASE_HELD',
+  "The lease '%s' is held by somebody else, and was not given back within %s ms.",
+  409,
+)
 export const StatePreconditionError = define(
   'STATEFUL_STATE_PRECONDITION_FAILED',
   "Key '%s' is at revision %s, not at the one that If-Match names.",

@@ -1,10 +1,14 @@
 import type { Op } from '../../openapi/schemas/state.ts'
-import type { Entry, Space } from '../../plugins/state/index.ts'
+import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
 import { StateConflictError, StatePreconditionError } from '../../plugins/support/errors.ts'
 import { namesTag, namesTagStrongly } from '../../plugins/support/http.ts'
 
-/** A revision as a strong entity tag. */
-export const entityTag = (revision: number): string => `"${revision}"`
+/**
+ * What a key holds as a strong entity tag: the epoch in which it was set, and the revision. A restart keeps it; a
+ * history that was lost does not.
+ */
+export const entityTag = (space: Space | EmptySpace, revision: number): string =>
+  `"${space.epochOf(revision)}:${revision}"`
 
 export interface ConditionHeaders {
   'if-match'?: string
@@ -25,18 +29,24 @@ export async function conditional(space: Space, op: Op, headers: ConditionHeader
     // A condition that fails must fail on what is there, not on a replica that is behind.
     await space.freshen()
     const revision = space.entry(op.key)?.revision ?? 0
-    if (!holds(match, noneMatch, revision)) throw new StatePreconditionError(op.key, revision)
+    if (!holds(space, match, noneMatch, revision)) throw new StatePreconditionError(op.key, revision)
     try {
-      return (await space.apply(op, { guards: [{ key: op.key, revision }] })).entry
+      return (
+        await space.apply(op, {
+          guards: [
+            revision === 0 ? { key: op.key, revision } : { key: op.key, revision, epoch: space.epochOf(revision) },
+          ],
+        })
+      ).entry
     } catch (error) {
       if (!(error instanceof StateConflictError)) throw error
     }
   }
 }
 
-function holds(match: string | undefined, noneMatch: string | undefined, revision: number): boolean {
+function holds(space: Space, match: string | undefined, noneMatch: string | undefined, revision: number): boolean {
   const there = revision > 0
-  const tag = entityTag(revision)
+  const tag = entityTag(space, revision)
   if (match !== undefined && !(there && namesTagStrongly(match, tag))) return false
   return noneMatch === undefined || !there || !namesTag(noneMatch, tag)
 }

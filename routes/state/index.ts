@@ -61,7 +61,12 @@ const Conditions = Type.Object({
 })
 const entryResponse = {
   description: 'What the key holds.',
-  headers: { etag: { type: 'string', description: 'The revision, quoted.' } },
+  headers: {
+    etag: {
+      type: 'string',
+      description: 'The epoch in which the key was set and its revision, `"<epoch>:<revision>"`.',
+    },
+  },
   ...reference(StateEntry),
 }
 const noContent = Type.Null({ description: 'Done.' })
@@ -142,7 +147,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
 
     function send(space: Space | EmptySpace, key: string, found: Entry | undefined, reply: FastifyReply): StateEntry {
       if (!found) throw new NotFoundError(`key '${key}' in space '${space.name}'`)
-      reply.header('etag', entityTag(found.revision))
+      reply.header('etag', entityTag(space, found.revision))
       const { value, revision, expiresAt } = found
       return { key, value, revision, epoch: space.epoch, ...(expiresAt === undefined ? {} : { expiresAt }) }
     }
@@ -213,7 +218,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       async (request, reply) => {
         const { key } = request.params
         const found = await reading(request, (space) => send(space, key, space.entry(key), reply))
-        if (isFresh(request.headers, { etag: entityTag(found.revision) })) return reply.code(304).send(null)
+        if (isFresh(request.headers, { etag: reply.getHeader('etag') as string })) return reply.code(304).send(null)
         return found
       },
     )

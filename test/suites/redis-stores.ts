@@ -42,10 +42,12 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
   await t.test('state', async (t) => {
     const storage = await open(t)
     const retention = 8
+    const historyBytes = 1_600_000
     await stateLogSuite(t, {
-      open: async (space) => openStateLog(storage, space, { commits: retention }),
+      open: async (space) => openStateLog(storage, space, { commits: retention, bytes: historyBytes }),
       durable: true,
       retention,
+      historyBytes,
     })
   })
 

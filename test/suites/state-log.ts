@@ -1,6 +1,13 @@
 import type { Test } from 'tap'
 import type { Json, Op } from '../../openapi/schemas/state.ts'
-import type { Batch, Entry, LogRecord, StateLog, WrittenEntry } from '../../plugins/state/log/contract.ts'
+import {
+  type Batch,
+  type Entry,
+  LOADED,
+  type LogRecord,
+  type StateLog,
+  type WrittenEntry,
+} from '../../plugins/state/log/contract.ts'
 
 export interface StateLogFactory {
   /** Opens the log of a space, again if it is there already. */
@@ -9,6 +16,8 @@ export interface StateLogFactory {
   readonly durable: boolean
   /** Commits that it was told to retain. */
   readonly retention: number
+  /** Bytes of history that it was told to retain. */
+  readonly historyBytes: number
 }
 
 /** What one commit sets, of keys that are not there yet, as the engine would hand it to a store. */
@@ -39,7 +48,10 @@ const valuesOf = (entries: Map<string, Entry>) =>
   Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, { value }]) => [key, value]))
 
 /** The contract of StateLog: every store passes it. */
-export async function stateLogSuite(t: Test, { open, durable, retention }: StateLogFactory): Promise<void> {
+export async function stateLogSuite(
+  t: Test,
+  { open, durable, retention, historyBytes }: StateLogFactory,
+): Promise<void> {
   let spaces = 0
   const fresh = async () => {
     const space = `suite-${++spaces}`
@@ -162,6 +174,70 @@ export async function stateLogSuite(t: Test, { open, durable, retention }: State
     const oldest = loaded.floor - 1
     t.equal((await log.since({ epoch, revision: oldest }))?.records.length, loaded.records.length)
     t.equal(await log.since({ epoch, revision: oldest - 1 }), undefined)
+  })
+
+  await t.test('history is bounded by bytes as well, and the newest commit stays whatever its size', async (t) => {
+    const { space, log, state } = await fresh()
+    const { epoch } = state
+    const size = historyBytes / 4
+    let revision = 0
+    const write = async (value: string) => {
+      const base = { epoch, revision }
+      t.equal(
+        await log.commit(base, { ...batchOf(base, space, { k: value }), added: revision === 0 ? 1 : 0 }),
+        'committed',
+      )
+      revision++
+      t.ok(log.historyBytes > value.length / 2)
+    }
+    for (let n = 0; n < 6; n++) await write(`${n}`.padEnd(size, '.'))
+    t.ok(log.historyBytes <= historyBytes, `${log.historyBytes} bytes`)
+    const loaded = await log.load()
+    t.equal(loaded.floor, revision - 2, 'three of a quarter fit with what stands around them')
+    t.equal(await log.since({ epoch, revision: loaded.floor - 2 }), undefined)
+    t.equal((await log.since({ epoch, revision: loaded.floor - 1 }))?.records.length, 3)
+    t.equal((await log.record(loaded.floor))?.commit.revision, loaded.floor)
+    t.equal(await log.record(loaded.floor - 1), undefined)
+    t.equal(await log.record(revision + 1), undefined)
+    await write('x'.repeat(historyBytes + 1))
+    t.match(await log.load(), { revision, floor: revision, records: { length: 1 } })
+    await write('small')
+    t.match(await log.load(), { revision, floor: revision, records: { length: 1 } })
+    t.ok(log.historyBytes < 1_000)
+  })
+
+  await t.test('what is loaded is the newest part, and it is known who made the rest', async (t) => {
+    const { space, log, state } = await fresh()
+    const { epoch } = state
+    // Three of them exceed what is loaded.
+    const size = Math.ceil(LOADED.bytes / 3)
+    for (let revision = 0; revision < 5; revision++) {
+      const base = { epoch, revision }
+      const batch = batchOf(base, space, {
+        [`k${revision}`]: '],"t":"x","c":"'.padEnd(revision === 0 ? 0 : size, '.'),
+      })
+      const [record] = batch.records
+      const client = revision === 1 ? {} : { clientId: `c "${revision % 2}`, seq: 10 + revision }
+      const records = [{ ...record, commit: { ...record?.commit, ...client } } as LogRecord]
+      t.equal(await log.commit(base, { ...batch, records }), 'committed')
+    }
+    const loaded = await log.load()
+    t.equal(loaded.floor, 1)
+    const from = loaded.records[0]?.commit.revision ?? 0
+    const known = [
+      ...loaded.clientWrites,
+      ...loaded.records.flatMap(({ commit: { clientId, seq, revision } }) => ({ clientId, seq, revision })),
+    ]
+    t.same(known, [
+      { clientId: 'c "0', seq: 10, revision: 1 },
+      ...(from <= 2 ? [{ clientId: undefined, seq: undefined, revision: 2 }] : []),
+      { clientId: 'c "0', seq: 12, revision: 3 },
+      { clientId: 'c "1', seq: 13, revision: 4 },
+      { clientId: 'c "0', seq: 14, revision: 5 },
+    ])
+    if (durable) t.equal(from, 3)
+    t.match((await log.record(1))?.commit, { clientId: 'c "0', seq: 10 })
+    t.equal((await log.since({ epoch, revision: 0 }))?.records.length, 5)
   })
 
   await t.test('spaces do not see each other', async (t) => {

@@ -1,7 +1,7 @@
 import type { Commit, Json, Op } from '../../../openapi/schemas/state.ts'
 import { deepFreeze } from '../../support/freeze.ts'
 import { mayOverflow, nonFinitePlace } from '../../support/json.ts'
-import type { Batch, Entry, LogRecord, WrittenEntry } from './contract.ts'
+import type { Batch, ClientWrite, Entry, LogRecord, WrittenEntry } from './contract.ts'
 
 /**
  * How entries and records stand in a store: text, readable with the store's own tools. What cannot be read again, because
@@ -70,6 +70,24 @@ export function encodeRecord({ commit, tx, clear }: LogRecord, writes: Batch['wr
   return clear ? `${text},"x":1}` : `${text}}`
 }
 
+/** About as many bytes as `encodeRecord` makes of it, told without making them. */
+export function recordBytes(
+  { commit: { ops, clientId }, tx }: LogRecord,
+  written?: ReadonlyMap<string, WrittenEntry | undefined>,
+): number {
+  let bytes = 64 + tx.length + (clientId === undefined ? 0 : clientId.length + 24)
+  for (const { key, value } of ops) {
+    bytes += 32 + key.length
+    if (typeof value === 'string') bytes += value.length
+    else if (typeof value !== 'object' || value === null) bytes += 8
+    else {
+      const entry = written?.get(key)
+      bytes += entry?.value === value ? entry.bytes : JSON.stringify(value).length
+    }
+  }
+  return bytes
+}
+
 /** Piece by piece: of small operations JSON.stringify needs several times as long. */
 function encodeOp({ op, key, value, ttl }: Op, separator: string, writes: Batch['writes']): string {
   let text = `${separator}{"op":"${op}","key":${JSON.stringify(key)}`
@@ -107,6 +125,18 @@ export function decodeRecords(space: string, first: number, lines: string): (Log
  */
 export function readableTail(records: readonly (LogRecord | undefined)[]): LogRecord[] {
   return records.slice(records.lastIndexOf(undefined) + 1) as LogRecord[]
+}
+
+/**
+ * Who made the commit of a line, without reading what it did: that is the most of it. `undefined` when no client did,
+ * or it cannot be read.
+ */
+export function decodeClientWrite(revision: number, line: string): ClientWrite | undefined {
+  // What stands behind the operations cannot hold this text: quotes in a string are escaped.
+  const end = line.lastIndexOf('],"t":"')
+  if (end < 0 || line.indexOf('","c":"', end) < 0) return undefined
+  const { c: clientId, s: seq } = (parse(`{${line.slice(end + 2)}`) ?? {}) as Partial<StoredRecord>
+  return typeof clientId === 'string' && isRevision(seq) ? { clientId, seq, revision } : undefined
 }
 
 function toRecord(space: string, revision: number, stored: unknown): LogRecord | undefined {

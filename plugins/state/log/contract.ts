@@ -53,11 +53,20 @@ export interface LogHead extends Position {
   readonly floor: number
 }
 
+/** Who made a commit: of those that a client sent with a number of its own. */
+export interface ClientWrite {
+  readonly clientId: string
+  readonly seq: number
+  readonly revision: number
+}
+
 /** A whole space at one revision. */
 export interface LogState extends LogHead {
   readonly entries: Map<string, Entry>
-  /** Retained records, without gaps up to `revision`; stores may leave out older ones that `since` still finds. */
+  /** The newest retained records, without gaps up to `revision`; `since` finds the older ones. See {@link LOADED}. */
   readonly records: LogRecord[]
+  /** Of the retained commits before `records`, those of clients, oldest first. */
+  readonly clientWrites: readonly ClientWrite[]
   /** What could not be read and is left out, a line each; absent when all was well. */
   readonly damage?: readonly string[]
 }
@@ -133,6 +142,10 @@ export interface StateLog {
    * @throws STATEFUL_STATE_NOT_REPLICATED
    */
   confirm?(position: Position): Promise<void>
+  /** One retained record; `undefined` when it is not retained or cannot be read. */
+  record(revision: number): Promise<LogRecord | undefined>
+  /** Bytes of the retained records, as of the last answer. */
+  readonly historyBytes: number
   /** The records after a position; `undefined` when not all of them are in the retained history, and readable. */
   since(position: Position): Promise<LogTail | undefined>
   /**
@@ -176,11 +189,16 @@ export function nextCounter(epoch: string): number {
   return Number.parseInt(epoch, 10) + 1
 }
 
-/** How much history a log keeps for those who come back. */
+/** How much history is kept for those who come back: whatever comes first, but always the newest batch. */
 export interface Retention {
   /** Commits. */
   readonly commits: number
+  /** Bytes of the commits as text. */
+  readonly bytes: number
 }
+
+/** How much of it is loaded with the content of a space; a longer history is read when somebody asks for it. */
+export const LOADED: Retention = { commits: 1_000, bytes: 1024 * 1024 }
 
 /**
  * Whether the records after `position` continue exactly what its holder has: it holds no revision that the epoch

@@ -3,13 +3,15 @@ import { CheckedDatabase, RESTART } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
 import { StorageCorruptError } from '../../support/errors.ts'
-import { decodeEntry, decodeRecords, encodeEntry, encodeRecord, readableTail } from './codec.ts'
+import { decodeClientWrite, decodeEntry, decodeRecords, encodeEntry, encodeRecord, readableTail } from './codec.ts'
 import {
   type Batch,
+  type ClientWrite,
   type CommitOutcome,
   continues,
   type Entry,
   type EpochStart,
+  LOADED,
   type LogRecord,
   type LogState,
   type LogTail,
@@ -36,6 +38,13 @@ import { incarnation } from './memory.ts'
 /** Characters of the commits that stand together: LMDB wants pages in a row for a long value. */
 const LINES_LENGTH = 32 * 1024
 
+/** Commits that stand together. */
+interface Segment {
+  /** Its first revision. */
+  readonly first: number
+  readonly bytes: number
+}
+
 type OpenHead = StoredHead & Required<Pick<StoredHead, 'owner'>>
 
 /**
@@ -53,6 +62,10 @@ export class LmdbStateLog implements StateLog {
   readonly #retention: Retention
   readonly #commits: Commits
   #head: OpenHead | undefined
+  /** What there is of the history, oldest first; absent until it has been looked at. */
+  #segments: Segment[] | undefined
+  /** Of them together. */
+  #historyBytes = 0
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(storage: LmdbStorage, space: string, retention: Retention) {
@@ -78,13 +91,57 @@ export class LmdbStateLog implements StateLog {
     const size = entries.size + damaged.size
     if (size !== head.size) throw this.#corrupt(`${size} of ${head.size} keys are there`)
     const damage = Array.from(damaged.keys(), (key) => `the key '${key}' is set aside`).slice(0, MOST_DAMAGE)
-    if (damaged.size > 0) return { ...(await this.#setAside(head, damaged)), entries, records: [], damage }
+    if (damaged.size > 0)
+      return { ...(await this.#setAside(head, damaged)), entries, records: [], clientWrites: [], damage }
 
-    const records = this.#records(head.floor, head.revision)
+    const { from, clientWrites } = this.#look(head)
+    const records = this.#records(from, head.revision)
     const readable = readableTail(records)
-    const floor = head.revision - readable.length + 1
-    if (readable.length < records.length) damage.push(`the history before revision ${floor} cannot be read`)
-    return { ...head, floor, entries, records: readable, ...(damage.length > 0 ? { damage } : {}) }
+    const lost = readable.length < records.length
+    const floor = lost ? head.revision - readable.length + 1 : head.floor
+    if (lost) damage.push(`the history before revision ${floor} cannot be read`)
+    const known = lost ? [] : clientWrites
+    const state = { ...head, floor, entries, records: readable, clientWrites: known }
+    return damage.length > 0 ? { ...state, damage } : state
+  }
+
+  /**
+   * Looks through the history: how long its records are, from where on it is loaded, and which commits before that are
+   * of clients. Without decoding it: what was done is the most of it, and of that the newest part is enough.
+   */
+  #look(head: OpenHead): { from: number; clientWrites: ClientWrite[] } {
+    const segments: (Segment & { clientWrites: ClientWrite[] })[] = []
+    const range = { start: recordKey(this.#space, head.first), end: recordKey(this.#space, head.revision + 1) }
+    for (const { key, value } of this.#database.getRange(range)) {
+      const first = Number(key.slice(-DIGITS))
+      const clientWrites = value
+        .split('\n')
+        .flatMap((line, index) => decodeClientWrite(first + index, line) ?? [])
+        .filter(({ revision }) => revision >= head.floor)
+      segments.push({ first, bytes: Buffer.byteLength(value), clientWrites })
+    }
+    this.#keep(segments.map(({ first, bytes }) => ({ first, bytes })))
+    let from = head.revision + 1
+    let bytes = 0
+    let older = segments.length
+    while (older > 0 && bytes < LOADED.bytes && head.revision - from + 1 < LOADED.commits) {
+      const segment = segments[--older] as Segment
+      from = segment.first
+      bytes += segment.bytes
+    }
+    return {
+      from: Math.max(from, head.floor),
+      clientWrites: segments.slice(0, older).flatMap(({ clientWrites }) => clientWrites),
+    }
+  }
+
+  get historyBytes(): number {
+    return this.#historyBytes
+  }
+
+  async record(revision: number): Promise<LogRecord | undefined> {
+    const head = await this.#open()
+    return revision < head.floor || revision > head.revision ? undefined : this.#records(revision, revision)[0]
   }
 
   async exists(): Promise<boolean> {
@@ -115,20 +172,21 @@ export class LmdbStateLog implements StateLog {
     // The storage owns the database; it closes it.
   }
 
-  async #commit(base: Position, { records, writes, added }: Batch): Promise<CommitOutcome> {
+  async #commit(base: Position, { records, writes, added: more }: Batch): Promise<CommitOutcome> {
     const head = await this.#open()
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
     const revision = head.revision + records.length
-    const floor = Math.max(head.floor, revision - this.#retention.commits + 1)
-    const outdated = floor > head.floor ? this.#outdated(head.first, floor) : []
-    const first = outdated.pop() ?? head.first
-    const next = { ...head, revision, floor, first, size: head.size + added }
+    const added = this.#toSegments(records, writes)
+    const segments = this.#segments ?? this.#sizes(head)
+    const { dropped, floor } = this.#trim(segments, added, Math.max(head.floor, revision - this.#retention.commits + 1))
+    const first = segments[dropped]?.first ?? added[0]?.first ?? head.first
+    const next = { ...head, revision, floor, first, size: head.size + more }
     // The record of a deletion is smaller than what goes, and history is bounded.
     const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
     await this.#write(
       () => {
-        this.#append(records, writes)
-        for (const old of outdated) this.#remove(recordKey(this.#space, old))
+        for (const { first, text } of added) this.#put(recordKey(this.#space, first), text)
+        for (const { first } of segments.slice(0, dropped)) this.#remove(recordKey(this.#space, first))
         for (const [key, entry] of writes) {
           if (entry) this.#put(valueKey(this.#space, key), encodeEntry(entry))
           else this.#remove(valueKey(this.#space, key))
@@ -138,6 +196,11 @@ export class LmdbStateLog implements StateLog {
       { letsGo: onlyDeletes, bytes: IN_LOG_AND_VALUES * bytesOf(writes.values()) },
     )
     this.#head = next
+    for (const { bytes } of segments.splice(0, dropped)) this.#historyBytes -= bytes
+    for (const { first, bytes } of added) {
+      segments.push({ first, bytes })
+      this.#historyBytes += bytes
+    }
     return 'committed'
   }
 
@@ -160,6 +223,7 @@ export class LmdbStateLog implements StateLog {
       { letsGo: entries.size === 0, bytes: bytesOf(entries.values()) },
     )
     this.#head = next
+    this.#keep([])
     return 'committed'
   }
 
@@ -180,6 +244,7 @@ export class LmdbStateLog implements StateLog {
       this.#put(headKey(this.#space), JSON.stringify(next))
     })
     this.#head = next
+    this.#keep([])
     return next
   }
 
@@ -243,25 +308,52 @@ export class LmdbStateLog implements StateLog {
   }
 
   /** The commits of a batch stand together, as lines: one write and one checksum for many of them. */
-  #append(records: readonly LogRecord[], writes: Batch['writes']): void {
+  #toSegments(records: readonly LogRecord[], writes: Batch['writes']): (Segment & { text: string })[] {
+    const segments: (Segment & { text: string })[] = []
     let first: number | undefined
-    let lines = ''
+    let text = ''
+    const end = () => {
+      if (first !== undefined) segments.push({ first, text, bytes: Buffer.byteLength(text) })
+    }
     for (const record of records) {
       const line = encodeRecord(record, writes)
-      if (first !== undefined && lines.length + line.length > LINES_LENGTH) {
-        this.#put(recordKey(this.#space, first), lines)
+      if (first !== undefined && text.length + line.length > LINES_LENGTH) {
+        end()
         first = undefined
       }
-      lines = first === undefined ? line : `${lines}\n${line}`
+      text = first === undefined ? line : `${text}\n${line}`
       first ??= record.commit.revision
     }
-    if (first !== undefined) this.#put(recordKey(this.#space, first), lines)
+    end()
+    return segments
   }
 
-  /** The first revisions of those records that begin at or before `floor`; the last of them still holds it. */
-  #outdated(first: number, floor: number): number[] {
-    const range = { start: recordKey(this.#space, first), end: recordKey(this.#space, floor + 1) }
-    return Array.from(this.#database.getKeys(range), (key) => Number(key.slice(-DIGITS)))
+  /**
+   * How many of the oldest go, so that history stays within its bounds, and where it then begins. What is added now
+   * stays: somebody may have to find it.
+   * @param floor the lowest revision that the bound of commits retains
+   */
+  #trim(segments: readonly Segment[], added: readonly Segment[], floor: number): { dropped: number; floor: number } {
+    let bytes = this.historyBytes
+    for (const segment of added) bytes += segment.bytes
+    let dropped = 0
+    while (dropped < segments.length) {
+      const next = (segments[dropped + 1] ?? added[0])?.first ?? floor
+      if (next > floor && bytes <= this.#retention.bytes) break
+      bytes -= (segments[dropped++] as Segment).bytes
+      floor = Math.max(floor, next)
+    }
+    return { dropped, floor }
+  }
+
+  #keep(segments: Segment[]): void {
+    this.#segments = segments
+    this.#historyBytes = segments.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  #sizes(head: OpenHead): Segment[] {
+    this.#look(head)
+    return this.#segments ?? []
   }
 
   /** The first revision of the record that holds this one. */

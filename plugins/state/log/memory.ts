@@ -17,6 +17,7 @@ import {
   withEpoch,
   withoutJson,
 } from './contract.ts'
+import { History } from './history.ts'
 
 /** Spaces that a memory storage holds at the most. */
 const MOST_SPACES = 10_000
@@ -39,22 +40,22 @@ export class MemoryStateLogs {
 export class MemoryStateLog implements StateLog {
   readonly durability = 'memory'
   readonly shared = false
-  readonly #retention: Retention
   readonly #entries = new Map<string, Entry>()
   #head: LogHead
-  #records: LogRecord[] = []
+  readonly #history: History
   readonly #onFirstWrite: (log: MemoryStateLog) => void
 
   /** @param onFirstWrite may throw: then nothing is written */
   constructor(retention: Retention, onFirstWrite: (log: MemoryStateLog) => void = () => {}) {
-    this.#retention = retention
+    this.#history = new History(retention)
     this.#onFirstWrite = onFirstWrite
     const epoch = `1:${incarnation()}`
     this.#head = { epoch, revision: 0, floor: 1, epochs: [{ epoch, first: 1, cause: 'created' }] }
   }
 
   async load(): Promise<LogState> {
-    return { ...this.#head, entries: new Map(this.#entries), records: [...this.#records] }
+    const records = this.#history.last(this.#history.size)
+    return { ...this.#head, entries: new Map(this.#entries), records, clientWrites: [] }
   }
 
   async exists(): Promise<boolean> {
@@ -68,12 +69,9 @@ export class MemoryStateLog implements StateLog {
       if (entry) this.#entries.set(key, withoutJson(entry))
       else this.#entries.delete(key)
     }
-    this.#records.push(...records)
-    // Trimmed now and then only: cutting the front of a long array at each commit would cost its length.
-    const { commits } = this.#retention
-    if (this.#records.length > commits * 1.25) this.#records.splice(0, this.#records.length - commits)
+    for (const record of records) this.#history.add(record, writes)
     const revision = base.revision + records.length
-    this.#head = { ...this.#head, revision, floor: revision - this.#records.length + 1 }
+    this.#head = { ...this.#head, revision, floor: revision - this.#history.size + 1 }
     return 'committed'
   }
 
@@ -84,15 +82,23 @@ export class MemoryStateLog implements StateLog {
     const epoch = `${nextCounter(this.#head.epoch)}:${incarnation()}`
     this.#entries.clear()
     for (const [key, entry] of entries) this.#entries.set(key, withoutJson(entry))
-    this.#records = []
+    this.#history.clear()
     const epochs = withEpoch(this.#head.epochs, { epoch, first: revision, cause, tx })
     this.#head = { epoch, revision, floor: revision + 1, epochs }
     return 'committed'
   }
 
+  get historyBytes(): number {
+    return this.#history.bytes
+  }
+
+  async record(revision: number): Promise<LogRecord | undefined> {
+    return this.#history.at(revision)
+  }
+
   async since(position: Position): Promise<LogTail | undefined> {
     if (!continues(this.#head, position)) return undefined
-    return { ...this.#head, records: this.#records.slice(position.revision + 1 - this.#head.floor) }
+    return { ...this.#head, records: this.#history.last(this.#head.revision - position.revision) }
   }
 
   async watch(): Promise<() => Promise<void>> {

@@ -8,12 +8,14 @@ import { readText } from '../../support/text.ts'
 import { decodeEntry, decodeRecords, encodeEntry, encodeRecords, isRevision, readableTail } from './codec.ts'
 import {
   type Batch,
+  type ClientWrite,
   type CommitOutcome,
   continues,
   type Durability,
   type Entry,
   type EpochStart,
   type Hint,
+  LOADED,
   type LogHead,
   type LogRecord,
   type LogState,
@@ -49,8 +51,8 @@ export interface RedisLogOptions {
 }
 
 type TailReply = [epoch: string, revision: string, floor: string, epochs: string[], log: [string, string[]][]]
-type ReadReply = [...TailReply, values: string[]]
-type CommitReply = ['committed' | 'duplicate'] | ['conflict', ...TailReply]
+type ReadReply = [...TailReply, bytes: number, values: string[], clients: string[]]
+type CommitReply = ['committed', bytes: number] | ['duplicate'] | ['conflict', ...TailReply]
 
 /**
  * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision|damaged`, all in one slot. The stream
@@ -69,6 +71,7 @@ export class RedisStateLog implements StateLog {
   readonly #confirmation: RedisConfirmation | undefined
   readonly #makes: boolean
   #checked = false
+  #historyBytes = 0
   /** Until when it was the same server, where servers do not tell who they are: a generation of the client. */
   #known: number | undefined
   /**
@@ -95,7 +98,7 @@ export class RedisStateLog implements StateLog {
     await this.#checkServer()
     const damage = new Set<string>()
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-      const [epoch, revision, floor, epochs, log, values] = await this.#readFrom(-1)
+      const [epoch, revision, floor, epochs, log, , values, clients] = await this.#readFrom(-1)
       const head = this.#toHead([epoch, revision, floor, epochs, log])
       const entries = new Map<string, Entry>()
       const damaged: string[] = []
@@ -105,13 +108,22 @@ export class RedisStateLog implements StateLog {
         if (entry) entries.set(key, entry)
         else damaged.push(key, text)
       }
-      if (damaged.length === 0) return { ...head, entries, ...this.#history(log, head, damage) }
+      if (damaged.length === 0) return { ...head, entries, ...this.#history(log, head, clients, damage) }
       for (let i = 0; i < damaged.length && damage.size < MOST_DAMAGE; i += 2) {
         damage.add(`the key '${damaged[i]}' is set aside in '${this.#base}damaged'`)
       }
       await this.#setAside(head, entries, damaged)
     }
     throw new StorageUnavailableError(`space '${this.#space}' changed each time that a damaged key was to be set aside`)
+  }
+
+  get historyBytes(): number {
+    return this.#historyBytes
+  }
+
+  async record(revision: number): Promise<LogRecord | undefined> {
+    const [, , , , log] = await this.#readFrom(revision - 1, 1)
+    return this.#toRecords(log, revision, revision)[0]
   }
 
   async exists(): Promise<boolean> {
@@ -126,6 +138,7 @@ export class RedisStateLog implements StateLog {
       base.revision,
       this.#incarnationFor(base),
       this.#retention.commits,
+      this.#retention.bytes,
       this.#storage.channels.publishing,
       this.#channel,
       records.length,
@@ -144,6 +157,7 @@ export class RedisStateLog implements StateLog {
     const onlyDeletes = records.every(({ commit }) => commit.ops.every(({ op }) => op === 'delete'))
     const reply = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as CommitReply
     if (reply[0] === 'committed') {
+      this.#historyBytes = reply[1]
       await this.#confirmation?.confirm({ epoch: base.epoch, revision: base.revision + records.length })
       return 'committed'
     }
@@ -214,12 +228,14 @@ export class RedisStateLog implements StateLog {
     this.#checked = true
   }
 
-  async #readFrom(revision: number): Promise<ReadReply> {
+  /** @param count of the entries of the log that are needed; all of them by default */
+  async #readFrom(revision: number, count = 0): Promise<ReadReply> {
     this.#unwritten ??= incarnation()
     const unwritten = this.#unwritten
-    const args = [unwritten, revision, this.#makes ? 'make' : '']
-    const reply = (await this.#run(readScript, this.#keys.slice(0, 4), args)) as ReadReply
+    const args = [unwritten, revision, this.#makes ? 'make' : '', count, LOADED.commits, LOADED.bytes]
+    const reply = (await this.#run(readScript, this.#keys.slice(0, 5), args)) as ReadReply
     const [epoch, head] = reply
+    this.#historyBytes = reply[5]
     if ((this.#makes || epoch !== `1:${unwritten}` || head !== '0') && this.#unwritten === unwritten)
       this.#unwritten = undefined
     return reply
@@ -240,7 +256,7 @@ export class RedisStateLog implements StateLog {
   async #make(): Promise<void> {
     const made = this.#unwritten
     this.#unwritten = undefined
-    await this.#run(readScript, this.#keys.slice(0, 4), [made ?? incarnation(), -1, 'make'])
+    await this.#run(readScript, this.#keys.slice(0, 5), [made ?? incarnation(), -1, 'make', 0, 0, 0])
   }
 
   async #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
@@ -275,12 +291,16 @@ export class RedisStateLog implements StateLog {
     return records.includes(undefined) ? undefined : { ...head, records: records as LogRecord[] }
   }
 
-  #history(log: [string, string[]][], head: LogHead, damage: Set<string>) {
-    const records = this.#toRecords(log, head.floor, head.revision)
+  #history(log: [string, string[]][], head: LogHead, clients: readonly string[], damage: Set<string>) {
+    const [id, [, lines = '']] = log[0] ?? [`${head.revision + 1}`, []]
+    const from = log.length === 0 ? head.floor : Math.max(Number.parseInt(id, 10) - countLines(lines) + 1, head.floor)
+    const records = this.#toRecords(log, from, head.revision)
     const readable = readableTail(records)
-    const floor = head.revision - readable.length + 1
-    if (readable.length < records.length) damage.add(`the history before revision ${floor} cannot be read`)
-    return { records: readable, floor, ...(damage.size > 0 ? { damage: [...damage] } : {}) }
+    const lost = readable.length < records.length
+    const floor = lost ? head.revision - readable.length + 1 : head.floor
+    if (lost) damage.add(`the history before revision ${floor} cannot be read`)
+    const clientWrites = lost ? [] : toClientWrites(clients, head.floor, from)
+    return { records: readable, clientWrites, floor, ...(damage.size > 0 ? { damage: [...damage] } : {}) }
   }
 
   /** One of each revision; an entry of the log holds several, so it may begin before `from`. */
@@ -338,6 +358,22 @@ function toHint(space: string, message: string): Hint {
       return records.includes(undefined) ? undefined : (records as LogRecord[])
     },
   }
+}
+
+/**
+ * Of the hash that commit.lua keeps: `,<seq>:<revision>,…` of each client. Those of `records` are left out, and those
+ * that are not retained any more.
+ */
+function toClientWrites(clients: readonly string[], floor: number, before: number): ClientWrite[] {
+  const writes: ClientWrite[] = []
+  for (let i = 0; i + 1 < clients.length; i += 2) {
+    const clientId = clients[i] as string
+    for (const [, seq, at] of (clients[i + 1] as string).matchAll(/(\d+):(\d+)/g)) {
+      const revision = Number(at)
+      if (revision >= floor && revision < before) writes.push({ clientId, seq: Number(seq), revision })
+    }
+  }
+  return writes.sort((a, b) => a.revision - b.revision)
 }
 
 /**

@@ -16,7 +16,8 @@ redis.call('DEL', KEYS[2], KEYS[3], KEYS[5], KEYS[6])
 for i = 9, #ARGV, 1000 do
   redis.call('HSET', KEYS[2], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
-redis.call('HSET', meta, 'epoch', epoch, 'revision', string.format('%d', first), 'floor', string.format('%d', first + 1))
+redis.call('HSET', meta, 'epoch', epoch, 'revision', string.format('%d', first), 'floor', string.format('%d', first + 1),
+  'bytes', 0)
 redis.call('RPUSH', KEYS[4], cjson.encode({ epoch = epoch, first = first, cause = ARGV[5], tx = ARGV[6] }))
 redis.call('LTRIM', KEYS[4], -32, -1)
 redis.call(ARGV[7], ARGV[8], string.format('%s %d %d', epoch, first - 1, first))

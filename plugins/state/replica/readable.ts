@@ -30,6 +30,14 @@ export class Readable extends Followable {
     return this.held().revision
   }
 
+  /**
+   * The epoch in which a revision was made. With it a revision says the same for ever: in a history that was lost the
+   * same number meant something else.
+   */
+  epochOf(revision: number): string {
+    return this.held().epochOf(revision)
+  }
+
   /** Number of keys. */
   get size(): number {
     return this.held().size
@@ -91,7 +99,7 @@ export class Readable extends Followable {
 /** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
 export class EmptySpace extends Readable {
   constructor(name: string) {
-    super(name, new Replica(0), () => {})
+    super(name, new Replica({ commits: 0, bytes: 0 }), () => {})
     this.loaded = true
   }
 

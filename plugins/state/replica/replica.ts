@@ -8,10 +8,13 @@ import {
   type LogHead,
   type LogRecord,
   type LogState,
+  type Retention,
   type WrittenEntry,
   withoutJson,
 } from '../log/contract.ts'
+import { History } from '../log/history.ts'
 import { applyOp, sameJson } from '../values/reducer.ts'
+import { ClientWrites } from './client-writes.ts'
 
 /** What happened to one key. `value` is `undefined` when it was deleted, `previous` when it was not there before. */
 export interface KeyChange {
@@ -64,6 +67,9 @@ function written(key: string, value: Json, revision: number, expiresAt: number |
   return { value: deepFreeze(value), revision, expiresAt, bytes, json }
 }
 
+/** Bytes of history that a replica holds; more of it is asked of the log. */
+const MOST_HISTORY = 8 * 1024 * 1024
+
 /** Before the log has been read. */
 const NOWHERE = '0:none'
 
@@ -72,18 +78,18 @@ const NOWHERE = '0:none'
  * only when that continues exactly what it has, so it can be behind but never beside the log.
  */
 export class Replica {
-  readonly #historyLimit: number
   #entries = new Map<string, Entry>()
   #bytes = 0
   /** Its revision moves with every record. */
   #head = { epoch: NOWHERE, revision: 0, floor: 1, epochs: [] as readonly EpochStart[] }
   #epochChanges = 0
-  #records: LogRecord[] = []
-  /** clientId → seq → revision, of the records in `#records`. */
-  #acknowledged = new Map<string, Map<number, number>>()
+  readonly #history: History
+  readonly #clientWrites: ClientWrites
 
-  constructor(historyLimit: number) {
-    this.#historyLimit = historyLimit
+  /** @param retention of the log; of its history only the newest part is held here */
+  constructor({ commits, bytes }: Retention) {
+    this.#history = new History({ commits, bytes: Math.min(bytes, MOST_HISTORY) })
+    this.#clientWrites = new ClientWrites(commits)
   }
 
   get position(): Position {
@@ -102,6 +108,12 @@ export class Replica {
     return this.#head.epochs
   }
 
+  /** The epoch in which a revision was made; of one that is older than all that are remembered, the oldest of these. */
+  epochOf(revision: number): string {
+    const { epoch, epochs } = this.#head
+    return (epochs.findLast(({ first }) => first <= revision) ?? epochs[0])?.epoch ?? epoch
+  }
+
   /** Number of keys. */
   get size(): number {
     return this.#entries.size
@@ -114,12 +126,12 @@ export class Replica {
 
   /** Number of commits that `since` can answer from memory. */
   get retained(): number {
-    return this.#records.length
+    return this.#history.size
   }
 
   /** The lowest revision whose commit `since` can answer from memory; `revision + 1` when there is none. */
   get floor(): number {
-    return Math.max(this.#head.revision + 1 - this.#records.length, this.#head.floor)
+    return Math.max(this.#head.revision + 1 - this.#history.size, this.#head.floor)
   }
 
   get(key: string): Entry | undefined {
@@ -140,8 +152,9 @@ export class Replica {
     this.#entries = state.entries
     this.#bytes = 0
     for (const entry of state.entries.values()) this.#bytes += entry.bytes
-    this.#records = []
-    this.#acknowledged = new Map()
+    this.#history.clear()
+    this.#clientWrites.clear()
+    for (const write of state.clientWrites) this.#clientWrites.add(write)
     for (const record of state.records) this.#remember(record)
     this.follow(state)
     const changes: KeyChange[] = []
@@ -185,7 +198,7 @@ export class Replica {
       else this.#entries.delete(key)
       changes.push({ key, value: entry?.value, previous: before?.value })
     }
-    this.#remember(record)
+    this.#remember(record, outcome)
     this.#head.revision = commit.revision
     return changes
   }
@@ -194,48 +207,21 @@ export class Replica {
   since(position: Position): Commit[] | undefined {
     const { floor } = this
     if (!continues({ ...this.#head, floor }, position)) return undefined
-    return this.#records
-      .slice(position.revision - this.#head.revision + this.#records.length)
-      .map(({ commit }) => commit)
+    return this.#history.last(this.#head.revision - position.revision).map(({ commit }) => commit)
   }
 
   /**
-   * What is known about a client's write: the commit when it was applied, `'new'` when it surely was not,
-   * `'unknown'` when it is older than what is retained of this client.
+   * What is known about a client's write: where it was committed, and as what if that is held here; `'new'` when it
+   * surely was not; `'unknown'` when it is older than what is retained of this client.
    */
-  acknowledged(clientId: string, seq: number): Commit | 'new' | 'unknown' {
-    const known = this.#acknowledged.get(clientId)
-    if (!known) return 'new'
-    const revision = known.get(seq)
-    if (revision !== undefined) return this.#record(revision)?.commit ?? 'unknown'
-    // A client's writes are committed in the order of their numbers. One that is newer than a retained one
-    // would be retained as well, so it never was committed.
-    const oldest = known.keys().next().value ?? Number.POSITIVE_INFINITY
-    return seq > oldest ? 'new' : 'unknown'
+  acknowledged(clientId: string, seq: number): { revision: number; commit: Commit | undefined } | 'new' | 'unknown' {
+    const revision = this.#clientWrites.find(clientId, seq)
+    return typeof revision === 'string' ? revision : { revision, commit: this.#history.at(revision)?.commit }
   }
 
-  #record(revision: number): LogRecord | undefined {
-    const oldest = this.#records[0]?.commit.revision ?? 0
-    return this.#records[revision - oldest]
-  }
-
-  #remember(record: LogRecord): void {
-    this.#records.push(record)
+  #remember(record: LogRecord, results?: Results): void {
+    this.#history.add(record, results)
     const { clientId, seq, revision } = record.commit
-    if (clientId !== undefined && seq !== undefined) {
-      const known = this.#acknowledged.get(clientId) ?? new Map<number, number>()
-      this.#acknowledged.set(clientId, known.set(seq, revision))
-    }
-    // Cutting only now and then keeps the cost per commit constant.
-    if (this.#records.length >= this.#historyLimit * 1.25) this.#forget(this.#records.length - this.#historyLimit)
-  }
-
-  #forget(count: number): void {
-    for (const { commit } of this.#records.splice(0, count)) {
-      if (commit.clientId === undefined || commit.seq === undefined) continue
-      const known = this.#acknowledged.get(commit.clientId)
-      known?.delete(commit.seq)
-      if (known?.size === 0) this.#acknowledged.delete(commit.clientId)
-    }
+    if (clientId !== undefined && seq !== undefined) this.#clientWrites.add({ clientId, seq, revision })
   }
 }

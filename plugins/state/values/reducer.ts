@@ -103,6 +103,11 @@ function increment(current: Json | undefined, op: Op): Json {
   const sum = from + by
   // JSON has no Infinity; a counter that overflows would silently become null.
   if (!Number.isFinite(sum)) throw new TypeMismatchError(op, 'a finite result')
+  // Beyond 2^53 numbers are not what they were counted as, or do not move at all.
+  const whole = Number.isSafeInteger(from) && Number.isInteger(by)
+  if ((whole && !Number.isSafeInteger(sum)) || (by !== 0 && sum === from)) {
+    throw new TypeMismatchError(op, 'a result that a number can hold exactly, up to 2^53 - 1')
+  }
   return sum
 }
 

@@ -6,7 +6,7 @@ import {
   StateTimeoutError,
 } from '../../support/errors.ts'
 import type { SequencerCounts } from './counts.ts'
-import type { Committed, Write } from './write.ts'
+import type { Committed, Place, Write } from './write.ts'
 
 export interface PendingWritesOptions {
   space: string
@@ -25,10 +25,11 @@ const SLACK = 256
 export class PendingWrites {
   readonly #options: PendingWritesOptions
   /**
-   * In the order of their deadlines, among those that are over. No `Set`: each of its tables refers to the next one,
-   * so that one which has grown old holds all the writes of all that follow it until the whole heap is collected.
+   * In the order of their deadlines. A write that is over leaves its place empty: what it wrote may be large. No `Set`:
+   * each of its tables refers to the next one, so that one which has grown old holds all the writes of all that follow it
+   * until the whole heap is collected.
    */
-  #writes: Write[] = []
+  #places: Place[] = []
   #size = 0
   #deadlines: Timer | undefined
 
@@ -42,9 +43,9 @@ export class PendingWrites {
 
   add(write: Write): void {
     const { clock, timeout } = this.#options
-    if (this.#writes.length > 2 * this.#size + SLACK) this.#writes = this.#writes.filter(({ open }) => open)
-    this.#writes.push(write)
-    write.open = true
+    if (this.#places.length > 2 * this.#size + SLACK) this.#places = this.#places.filter(({ write }) => write)
+    write.place = { write }
+    this.#places.push(write.place)
     this.#size++
     this.#deadlines ??= clock.after(timeout, () => this.#expire())
   }
@@ -61,8 +62,9 @@ export class PendingWrites {
 
   /** It has got its outcome elsewhere, from its middleware. */
   drop(write: Write): void {
-    if (!write.open) return
-    write.open = false
+    if (!write.place) return
+    write.place.write = undefined
+    write.place = undefined
     this.#size--
   }
 
@@ -70,8 +72,8 @@ export class PendingWrites {
   close(): void {
     const { space } = this.#options
     this.#deadlines?.cancel()
-    for (const write of this.#writes) {
-      if (!write.open) continue
+    for (const { write } of this.#places) {
+      if (!write) continue
       this.settle(write, write.sent ? new StateOutcomeUnknownError(space) : new StateClosedError(space))
     }
   }
@@ -80,8 +82,8 @@ export class PendingWrites {
     const { clock, space, timeout, counts, onExpired } = this.#options
     this.#deadlines = undefined
     const now = clock.monotonic()
-    for (const write of this.#writes) {
-      if (!write.open) continue
+    for (const { write } of this.#places) {
+      if (!write) continue
       if (write.deadline > now) {
         this.#deadlines = clock.after(write.deadline - now, () => this.#expire())
         break
@@ -132,6 +134,14 @@ export class WriteQueue {
     if (!tx.startsWith(this.#writerId)) return undefined
     const index = this.#writes.findIndex((write) => write.tx === tx)
     return index < 0 ? undefined : this.#writes.splice(index, 1)[0]
+  }
+
+  /** Takes out those that a store may have been given before this revision. */
+  takeDoubtful(revision: number): Write[] {
+    const isDoubtful = ({ doubtfulSince = revision }: Write) => doubtfulSince + 1 < revision
+    const doubtful = this.#writes.filter(isDoubtful)
+    if (doubtful.length > 0) this.#writes = this.#writes.filter((write) => !isDoubtful(write))
+    return doubtful
   }
 
   /** Lets what depends on the state be computed anew: it has changed under what waits. */

@@ -27,7 +27,7 @@ import { Hints } from './hints.ts'
 import type { Middleware } from './middleware.ts'
 import { PendingWrites, WriteQueue } from './pending-writes.ts'
 import type { KeySchemas } from './schemas.ts'
-import { attemptWrite, type Staged, Staging } from './staging.ts'
+import { attemptWrite, forgotten, type Staged, Staging } from './staging.ts'
 import { type Committed, type ReplaceRequest, Write, type WriteRequest } from './write.ts'
 
 /** Commits that go into the log together; more wait for the next round, so that one round stays short. */
@@ -84,6 +84,8 @@ export class Sequencer {
   #round = 0
   #provenRound = 0
   #fault: Error | undefined
+  /** The first write that waits was committed before, at a revision that only the log holds. */
+  #known: { write: Write; revision: number } | undefined
 
   constructor(options: SequencerOptions) {
     const { space, clock, timeout } = options
@@ -189,6 +191,10 @@ export class Sequencer {
       if (this.#hints.stale) continue
       const head = this.#queue.first
       if (!head) return
+      if (this.#known?.write === head) {
+        await this.#recall(head, this.#known.revision)
+        continue
+      }
       if ('cause' in head.request) await this.#replace(head, head.request)
       else if (head.pending) await Promise.race([head.pending, this.#woken()])
     }
@@ -213,7 +219,7 @@ export class Sequencer {
       if ('cause' in request || write.pending || (write.clientKey && clients.has(write.clientKey))) break
       const attempt = attemptWrite(write, request, staging, this.#options)
       if (!attempt) break
-      const { staged, commit, error } = attempt
+      const { staged, commit, revision, error } = attempt
       if (staged) {
         this.#queue.shift()
         staging.add(staged.results, staged.sizes)
@@ -225,6 +231,10 @@ export class Sequencer {
       // It ends without a commit. That verdict must rest on what is in the log, not on writes that may still fail,
       // nor on a replica that is behind the call.
       if (batch.length > 0) break
+      if (revision !== undefined) {
+        this.#known = { write, revision }
+        break
+      }
       if (log.shared && this.#provenRound <= write.round && !commit) {
         this.#hints.invalidate()
         break
@@ -291,9 +301,28 @@ export class Sequencer {
       return
     }
     this.#options.onError(error, 'a commit was not confirmed; asking the log')
+    for (const { write } of batch) write.doubtfulSince ??= this.#options.replica.revision
     this.#queue.putBack(batch.map(({ write }) => write))
     this.#hints.invalidate()
     await this.#pause()
+  }
+
+  /** Its first commit is the answer to a write that was sent again. */
+  async #recall(write: Write, revision: number): Promise<void> {
+    const { clientId, seq } = write.request as WriteRequest
+    try {
+      const commit = (await this.#options.log.record(revision))?.commit
+      this.#known = undefined
+      this.#queue.shift()
+      const same = commit?.clientId === clientId && commit?.seq === seq
+      this.#finish(write, same ? undefined : forgotten(seq), same ? commit : undefined)
+    } catch (error) {
+      this.counts.storeErrors++
+      this.#known = undefined
+      this.#options.onError(error, 'a commit could not be read')
+      this.#abandoned = this.#closed
+      if (!this.#abandoned) await this.#pause()
+    }
   }
 
   async #replace(write: Write, request: ReplaceRequest): Promise<void> {
@@ -400,6 +429,9 @@ export class Sequencer {
       const own = tx === undefined ? undefined : this.#queue.take(tx)
       if (own) this.#found.push({ write: own, committed: undefined })
     }
+    // Of what was sent before the oldest record that came along nobody can tell whether it is in the log.
+    const oldest = state.records[0]?.commit.revision ?? state.revision + 1
+    for (const write of this.#queue.takeDoubtful(oldest)) this.#open.settle(write, new StateOutcomeUnknownError(space))
     this.#queue.restart()
     onReplaced(changes, previousEpoch, this.#found.at(-1)?.write.request.context)
   }

@@ -1,6 +1,6 @@
 import type { Commit, Json, Op } from '../../../openapi/schemas/state.ts'
 import type { Clock } from '../../support/clock.ts'
-import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../support/errors.ts'
+import { InvalidStateOpError, StateConflictError, StateLeaseLostError, StateLimitError } from '../../support/errors.ts'
 import type { Entry, LogRecord, WrittenEntry } from '../log/contract.ts'
 import type { StateLimits } from '../options.ts'
 import { type Replica, type Results, reduceCommit } from '../replica/replica.ts'
@@ -50,11 +50,13 @@ export class Staging implements View {
     for (const [key, entry] of this.writes) if (entry && !this.#replica.get(key)) yield key
   }
 
-  /** @throws STATEFUL_STATE_CONFLICT */
+  /** @throws STATEFUL_STATE_CONFLICT, STATEFUL_STATE_LEASE_LOST */
   check(guards: readonly Guard[]): void {
-    for (const { key, revision } of guards) {
+    for (const { key, revision, epoch, lease } of guards) {
       const actual = this.revisionOf(key)
-      if (actual !== revision) throw new StateConflictError(key, actual, revision)
+      if (actual === revision && (epoch === undefined || this.#replica.epochOf(actual) === epoch)) continue
+      if (lease !== undefined) throw new StateLeaseLostError(lease)
+      throw new StateConflictError(key, actual, revision)
     }
   }
 
@@ -99,8 +101,9 @@ export interface Staged {
 /** What a write has come to: into the batch, or to its outcome without a commit of its own (with neither: to nothing). */
 export interface Attempt {
   staged?: Staged
-  /** It was committed before, under the same `clientId` and `seq`. */
+  /** It was committed before, under the same `clientId` and `seq`: as this, or at this revision, which only the log holds. */
   commit?: Commit
+  revision?: number
   error?: unknown
 }
 
@@ -112,8 +115,8 @@ export function attemptWrite(
   options: StagingRules,
 ): Attempt | undefined {
   try {
-    const commit = acknowledged(request, options.replica)
-    if (commit) return { commit }
+    const known = acknowledged(request, options.replica)
+    if (known) return known.commit ? { commit: known.commit } : { revision: known.revision }
     if (!write.ops) write.prepare(options.space, options.layers, staging)
     if (!write.ops) return undefined
     return write.ops.length === 0 ? {} : { staged: stageWrite(write, request, write.ops, staging, options) }
@@ -122,12 +125,17 @@ export function attemptWrite(
   }
 }
 
-function acknowledged({ clientId, seq }: WriteRequest, replica: Replica): Commit | undefined {
+function acknowledged({ clientId, seq }: WriteRequest, replica: Replica) {
   if (clientId === undefined || seq === undefined) return undefined
   const known = replica.acknowledged(clientId, seq)
   if (known === 'new') return undefined
   if (known !== 'unknown') return known
-  throw new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
+  throw forgotten(seq)
+}
+
+/** Of a write that is sent again, but whose first commit is not retained. */
+export function forgotten(seq: number | undefined): Error {
+  return new InvalidStateOpError(`the write ${seq} of this client is older than what is remembered of it`)
 }
 
 /**

@@ -4,13 +4,16 @@ import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../
 import { isPromiseLike } from '../../support/promise-like.ts'
 import { applyOp } from '../values/reducer.ts'
 import { checkOp } from './operations.ts'
+import type { Turns } from './turns.ts'
 import type { Committed, Guard, View, WriteRequest } from './write.ts'
+import { readWriteOptions, type WriteOptions } from './write-options.ts'
 
 /** What a transaction function reads and writes. */
 export interface Transaction {
   get(key: string): Json | undefined
   has(key: string): boolean
-  set(key: string, value: Json): void
+  /** @param options `ttl`: the key is deleted after this time */
+  set(key: string, value: Json, options?: Pick<WriteOptions, 'ttl'>): void
   merge(key: string, value: { readonly [name: string]: Json }): void
   increment(key: string, by?: number): void
   append(key: string, value: Json): void
@@ -46,8 +49,9 @@ class TransactionView implements Transaction {
     return this.get(key) !== undefined
   }
 
-  set(key: string, value: Json): void {
-    this.#write({ op: 'set', key, value })
+  set(key: string, value: Json, options?: Pick<WriteOptions, 'ttl'>): void {
+    const { ttl } = readWriteOptions(options)
+    this.#write(ttl === undefined ? { op: 'set', key, value } : { op: 'set', key, value, ttl })
   }
 
   merge(key: string, value: { readonly [name: string]: Json }): void {
@@ -110,6 +114,8 @@ export interface TransactOptions {
   clock: Clock
   /** Milliseconds in which an async function may be started again. */
   timeout: number
+  /** Async functions of the same key begin one after the other. */
+  turns?: { of: Turns; key: string }
 }
 
 /**
@@ -118,33 +124,47 @@ export interface TransactOptions {
  */
 export async function transact<Result>(
   fn: (tx: Transaction) => Result | PromiseLike<Result>,
-  { submit, revisionOf, opsPerCommit, clock, timeout }: TransactOptions,
+  { submit, revisionOf, opsPerCommit, clock, timeout, turns }: TransactOptions,
 ): Promise<Transacted<Result>> {
-  const deadline = clock.monotonic() + timeout
-  for (;;) {
-    let view: TransactionView | undefined
-    let outcome: Result | PromiseLike<Result> | undefined
-    const committed = await submit({
-      ops: (state) => {
-        view = new TransactionView(state, opsPerCommit)
-        outcome = fn(view)
-        if (!isPromiseLike(outcome)) return view.close()
-        // What an async function writes is not known yet; it is committed below under guards.
-        outcome.then(undefined, () => {})
-        return []
-      },
-    })
-    if (!isPromiseLike(outcome)) return { result: outcome as Result, committed }
-    const tx = view as unknown as TransactionView
-    try {
-      const result = await outcome
-      const ops = tx.close()
-      if (ops.length === 0) return { result, committed: undefined }
-      return { result, committed: await submit({ ops, guards: tx.guards() }) }
-    } catch (error) {
-      // Reads of an async function may come from different revisions: what it makes of those does not count.
-      const torn = tx.guards().some(({ key, revision }) => revisionOf(key) !== revision)
-      if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+  let deadline = clock.monotonic() + timeout
+  let endTurn: (() => void) | undefined
+  try {
+    for (;;) {
+      let view: TransactionView | undefined
+      let outcome: Result | PromiseLike<Result> | undefined
+      let mustWait = false
+      const committed = await submit({
+        ops: (state) => {
+          mustWait = turns !== undefined && !endTurn && turns.of.isTaken(turns.key)
+          if (mustWait) return []
+          view = new TransactionView(state, opsPerCommit)
+          outcome = fn(view)
+          if (!isPromiseLike(outcome)) return view.close()
+          endTurn ??= turns?.of.take(turns.key)
+          // What an async function writes is not known yet; it is committed below under guards.
+          outcome.then(undefined, () => {})
+          return []
+        },
+      })
+      if (mustWait && turns) {
+        endTurn = await turns.of.wait(turns.key)
+        deadline = clock.monotonic() + timeout
+        continue
+      }
+      if (!isPromiseLike(outcome)) return { result: outcome as Result, committed }
+      const tx = view as unknown as TransactionView
+      try {
+        const result = await outcome
+        const ops = tx.close()
+        if (ops.length === 0) return { result, committed: undefined }
+        return { result, committed: await submit({ ops, guards: tx.guards() }) }
+      } catch (error) {
+        // Reads of an async function may come from different revisions: what it makes of those does not count.
+        const torn = tx.guards().some(({ key, revision }) => revisionOf(key) !== revision)
+        if (!(error instanceof StateConflictError || torn) || clock.monotonic() >= deadline) throw error
+      }
     }
+  } finally {
+    endTurn?.()
   }
 }

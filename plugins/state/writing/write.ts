@@ -1,5 +1,6 @@
 import type { Commit, Json, Op } from '../../../openapi/schemas/state.ts'
 import { namesFor } from '../../support/options.ts'
+import type { LeaseProof } from '../leases/proof.ts'
 import type { Entry, WrittenEntry } from '../log/contract.ts'
 import { type Middleware, pass } from './middleware.ts'
 import { checkOp } from './operations.ts'
@@ -17,6 +18,10 @@ export interface View {
 export interface Guard {
   key: string
   revision: number
+  /** The epoch in which that revision was made: one of a lost history is not the same. */
+  epoch?: string
+  /** It stands for this lease: who does not hold it any more gets STATEFUL_STATE_LEASE_LOST. */
+  lease?: string
 }
 
 export interface WriteRequest {
@@ -39,9 +44,17 @@ export interface CommitOptions {
   context?: unknown
   /** The commit is made only if these hold. */
   guards?: readonly Guard[]
+  /** The commit is made only if this lease still is its holder's. */
+  compareLease?: LeaseProof
 }
 
-export const COMMIT_OPTIONS = namesFor<CommitOptions>({ clientId: true, seq: true, context: true, guards: true })
+export const COMMIT_OPTIONS = namesFor<CommitOptions>({
+  clientId: true,
+  seq: true,
+  context: true,
+  guards: true,
+  compareLease: true,
+})
 
 /** Replaces the whole content instead. */
 export interface ReplaceRequest {
@@ -55,6 +68,11 @@ export interface Committed {
   commit: Commit
   /** What the key of its first operation holds right after it. */
   entry: Entry | undefined
+}
+
+/** Where a write stands in a list until it is over. */
+export interface Place {
+  write: Write | undefined
 }
 
 /**
@@ -77,9 +95,11 @@ export class Write {
   pending: Promise<void> | undefined
   /** It has been handed to the store at least once: its outcome may be unknown. */
   sent = false
+  /** A store may have it although it did not say so: since the try at this revision. */
+  doubtfulSince: number | undefined
   settled = false
-  /** It is listed by its deadline. */
-  open = false
+  /** Where it is listed by its deadline. */
+  place: Place | undefined
   #layers: Promise<void>[] = []
   /** What the layers of the present attempt wait for; most writes pass none. */
   #attempt: Deferred<Committed | undefined> | undefined

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Json } from '../../../openapi/schemas/state.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryState, testState, until } from '../../fixtures/state.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
@@ -111,7 +112,7 @@ t.test('what is no key, no JSON or too large is refused by code', (t) =>
       await t.rejects(state.commit([op], { clientId: 'c' }), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
       for (const ttl of [0, -1, 0.5, Number.NaN, 3_153_600_000_001, Number.MAX_SAFE_INTEGER, 1e308, Infinity]) {
         await t.rejects(state.commit([{ ...op, ttl }]), { code: 'STATEFUL_STATE_INVALID_OPERATION' }, `${ttl}`)
-        await t.rejects(state.set('k', 1, undefined, ttl), { code: 'STATEFUL_STATE_INVALID_OPERATION' }, `${ttl}`)
+        await t.rejects(state.set('k', 1, { ttl }), { code: 'STATEFUL_STATE_INVALID_OPERATION' }, `${ttl}`)
       }
       t.equal(state.size, 1)
     },
@@ -261,5 +262,43 @@ t.test('the limits are what they say, to the byte, on every storage', (t) =>
     t.equal(revision, 2, 'all of them in one revision')
     await t.rejects(state.commit([...ops, { op: 'delete', key: 'k0' }]), { code: 'STATEFUL_STATE_LIMIT' })
     t.equal(state.size, 129)
+  }),
+)
+
+t.test('what a write is given beside its value', (t) => {
+  const clock = new ManualClock()
+  return onEveryState(
+    t,
+    async (t, state) => {
+      const contexts: unknown[] = []
+      state.use(async ({ context }, next) => {
+        contexts.push(context)
+        await next()
+      })
+      await state.set('a', 1, { ttl: '5m', context: 'why' })
+      await state.set('b', 1, { by: 'ada' })
+      await state.set('c', 1, 'why')
+      t.same(contexts, ['why', { by: 'ada' }, 'why'])
+      await state.update('d', () => 1, { ttl: '5m' })
+      await state.increment('e', 1, { ttl: '5m' })
+      await state.transaction((tx) => tx.set('f', 1, { ttl: 300_000 }))
+      for (const key of ['a', 'd', 'e', 'f']) t.equal(state.entry(key)?.expiresAt, clock.now() + 300_000, key)
+      await t.rejects(state.set('a', 1, { ttl: '5m', contxt: 1 }), { code: 'STATEFUL_INVALID_OPTION' })
+      await t.rejects(state.set('a', 1, { ttl: 'soon' }), { code: 'STATEFUL_INVALID_DURATION' })
+      await t.rejects(state.delete('a', { ttl: '5m' }), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
+    },
+    { clock },
+  )
+})
+
+t.test('a number that cannot hold the result exactly is refused, not kept as it was', (t) =>
+  onEveryState(t, async (t, state) => {
+    await state.set('n', Number.MAX_SAFE_INTEGER)
+    await t.rejects(state.increment('n'), { code: 'STATEFUL_STATE_TYPE_MISMATCH' })
+    await t.rejects(state.increment('n', 2 ** 60), { code: 'STATEFUL_STATE_TYPE_MISMATCH' })
+    await state.set('large', 1e300)
+    await t.rejects(state.increment('large'), { code: 'STATEFUL_STATE_TYPE_MISMATCH' })
+    t.equal(await state.increment('n', -1), Number.MAX_SAFE_INTEGER - 1)
+    t.equal(await state.increment('n', 0), Number.MAX_SAFE_INTEGER - 1)
   }),
 )

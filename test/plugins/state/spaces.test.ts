@@ -66,7 +66,7 @@ t.test('what clients have borrowed is closed when idle, and goes on where it was
 t.test('a key whose time came while its space was closed is not shown again', async (t) => {
   const clock = new ManualClock()
   const { state } = await testState(t, { clock })
-  await within(state.borrow('a', client('ada')), (space) => space.set('code', 1, undefined, 2 * IDLE))
+  await within(state.borrow('a', client('ada')), (space) => space.set('code', 1, { ttl: 2 * IDLE }))
   clock.advance(IDLE)
   t.equal(state.spaces().length, 1)
   clock.advance(2 * IDLE)

@@ -69,7 +69,7 @@ t.test('on a Redis Cluster', async (t) => {
     const tier = await openTier(storage, systemClock, { maxEntries: 1_000, maxBytes: 1_000_000 })
     t.teardown(() => tier.close())
     for (let n = 0; n < 64; n++) {
-      const log = openStateLog(storage, `space-${n}`, { commits: 8 })
+      const log = openStateLog(storage, `space-${n}`, { commits: 8, bytes: 2 ** 25 })
       await log.commit(await log.load(), batchOf(await log.load(), `space-${n}`, { k: 1 }))
       await tier.put(`namespace-${n}`, [{ key: 'k', data: Buffer.from('data'), ttl: 60_000 }], [])
       await tier.stamps(`namespace-${n}`, ['t:tag'])

@@ -53,8 +53,13 @@ async function services(storage: RedisStorage): Promise<{ reading: Questions; wr
   const sessions = new RedisSessionStore(storage)
   const tier = new RedisTier(storage, systemClock)
   const journal = new RedisJournal(storage)
-  const log = openStateLog(storage, 'space', { commits: 10 })
-  const confirmed = openStateLog(storage, 'other', { commits: 10 }, { ack: { replicas: 1 }, ackTimeout: 10 })
+  const log = openStateLog(storage, 'space', { commits: 10, bytes: 2 ** 25 })
+  const confirmed = openStateLog(
+    storage,
+    'other',
+    { commits: 10, bytes: 2 ** 25 },
+    { ack: { replicas: 1 }, ackTimeout: 10 },
+  )
   const board = new RedisBoard(storage, 1_000)
   const presence = new RedisPresence(storage, 1_000)
   const nodes = new RedisNodes(storage, { nodes: () => [], disconnect: () => false }, systemClock)

@@ -92,7 +92,7 @@ t.test('a server that tells nobody who it is, and lost the end of the log', asyn
   const { url, server, admin } = await startRestrictedRedis(t)
   const storage = await open(t, url)
   t.equal(storage.client.tellsRun, false)
-  const log = openStateLog(storage, 'log', { commits: 10 })
+  const log = openStateLog(storage, 'log', { commits: 10, bytes: 2 ** 25 })
   const start = await log.load()
   await log.commit(start, batchOf(start, 'log', { k: 1 }))
   const kept = { epoch: start.epoch, revision: 1 }

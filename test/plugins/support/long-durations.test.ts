@@ -111,7 +111,7 @@ t.test('with every duration at 60 days nothing that waits for one happens at onc
     t.equal(await app.cache.getOrSet('k', () => 2, calls), 2, 'the refresh is waited for')
     app.cache.writeBehind('default', () => {})
     await app.cache.setWithDelayedPersist('k', 3)
-    await app.state.set('gone', 1, undefined, 60 * 24 * 60 * 60 * 1_000)
+    await app.state.set('gone', 1, { ttl: 60 * 24 * 60 * 60 * 1_000 })
     const watched = app.state.watch('x', { progress: 60 * 24 * 60 * 60 * 1_000 })
     const next = watched.next()
 

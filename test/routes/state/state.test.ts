@@ -54,13 +54,13 @@ t.test('a key is set, read, merged, incremented and deleted', (t) =>
     const put = await admin('PUT', '/state/keys/a%2Fb', { value: { x: 1 } })
     t.equal(put.statusCode, 200)
     t.same(put.json(), { key: 'a/b', value: { x: 1 }, revision: 1, epoch })
-    t.equal(put.headers['etag'], '"1"')
+    t.equal(put.headers['etag'], `"${epoch}:1"`)
     const patch = await admin('PATCH', '/state/keys/a%2Fb', { value: { y: null } })
     t.same(patch.json(), { key: 'a/b', value: { x: 1, y: null }, revision: 2, epoch })
     await admin('PUT', '/state/keys/other', { value: null })
     const get = await admin('GET', '/state/keys/a%2Fb')
     t.same(get.json(), { key: 'a/b', value: { x: 1, y: null }, revision: 2, epoch }, 'the revision of the key')
-    t.equal(get.headers['etag'], '"2"')
+    t.equal(get.headers['etag'], `"${epoch}:2"`)
     const increment = await admin('POST', '/state/keys/n/increment', { by: 2 })
     t.same(increment.json(), { key: 'n', value: 2, revision: 4, epoch })
     t.equal((await admin('POST', '/state/keys/n/increment', {})).json().value, 3)
@@ -73,28 +73,49 @@ t.test('a key is set, read, merged, incremented and deleted', (t) =>
   }),
 )
 
+t.test('a tag is kept by a restart, and says nothing of another history', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    if (kind === 'memory') return
+    const storage = await storageUrl(t, kind)
+    const before = await build(t, { storage })
+    const tag = (await before.admin('PUT', '/state/keys/k', { value: 1 })).headers['etag'] as string
+    await before.app.close()
+    const { app, admin } = await build(t, { storage })
+    t.equal((await admin('GET', '/state/keys/k', undefined, { 'if-none-match': tag })).statusCode, 304)
+    t.equal((await admin('PUT', '/state/keys/k', { value: 2 }, { 'if-match': tag })).statusCode, 200)
+    const [epoch, { revision }] = [app.state.epoch, await app.state.restore({ state: { k: 3 } })]
+    // The number that a history which was lost would have given to another value.
+    const lost = { 'if-match': `"${epoch}:${revision}"`, 'if-none-match': `"${epoch}:${revision}"` }
+    t.equal((await admin('PUT', '/state/keys/k', { value: 4 }, { 'if-match': lost['if-match'] })).statusCode, 412)
+    const read = await admin('GET', '/state/keys/k', undefined, { 'if-none-match': lost['if-none-match'] })
+    t.equal(read.json().value, 3)
+    t.equal((await admin('PUT', '/state/keys/k', { value: 4 }, { 'if-match': `"${revision}"` })).statusCode, 412)
+  }),
+)
+
 t.test('conditions', async (t) => {
-  const { admin } = await build(t)
+  const { admin, app } = await build(t)
+  const tag = (revision: number) => `"${app.state.epoch}:${revision}"`
   t.equal(
     code(await admin('PUT', '/state/keys/k', { value: 1 }, { 'if-match': '*' })),
     'STATEFUL_STATE_PRECONDITION_FAILED',
   )
   t.equal((await admin('PUT', '/state/keys/k', { value: 1 }, { 'if-none-match': '*' })).statusCode, 200)
   t.equal((await admin('PUT', '/state/keys/k', { value: 2 }, { 'if-none-match': '*' })).statusCode, 412)
-  t.equal((await admin('PUT', '/state/keys/k', { value: 2 }, { 'if-match': '"7", "1"' })).statusCode, 200)
-  t.equal((await admin('PUT', '/state/keys/k', { value: 3 }, { 'if-match': '"1"' })).statusCode, 412)
+  t.equal((await admin('PUT', '/state/keys/k', { value: 2 }, { 'if-match': `${tag(7)}, ${tag(1)}` })).statusCode, 200)
+  t.equal((await admin('PUT', '/state/keys/k', { value: 3 }, { 'if-match': tag(1) })).statusCode, 412)
   t.equal(
-    (await admin('PUT', '/state/keys/k', { value: 3 }, { 'if-match': 'W/"2"' })).statusCode,
+    (await admin('PUT', '/state/keys/k', { value: 3 }, { 'if-match': `W/${tag(2)}` })).statusCode,
     412,
     'weak tags do not match',
   )
-  t.equal((await admin('PATCH', '/state/keys/k', { value: {} }, { 'if-match': '"1"' })).statusCode, 412)
-  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': '"1"' })).statusCode, 412)
-  const cached = await admin('GET', '/state/keys/k', undefined, { 'if-none-match': 'W/"2"' })
+  t.equal((await admin('PATCH', '/state/keys/k', { value: {} }, { 'if-match': tag(1) })).statusCode, 412)
+  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': tag(1) })).statusCode, 412)
+  const cached = await admin('GET', '/state/keys/k', undefined, { 'if-none-match': `W/${tag(2)}` })
   t.equal(cached.statusCode, 304)
-  t.equal(cached.headers['etag'], '"2"')
-  t.equal((await admin('GET', '/state/keys/k', undefined, { 'if-none-match': '"1"' })).json().value, 2)
-  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': '"2"' })).statusCode, 204)
+  t.equal(cached.headers['etag'], tag(2))
+  t.equal((await admin('GET', '/state/keys/k', undefined, { 'if-none-match': tag(1) })).json().value, 2)
+  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': tag(2) })).statusCode, 204)
   const puts = await Promise.all(
     [1, 2, 3].map((value) => admin('PUT', '/state/keys/k', { value }, { 'if-none-match': '*' })),
   )
@@ -156,7 +177,7 @@ t.test('changes after a position, with and without waiting', async (t) => {
 
 t.test('the history is exported as lines', (t) =>
   onEveryStorage(t, async (t, kind) => {
-    const { admin, app } = await build(t, { storage: await storageUrl(t, kind), state: { history: 4 } })
+    const { admin, app } = await build(t, { storage: await storageUrl(t, kind), state: { history: { commits: 4 } } })
     const { epoch } = app.state
     const asLines = { accept: 'text/html;q=0.5, application/x-ndjson;q=0.9' }
     const get = (query: string) => admin('GET', `/state/changes?${query}`, undefined, asLines)

@@ -18,7 +18,7 @@ t.test('history continues a position or says that it does not', (t) =>
       for (let n = 5; n <= 12; n++) await state.set('k', n)
       t.equal(await state.history({ epoch, revision: 1 }), undefined, 'trimmed')
     },
-    { history: 4 },
+    { history: { commits: 4 } },
   ),
 )
 
@@ -73,13 +73,13 @@ t.test('watch says clearly when it cannot continue: history gone, another histor
       t.match((await other.next()).value, { type: 'reset', reason: 'resync' })
       await other.return?.()
     },
-    { history: 4 },
+    { history: { commits: 4 } },
   ),
 )
 
 t.test('a watch that nothing concerns tells how far it is, and only when that is news', async (t) => {
   const clock = new ManualClock()
-  const { state } = await testState(t, { clock, history: 4 })
+  const { state } = await testState(t, { clock, history: { commits: 4 } })
   const { epoch } = state
   const events = state.watch('mine', { progress: 1_000 })
   const first = events.next()

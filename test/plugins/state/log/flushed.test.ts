@@ -36,7 +36,7 @@ t.test('a commit is done when it is on disk, not when it is only written', async
   }
   let written: Promise<unknown> | undefined
   let held = false
-  const log = new LmdbStateLog({ ...storage, root }, 'app', { commits: 10 })
+  const log = new LmdbStateLog({ ...storage, root }, 'app', { commits: 10, bytes: 2 ** 25 })
   const state = await log.load()
   held = true
   let done = false
@@ -56,7 +56,7 @@ t.test('a commit is done when it is on disk, not when it is only written', async
 t.test('what is not what was written is not handed out, and what is missing is missed', async (t) => {
   const storage = (await openTestStorage(t, await storageUrl(t, 'lmdb'))) as LmdbStorage
   const fill = async (space: string) => {
-    const log = new LmdbStateLog(storage, space, { commits: 10 })
+    const log = new LmdbStateLog(storage, space, { commits: 10, bytes: 2 ** 25 })
     const state = await log.load()
     await log.commit(state, batchOf(state, space, { a: 'value' }))
     return log

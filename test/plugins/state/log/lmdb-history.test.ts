@@ -11,7 +11,7 @@ const RETENTION = 10
 t.test('history that begins amid the commits of one batch is exact, and what nobody needs goes', async (t) => {
   const storage = (await openTestStorage(t, await storageUrl(t, 'lmdb'))) as LmdbStorage
   const database = new CheckedDatabase<string, string>(storage, { name: STATE_DATABASE, encoding: 'text' })
-  const log = new LmdbStateLog(storage, 'app', { commits: RETENTION })
+  const log = new LmdbStateLog(storage, 'app', { commits: RETENTION, bytes: 2 ** 25 })
   const { epoch } = await log.load()
   for (let revision = 0; revision < 28; revision += 7) {
     const commits = Array.from({ length: 7 }, (_, n) => ({ [`key${revision + n}`]: n }))
@@ -36,7 +36,7 @@ t.test('history that begins amid the commits of one batch is exact, and what nob
 t.test('commits of a batch that are too long for one record stand in several', async (t) => {
   const storage = (await openTestStorage(t, await storageUrl(t, 'lmdb'))) as LmdbStorage
   const database = new CheckedDatabase<string, string>(storage, { name: STATE_DATABASE, encoding: 'text' })
-  const log = new LmdbStateLog(storage, 'app', { commits: RETENTION })
+  const log = new LmdbStateLog(storage, 'app', { commits: RETENTION, bytes: 2 ** 25 })
   const state = await log.load()
   const commits = Array.from({ length: 5 }, (_, n) => ({ [`key${n}`]: `${n}`.repeat(15_000) }))
   const batch = batchOf(state, 'app', ...commits)

@@ -49,7 +49,7 @@ t.test(
     const redis = await startRedis(t)
     const admin = new Redis(redis.port, { retryStrategy: () => 10, maxRetriesPerRequest: null })
     t.teardown(() => admin.disconnect())
-    const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10 })
+    const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10, bytes: 2 ** 25 })
     const start = await log.load()
     await log.commit(start, batchOf(start, 'app', { k: 1 }))
     const kept = { epoch: start.epoch, revision: 1 }
@@ -79,7 +79,7 @@ async function eventually<Result>(run: () => Promise<Result>): Promise<Result> {
 
 t.test('who loses a race gets what it missed with the answer', async (t) => {
   const redis = await startRedis(t)
-  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 3 })
+  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 3, bytes: 2 ** 25 })
   const start = await log.load()
   const batch = batchOf(start, 'app', { a: 1 }, { b: 2 })
   await log.commit(start, batch)
@@ -101,7 +101,7 @@ t.test('who loses a race gets what it missed with the answer', async (t) => {
 
 t.test('a commit is told with exactly the records that the log has, if they are small', async (t) => {
   const redis = await startRedis(t)
-  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10 })
+  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10, bytes: 2 ** 25 })
   const start = await log.load()
   const told: Hint[] = []
   let heard = () => {}
@@ -131,7 +131,7 @@ t.test('a commit is told with exactly the records that the log has, if they are 
 
 t.test('history begins amid the commits of one entry, and an entry goes with the last of them', async (t) => {
   const redis = await startRedis(t)
-  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 3 })
+  const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 3, bytes: 2 ** 25 })
   const start = await log.load()
   const { epoch } = start
   await log.commit(start, batchOf(start, 'app', { a: 1 }, { b: 2 }, { c: 3 }))

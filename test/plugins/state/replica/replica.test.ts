@@ -8,7 +8,7 @@ import { testState, until } from '../../../fixtures/state.ts'
 const epoch = '1:a'
 
 function loaded(history = 10): Replica {
-  const replica = new Replica(history)
+  const replica = new Replica({ commits: history, bytes: 2 ** 25 })
   replica.load({
     epoch,
     revision: 0,
@@ -16,6 +16,7 @@ function loaded(history = 10): Replica {
     epochs: [{ epoch, first: 1, cause: 'created' }],
     entries: new Map(),
     records: [],
+    clientWrites: [],
   })
   return replica
 }
@@ -46,10 +47,10 @@ t.test('client writes: applied, surely new, or no longer known', async (t) => {
 t.test('a key with a time to live is deleted by a commit of its own', async (t) => {
   const clock = new ManualClock()
   const { state } = await testState(t, { clock })
-  await state.set('k', 1, undefined, 500)
+  await state.set('k', 1, { ttl: 500 })
   await state.increment('k')
   t.equal(state.entry('k')?.expiresAt, clock.now() + 500, 'other operations keep it')
-  await state.set('stays', 1, undefined, 500)
+  await state.set('stays', 1, { ttl: 500 })
   await state.set('stays', 2)
   t.equal(state.entry('stays')?.expiresAt, undefined, 'a new value without one ends it')
   clock.advance(499)

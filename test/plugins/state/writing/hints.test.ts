@@ -8,9 +8,17 @@ const EPOCH = '1:a'
 
 /** A replica at a revision of the epoch. */
 function replicaAt(revision: number): Replica {
-  const replica = new Replica(100)
+  const replica = new Replica({ commits: 100, bytes: 2 ** 25 })
   const epochs = [{ epoch: EPOCH, first: 1, cause: 'created' as const }]
-  replica.load({ epoch: EPOCH, revision, floor: revision + 1, epochs, entries: new Map(), records: [] })
+  replica.load({
+    epoch: EPOCH,
+    revision,
+    floor: revision + 1,
+    epochs,
+    entries: new Map(),
+    records: [],
+    clientWrites: [],
+  })
   return replica
 }
 
