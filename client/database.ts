@@ -1,5 +1,4 @@
 import type { Keeper, Kept, KeptQueue, KeptReplica, QueueStorage } from './keeper.ts'
-import { only } from './keeper.ts'
 
 const QUEUES = 'queues'
 const REPLICAS = 'replicas'
@@ -106,12 +105,12 @@ export function databaseKeeper(url: string, clientId: string, after: (ms: number
     },
     saveQueue(queue) {
       write(QUEUES, 0, () => {
-        const { writes, ...rest } = queue()
+        const kept = queue()
         const records = store(QUEUES)
         // In one transaction: what was taken over is nowhere twice.
         for (const name of queueNames) records.delete(name)
         queueNames = []
-        if (writes.length > 0) records.put({ ...rest, writes: writes.map(only) }, mine)
+        if (kept.writes.length > 0) records.put(kept, mine)
         else records.delete(mine)
       })
     },

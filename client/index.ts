@@ -1,17 +1,9 @@
 import type { Client } from 'openapi-fetch'
 import type { StateSnapshot } from '../openapi/schemas/state.ts'
-import { unknownOption } from '../plugins/support/option-names.ts'
 import type { paths } from './api.d.ts'
+import type { Given } from './credentials.ts'
 import { laterKeeper, noKeeper, type QueueStorage, storageKeeper } from './keeper.ts'
-import {
-  type Credentials,
-  Link,
-  randomName,
-  systemTiming,
-  type Timing,
-  type WebSocketConstructor,
-  type WebSocketLike,
-} from './link.ts'
+import { Link, randomName, systemTiming, type Timing, type WebSocketConstructor, type WebSocketLike } from './link.ts'
 import type { Presence } from './presence.ts'
 import type { Replica, Topic } from './replica.ts'
 import type { KeysOf, Spaces } from './types.ts'
@@ -19,15 +11,13 @@ import type { KeysOf, Spaces } from './types.ts'
 export type { PresenceMember } from '../openapi/messages/server.ts'
 export type { Json, Op, Position } from '../openapi/schemas/state.ts'
 export type { paths } from './api.d.ts'
+export type { Given } from './credentials.ts'
 export { ReplicaError, WriteError } from './errors.ts'
 export type { QueueStorage } from './keeper.ts'
 export type { Timing, WebSocketConstructor, WebSocketLike } from './link.ts'
 export type { Presence } from './presence.ts'
 export type { Replica, ReplicaStatus, Topic } from './replica.ts'
 export type { AnyKeys, KeysOf, Spaces, Writable } from './types.ts'
-
-/** A value, or what gives it whenever it is needed: it may have changed since. */
-export type Given<T> = T | (() => T | Promise<T>)
 
 export interface ClientOptions {
   /**
@@ -102,8 +92,9 @@ const TOPIC: { [Name in keyof Required<Topic>]: true } = { key: true, prefix: tr
 
 /** @throws TypeError for an option that there is none of */
 function checkNames(options: object, known: object): void {
-  const refusal = unknownOption(options, new Set(Object.keys(known)))
-  if (refusal !== undefined) throw new TypeError(refusal)
+  for (const name in options) {
+    if (!(name in known)) throw new TypeError(`Unknown option '${name}'. Known are: ${Object.keys(known).join(', ')}.`)
+  }
 }
 
 /** What a page has beside what Node has too. */
@@ -130,24 +121,13 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   const { baseUrl, fetch, credentials = 'include', timing = systemTiming, token, headers, query } = options
   const page = globalThis as unknown as Page
   const here = page.location?.href
-  const asks = token !== undefined || headers !== undefined || query !== undefined
-  const given = async (): Promise<Credentials> => ({
-    token: await ask(token),
-    headers: await ask(headers),
-    query: await ask(query),
-  })
+  const asked = { token, headers, query }
+  const asks = Object.values(asked).some((value) => value !== undefined)
 
   /** Loaded with the first request: who only follows and writes state does without. */
   const loadApi = async () => {
-    const { default: createFetchClient } = await import('openapi-fetch')
-    const api = createFetchClient<Paths>({ baseUrl, credentials, ...(fetch ? { fetch } : {}) })
-    api.use({
-      async onRequest({ request }) {
-        const { token, headers } = await given()
-        for (const [name, value] of Object.entries(headers ?? {})) request.headers.set(name, value)
-        if (token !== undefined) request.headers.set('authorization', `Bearer ${token}`)
-      },
-    })
+    const { restClient } = await import('./rest.ts')
+    const api = restClient<Paths>({ baseUrl, credentials, fetch, ...asked })
     return api as unknown as { [method: string]: (...parts: unknown[]) => unknown }
   }
   let loading: ReturnType<typeof loadApi> | undefined
@@ -194,7 +174,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
     link = new Link({
       url,
       open,
-      credentials: asks ? given : undefined,
+      credentials: asks ? async () => (await import('./credentials.ts')).connectionCredentials(asked) : undefined,
       timing,
       // While a page is rendered on a server nobody subscribes, and nothing may stay open.
       eager: options.WebSocket !== undefined || page.document !== undefined,
@@ -219,6 +199,3 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
     },
   }
 }
-
-const ask = async <T>(value: Given<T> | undefined) =>
-  typeof value === 'function' ? (value as () => T | Promise<T>)() : value

@@ -50,9 +50,6 @@ export interface Keeper {
 
 export const noKeeper: Keeper = { load: () => undefined, saveQueue() {}, saveReplica() {}, clear() {} }
 
-/** What is kept of a write. */
-export const only = ({ clientId, seq, space, ops }: KeptWrite): KeptWrite => ({ clientId, seq, space, ops })
-
 /**
  * In the storage of one tab, at once: unconfirmed writes only. A copy of the tab gets a copy of them, and both send them
  * under the same numbers, which has the effect of once.
@@ -71,8 +68,7 @@ export function storageKeeper(url: string, storage: QueueStorage): Keeper {
     },
     saveQueue(queue) {
       try {
-        const { writes, ...rest } = queue()
-        storage.setItem(name, JSON.stringify({ ...rest, writes: writes.map(only) }))
+        storage.setItem(name, JSON.stringify(queue()))
       } catch {
         // Full or forbidden.
       }

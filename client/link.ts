@@ -2,6 +2,7 @@ import type { Ack, ErrorMessage, Hello, ServerMessage } from '../openapi/message
 import type { Op, StateSnapshot } from '../openapi/schemas/state.ts'
 import { stateKeyFault } from '../plugins/state/values/frozen-copy.ts'
 import { startTimer } from '../plugins/support/timer.ts'
+import type { Credentials } from './credentials.ts'
 import { type Refusal, refusedBy, WriteError } from './errors.ts'
 import { Held } from './held.ts'
 import type { Keeper, Kept, KeptReplica } from './keeper.ts'
@@ -39,13 +40,6 @@ export interface Timing {
 export const systemTiming: Timing = {
   random: Math.random,
   after: startTimer,
-}
-
-/** What a connection is opened with. */
-export interface Credentials {
-  readonly token?: string | undefined
-  readonly headers?: { [name: string]: string } | undefined
-  readonly query?: { [name: string]: string } | undefined
 }
 
 const PROTOCOL = 1
@@ -333,11 +327,10 @@ export class Link implements ReplicaLink {
     )
   }
 
-  #open({ token, headers, query }: Credentials): void {
+  #open({ protocols = [], headers, query }: Credentials): void {
     this.#cancelReconnect = undefined
     const url = new URL(this.#options.url)
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value)
-    const protocols = token === undefined ? [] : ['stateful', `bearer.${base64url(token)}`]
     const socket = this.#options.open(url.href, protocols, headers ? { headers } : {})
     this.#socket = socket
     this.#heard = true
@@ -372,9 +365,7 @@ export class Link implements ReplicaLink {
         this.#cancelStable ??= this.#timing.after(STABLE, () => {
           this.#failures = 0
         })
-        const { key, prefix } = message
-        const topic = { ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
-        const replica = this.#replicas.get(replicaId(message.space, topic))
+        const replica = this.#replicas.get(replicaId(message.space, message))
         if (message.type === 'fullSync') replica?.fullSync(message)
         else replica?.stateChange(message)
         replica?.changeStatus('live')
@@ -430,7 +421,7 @@ export class Link implements ReplicaLink {
   }
 
   /** One message was refused, or the connection as a whole, which ends then. */
-  #refused({ code, message, request, retry, space, key, prefix }: ErrorMessage): void {
+  #refused({ code, message, request, retry, space, ...about }: ErrorMessage): void {
     const status = refusedBy(code, retry)
     if (request === 'connect') {
       if (status) this.#refusal = { code, message, status }
@@ -442,8 +433,7 @@ export class Link implements ReplicaLink {
       return
     }
     if (request !== 'subscribe' && request !== 'syncRequest') return
-    const topic = { ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
-    const replica = this.#replicas.get(replicaId(space ?? '', topic))
+    const replica = this.#replicas.get(replicaId(space ?? '', about))
     if (!replica) {
       // Nobody knows which one waits for ever now: begins anew, after the back-off.
       if (retry) this.#lost(1006)
@@ -543,9 +533,3 @@ const INCOMPATIBLE: Refusal = {
 export function randomName(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
-
-const base64url = (text: string) =>
-  btoa(String.fromCharCode(...new TextEncoder().encode(text)))
-    .replaceAll('+', '-')
-    .replaceAll('/', '_')
-    .replaceAll('=', '')

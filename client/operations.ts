@@ -1,5 +1,6 @@
 import type { Op } from '../openapi/schemas/state.ts'
 import { frozenCopy, stateKeyFault } from '../plugins/state/values/frozen-copy.ts'
+import { MAX_DURATION } from '../plugins/support/numbers.ts'
 import { WriteError } from './errors.ts'
 
 const MOST_OPERATIONS = 128
@@ -21,8 +22,8 @@ function checkedOp({ op, key, value, ttl }: Op): Op {
   const fault = stateKeyFault(key)
   if (fault !== undefined) throw invalid('KEY', `The key ${fault}.`)
   if (!KINDS.test(op)) throw invalid('OPERATION', `There is no operation '${op}'.`)
-  if (ttl !== undefined && !(Number.isSafeInteger(ttl) && ttl > 0)) {
-    throw invalid('OPERATION', `The ttl of '${key}' is no number of milliseconds from 1.`)
+  if (ttl !== undefined && !(Number.isSafeInteger(ttl) && ttl > 0 && ttl <= MAX_DURATION)) {
+    throw invalid('OPERATION', `The ttl of '${key}' is no number of milliseconds from 1 to a hundred years.`)
   }
   if (op === 'delete') return { op, key }
   const lasting = ttl === undefined ? {} : { ttl }

@@ -269,7 +269,12 @@ export class Outbox {
   }
 
   #save(writes: readonly Write[] = this.#writes): void {
-    this.#options.keeper.saveQueue(() => ({ clientId: this.#clientId, seq: this.#seq, user: this.#user, writes }))
+    this.#options.keeper.saveQueue(() => ({
+      clientId: this.#clientId,
+      seq: this.#seq,
+      user: this.#user,
+      writes: writes.map(({ clientId, seq, space, ops }) => ({ clientId, seq, space, ops })),
+    }))
   }
 }
 

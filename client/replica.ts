@@ -447,7 +447,10 @@ export class Replica<K extends Keys = AnyKeys> {
 
 const keysIn = (writes: readonly Write[]) => writes.flatMap(({ ops }) => ops.map(({ key }) => key))
 
-export function replicaId(space: string, { key, prefix }: Topic): string {
+export function replicaId(
+  space: string,
+  { key, prefix }: { key?: string | undefined; prefix?: string | undefined },
+): string {
   return JSON.stringify([space, key, prefix])
 }
 
