@@ -14,12 +14,20 @@ const source = fileURLToPath(new URL('site', import.meta.url))
 
 export type Bundler = 'esbuild' | 'vite'
 
-/** The pages of `site/` in a project of their own, with the packed package, as its users' bundlers make them. */
-export async function installSite(t: Test, bundlers: readonly Bundler[], others: string[]): Promise<string> {
-  const project = await installPacked(t, ['fastify', ...bundlers, ...others])
+/**
+ * Pages of `site/` in a project of their own, with the packed package, as its users' bundlers make them.
+ * @param pages by the bundler that makes them
+ * @param others packages that they need
+ */
+export async function installSite(
+  t: Test,
+  pages: Record<Bundler, readonly string[]>,
+  others: string[],
+): Promise<string> {
+  const project = await installPacked(t, ['fastify', ...Object.keys(pages), ...others])
   await cp(source, project, { recursive: true })
-  for (const bundler of bundlers) {
-    await execute(project, process.execPath, ['build.mjs', bundler, join(project, bundler)])
+  for (const [bundler, names] of Object.entries(pages)) {
+    await execute(project, process.execPath, ['build.mjs', bundler, join(project, bundler), ...names])
   }
   return project
 }

@@ -112,14 +112,18 @@ export class LmdbStateLog implements StateLog {
   #look(head: OpenHead): { from: number; clientWrites: ClientWrite[] } {
     const segments: (Segment & { clientWrites: ClientWrite[] })[] = []
     const range = { start: recordKey(this.#space, head.first), end: recordKey(this.#space, head.revision + 1) }
+    let found = 0
     for (const { key, value } of this.#database.getRange(range)) {
       const first = Number(key.slice(-DIGITS))
-      const clientWrites = value
-        .split('\n')
+      const lines = value.split('\n')
+      found += lines.length
+      const clientWrites = lines
         .flatMap((line, index) => decodeClientWrite(first + index, line) ?? [])
         .filter(({ revision }) => revision >= head.floor)
       segments.push({ first, bytes: Buffer.byteLength(value), clientWrites })
     }
+    const expected = Math.max(head.revision - head.first + 1, 0)
+    if (found !== expected) throw this.#corrupt(`${found} of ${expected} log records are there`)
     this.#keep(segments.map(({ first, bytes }) => ({ first, bytes })))
     let from = head.revision + 1
     let bytes = 0

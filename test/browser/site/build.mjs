@@ -1,53 +1,33 @@
-/** Bundles the pages as their users would: `build.mjs esbuild|vite <folder>`. */
+/** Bundles pages as their users would: `build.mjs esbuild|vite <folder> <page…>`. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-const [bundler, folder] = process.argv.slice(2)
-const html = (name) =>
-  `<!doctype html><html><head><title>${name}</title></head><body><div id="app"></div>` +
-  `<script type="module" src="./${bundler === 'vite' ? `src/${name}` : `${name.replace(/\.\w+$/, '')}.js`}"></script></body></html>`
-const pages = {
-  // For components of Vue and Svelte esbuild needs plugins that are not its own.
-  esbuild: ['react.jsx', 'preact.jsx', 'plain.js'],
-  vite: ['react.jsx', 'preact.jsx', 'vue.js', 'svelte.js', 'plain.js'],
-}[bundler]
+const [bundler, folder, ...pages] = process.argv.slice(2)
+const nameOf = (page) => page.replace(/\.\w+$/, '')
+const html = (page, script) =>
+  `<!doctype html><html><head><title>${page}</title></head><body><div id="app"></div>` +
+  `<script type="module" src="./${script}"></script></body></html>`
+const onServer = pages.includes('react.jsx')
 await mkdir(folder, { recursive: true })
 
 if (bundler === 'vite') {
   const { build } = await import('vite')
-  const { default: vue } = await import('@vitejs/plugin-vue')
-  const { svelte } = await import('@sveltejs/vite-plugin-svelte')
-  for (const page of pages) await writeFile(`${page.replace(/\.\w+$/, '')}.html`, html(page))
-  const input = pages.map((page) => `${page.replace(/\.\w+$/, '')}.html`)
+  const plugins = []
+  if (pages.includes('vue.js')) plugins.push((await import('@vitejs/plugin-vue')).default())
+  if (pages.includes('svelte.js')) plugins.push((await import('@sveltejs/vite-plugin-svelte')).svelte())
+  for (const page of pages) await writeFile(`${nameOf(page)}.html`, html(page, `src/${page}`))
+  const input = pages.map((page) => `${nameOf(page)}.html`)
   const common = { configFile: false, base: './', logLevel: 'warn' }
-  await build({ ...common, plugins: [vue(), svelte()], build: { outDir: folder, rollupOptions: { input } } })
-  await build({
-    ...common,
-    build: {
-      outDir: folder,
-      emptyOutDir: false,
-      ssr: 'src/react-server.jsx',
-      rollupOptions: { output: { entryFileNames: '[name].mjs' } },
-    },
-  })
+  await build({ ...common, plugins, build: { outDir: folder, rollupOptions: { input } } })
+  const output = { entryFileNames: '[name].mjs' }
+  const ssr = { outDir: folder, emptyOutDir: false, ssr: 'src/react-server.jsx', rollupOptions: { output } }
+  if (onServer) await build({ ...common, build: ssr })
 } else {
   const { build } = await import('esbuild')
-  const common = {
-    bundle: true,
-    format: 'esm',
-    splitting: true,
-    outdir: folder,
-    jsx: 'automatic',
-    define: { 'process.env.NODE_ENV': '"development"' },
-  }
+  const define = { 'process.env.NODE_ENV': '"development"' }
+  const common = { bundle: true, format: 'esm', splitting: true, outdir: folder, jsx: 'automatic', define }
   await build({ ...common, entryPoints: pages.map((page) => `src/${page}`) })
-  for (const page of pages) await writeFile(join(folder, `${page.replace(/\.\w+$/, '')}.html`), html(page))
-  await build({
-    ...common,
-    entryPoints: ['src/react-server.jsx'],
-    platform: 'node',
-    packages: 'external',
-    splitting: true,
-    outExtension: { '.js': '.mjs' },
-  })
+  for (const page of pages) await writeFile(join(folder, `${nameOf(page)}.html`), html(page, `${nameOf(page)}.js`))
+  const server = { entryPoints: ['src/react-server.jsx'], platform: 'node', packages: 'external' }
+  if (onServer) await build({ ...common, ...server, outExtension: { '.js': '.mjs' } })
 }
