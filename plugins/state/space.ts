@@ -357,6 +357,14 @@ export class Space extends Readable {
 
   // --- following --------------------------------------------------------------------------------
 
+  /** The log has more than this instance holds. */
+  override async oldest(): Promise<Position> {
+    await this.ready
+    const { position } = this.#replica
+    const tail = await this.#options.log.since(position)
+    return tail ? { epoch: position.epoch, revision: tail.floor - 1 } : super.oldest()
+  }
+
   /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
   async history(since: Position): Promise<Commit[] | undefined> {
     await this.ready

@@ -83,7 +83,7 @@ export async function answerChanges(
   const client = clientOf(request)
   const asLines = preferredType(request.headers.accept, ['application/json', LINES]) === LINES
   const parts = await following(state, name, client, wait, async (space) => {
-    const position = positionOf(space, since)
+    const position = await positionOf(space, since)
     const commits =
       space instanceof EmptySpace
         ? await space.history(position)
@@ -116,8 +116,8 @@ async function following<Result>(
   }
 }
 
-function positionOf(space: Space | EmptySpace, since: string): { epoch: string; revision: number } {
-  if (since === 'oldest') return space.oldest
+async function positionOf(space: Space | EmptySpace, since: string): Promise<{ epoch: string; revision: number }> {
+  if (since === 'oldest') return space.oldest()
   const split = since.lastIndexOf(':')
   return { epoch: split < 0 ? space.epoch : since.slice(0, split), revision: Number(since.slice(split + 1)) }
 }

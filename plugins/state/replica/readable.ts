@@ -77,7 +77,7 @@ export class Readable extends Followable {
   }
 
   /** The position from which on `history` has every commit. */
-  get oldest(): Position {
+  async oldest(): Promise<Position> {
     const { epoch, floor } = this.held()
     return { epoch, revision: floor - 1 }
   }
