@@ -92,5 +92,5 @@ t.test('two instances that write at the same time lose few batches to each other
   await one.freshen()
   t.equal(one.get('n'), 2_000)
   const lost = one.describe().conflicts + two.describe().conflicts
-  t.ok(lost < sent * 0.4, `${lost} of ${sent}`)
+  t.ok(lost < sent * 0.5, `${lost} of ${sent}`)
 })
