@@ -41,7 +41,7 @@ async function followed(t: Test, bundler: Bundler, name: string) {
   await page.click('#likes-too')
   await shows('likes', '2')
   await shows('likes-too', '2')
-  await comesTo('/value/board?key=likes', 2)
+  await eventually(async () => (await ask('/value/board?key=likes')).value === 2)
   await ask('/value/app', { key: 'title', value: 'changed' })
   await shows('title', 'changed')
 

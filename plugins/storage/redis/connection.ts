@@ -30,6 +30,8 @@ export function hardened(options: RedisOptions = {}): RedisOptions & { replyMapp
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
     enableAutoPipelining: true,
+    // These are gathered by Reads, in half the time.
+    autoPipeliningIgnoredCommands: ['get', 'mget'],
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
     retryStrategy: backoff,
     keepAlive: 5_000,

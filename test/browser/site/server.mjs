@@ -28,8 +28,7 @@ app.post('/login', async (request) => {
   return {}
 })
 app.post('/end', async () => ({ ended: await app.sessions.revokeUser('ada') }))
-app.get('/value/:space', async ({ params, query }) => app.state.space(params.space).get(query.key) ?? null)
-app.get('/size/:space', async ({ params }) => app.state.space(params.space).size)
+app.get('/value/:space', async ({ params, query }) => ({ value: app.state.space(params.space).get(query.key) }))
 app.post('/value/:space', async ({ params, body }) => app.state.space(params.space).set(body.key, body.value))
 app.get('/nodes', async () => app.sync.nodes().length)
 app.get('/people/:space', async ({ params }) => app.sync.presence(params.space).length)
