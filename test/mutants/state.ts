@@ -460,6 +460,13 @@ export default [
     guards: 'a lease whose holder is there is not taken',
   },
   {
+    file: 'plugins/state/leases/leases.ts',
+    from: 'const options = { ttl, signal: ending.signal }',
+    to: 'const options = { ttl, signal: ending.signal, wait: 0 }',
+    suite: 'test/plugins/state/leases/leases.test.ts',
+    guards: 'a period whose holder died is run by another instance',
+  },
+  {
     file: 'plugins/state/leases/lease.ts',
     from: 'if (this.#clock.monotonic() >= this.#until) this.#lose()',
     to: '',

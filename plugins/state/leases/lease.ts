@@ -48,6 +48,7 @@ export class Lease implements LeaseProof {
   readonly #ttl: number
   readonly #onOver: () => void
   readonly #over = new AbortController()
+  #released = false
   #until: number
   #beat: Timer | undefined
   #end: Timer | undefined
@@ -78,7 +79,9 @@ export class Lease implements LeaseProof {
 
   /** Gives it back, so that nobody has to wait for its end. Calling it again does nothing. */
   async release(): Promise<void> {
-    if (this.#over.signal.aborted) return
+    if (this.#released) return
+    this.#released = true
+    // One that was given up for lack of time may still stand in the log, and keep others waiting.
     this.#finish(new DOMException(`The lease '${this.name}' was released.`, 'AbortError'))
     const ops: Op[] = [
       { op: 'delete', key: leaseKey(this.name) },

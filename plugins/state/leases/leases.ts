@@ -30,7 +30,10 @@ const LEASE_RULES = {
   signal: supplied<AbortSignal>(),
 } satisfies Rules<LeaseOptions>
 
-/** `every` so often, by one of the instances; each holds a lease of `ttl` while it runs. */
+/**
+ * `every` so often, by one of the instances, which holds a lease of `ttl` while it runs. If it dies meanwhile, another one
+ * runs it after the `ttl`. A period that ends while the run of the one before still goes on is left out.
+ */
 export interface Schedule {
   every: Duration
   /** Default 10 s. */
@@ -91,7 +94,12 @@ export class Leases {
   }
 
   /** @throws STATEFUL_STATE_LEASE_HELD, the reason of the signal, and what a write throws */
-  async take(name: string, given: LeaseOptions = {}): Promise<Lease> {
+  take(name: string, given: LeaseOptions = {}): Promise<Lease> {
+    return this.#takeUnless(name, given, () => false) as Promise<Lease>
+  }
+
+  /** @param isNeedless asked before each try. @returns `undefined` once it says so */
+  async #takeUnless(name: string, given: LeaseOptions, isNeedless: () => boolean): Promise<Lease | undefined> {
     const { ttl, wait, signal } = readOptions(LEASE_RULES, given, 'lease')
     const { clock } = this.#options
     const holder = randomText(12)
@@ -99,9 +107,11 @@ export class Leases {
     let began: number | undefined
     let seen = { what: '', since: 0 }
     for (;;) {
+      await this.#space.freshen()
+      // After what may take long, and in the same turn as the wait below: neither can come unnoticed between them.
       if (this.#closed) throw new StateClosedError(this.#space.name)
       signal?.throwIfAborted()
-      await this.#space.freshen()
+      if (isNeedless()) return undefined
       const now = clock.monotonic()
       const owner = this.#space.entry(leaseKey(name))
       const beat = this.#space.entry(beatKey(name))
@@ -134,9 +144,8 @@ export class Leases {
   /** @returns what `task` returned, if this call ran it; `undefined` when it has been done */
   async once<Result>(name: string, task: Task<Result>, ttl?: Duration): Promise<Result | undefined> {
     const isDone = () => this.#space.entry(onceKey(name)) !== undefined
-    await this.#space.freshen()
-    if (isDone()) return undefined
-    const lease = await this.take(`once:${name}`, ttl === undefined ? {} : { ttl })
+    const lease = await this.#takeUnless(`once:${name}`, ttl === undefined ? {} : { ttl }, isDone)
+    if (!lease) return undefined
     try {
       // The replica holds what was committed before the lease was taken.
       if (isDone()) return undefined
@@ -152,17 +161,22 @@ export class Leases {
   schedule(name: string, given: Schedule, task: Task<unknown>): () => void {
     const { every, ttl } = readOptions(SCHEDULE_RULES, given, 'schedule')
     const { clock, onError } = this.#options
+    const ending = new AbortController()
     let timer: Timer | undefined
     const run = async () => {
       const slot = Math.floor(clock.now() / every)
-      await this.#space.freshen()
-      // One that lies far ahead was written by a clock that was wrong.
-      const last = this.#space.entry(onceKey(name))?.value
-      if (typeof last === 'number' && last >= slot && last <= slot + 1) return
-      const lease = await this.take(`once:${name}`, { ttl, wait: 0 })
+      const isDone = () => {
+        const last = this.#space.entry(onceKey(name))?.value
+        // One that lies far ahead was written by a clock that was wrong.
+        return typeof last === 'number' && last >= slot && last <= slot + 1
+      }
+      const isOver = () => Math.floor(clock.now() / every) > slot
+      // Whoever holds it may have died: then the next one does what is left of it.
+      const options = { ttl, signal: ending.signal }
+      const lease = await this.#takeUnless(`once:${name}`, options, () => isDone() || isOver())
+      if (!lease) return
       try {
-        const now = this.#space.entry(onceKey(name))?.value
-        if (now !== last) return
+        if (isDone()) return
         await task(lease)
         await this.#note(lease, name, slot)
       } finally {
@@ -172,11 +186,12 @@ export class Leases {
     const look = () => {
       timer = clock.after(every - (clock.now() % every), look)
       run().catch((error) => {
-        if (!(error instanceof StateLeaseHeldError)) onError(error, `the scheduled '${name}' failed`)
+        if (!ending.signal.aborted) onError(error, `the scheduled '${name}' failed`)
       })
     }
     const stop = () => {
       timer?.cancel()
+      ending.abort()
       this.#schedules.delete(stop)
     }
     if (this.#closed) throw new StateClosedError(this.#space.name)

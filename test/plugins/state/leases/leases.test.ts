@@ -6,9 +6,9 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { isAtLeast } from '../../../../plugins/state/leases/proof.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
-import { eventually } from '../../../fixtures/eventually.ts'
 import { startRedis } from '../../../fixtures/redis-server.ts'
 import { onEveryState, testState, until } from '../../../fixtures/state.ts'
+import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
 
 t.setTimeout(60_000)
 
@@ -211,19 +211,74 @@ t.test('something is run once, by whoever comes first, and again only if it fail
 )
 
 t.test('a schedule runs once in each period, on one of the instances', async (t) => {
-  const EVERY = 700
+  const clock = new ManualClock()
   const redis = await startRedis(t)
-  const instances = [(await testState(t, { url: redis.url })).state, (await testState(t, { url: redis.url })).state]
+  const instances = [
+    (await testState(t, { url: redis.url, clock, writeTimeout: 600_000 })).state,
+    (await testState(t, { url: redis.url, clock, writeTimeout: 600_000 })).state,
+  ]
   const ran: number[] = []
+  const admin = new Redis(redis.url)
+  t.teardown(() => admin.disconnect())
+  // No faster than Redis answers: what a lease waits for comes before the lease ends.
+  const pass = async () => {
+    clock.advance(10)
+    await admin.ping()
+    await turn()
+  }
+  const until = async (count: number) => {
+    while (ran.length < count) await pass()
+  }
   const stops = await Promise.all(
-    instances.map((state) => state.runOnce('report', { every: EVERY }, () => void ran.push(Date.now()))),
+    instances.map((state) => state.runOnce('report', { every: '1h' }, () => void ran.push(clock.now()))),
   )
-  await eventually(() => ran.length >= 3, 20_000)
+  await until(1)
+  for (let n = 2; n <= 3; n++) {
+    // Both have seen the last one as done before the next begins.
+    while (instances.some((state) => state.keys('lease').length > 0)) await pass()
+    clock.advance(3_600_000)
+    await until(n)
+  }
   for (const stop of stops) stop()
-  // The first one may begin at the very end of its period.
-  const periods = ran.slice(1).map((at) => Math.floor(at / EVERY))
-  t.equal(new Set(periods).size, periods.length, `${ran}`)
+  clock.advance(3_600_000)
+  await Promise.all(instances.map((state) => moving(clock, state.freshen())))
+  t.equal(new Set(ran.map((at) => Math.floor(at / 3_600_000))).size, 3)
+  t.equal(ran.length, 3)
 })
+
+t.test('a schedule whose holder died at the begin of a period is run by another one within it', async (t) => {
+  const EVERY = 3_600_000
+  const clock = new ManualClock()
+  const redis = await startRedis(t)
+  const { state } = await testState(t, { url: redis.url, clock, writeTimeout: 600_000 })
+  // As a process leaves it that is killed while it holds the lease.
+  await state.set('lease:once:report', { holder: 'nobody', ttl: TTL, process: 'gone' })
+  const ran: number[] = []
+  const began = clock.now()
+  const stop = await state.runOnce('report', { every: EVERY }, () => void ran.push(clock.now()))
+  const admin = new Redis(redis.url)
+  t.teardown(() => admin.disconnect())
+  while (ran.length === 0 && clock.now() < began + 2 * TTL) {
+    clock.advance(10)
+    await admin.ping()
+    await turn()
+  }
+  t.equal(ran.length, 1)
+  t.ok((ran[0] as number) - began >= TTL, 'not while it could still be there')
+  stop()
+})
+
+t.test('a lease that was given up for lack of time leaves nothing that others wait for, once it is released', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock()
+    const { state } = await testState(t, { url: await storageUrl(t, kind), clock, writeTimeout: 600_000 })
+    const lease = await state.lease('late', { ttl: TTL })
+    clock.advance(TTL)
+    t.notOk(lease.held)
+    await moving(clock, lease.release())
+    t.same(state.keys('lease'), [])
+  }),
+)
 
 t.test('waits end: by time, by a signal, by the close', async (t) => {
   const clock = new ManualClock()
