@@ -84,13 +84,19 @@ t.test('two instances that write at the same time lose few batches to each other
     })
   const { state: one } = await testState(t, { url, wrap })
   const { state: two } = await testState(t, { url, wrap })
-  let left = 2_000
-  const lane = async (state: typeof one) => {
-    while (left-- > 0) await state.increment('n')
+  const lost = () => one.describe().conflicts + two.describe().conflicts
+  // The best of some: a busy machine lets them meet more often, and never less.
+  let best = 1
+  for (let round = 1; round <= 4; round++) {
+    const before = { sent, lost: lost() }
+    let left = 3_000
+    const lane = async (state: typeof one) => {
+      while (left-- > 0) await state.increment('n')
+    }
+    await Promise.all(Array.from({ length: 40 }, (_, n) => lane(n % 2 ? one : two)))
+    await one.freshen()
+    t.equal(one.get('n'), round * 3_000)
+    best = Math.min(best, (lost() - before.lost) / (sent - before.sent))
   }
-  await Promise.all(Array.from({ length: 40 }, (_, n) => lane(n % 2 ? one : two)))
-  await one.freshen()
-  t.equal(one.get('n'), 2_000)
-  const lost = one.describe().conflicts + two.describe().conflicts
-  t.ok(lost < sent * 0.5, `${lost} of ${sent}`)
+  t.ok(best < 0.3, `${best} were lost`)
 })
