@@ -1,6 +1,7 @@
 import type { Ack, ErrorMessage, Hello, ServerMessage } from '../openapi/messages/server.ts'
 import type { Op, StateSnapshot } from '../openapi/schemas/state.ts'
 import { stateKeyFault } from '../plugins/state/values/frozen-copy.ts'
+import { SPACE_NAME } from '../plugins/support/keys.ts'
 import { startTimer } from '../plugins/support/timer.ts'
 import type { Credentials } from './credentials.ts'
 import { type Refusal, refusedBy, WriteError } from './errors.ts'
@@ -53,7 +54,6 @@ const HEARTBEAT_BEFORE_HELLO = 25_000
 const STABLE = 5_000
 /** The longest wait for an answer of a connection that may have died while nobody looked. */
 const PROBE = 3_000
-const SPACE = /^[A-Za-z0-9][\w.-]{0,63}$/
 
 export interface LinkOptions {
   url: string
@@ -177,7 +177,7 @@ export class Link implements ReplicaLink {
       if (leaving && known && this.#asked.has(id)) made.changeStatus('live')
       return made
     })
-    const fault = SPACE.test(space) ? stateKeyFault(topic.key ?? topic.prefix ?? 'any') : 'has no such space'
+    const fault = SPACE_NAME.test(space) ? stateKeyFault(topic.key ?? topic.prefix ?? 'any') : 'has no such space'
     if (fault !== undefined) {
       replica.refuse({ code: 'STATEFUL_STATE_INVALID_SPACE', message: `It ${fault}.`, status: 'invalid' })
     } else if (this.#refusal) replica.refuse(this.#refusal)
@@ -403,6 +403,7 @@ export class Link implements ReplicaLink {
     if (before !== user) this.#outbox.user = user
     this.publicId = clientId
     this.#heartbeat = heartbeat
+    this.#expectHeartbeat()
     this.#limit = limits?.subscriptions ?? this.#limit
     for (const replica of this.#replicas.all()) this.#subscribe(replica)
     for (const presence of this.#presences.all()) presence.announce()

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { SPACE_NAME } from '../../plugins/support/keys.ts'
 import { MAX_DURATION } from '../../plugins/support/numbers.ts'
 import { AnyNumber, Count, Integer, Moment } from './numbers.ts'
 import { annotated, reference } from './responses.ts'
@@ -10,7 +11,7 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
 export const JsonValue = Type.Unsafe<Json>({ description: 'Any JSON value.' })
 
 /** Names a space: letters, digits, `_`, `.` and `-`, so that it is safe in file names, Redis keys and URLs. */
-export const SpaceName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$' })
+export const SpaceName = Type.String({ pattern: SPACE_NAME.source })
 
 /** A key as the schema can check it; the engine also counts its UTF-8 bytes (at most 512) and refuses control characters. */
 export const StateKey = Type.String({ minLength: 1, maxLength: 512 })

@@ -2,6 +2,7 @@ import type { StateStats } from '../../openapi/schemas/state.ts'
 import type { Client } from '../support/client-limits.ts'
 import { type Clock, sharedTimer, systemClock, type Timer } from '../support/clock.ts'
 import { InvalidSpaceError, TooManySpacesError } from '../support/errors.ts'
+import { SPACE_NAME } from '../support/keys.ts'
 import { Lending } from '../support/lending.ts'
 import { randomText } from '../support/random.ts'
 import type { Retention, StateLog } from './log/contract.ts'
@@ -11,7 +12,6 @@ import { Space } from './space.ts'
 import { noCounts, type SequencerCounts } from './writing/counts.ts'
 
 export const DEFAULT_SPACE = 'app'
-const SPACE_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 
 export interface StateManagerOptions {
   /**

@@ -1,6 +1,9 @@
 /** Longest key of any service, in bytes of UTF-8. Also fits LMDB's own keys, with the name of a space before it. */
 export const MAX_KEY_BYTES = 512
 
+/** The name of a space of the state: in the contract, on the server and in the client. */
+export const SPACE_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
+
 /** What is wrong with a key, to follow "it"; `undefined` when nothing is. */
 export function keyFault(key: unknown): string | undefined {
   if (typeof key !== 'string') return `is of type ${typeof key}`

@@ -1,13 +1,12 @@
 import type { Ajv, ValidateFunction } from 'ajv'
 import { type ClientMessage, clientMessages } from '../../openapi/messages/client.ts'
-import { SpaceName } from '../../openapi/messages/position.ts'
 import { InvalidMessageError } from '../support/errors.ts'
 import { mayOverflow, nonFinitePlace } from '../support/json.ts'
 import { isTooDeep, MAX_JSON_DEPTH } from '../support/json-depth.ts'
+import { SPACE_NAME } from '../support/keys.ts'
 import { strictAjv } from '../support/schemas.ts'
 
 let ajv: Ajv | undefined
-const SPACE_NAME = new RegExp(SpaceName.pattern as string)
 
 /** As for the bodies of routes: nothing is converted, and unknown fields are refused. Compiled when it is needed first. */
 function checkOf(type: unknown): ValidateFunction | undefined {

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
-import { SpaceName } from '../../openapi/messages/position.ts'
 import type { Authorize } from '../../plugins/security/authorize.ts'
+import { SPACE_NAME } from '../../plugins/support/keys.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
 import { filterOf } from '../../plugins/sync/subscription-id.ts'
 import { WebSocketTransport } from '../../plugins/sync/transports/web-socket.ts'
@@ -23,8 +23,6 @@ const protocolErrors: { [code: string]: number } = {
   WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH: 1002,
   WS_ERR_INVALID_OPCODE: 1002,
 }
-
-const SPACE_NAME = new RegExp(SpaceName.pattern as string)
 
 const codeOf = (error: Error) => (error as NodeJS.ErrnoException).code ?? ''
 

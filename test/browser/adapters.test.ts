@@ -1,7 +1,8 @@
 /** The adapters with the real frameworks, bundled from the packed package, in a real browser. */
 import t, { type Test } from 'tap'
+import { openBrowser, openPage } from '../fixtures/browser.ts'
 import { eventually } from '../fixtures/eventually.ts'
-import { type Bundler, complaintsOf, installSite, openBrowser, serveSite } from './site.ts'
+import { type Bundler, complaintsOf, installSite, serveSite } from './site.ts'
 
 // It asks the registry for what npm has not cached.
 t.setTimeout(300_000)
@@ -24,10 +25,7 @@ async function followed(t: Test, bundler: Bundler, name: string) {
     return (await fetch(`${url}${path}`, init)).json()
   }
   const comesTo = (path: string, expected: unknown) => eventually(async () => (await ask(path)) === expected)
-  const context = await browser.newContext()
-  t.teardown(() => context.close())
-  const page = await context.newPage()
-  page.setDefaultTimeout(10_000)
+  const { page } = await openPage(t, browser)
   const complaints = complaintsOf(page)
   const shows = (id: string, text: string) => page.locator(`#${id}`, { hasText: new RegExp(`^${text}$`) }).waitFor()
 

@@ -1,9 +1,10 @@
 /** What pages go through, in a real browser: the client bundled from the packed package, behind a network of its own. */
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { openBrowser, openPageBehindNetwork } from '../fixtures/browser.ts'
 import { eventually } from '../fixtures/eventually.ts'
-import { type FaultProxy, startFaultProxy } from '../fixtures/fault-proxy.ts'
-import { type Bundler, installSite, openBrowser, serveSite } from './site.ts'
+import type { FaultProxy } from '../fixtures/fault-proxy.ts'
+import { type Bundler, installSite, serveSite } from './site.ts'
 
 // It asks the registry for what npm has not cached.
 t.setTimeout(300_000)
@@ -25,12 +26,7 @@ interface Visit {
 
 async function visit(t: Test, bundler: Bundler, host = '127.0.0.1'): Promise<Visit> {
   const server = await serveSite(t, project, bundler)
-  const network = await startFaultProxy(t, { target: { port: Number(new URL(server).port) } })
-  const context = await browser.newContext()
-  t.teardown(() => context.close())
-  const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
-  page.on('pageerror', (error) => t.fail(error.message))
+  const { context, page, network } = await openPageBehindNetwork(t, browser, server)
   const address = `http://${host}:${network.port}/plain.html`
   await page.goto(address)
   const ask = async (path: string, body?: object) => {
@@ -83,10 +79,10 @@ for (const bundler of Object.keys(PAGES) as Bundler[]) {
       await devtools.send('Page.setWebLifecycleState', { state: 'frozen' })
       network.halfOpen()
       await ask('/value/board', { key: 'title', value: 'meanwhile' })
-      // Only what is connected now stays dead.
-      network.refuse(false)
-      network.heal()
       await devtools.send('Page.setWebLifecycleState', { state: 'active' })
+      // Nothing tells the page but that nobody answers.
+      await becomes(page, 'board.status !== "live"')
+      network.heal()
       await becomes(page, 'board.get("title") === "meanwhile" && board.status === "live"')
     },
   )

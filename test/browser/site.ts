@@ -4,9 +4,8 @@ import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { type Browser, type ConsoleMessage, chromium, type Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import type { Test } from 'tap'
-import { findChromium } from '../../scripts/chromium.mjs'
 import { untracked } from '../fixtures/untracked.ts'
 import { execute, installPacked } from '../packaging/project.ts'
 
@@ -50,17 +49,10 @@ export async function serveSite(t: Test, project: string, bundler: Bundler): Pro
   throw new Error('the site ended before it listened')
 }
 
-export async function openBrowser(t: Test, args: string[] = []): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: findChromium() as string, args: ['--no-sandbox', ...args] })
-  t.teardown(() => browser.close())
-  return browser
-}
-
 /** Whatever a page says is wrong, as it says it. */
 export function complaintsOf(page: Page): string[] {
   const complaints: string[] = []
-  page.on('pageerror', (error) => complaints.push(error.message))
-  page.on('console', (message: ConsoleMessage) => {
+  page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
   })
   return complaints

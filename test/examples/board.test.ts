@@ -1,9 +1,9 @@
 /** The board in two real browsers, each behind a network of its own. */
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { findChromium } from '../../scripts/chromium.mjs'
+import { openBrowser, openPageBehindNetwork } from '../fixtures/browser.ts'
 import { startExample } from '../fixtures/example.ts'
-import { type FaultProxy, startFaultProxy } from '../fixtures/fault-proxy.ts'
+import type { FaultProxy } from '../fixtures/fault-proxy.ts'
 
 interface Visitor {
   page: Page
@@ -13,12 +13,7 @@ interface Visitor {
 }
 
 async function visit(t: Test, browser: Browser, server: string): Promise<Visitor> {
-  const network = await startFaultProxy(t, { target: { port: Number(new URL(server).port) } })
-  const context = await browser.newContext()
-  t.teardown(() => context.close())
-  const page = await context.newPage()
-  page.setDefaultTimeout(15_000)
-  page.on('pageerror', (error) => t.fail(error.message))
+  const { context, page, network } = await openPageBehindNetwork(t, browser, server)
   await context.route('**/*', (route) =>
     new URL(route.request().url()).port === `${network.port}` ? route.continue() : route.abort(),
   )
@@ -45,8 +40,7 @@ const notes = (page: Page) => page.locator('#notes li').allTextContents()
 
 t.test('two browsers share a board: changes, presence, an offline queue, a refused write', async (t) => {
   const url = await startExample(t, 'board/server.js', { STORAGE: 'memory:' })
-  const browser = await chromium.launch({ executablePath: findChromium() as string, args: ['--no-sandbox'] })
-  t.teardown(() => browser.close())
+  const browser = await openBrowser(t)
   const [ada, bob] = await Promise.all([visit(t, browser, url), visit(t, browser, url)])
 
   await Promise.all([ada.is('Ada'), bob.is('Bob')])

@@ -1,33 +1,60 @@
-/** Bundles pages as their users would: `build.mjs esbuild|vite <folder> <page…>`. */
+/**
+ * Bundles pages as their users would: `build.mjs esbuild|vite <folder> <page…>`. The page `preact.jsx` is that of React
+ * with `react` replaced, as applications that move to Preact do it.
+ */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 const [bundler, folder, ...pages] = process.argv.slice(2)
-const nameOf = (page) => page.replace(/\.\w+$/, '')
-const html = (page, script) =>
-  `<!doctype html><html><head><title>${page}</title></head><body><div id="app"></div>` +
-  `<script type="module" src="./${script}"></script></body></html>`
+const PREACT = {
+  'react-dom/client': 'preact/compat/client',
+  'react/jsx-runtime': 'preact/jsx-runtime',
+  react: 'preact/compat',
+}
 const onServer = pages.includes('react.jsx')
 await mkdir(folder, { recursive: true })
 
-if (bundler === 'vite') {
-  const { build } = await import('vite')
-  const plugins = []
-  if (pages.includes('vue.js')) plugins.push((await import('@vitejs/plugin-vue')).default())
-  if (pages.includes('svelte.js')) plugins.push((await import('@sveltejs/vite-plugin-svelte')).svelte())
-  for (const page of pages) await writeFile(`${nameOf(page)}.html`, html(page, `src/${page}`))
-  const input = pages.map((page) => `${nameOf(page)}.html`)
-  const common = { configFile: false, base: './', logLevel: 'warn' }
-  await build({ ...common, plugins, build: { outDir: folder, rollupOptions: { input } } })
+for (const page of pages) {
+  const name = page.replace(/\.\w+$/, '')
+  const source = `src/${page === 'preact.jsx' ? 'react.jsx' : page}`
+  const alias = page === 'preact.jsx' ? PREACT : {}
+  const html = (script) =>
+    `<!doctype html><html><head><title>${name}</title></head><body><div id="app"></div>` +
+    `<script type="module" src="./${script}"></script></body></html>`
+  if (bundler === 'vite') {
+    await writeFile(`${name}.html`, html(source))
+    await viteBuild({
+      resolve: { alias },
+      plugins: await pluginsOf(page),
+      build: { outDir: folder, emptyOutDir: false, rollupOptions: { input: `${name}.html` } },
+    })
+  } else {
+    await esbuildBuild({ entryPoints: { [name]: source }, alias })
+    await writeFile(join(folder, `${name}.html`), html(`${name}.js`))
+  }
+}
+
+if (onServer && bundler === 'vite') {
   const output = { entryFileNames: '[name].mjs' }
-  const ssr = { outDir: folder, emptyOutDir: false, ssr: 'src/react-server.jsx', rollupOptions: { output } }
-  if (onServer) await build({ ...common, build: ssr })
-} else {
+  const ssr = 'src/react-server.jsx'
+  await viteBuild({ build: { outDir: folder, emptyOutDir: false, ssr, rollupOptions: { output } } })
+} else if (onServer) {
+  const server = { platform: 'node', packages: 'external', outExtension: { '.js': '.mjs' } }
+  await esbuildBuild({ entryPoints: ['src/react-server.jsx'], ...server })
+}
+
+async function viteBuild(options) {
+  const { build } = await import('vite')
+  await build({ configFile: false, base: './', logLevel: 'warn', ...options })
+}
+
+async function pluginsOf(page) {
+  if (page === 'vue.js') return [(await import('@vitejs/plugin-vue')).default()]
+  return page === 'svelte.js' ? [(await import('@sveltejs/vite-plugin-svelte')).svelte()] : []
+}
+
+async function esbuildBuild(options) {
   const { build } = await import('esbuild')
   const define = { 'process.env.NODE_ENV': '"development"' }
-  const common = { bundle: true, format: 'esm', splitting: true, outdir: folder, jsx: 'automatic', define }
-  await build({ ...common, entryPoints: pages.map((page) => `src/${page}`) })
-  for (const page of pages) await writeFile(join(folder, `${nameOf(page)}.html`), html(page, `${nameOf(page)}.js`))
-  const server = { entryPoints: ['src/react-server.jsx'], platform: 'node', packages: 'external' }
-  if (onServer) await build({ ...common, ...server, outExtension: { '.js': '.mjs' } })
+  await build({ bundle: true, format: 'esm', splitting: true, outdir: folder, jsx: 'automatic', define, ...options })
 }
