@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
+import { replicaEvents, replicaHooks } from '../../client/adapters/index.ts'
 import { type ClientOptions, createClient } from '../../client/index.ts'
 import type { Replica } from '../../client/replica.ts'
 import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
@@ -228,6 +229,29 @@ t.test('a write whose outcome is unknown is sent again, and told as unknown in t
   failures = Number.POSITIVE_INFINITY
   await t.rejects(replica.increment('n'), { code: 'STATEFUL_INTERNAL', outcome: 'unknown' })
   t.equal(replica.get('n'), 1, 'and it is not shown any more')
+})
+
+t.test('adapters: hooks of React or Preact, and plain events', async (t) => {
+  const server = await startServer(t, 'memory:')
+  const replica = clientOf(t, server).replica()
+  await replica.ready()
+  // Those of the real ones are in test/browser.
+  const { useKey, useReplica, useStatus } = replicaHooks({
+    useSyncExternalStore: (_subscribe, now) => now(),
+    useState: (first) => [first, () => {}],
+    useEffect: () => {},
+  })
+  const ending = new AbortController()
+  const seen: unknown[] = []
+  replicaEvents(replica, ending.signal).addEventListener('change', (event) => seen.push((event as CustomEvent).detail))
+  await replica.set('a', 1)
+  t.equal(useKey(replica, 'a'), 1)
+  t.equal(useReplica(replica), replica.snapshot())
+  t.equal(useStatus(replica), 'live')
+  t.equal(useKey(undefined as typeof replica | undefined, 'a'), undefined)
+  ending.abort()
+  await replica.set('a', 2)
+  t.strictSame(seen, [{ a: 1 }, { a: 1 }], 'shown, then confirmed')
 })
 
 t.test('without a WebSocket it says so', async (t) => {
