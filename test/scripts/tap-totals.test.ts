@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { totalsOf } from '../../scripts/tap-totals.mjs'
+import { failuresOf, totalsOf } from '../../scripts/tap-totals.mjs'
 
 const script = fileURLToPath(new URL('../../scripts/tap-totals.mjs', import.meta.url))
 const report = (summary: string) =>
@@ -44,4 +44,42 @@ t.test('the last line is what CI reads, and the exit code agrees', async (t) => 
 t.test('a run in which nothing passed has not succeeded', async (t) => {
   t.match(run(report('# { total: 0 }')), { stdout: '0 passed, 0 failed\n', status: 1 })
   t.match(run('tap crashed'), { stdout: '', status: 1, stderr: /no totals/ })
+})
+
+t.test('what failed is told once more, before the totals', async (t) => {
+  const failed = `TAP version 14
+# Subtest: test/a.test.ts
+    # Subtest: counts
+        ok 1 - one
+        not ok 2 - two
+          ---
+          at: a.test.ts
+          ...
+        not ok 3 - not yet # TODO
+        1..3
+    not ok 1 - counts # time=1.5ms
+      ---
+      at: runner
+      ...
+    1..1
+not ok 1 - test/a.test.ts # time=2ms
+# Subtest: test/b.test.ts
+    ok 1 - fine
+    1..1
+ok 2 - test/b.test.ts # time=1ms
+# Subtest: test/c.test.ts
+    ok 1 - fine
+not ok 3 - test/c.test.ts # time=1ms
+  ---
+  signal: SIGKILL
+  ...
+# { total: 5, pass: 3, fail: 1, todo: 1 }
+`
+  t.same(failuresOf(failed), [
+    'not ok: test/a.test.ts > counts > two\n          ---\n          at: a.test.ts\n          ...',
+    'not ok: test/c.test.ts\n  ---\n  signal: SIGKILL\n  ...',
+  ])
+  const { stdout } = run(failed)
+  t.match(stdout, /^not ok: test\/a\.test\.ts > counts > two\n/)
+  t.match(stdout, /\n0 skipped, 1 todo\n3 passed, 1 failed\n$/)
 })
