@@ -1,13 +1,13 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
 import type { FastifyInstance } from 'fastify'
-import { systemClock } from '../support/clock.ts'
+import { systemClock, type Timer } from '../support/clock.ts'
 import { OverloadedError } from '../support/errors.ts'
 import { residentBytes } from '../support/resident-bytes.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Whether the process was overloaded when it was last sampled. */
+    /** Whether the process was overloaded when it was last sampled; it is from the first request on, each second. */
     isUnderPressure(): boolean
   }
   interface FastifyContextConfig {
@@ -38,7 +38,13 @@ const NANOSECONDS = 1e6
  */
 export function shedLoad(fastify: FastifyInstance, limits: PressureLimits): void {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
+  let timer: Timer | undefined
   let overloaded = false
+  // Not before: a boot that takes a second of a slow machine is no reason to turn away whoever comes first.
+  const watch = () => {
+    delay.enable()
+    timer = systemClock.every(SAMPLE_INTERVAL, sample)
+  }
   const sample = () => {
     // Without a sample in all this time, the loop has stood still.
     const mean = delay.count === 0 ? Number.POSITIVE_INFINITY : delay.mean / NANOSECONDS - RESOLUTION
@@ -48,15 +54,14 @@ export function shedLoad(fastify: FastifyInstance, limits: PressureLimits): void
       exceeds(getHeapStatistics().used_heap_size, limits.maxHeapUsedBytes) ||
       (limits.maxRssBytes > 0 && exceeds(residentBytes(), limits.maxRssBytes))
   }
-  delay.enable()
-  const timer = systemClock.every(SAMPLE_INTERVAL, sample)
   fastify.addHook('onClose', async () => {
-    timer.cancel()
+    timer?.cancel()
     delay.disable()
   })
 
   fastify.decorate('isUnderPressure', () => overloaded)
   fastify.addHook('onRequest', (request, reply, done) => {
+    if (!timer) watch()
     if (!overloaded || request.routeOptions.config.pressure === false) return done()
     reply.header('retry-after', limits.retryAfter)
     done(new OverloadedError())

@@ -57,10 +57,11 @@ t.test('an idle server with sockets closes at once and tells its clients', async
 t.test('nothing of the session reaches the log', async (t) => {
   const server = await startServer(t, { STORAGE: 'memory:', SESSION_SECRET: SECRET, LOG_LEVEL: 'trace' })
   const client = new HttpClient(server.url)
-  await client.login('admin', ADMIN_PASSWORD)
-  await client.get('/profile')
-  await client.login('admin', 'a wrong password')
+  t.match(await client.login('admin', ADMIN_PASSWORD), { status: 200 })
+  t.match(await client.get('/profile'), { status: 200 })
+  t.match(await client.login('admin', 'a wrong password'), { status: 401 })
   const [, token = ''] = client.cookie.split('=')
+  t.not(token, '')
   await server.stop()
   const output = server.output()
   for (const secret of [SECRET, ADMIN_PASSWORD, 'a wrong password', token, decodeURIComponent(token)]) {
