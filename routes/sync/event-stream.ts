@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Authorize } from '../../plugins/security/authorize.ts'
+import { filterOf } from '../../plugins/sync/channel/topic.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
-import { filterOf } from '../../plugins/sync/subscription-id.ts'
 import { EventStreamTransport } from '../../plugins/sync/transports/event-stream.ts'
 import { identityOf } from './identity.ts'
 import type { EventsQuery } from './index.ts'

@@ -19,7 +19,7 @@ import {
 import { origins, type Rules, readOptions, texts } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import type {} from '../../plugins/sync/index.ts'
-import { isAllowedOrigin } from '../../plugins/sync/origin.ts'
+import { isAllowedOrigin } from '../../plugins/sync/transports/origin.ts'
 import { openEventStream } from './event-stream.ts'
 import { adoptToken } from './token.ts'
 import { openWebSocket, turnAway } from './web-socket.ts'

@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { WebSocketLike } from '../../client/index.ts'
-import type { Connection } from '../../plugins/sync/connection.ts'
-import type { Frame } from '../../plugins/sync/frame.ts'
+import type { Connection } from '../../plugins/sync/connection/connection.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
-import type { Transport } from '../../plugins/sync/transport.ts'
+import type { Frame } from '../../plugins/sync/transports/frame.ts'
+import type { Transport } from '../../plugins/sync/transports/transport.ts'
 import type { Random } from '../fixtures/random.ts'
 import { checked } from '../plugins/sync/messages.ts'
 

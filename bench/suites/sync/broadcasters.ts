@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { Frame } from '../../../plugins/sync/frame.ts'
+import { Frame } from '../../../plugins/sync/transports/frame.ts'
 
 /** TinyBase's `Persists.MergeableStoreOnly`, an enum of types alone. */
 const MERGEABLE_STORE_ONLY = 2

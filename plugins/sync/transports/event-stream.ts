@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import { type Frame, frame } from '../frame.ts'
-import type { Transport } from '../transport.ts'
+import { type Frame, frame } from './frame.ts'
+import type { Transport } from './transport.ts'
 
 /** Server-sent events: the same messages, one way. */
 export class EventStreamTransport implements Transport {

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import type { Frame } from '../frame.ts'
-import type { Transport } from '../transport.ts'
+import type { Frame } from './frame.ts'
+import type { Transport } from './transport.ts'
 
 const OPEN = 1
 

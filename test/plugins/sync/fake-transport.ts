@@ -1,6 +1,6 @@
 import type { ServerMessage } from '../../../openapi/messages/server.ts'
-import type { Frame } from '../../../plugins/sync/frame.ts'
-import type { Transport } from '../../../plugins/sync/transport.ts'
+import type { Frame } from '../../../plugins/sync/transports/frame.ts'
+import type { Transport } from '../../../plugins/sync/transports/transport.ts'
 import { checked } from './messages.ts'
 
 /** A socket whose peer reads when the test says so. */

@@ -1,10 +1,10 @@
 import type { Ajv, ValidateFunction } from 'ajv'
-import { type ClientMessage, clientMessages } from '../../openapi/messages/client.ts'
-import { InvalidMessageError } from '../support/errors.ts'
-import { mayOverflow, nonFinitePlace } from '../support/json.ts'
-import { isTooDeep, MAX_JSON_DEPTH } from '../support/json-depth.ts'
-import { SPACE_NAME } from '../support/keys.ts'
-import { strictAjv } from '../support/schemas.ts'
+import { type ClientMessage, clientMessages } from '../../../openapi/messages/client.ts'
+import { InvalidMessageError } from '../../support/errors.ts'
+import { mayOverflow, nonFinitePlace } from '../../support/json.ts'
+import { isTooDeep, MAX_JSON_DEPTH } from '../../support/json-depth.ts'
+import { SPACE_NAME } from '../../support/keys.ts'
+import { strictAjv } from '../../support/schemas.ts'
 
 let ajv: Ajv | undefined
 

@@ -1,4 +1,4 @@
-import type { Commit } from '../../openapi/schemas/state.ts'
+import type { Commit } from '../../../openapi/schemas/state.ts'
 
 /** A commit that was heard, with its operations serialised once. */
 export interface Heard {

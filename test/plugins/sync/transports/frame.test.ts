@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
-import { Frame } from '../../../plugins/sync/frame.ts'
+import { Frame } from '../../../../plugins/sync/transports/frame.ts'
 
 t.test('the bytes of a frame are what a WebSocket receiver understands, at every length of header', async (t) => {
   const texts = [0, 1, 125, 126, 127, 65_535, 65_536, 200_000].map(

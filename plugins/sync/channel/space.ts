@@ -1,4 +1,4 @@
-import type { Commit, Json, Op, Position, StateSnapshot } from '../../openapi/schemas/state.ts'
+import type { Commit, Json, Op, Position, StateSnapshot } from '../../../openapi/schemas/state.ts'
 
 /** What sync needs of a state space; plugins/state has it, and so can any other ordered log. */
 export interface SyncSpace {

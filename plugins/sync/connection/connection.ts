@@ -1,25 +1,24 @@
 import { randomUUID } from 'node:crypto'
-import type { ClientMessage, HelloRequest } from '../../openapi/messages/client.ts'
-import type { CloseCode } from '../../openapi/messages/close-codes.ts'
-import type { Position } from '../../openapi/schemas/state.ts'
-import { keysOf } from '../security/authorize.ts'
-import type { Timer } from '../support/clock.ts'
+import type { ClientMessage, HelloRequest } from '../../../openapi/messages/client.ts'
+import type { CloseCode } from '../../../openapi/messages/close-codes.ts'
+import type { Position } from '../../../openapi/schemas/state.ts'
+import { keysOf } from '../../security/authorize.ts'
+import type { Timer } from '../../support/clock.ts'
 import {
   InvalidMessageError,
   NotSubscribedError,
   PresenceTooLargeError,
   TooManyMessagesError,
-} from '../support/errors.ts'
-import { type Frame, frame } from './frame.ts'
-import type { SyncHub } from './hub.ts'
+} from '../../support/errors.ts'
+import type { Subscription } from '../channel/subscription.ts'
+import { filterOf, subscriptionId, type TopicFilter } from '../channel/topic.ts'
+import type { SyncHub } from '../hub.ts'
+import { type Frame, frame } from '../transports/frame.ts'
+import type { Transport } from '../transports/transport.ts'
 import { type Identity, publicClientId, userDigest } from './identity.ts'
 import { type InvalidMessage, NotJsonError, parseMessage } from './messages.ts'
 import { closeCodeOf, type Refusable } from './refusal.ts'
-import type { Subscription } from './subscription.ts'
-import { filterOf, subscriptionId } from './subscription-id.ts'
 import { TokenBucket } from './token-bucket.ts'
-import type { TopicFilter } from './topic.ts'
-import type { Transport } from './transport.ts'
 import { Writes } from './writes.ts'
 
 export const PROTOCOL = 1

@@ -1,6 +1,6 @@
-import type { Json, Position } from '../../openapi/schemas/state.ts'
-import { SharedSequence } from '../support/shared-sequence.ts'
-import { Frame } from './frame.ts'
+import type { Json, Position } from '../../../openapi/schemas/state.ts'
+import { SharedSequence } from '../../support/shared-sequence.ts'
+import { Frame } from '../transports/frame.ts'
 
 /** Frames on their way to subscriptions, which send them one after the other, as fast as the peer takes them. */
 export interface FrameSource {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isAllowedOrigin } from '../../../plugins/sync/origin.ts'
+import { isAllowedOrigin } from '../../../../plugins/sync/transports/origin.ts'
 
 t.test('only whole origins count', async (t) => {
   const allowed = ['https://app.example']

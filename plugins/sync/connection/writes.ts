@@ -1,10 +1,9 @@
-import type { Commit, Op } from '../../openapi/schemas/state.ts'
+import type { Commit, Op } from '../../../openapi/schemas/state.ts'
+import { type Outgoing, subscriptionId } from '../channel/topic.ts'
+import type { SyncHub } from '../hub.ts'
+import { type Frame, frame } from '../transports/frame.ts'
 import type { Connection } from './connection.ts'
-import { type Frame, frame } from './frame.ts'
-import type { SyncHub } from './hub.ts'
 import { publicClientId } from './identity.ts'
-import { subscriptionId } from './subscription-id.ts'
-import type { Outgoing } from './topic.ts'
 
 const DEFAULT_SPACE = 'app'
 

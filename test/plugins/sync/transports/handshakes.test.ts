@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { ManualClock } from '../../../plugins/support/manual-clock.ts'
-import { SyncPeer } from '../../fixtures/sync-peer.ts'
-import { startServer, type TestServer } from '../../routes/sync/server.ts'
+import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
+import { SyncPeer } from '../../../fixtures/sync-peer.ts'
+import { startServer, type TestServer } from '../../../routes/sync/server.ts'
 
 /** No route and no hook sees this one: the router answers that the URL cannot be decoded. */
 const UNDECODABLE = '/%'

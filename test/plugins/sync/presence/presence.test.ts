@@ -1,14 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { PresenceMember, PresenceMessage } from '../../../openapi/messages/server.ts'
-import { ManualClock } from '../../../plugins/support/manual-clock.ts'
-import { SyncHub } from '../../../plugins/sync/hub.ts'
-import { settingsOf } from '../../../plugins/sync/options.ts'
-import type { PresenceExchange } from '../../../plugins/sync/presence.ts'
-import { RedisPresence } from '../../../plugins/sync/stores/redis.ts'
-import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
-import { FakeTransport } from './fake-transport.ts'
-import { MemorySpace } from './memory-space.ts'
+import type { PresenceMember, PresenceMessage } from '../../../../openapi/messages/server.ts'
+import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
+import { RedisPresence } from '../../../../plugins/sync/cluster/redis-presence.ts'
+import { SyncHub } from '../../../../plugins/sync/hub.ts'
+import { settingsOf } from '../../../../plugins/sync/options.ts'
+import type { PresenceExchange } from '../../../../plugins/sync/presence/presence.ts'
+import { openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { FakeTransport } from '../fake-transport.ts'
+import { MemorySpace } from '../memory-space.ts'
 
 async function instance(t: Test, exchange?: PresenceExchange) {
   const clock = new ManualClock()

@@ -1,7 +1,7 @@
-import { accountsOf, type Client } from '../support/client-limits.ts'
-import { OverloadedError, TooManyConnectionsError } from '../support/errors.ts'
-import { networkOf } from '../support/network.ts'
-import type { SyncSettings } from './options.ts'
+import { accountsOf, type Client } from '../../support/client-limits.ts'
+import { OverloadedError, TooManyConnectionsError } from '../../support/errors.ts'
+import { networkOf } from '../../support/network.ts'
+import type { SyncSettings } from '../options.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 /**

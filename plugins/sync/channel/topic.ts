@@ -1,5 +1,5 @@
-import type { Op, Position } from '../../openapi/schemas/state.ts'
-import { Frame } from './frame.ts'
+import type { Op, Position } from '../../../openapi/schemas/state.ts'
+import { Frame } from '../transports/frame.ts'
 import type { FullSync } from './full-sync.ts'
 import type { Subscription } from './subscription.ts'
 
@@ -24,6 +24,16 @@ export function topicId(filter: TopicFilter): string {
   if (filter.key !== undefined) return `k${filter.key}`
   if (filter.prefix !== undefined) return `p${filter.prefix}`
   return ''
+}
+
+/** Names a subscription within its connection. A space's name holds no blanks. */
+export function subscriptionId(space: string, filter: TopicFilter): string {
+  return `${space} ${topicId(filter)}`
+}
+
+/** Only the parts that are given, for `exactOptionalPropertyTypes`. */
+export function filterOf({ key, prefix }: { key?: string | undefined; prefix?: string | undefined }): TopicFilter {
+  return { ...(key === undefined ? {} : { key }), ...(prefix === undefined ? {} : { prefix }) }
 }
 
 /**

@@ -1,6 +1,6 @@
-import type { Position } from '../../openapi/schemas/state.ts'
-import type { Connection } from './connection.ts'
-import type { Frame } from './frame.ts'
+import type { Position } from '../../../openapi/schemas/state.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { Frame } from '../transports/frame.ts'
 import type { FrameSource } from './full-sync.ts'
 import type { Topic } from './topic.ts'
 

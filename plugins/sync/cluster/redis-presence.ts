@@ -2,7 +2,7 @@ import type { PresenceMember } from '../../../openapi/messages/server.ts'
 import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import type { RedisStorage } from '../../storage/storage.ts'
 import { nonFinitePlace } from '../../support/json.ts'
-import type { PresenceExchange } from '../presence.ts'
+import type { PresenceExchange } from '../presence/presence.ts'
 
 // A list in the place of the last one, whether somebody came or left: as long as connections are open, and gone with
 // them. An instance that could not renew it would be taken for dead, with all who are there.

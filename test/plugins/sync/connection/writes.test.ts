@@ -1,6 +1,6 @@
 import t from 'tap'
-import { ForbiddenError } from '../../../plugins/support/errors.ts'
-import { set, settle, setUp } from './hub-setup.ts'
+import { ForbiddenError } from '../../../../plugins/support/errors.ts'
+import { set, settle, setUp } from '../hub-setup.ts'
 
 t.test('what is pending at the moment of a subscription is in its snapshot and not sent again', async (t) => {
   const { space, hub, follow, connect } = await setUp(t)

@@ -1,7 +1,7 @@
-import type { Timer } from '../support/clock.ts'
+import type { Timer } from '../../support/clock.ts'
+import type { Subscription } from '../channel/subscription.ts'
+import type { SyncHub } from '../hub.ts'
 import type { Connection } from './connection.ts'
-import type { SyncHub } from './hub.ts'
-import type { Subscription } from './subscription.ts'
 
 /** Sessions that are looked at again at the same time. */
 const VERIFY_AT_ONCE = 16

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { Action, Resources } from '../security/authorize.ts'
-import type { Verdict } from '../session/request/lasting.ts'
-import type { Client } from '../support/client-limits.ts'
+import type { Action, Resources } from '../../security/authorize.ts'
+import type { Verdict } from '../../session/request/lasting.ts'
+import type { Client } from '../../support/client-limits.ts'
 
 /** Who is at the other end, and what it may do. */
 export interface Identity extends Client {

@@ -1,6 +1,6 @@
-import type { CloseCode } from '../../openapi/messages/close-codes.ts'
-import type { ErrorMessage } from '../../openapi/messages/server.ts'
-import { filterOf } from './subscription-id.ts'
+import type { CloseCode } from '../../../openapi/messages/close-codes.ts'
+import type { ErrorMessage } from '../../../openapi/messages/server.ts'
+import { filterOf } from '../channel/topic.ts'
 
 /** What is known of a message that was refused; `connect` is the connection itself. */
 export interface Refusable {

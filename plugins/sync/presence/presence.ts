@@ -1,9 +1,9 @@
-import type { PresenceMember } from '../../openapi/messages/server.ts'
-import type { Json } from '../../openapi/schemas/state.ts'
-import type { Timer } from '../support/clock.ts'
-import type { Connection } from './connection.ts'
-import { type Frame, frame } from './frame.ts'
-import type { SyncSettings } from './options.ts'
+import type { PresenceMember } from '../../../openapi/messages/server.ts'
+import type { Json } from '../../../openapi/schemas/state.ts'
+import type { Timer } from '../../support/clock.ts'
+import type { Connection } from '../connection/connection.ts'
+import type { SyncSettings } from '../options.ts'
+import { type Frame, frame } from '../transports/frame.ts'
 
 /** Tells instances of each other's members. Without one, presence is that of this instance. */
 export interface PresenceExchange {

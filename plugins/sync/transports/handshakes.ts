@@ -2,8 +2,8 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { WebSocketServer } from 'ws'
-import { problemText } from '../problems/raw.ts'
-import type { Clock } from '../support/clock.ts'
+import { problemText } from '../../problems/raw.ts'
+import type { Clock } from '../../support/clock.ts'
 
 /** Milliseconds from the request to the WebSocket; far more than hooks and a session's store may take. */
 const DEADLINE = 10_000

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { set, settle, setUp } from './hub-setup.ts'
+import { set, settle, setUp } from '../hub-setup.ts'
 
 t.test('a subscriber gets a full sync, then every change in one chain, one frame a tick', async (t) => {
   const { space, follow } = await setUp(t)
