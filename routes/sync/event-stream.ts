@@ -1,11 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Authorize } from '../../plugins/security/authorize.ts'
-import { filterOf } from '../../plugins/sync/channel/topic.ts'
+import { filterOf } from '../../plugins/sync/channel/filter.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
 import { EventStreamTransport } from '../../plugins/sync/transports/event-stream.ts'
 import { identityOf } from './identity.ts'
-import type { EventsQuery } from './index.ts'
-import { positionOf } from './position.ts'
+import { type EventsQuery, positionOf } from './query.ts'
 
 /** Answers with a stream that the hub feeds until one side ends it. */
 export function openEventStream(

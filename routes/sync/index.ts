@@ -1,8 +1,7 @@
-import { type Static, type TObject, type TProperties, Type } from '@sinclair/typebox'
+import { type TObject, type TProperties, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { SpaceName, topic } from '../../openapi/messages/position.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
-import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
+import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
@@ -21,6 +20,7 @@ import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.t
 import type {} from '../../plugins/sync/index.ts'
 import { isAllowedOrigin } from '../../plugins/sync/transports/origin.ts'
 import { openEventStream } from './event-stream.ts'
+import { AccessToken, EventsQuery, NodesQuery, OwnParameter, Query, Since, type SyncQuery } from './query.ts'
 import { adoptToken } from './token.ts'
 import { openWebSocket, turnAway } from './web-socket.ts'
 
@@ -37,50 +37,6 @@ export const SYNC_ROUTE_RULES = {
   allowedOrigins: origins,
   parameters: texts(),
 } satisfies Rules<SyncRoutesOptions>
-
-/** Text of a position, as event ids have it: `<epoch>.<revision>`. */
-const Since = Type.String({
-  pattern: '^[0-9]{1,16}:[A-Za-z0-9_-]{1,64}\\.[0-9]{1,15}$',
-  description: 'Continue from this position, `<epoch>.<revision>`, if possible.',
-})
-
-const OwnParameter = Type.Optional(Type.String({ maxLength: 8_192, description: 'Read by the application.' }))
-const AccessToken = Type.Optional(
-  Type.String({
-    maxLength: 8_192,
-    description: 'What `Authorization: Bearer` would say, for pages: they cannot set headers of a live connection.',
-  }),
-)
-const strict = { additionalProperties: false }
-
-const Query = Type.Object(
-  {
-    space: Type.Optional(SpaceName),
-    ...topic,
-    since: Type.Optional(Since),
-    clientId: Type.Optional(Type.String({ minLength: 8, maxLength: 128 })),
-  },
-  strict,
-)
-export type SyncQuery = Static<typeof Query>
-
-const EventsQuery = Type.Object(
-  { space: Type.Optional(annotated(SpaceName, { default: 'app' })), ...topic, since: Type.Optional(Since) },
-  strict,
-)
-export type EventsQuery = Static<typeof EventsQuery>
-
-const NodesQuery = Type.Object(
-  {
-    scope: Type.Optional(
-      Type.Union([Type.Literal('instance'), Type.Literal('cluster')], {
-        default: 'instance',
-        description: 'Of the instance that answers, or of all.',
-      }),
-    ),
-  },
-  { additionalProperties: false },
-)
 
 const NodeParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) })
 

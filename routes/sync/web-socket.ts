@@ -2,12 +2,11 @@ import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from 'ws'
 import type { Authorize } from '../../plugins/security/authorize.ts'
 import { SPACE_NAME } from '../../plugins/support/keys.ts'
-import { filterOf } from '../../plugins/sync/channel/topic.ts'
+import { filterOf } from '../../plugins/sync/channel/filter.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
 import { WebSocketTransport } from '../../plugins/sync/transports/web-socket.ts'
 import { identityOf } from './identity.ts'
-import type { SyncQuery } from './index.ts'
-import { positionOf } from './position.ts'
+import { positionOf, type SyncQuery } from './query.ts'
 
 const protocolErrors: { [code: string]: number } = {
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,

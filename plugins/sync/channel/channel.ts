@@ -4,16 +4,17 @@ import { SharedSequence } from '../../support/shared-sequence.ts'
 import type { SyncSettings } from '../options.ts'
 import type { SyncCounters } from '../stats.ts'
 import type { Frame } from '../transports/frame.ts'
+import { type TopicFilter, topicId } from './filter.ts'
 import { FullSync, fullSyncFrames } from './full-sync.ts'
-import { type Heard, heardLater, keysOf, Recent } from './recent.ts'
+import { changeFor, changesIn, conflated, rangeFrames } from './range.ts'
+import { type Heard, heardLater, Recent } from './recent.ts'
 import type { SyncSpace } from './space.ts'
-import type { Subscription } from './subscription.ts'
-import { type Outgoing, outgoing, Topic, type TopicFilter, topicId } from './topic.ts'
+import { type Outgoing, outgoing, type Subscription, Topic } from './topic.ts'
 
 /** Longer ranges are conflated: by then most keys have changed more than once, and only the latest value counts. */
 const LONGEST_PLAIN_RANGE = 256
 
-/** Frames of a full sync that a conflated range may be as long as. */
+/** Frames of a full sync that a conflated range may be as long as. Beyond that a full sync, which others share, is better. */
 const LARGEST_CONFLATION = 4
 
 /** Why a subscription is caught up: it asked for it, its socket has room again, or a long full sync has been sent. */
@@ -33,6 +34,15 @@ export interface ChannelOptions {
  *
  * Gaps cannot arise because everything that decides what a subscription has seen happens in one tick: what is
  * pending is flushed, the snapshot or range is taken, and the subscription is live, with no await between.
+ *
+ *     epoch `e`, revision 7 heard and not sent yet; A is live at 6, B asks for what came after 4
+ *     flush     A gets 6→7, and everybody who is live is at 7
+ *     range     B gets `since: { epoch: 'e', revision: 4 }` with 4→5, 5→6, 6→7
+ *     live      B is at 7 too: the next change, 7→8, is one frame for both
+ *
+ * A commit is *heard* at once (the chains of the topics grow, `#revision` rises) and *sent* by the flush at the end of
+ * the tick; `#scheduled` is that flush. When the space was replaced (`#reset`), nothing that was pending or remembered
+ * counts any more: everybody gets a full sync of the present.
  */
 export class Channel {
   readonly space: SyncSpace
@@ -90,20 +100,13 @@ export class Channel {
     this.#revision = commit.revision
     const heard = this.#recent.add(commit)
     for (const topic of this.topics.values()) {
-      this.#outdate(topic)
-      const change = this.#changeFor(topic, heard, topic.revision)
+      topic.outdate()
+      const change = changeFor(topic, heard, topic.revision)
       if (!change) continue
       topic.pending.push(change)
       topic.revision = commit.revision
     }
     this.#schedule()
-  }
-
-  #changeFor(topic: Topic, { commit, opsText }: Heard, prev: number): Outgoing | undefined {
-    const ops = topic.select(commit.ops)
-    if (ops.length === 0) return undefined
-    const text = ops === commit.ops ? opsText : JSON.stringify(ops)
-    return outgoing(prev, commit.revision, text, commit.clientId, commit.seq)
   }
 
   #schedule(): void {
@@ -166,13 +169,12 @@ export class Channel {
       others = []
     }
     for (const change of changes) {
-      const write = connection.writes.take(change.clientId, change.seq)
-      if (!write) {
+      if (!connection.writes.include([change])) {
         others.push(change)
         continue
       }
       sendOthers()
-      connection.writes.acknowledge(write, { epoch: this.#epoch, ...change }, change.opsText)
+      connection.writes.acknowledge(change, this.#epoch)
     }
     sendOthers()
   }
@@ -261,16 +263,21 @@ export class Channel {
 
   #sendRange(subscription: Subscription, since: Position, range: Heard[], occasion: Occasion): void {
     const { topic } = subscription
+    const { chunkCharacters } = this.#settings
     if (topic.revision < since.revision) this.#advance(topic)
     const plain = subscription.log || (occasion !== 'drained' && range.length <= LONGEST_PLAIN_RANGE)
-    const changes = plain ? this.#changesIn(topic, since.revision, range) : this.#conflated(topic, since, range)
+    const changes = plain
+      ? changesIn(topic, since.revision, range)
+      : conflated(topic, since.revision, range, (key) => this.space.get(key), LARGEST_CONFLATION * chunkCharacters)
     if (!changes) {
       this.#sendFullSync(subscription).catch((error: unknown) => this.#onFailure(subscription, error))
       return
     }
     if (occasion !== 'synced') this.#counters.count(occasion === 'drained' ? 'conflations' : 'resumes')
     const position = { epoch: this.#epoch, revision: topic.revision }
-    const frames = new SharedSequence(this.#rangeFrames(topic, changes, since))
+    const frames = new SharedSequence(
+      rangeFrames(topic, changes, since, this.#epoch, chunkCharacters, () => this.#counters.count('changes')),
+    )
     const first = frames.at(0) as Frame
     if (frames.at(1) === undefined) {
       this.#goLive(subscription, first)
@@ -280,61 +287,11 @@ export class Channel {
     this.#pump(subscription).catch((error: unknown) => this.#onFailure(subscription, error))
   }
 
-  /** The changes of a topic in a range, one after the other, up to the end of this instance's chain. */
-  *#changesIn(topic: Topic, since: number, range: Heard[]): Generator<Outgoing> {
-    const end = topic.revision
-    let prev = since
-    for (const heard of range) {
-      const change = this.#changeFor(topic, heard, prev)
-      if (!change) continue
-      yield change
-      prev = change.revision
-    }
-    // The client may be after the last change of its topic.
-    if (prev < end) yield outgoing(prev, end, '[]')
-  }
-
-  /** The same as one change; `undefined` when a full sync is the better answer. */
-  #conflated(topic: Topic, since: Position, range: Heard[]): Outgoing[] | undefined {
-    const end = topic.revision
-    const texts: string[] = []
-    let characters = 0
-    for (const key of keysOf(range)) {
-      if (!topic.matches(key)) continue
-      const value = this.space.get(key)
-      const text = JSON.stringify(value === undefined ? { op: 'delete', key } : { op: 'set', key, value })
-      characters += text.length
-      // It is one frame of one reader, which nobody shares.
-      if (characters > LARGEST_CONFLATION * this.#settings.chunkCharacters && texts.length > 0) return undefined
-      texts.push(text)
-    }
-    return since.revision < end ? [outgoing(since.revision, end, `[${texts.join(',')}]`)] : []
-  }
-
-  *#rangeFrames(topic: Topic, changes: Iterable<Outgoing>, since: Position): Generator<Frame> {
-    const epoch = this.#epoch
-    let some: Outgoing[] = []
-    let characters = 0
-    let from: Position | undefined = since
-    for (const change of changes) {
-      if (some.length > 0 && characters + change.text.length > this.#settings.chunkCharacters) {
-        yield topic.stateChange(epoch, some, from)
-        from = undefined
-        some = []
-        characters = 0
-      }
-      some.push(change)
-      characters += change.text.length
-      this.#counters.count('changes')
-    }
-    yield topic.stateChange(epoch, some, from)
-  }
-
   /** Moves the chain of a topic to the present without a change, for a client that is ahead of it. */
   #advance(topic: Topic): void {
     topic.pending.push(outgoing(topic.revision, this.#revision, '[]'))
     topic.revision = this.#revision
-    this.#outdate(topic)
+    topic.outdate()
     this.flush()
   }
 
@@ -372,11 +329,6 @@ export class Channel {
     })
     topic.fullSync = fullSync
     return fullSync
-  }
-
-  /** Its content has changed: kept only for those who are amid it, and who may come while there is no room for more. */
-  #outdate(topic: Topic): void {
-    if (topic.fullSync?.readers === 0) topic.fullSync = undefined
   }
 
   /** Sends a long answer as fast as the peer takes it, then what was committed meanwhile. */

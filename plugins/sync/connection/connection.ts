@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ClientMessage, HelloRequest } from '../../../openapi/messages/client.ts'
 import type { CloseCode } from '../../../openapi/messages/close-codes.ts'
-import type { Position } from '../../../openapi/schemas/state.ts'
+import type { Commit, Op, Position } from '../../../openapi/schemas/state.ts'
 import { keysOf } from '../../security/authorize.ts'
 import type { Timer } from '../../support/clock.ts'
 import {
@@ -10,28 +10,61 @@ import {
   PresenceTooLargeError,
   TooManyMessagesError,
 } from '../../support/errors.ts'
-import type { Subscription } from '../channel/subscription.ts'
-import { filterOf, subscriptionId, type TopicFilter } from '../channel/topic.ts'
-import type { SyncHub } from '../hub.ts'
+import type { Channels, Follower } from '../channel/channels.ts'
+import { filterOf, subscriptionId, type TopicFilter } from '../channel/filter.ts'
+import type { Subscription } from '../channel/topic.ts'
+import type { SyncSettings } from '../options.ts'
+import type { Attendee, Presence } from '../presence/presence.ts'
+import type { SyncCounters } from '../stats.ts'
 import { type Frame, frame } from '../transports/frame.ts'
 import type { Transport } from '../transports/transport.ts'
+import type { Admission } from './admission.ts'
 import { type Identity, publicClientId, userDigest } from './identity.ts'
 import { type InvalidMessage, NotJsonError, parseMessage } from './messages.ts'
-import { closeCodeOf, type Refusable } from './refusal.ts'
+import type { Pages } from './pages.ts'
+import type { Refusable, Refusals } from './refusal.ts'
 import { TokenBucket } from './token-bucket.ts'
 import { Writes } from './writes.ts'
 
 export const PROTOCOL = 1
 
-/** One node: a peer with its subscriptions and its writes in flight. */
-export class Connection {
+/** What a connection needs of the instance that it is open to. */
+export interface ConnectionContext {
+  readonly settings: SyncSettings
+  readonly counters: SyncCounters
+  readonly admission: Pick<Admission, 'userRate'>
+  readonly pages: Pages
+  readonly channels: Pick<Channels<Follower>, 'subscribe' | 'unsubscribe' | 'catchUp' | 'drained'>
+  readonly presence: Pick<Presence, 'watch' | 'leave' | 'drained'>
+  readonly refusals: Refusals
+  /** Shared by all connections. */
+  readonly heartbeat: Frame
+  /** Resolves when the commit is durable, applied here, and sent to those who follow it. */
+  commit(
+    writer: { id: string; identity: Identity },
+    space: string,
+    ops: Op[],
+    author: { clientId: string; seq: number },
+  ): Promise<Commit>
+  /** Takes it out of everything. */
+  forget(connection: Connection, code: CloseCode): void
+}
+
+/**
+ * One node: a peer with its subscriptions and its writes in flight.
+ *
+ *     open ── a message ──▶ queued, one after the other ──▶ handled, or refused (too many of those end it)
+ *       └── `end`, or the socket is closed ──▶ ended: nothing is sent, handled or counted any more
+ *
+ * Whether the peer is read: not while it is `throttled` (it sent faster than it may; a timer lets it go on) and not while
+ * the socket is full (it does not read its answers; `drained` lets it go on); reading needs that neither holds.
+ */
+export class Connection implements Follower, Attendee {
   readonly id = randomUUID()
   readonly transport: Transport
   readonly identity: Identity
   readonly connectedAt: number
   readonly subscriptions = new Map<string, Subscription>()
-  /** The spaces whose presence it asked for; each gives its count back. */
-  readonly presences = new Map<string, () => void>()
   readonly writes: Writes
   clientId: string
   lastSeen: number
@@ -41,7 +74,7 @@ export class Connection {
   /** It has to be looked at again at once. */
   unverified = false
   ended = false
-  readonly #hub: SyncHub
+  readonly #context: ConnectionContext
   readonly #rate: TokenBucket
   readonly #mostBuffered: number
   #throttled: Timer | undefined
@@ -49,12 +82,12 @@ export class Connection {
   #queued = 0
   #refusals = 0
 
-  constructor(hub: SyncHub, transport: Transport, identity: Identity) {
-    const { clock, messageRate, highWaterMark } = hub.settings
-    this.#hub = hub
+  constructor(context: ConnectionContext, transport: Transport, identity: Identity) {
+    const { clock, messageRate, highWaterMark } = context.settings
+    this.#context = context
     this.transport = transport
     this.identity = identity
-    this.writes = new Writes(hub, this)
+    this.writes = new Writes(context, this)
     this.clientId = identity.clientId === undefined ? this.id : publicClientId(identity.clientId, identity.userId)
     this.connectedAt = this.lastSeen = clock.now()
     this.lastSeenMonotonic = this.verifiedAt = clock.monotonic()
@@ -71,7 +104,7 @@ export class Connection {
 
   send(message: Frame): void {
     if (this.ended) return
-    this.#hub.counters.sent(message.bytes)
+    this.#context.counters.sent(message.bytes)
     this.transport.send(message)
   }
 
@@ -79,15 +112,15 @@ export class Connection {
   drained(): void {
     if (this.ended || this.isFull) return
     if (!this.#throttled) this.transport.resume()
-    for (const subscription of this.subscriptions.values()) this.#hub.drained(subscription)
-    this.#hub.presence.drained(this)
+    for (const subscription of this.subscriptions.values()) this.#context.channels.drained(subscription)
+    this.#context.presence.drained(this)
   }
 
   // --- receiving -----------------------------------------------------------------------------
 
   /** Anything at all was heard from the peer. */
   seen(): void {
-    const { clock } = this.#hub.settings
+    const { clock } = this.#context.settings
     this.lastSeen = clock.now()
     this.lastSeenMonotonic = clock.monotonic()
   }
@@ -95,24 +128,24 @@ export class Connection {
   receive(text: string): void {
     if (this.ended) return
     this.seen()
-    this.#hub.counters.count('messages')
+    this.#context.counters.count('messages')
     this.#slowDown()
     let message: ClientMessage
     try {
       message = parseMessage(text)
     } catch (error) {
-      this.#hub.counters.count('invalidMessages')
+      this.#context.counters.count('invalidMessages')
       if (error instanceof NotJsonError) this.end(1007, 'not JSON')
       else this.#refuseInvalid(error as InvalidMessage)
       return
     }
     if (message.type === 'heartbeat') {
-      this.send(this.#hub.heartbeat)
+      this.send(this.#context.heartbeat)
       return
     }
     // A heartbeat says that the page is open, not that somebody uses it.
     this.identity.used?.()
-    if (this.#queued + this.writes.size >= this.#hub.settings.maxQueuedMessages) {
+    if (this.#queued + this.writes.size >= this.#context.settings.maxQueuedMessages) {
       // A write has its own answer. The others count against the peer, which was told how many may wait.
       if (message.type === 'write') this.writes.reject(message, new TooManyMessagesError())
       else this.#refuse(new TooManyMessagesError(), message)
@@ -134,18 +167,18 @@ export class Connection {
    * there, by TCP's own back-pressure, and cost nothing here.
    */
   #slowDown(): void {
-    const { clock } = this.#hub.settings
+    const { clock } = this.#context.settings
     const now = clock.monotonic()
     const wait = Math.max(...this.#rates().map((rate) => rate.take(now)))
     if (wait === 0 && !this.isFull) return
     this.transport.pause()
     if (wait === 0 || this.#throttled) return
-    this.#hub.counters.count('throttled')
+    this.#context.counters.count('throttled')
     this.#throttle(wait)
   }
 
   #throttle(ms: number): void {
-    const { clock } = this.#hub.settings
+    const { clock } = this.#context.settings
     this.#throttled = clock.after(ms, () => {
       this.#throttled = undefined
       if (this.ended) return
@@ -158,7 +191,7 @@ export class Connection {
 
   #rates(): TokenBucket[] {
     const { userId } = this.identity
-    return userId === undefined ? [this.#rate] : [this.#rate, this.#hub.admission.userRate(userId)]
+    return userId === undefined ? [this.#rate] : [this.#rate, this.#context.admission.userRate(userId)]
   }
 
   /** The subscription that was asked for by the URL; its failure ends the connection, which is of no use without. */
@@ -166,8 +199,9 @@ export class Connection {
     const request = { type: 'subscribe', space, ...filter }
     this.#enqueue(request, () =>
       this.#subscribe(space, filter, since, false).catch((error: unknown) => {
-        this.#refuse(error, request)
-        this.end(closeCodeOf(this.#hub.describe(error).status) ?? 1011, 'the subscription failed')
+        const { answer, closeCode } = this.#context.refusals.answer(error, request)
+        this.send(frame(answer))
+        this.end(closeCode, 'the subscription failed')
       }),
     )
   }
@@ -185,12 +219,12 @@ export class Connection {
 
   #refuse(error: unknown, request: Refusable): void {
     if (this.ended) return
-    this.send(frame(this.#hub.refusal(error, request)))
+    this.send(frame(this.#context.refusals.answer(error, request).answer))
     this.#countRefusal()
   }
 
   #countRefusal(): void {
-    if (++this.#refusals > this.#hub.settings.maxRefusals) this.end(1008, 'too many refused messages')
+    if (++this.#refusals > this.#context.settings.maxRefusals) this.end(1008, 'too many refused messages')
   }
 
   async #handle(message: ClientMessage): Promise<void> {
@@ -200,14 +234,14 @@ export class Connection {
       case 'subscribe':
         return this.#subscribe(message.space, filterOf(message), message.since, message.mode === 'log')
       case 'unsubscribe':
-        return this.#hub.unsubscribe(this.#subscription(message))
+        return this.#context.channels.unsubscribe(this, this.#subscription(message))
       case 'syncRequest':
-        return this.#hub.catchUp(this.#subscription(message), message.since)
+        return this.#context.channels.catchUp(this.#subscription(message), message.since)
       case 'write':
       case 'stateChange':
         return this.writes.begin(message)
       case 'presence':
-        return message.leave ? this.#hub.leavePresence(this, message.space) : this.#enterPresence(message)
+        return message.leave ? this.#context.presence.leave(this, message.space) : this.#enterPresence(message)
       case 'heartbeat':
         return
     }
@@ -225,15 +259,15 @@ export class Connection {
         throw new InvalidMessageError('hello comes before everything else')
       }
       const { userId } = this.identity
-      this.#hub.pages.leave(this)
+      this.#context.pages.leave(this)
       this.clientId = publicClientId(clientId, userId)
-      if (page !== undefined && !this.#hub.pages.enter(this, page)) {
+      if (page !== undefined && !this.#context.pages.enter(this, page)) {
         assigned = randomUUID()
         this.clientId = publicClientId(assigned, userId)
-        this.#hub.pages.enter(this, page)
+        this.#context.pages.enter(this, page)
       }
     }
-    const { heartbeatInterval, maxPayload, maxQueuedMessages, messageRate, maxSubscriptions } = this.#hub.settings
+    const { heartbeatInterval, maxPayload, maxQueuedMessages, messageRate, maxSubscriptions } = this.#context.settings
     const { userId } = this.identity
     this.send(
       frame({
@@ -262,24 +296,30 @@ export class Connection {
 
   async #subscribe(space: string, filter: TopicFilter, since: Position | undefined, log: boolean): Promise<void> {
     await this.identity.authorize('sync:read', keysOf(space, filter))
-    await this.#hub.subscribe(this, { space, filter, since, log })
+    await this.#context.channels.subscribe(this, { space, filter, since, log })
   }
 
   async #enterPresence({ space, data }: { space: string; data?: unknown }): Promise<void> {
-    const { presenceDataLimit } = this.#hub.settings
+    const { presenceDataLimit } = this.#context.settings
     if (data !== undefined && JSON.stringify(data).length > presenceDataLimit) {
       throw new PresenceTooLargeError(presenceDataLimit)
     }
     await this.identity.authorize('sync:read', keysOf(space, {}))
-    if (!this.ended) this.#hub.enterPresence(this, space, data)
+    if (!this.ended) this.#context.presence.watch(this, space, data)
   }
 
   // --- the end -------------------------------------------------------------------------------
 
+  /** Tells the peer to forget what it holds, because its session ended. */
+  endSession(reason: string): void {
+    this.send(frame({ type: 'revoked', reason }))
+    this.end(4401, reason)
+  }
+
   /** Says goodbye and forgets the peer; the socket is ended by force if it does not close by itself. */
   end(code: CloseCode, reason: string): void {
     if (this.ended) return
-    this.#hub.forget(this, code)
+    this.#context.forget(this, code)
     this.#throttled?.cancel()
     // Its answer to the goodbye has to be read.
     this.transport.resume()

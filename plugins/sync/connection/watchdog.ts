@@ -1,6 +1,8 @@
 import type { Timer } from '../../support/clock.ts'
-import type { Subscription } from '../channel/subscription.ts'
-import type { SyncHub } from '../hub.ts'
+import type { Subscription } from '../channel/topic.ts'
+import type { SyncSettings } from '../options.ts'
+import type { SyncCounters } from '../stats.ts'
+import type { Frame } from '../transports/frame.ts'
 import type { Connection } from './connection.ts'
 
 /** Sessions that are looked at again at the same time. */
@@ -8,9 +10,25 @@ const VERIFY_AT_ONCE = 16
 /** How soon those whose store did not answer are looked at again, in milliseconds. */
 const RETRY_AFTER = 1_000
 
-/** Goes round all connections: who is silent, who is stuck, whose session is no longer what it was. */
+export interface WatchdogOptions {
+  settings: SyncSettings
+  counters: SyncCounters
+  /** Shared by all connections. */
+  heartbeat: Frame
+  onError(error: unknown, what: string): void
+}
+
+/**
+ * Goes round all connections: who is silent, who is stuck, whose session is no longer what it was.
+ *
+ *     idle ── some are due, or news was lost (`verifyAll`) ──▶ verifying ── all looked at ──▶ idle
+ *      ▲                                                          └── `again`: with all of them ──▶ verifying
+ *      └── `retry`: a second after a store did not answer for one that is `unverified`
+ *
+ * One of our connections is `unverified` from the lost news until its store has answered, and is due until then.
+ */
 export class Watchdog {
-  readonly #hub: SyncHub
+  readonly #options: WatchdogOptions
   readonly #connections: ReadonlyMap<string, Connection>
   #timer: Timer | undefined
   #lastRound = 0
@@ -20,13 +38,13 @@ export class Watchdog {
   #again = false
   #retry: Timer | undefined
 
-  constructor(hub: SyncHub, connections: ReadonlyMap<string, Connection>) {
-    this.#hub = hub
+  constructor(options: WatchdogOptions, connections: ReadonlyMap<string, Connection>) {
+    this.#options = options
     this.#connections = connections
   }
 
   start(): void {
-    const { clock, heartbeatInterval } = this.#hub.settings
+    const { clock, heartbeatInterval } = this.#options.settings
     this.#lastRound = clock.monotonic()
     this.#timer = clock.every(Math.max(heartbeatInterval / 2, 1), () => this.#round())
   }
@@ -37,7 +55,7 @@ export class Watchdog {
   }
 
   #round(): void {
-    const { clock, heartbeatInterval, slowDeadline } = this.#hub.settings
+    const { clock, heartbeatInterval, slowDeadline } = this.#options.settings
     const now = clock.monotonic()
     // After a suspension of this process everybody looks silent, because nobody was listened to.
     const late = now - this.#lastRound > heartbeatInterval
@@ -52,7 +70,7 @@ export class Watchdog {
         connection.drained()
         if (beat && !connection.isFull) {
           connection.transport.ping()
-          connection.send(this.#hub.heartbeat)
+          connection.send(this.#options.heartbeat)
         }
       }
     }
@@ -60,7 +78,7 @@ export class Watchdog {
   }
 
   #drop(connection: Connection, code: 1013 | 4408, reason: string): void {
-    this.#hub.counters.count('dropped')
+    this.#options.counters.count('dropped')
     connection.end(code, reason)
   }
 
@@ -76,7 +94,7 @@ export class Watchdog {
 
   #verifyDue(): void {
     if (this.#verifying) return
-    const { clock, verifyInterval } = this.#hub.settings
+    const { clock, verifyInterval } = this.#options.settings
     const before = clock.monotonic() - verifyInterval
     const due = [...this.#connections.values()].filter(
       ({ identity, verifiedAt, unverified }) => identity.verify && (unverified || verifiedAt <= before),
@@ -96,13 +114,13 @@ export class Watchdog {
 
   /** Never rejects. */
   async #verify(connection: Connection): Promise<void> {
-    const { clock, verifyDeadline } = this.#hub.settings
+    const { clock, verifyDeadline } = this.#options.settings
     const asked = clock.monotonic()
     try {
       const verdict = await connection.identity.verify?.()
       connection.verifiedAt = asked
       connection.unverified = false
-      if (verdict === 'ended') this.#hub.endSession(connection, 'the session ended')
+      if (verdict === 'ended') connection.endSession('the session ended')
       if (verdict === 'changed') connection.end(4403, 'what the session may do has changed')
     } catch (error) {
       if (connection.unverified) {
@@ -111,7 +129,7 @@ export class Watchdog {
       }
       // Another round tries again. Who cannot be verified for long may have been revoked long ago.
       if (asked - connection.verifiedAt < verifyDeadline) return
-      this.#hub.report(error, 'sessions could not be verified for too long')
+      this.#options.onError(error, 'sessions could not be verified for too long')
       connection.end(1013, 'the session cannot be verified')
     }
   }

@@ -1,9 +1,10 @@
 import type { Commit, Op } from '../../../openapi/schemas/state.ts'
-import { type Outgoing, subscriptionId } from '../channel/topic.ts'
-import type { SyncHub } from '../hub.ts'
+import { subscriptionId } from '../channel/filter.ts'
+import type { Outgoing, Subscription } from '../channel/topic.ts'
+import type { SyncCounters } from '../stats.ts'
 import { type Frame, frame } from '../transports/frame.ts'
-import type { Connection } from './connection.ts'
-import { publicClientId } from './identity.ts'
+import { type Identity, publicClientId } from './identity.ts'
+import type { Refusals } from './refusal.ts'
 
 const DEFAULT_SPACE = 'app'
 
@@ -22,17 +23,40 @@ interface PendingWrite {
   readonly opsText: string
 }
 
-/** The writes of one connection: who waits for which answer, and where in the order of messages it stands. */
+/** Who is told, and by what a write without an author of its own is named. */
+interface Writer {
+  readonly id: string
+  readonly clientId: string
+  readonly identity: Identity
+  readonly subscriptions: ReadonlyMap<string, Subscription>
+  send(frame: Frame): void
+}
+
+export interface WritesOptions {
+  counters: SyncCounters
+  refusals: Refusals
+  /** Resolves when the commit is durable, applied here, and sent to those who follow it. */
+  commit(writer: Writer, space: string, ops: Op[], author: { clientId: string; seq: number }): Promise<Commit>
+}
+
+/**
+ * The writes of one connection: who waits for which answer, and where in the order of messages it stands.
+ *
+ *     asked ── refused ──▶ rejected
+ *       └── authorised ──▶ pending ── the commit fails ──▶ rejected
+ *                             └── its change is delivered, or `commit` resolves ──▶ acknowledged
+ *                                                             └── its space lags: held, until it is live again
+ */
 export class Writes {
-  readonly #hub: SyncHub
-  readonly #connection: Connection
+  readonly #options: WritesOptions
+  readonly #connection: Writer
   readonly #pending = new Map<string, PendingWrite>()
   /** Acks that must not overtake the range which a lagging subscription still has to get. */
   #held: { space: string; ack: Frame }[] = []
   #unnumbered = 0
 
-  constructor(hub: SyncHub, connection: Connection) {
-    this.#hub = hub
+  constructor(options: WritesOptions, connection: Writer) {
+    this.#options = options
     this.#connection = connection
   }
 
@@ -42,7 +66,7 @@ export class Writes {
 
   /** Never rejects: a write is answered by an ack or a reject. Resolves when it is on its way, in order. */
   async begin(write: { ops: Op[]; space?: string } & WriteName): Promise<void> {
-    this.#hub.counters.count('writes')
+    this.#options.counters.count('writes')
     const { ops, seq, space: named } = write
     const { id, identity, subscriptions } = this.#connection
     const clientId =
@@ -67,10 +91,9 @@ export class Writes {
   }
 
   async #commit(space: string, ops: Op[], author: { clientId: string; seq: number }): Promise<void> {
-    const commit = await this.#hub.commit(this.#connection, space, ops, author)
-    const write = this.take(author.clientId, author.seq)
+    const commit = await this.#options.commit(this.#connection, space, ops, author)
     // A connection that follows the whole space got its ack with the change; the others, and repetitions, get it now.
-    if (write) this.acknowledge(write, commit, JSON.stringify(commit.ops))
+    this.#settle(author.clientId, author.seq, commit, JSON.stringify(commit.ops))
   }
 
   /** Whether any of these changes is a write that waits for its ack. */
@@ -79,20 +102,23 @@ export class Writes {
     return changes.some(({ clientId, seq }) => clientId !== undefined && this.#pending.has(writeId(clientId, seq)))
   }
 
-  /** Takes a write that waits for its ack. */
-  take(clientId: string | undefined, seq: number | undefined): PendingWrite | undefined {
-    if (clientId === undefined) return undefined
-    const name = writeId(clientId, seq)
-    const write = this.#pending.get(name)
-    this.#pending.delete(name)
-    return write
+  /** Answers the write that this change is. */
+  acknowledge(change: Outgoing, epoch: string): void {
+    const { clientId, seq, prev, revision, opsText } = change
+    if (clientId !== undefined) this.#settle(clientId, seq, { epoch, prev, revision }, opsText)
   }
 
-  acknowledge(
-    { space, opsText, ...name }: PendingWrite,
+  #settle(
+    clientId: string,
+    seq: number | undefined,
     { epoch, prev, revision }: Pick<Commit, 'epoch' | 'prev' | 'revision'>,
     committedText: string,
   ): void {
+    const id = writeId(clientId, seq)
+    const write = this.#pending.get(id)
+    if (!write) return
+    this.#pending.delete(id)
+    const { space, opsText, ...name } = write
     const known = name.seq !== undefined && committedText === opsText
     const ack = frame({
       type: 'ack',
@@ -103,7 +129,7 @@ export class Writes {
       revision,
       ...(known ? {} : { ops: JSON.parse(committedText) as Op[] }),
     })
-    this.#hub.counters.count('acks')
+    this.#options.counters.count('acks')
     const mode = this.#connection.subscriptions.get(subscriptionId(space, {}))?.mode
     if (mode === undefined || mode === 'live') this.#connection.send(ack)
     else this.#held.push({ space, ack })
@@ -118,8 +144,8 @@ export class Writes {
   }
 
   reject(write: WriteName, error: unknown): void {
-    const { code, message, status } = this.#hub.describe(error)
-    this.#hub.counters.count('rejects')
+    const { code, message, status } = this.#options.refusals.describe(error)
+    this.#options.counters.count('rejects')
     const retry = TRANSIENT.has(code)
     const outcome = status >= 500 && !retry ? 'unknown' : 'refused'
     this.#connection.send(

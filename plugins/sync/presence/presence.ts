@@ -1,7 +1,8 @@
 import type { PresenceMember } from '../../../openapi/messages/server.ts'
 import type { Json } from '../../../openapi/schemas/state.ts'
+import { type Client, ClientLimits } from '../../support/client-limits.ts'
 import type { Timer } from '../../support/clock.ts'
-import type { Connection } from '../connection/connection.ts'
+import { TooManyAtOnceError } from '../../support/errors.ts'
 import type { SyncSettings } from '../options.ts'
 import { type Frame, frame } from '../transports/frame.ts'
 
@@ -20,10 +21,20 @@ export interface PresenceExchange {
   close(): Promise<void>
 }
 
+/** A attendee, as others in a space see it. */
+export interface Attendee {
+  readonly id: string
+  readonly clientId: string
+  readonly connectedAt: number
+  readonly identity: Client
+  readonly isFull: boolean
+  send(frame: Frame): void
+}
+
 interface Room {
   readonly local: Map<string, PresenceMember>
   remote: PresenceMember[]
-  readonly watchers: Set<Connection>
+  readonly watchers: Set<Attendee>
   /** What the watchers know. */
   told: Map<string, string>
   /** The local members have changed since they were published. */
@@ -40,14 +51,23 @@ const GATHER = 50
 /**
  * Who follows which space, over all instances. Every follower of a space is present in it; those who ask are told
  * who is there, and then who came and who left. It is no log: whoever is slow gets the present list when it can.
+ *
+ *     absent ── follows ──▶ present ── asks ──▶ watching ── says that it leaves, or is gone ──▶ absent
+ *                              └── follows nothing of the space any more ──▶ absent
+ *
+ * Who asked stays, whatever it follows. A room is told and exchanged by one update at a time: `pending` is the next,
+ * `exchanging` the one under way, `again` asks for another after it, and `dirty` stays until the others have it.
  */
 export class Presence {
   readonly #settings: SyncSettings
   readonly #exchange: PresenceExchange | undefined
   readonly #onError: (error: unknown, what: string) => void
   readonly #rooms = new Map<string, Room>()
+  /** Where each is, and how to give back the count of one that asked. */
+  readonly #places = new Map<Attendee, Map<string, (() => void) | undefined>>()
+  readonly #asked: ClientLimits
   /** Watchers whose socket was full: they get the whole list. */
-  readonly #behind = new Map<Connection, Set<string>>()
+  readonly #behind = new Map<Attendee, Set<string>>()
   #refresher: Timer | undefined
 
   constructor(
@@ -58,6 +78,11 @@ export class Presence {
     this.#settings = settings
     this.#exchange = exchange
     this.#onError = onError
+    this.#asked = new ClientLimits('presences', {
+      total: Number.POSITIVE_INFINITY,
+      perUser: settings.maxPresencesPerUser,
+      perSession: settings.maxPresencesPerSession,
+    })
   }
 
   async start(): Promise<void> {
@@ -85,48 +110,81 @@ export class Presence {
   }
 
   /** A connection follows a space. */
-  enter(connection: Connection, space: string): void {
+  enter(attendee: Attendee, space: string): void {
+    const places = this.#placesOf(attendee)
+    if (!places.has(space)) places.set(space, undefined)
     const room = this.#room(space)
-    if (room.local.has(connection.id)) return
-    room.local.set(connection.id, memberOf(connection))
+    if (room.local.has(attendee.id)) return
+    room.local.set(attendee.id, memberOf(attendee))
     this.#changed(space, room)
   }
 
-  /** A connection wants to know who is there, and to be seen with its data. */
-  watch(connection: Connection, space: string, data: unknown): void {
+  /**
+   * A connection wants to know who is there, and to be seen with its data.
+   * @throws STATEFUL_TOO_MANY_AT_ONCE
+   */
+  watch(attendee: Attendee, space: string, data: unknown): void {
+    this.#countAsked(attendee, space)
     const room = this.#room(space)
-    const known = room.local.get(connection.id)
+    const known = room.local.get(attendee.id)
     if (!known || JSON.stringify(known.data) !== JSON.stringify(data)) {
-      room.local.set(connection.id, { ...memberOf(connection), ...(data === undefined ? {} : { data: data as Json }) })
+      room.local.set(attendee.id, { ...memberOf(attendee), ...(data === undefined ? {} : { data: data as Json }) })
       this.#changed(space, room)
     }
-    if (room.watchers.has(connection)) return
-    room.watchers.add(connection)
-    this.#tellAll(connection, space, room)
+    if (room.watchers.has(attendee)) return
+    room.watchers.add(attendee)
+    this.#tellAll(attendee, space, room)
   }
 
-  /** A connection follows nothing of a space any more, or is gone. */
-  leave(connection: Connection, space: string): void {
+  #countAsked(attendee: Attendee, space: string): void {
+    const places = this.#placesOf(attendee)
+    if (places.get(space)) return
+    const { maxPresences } = this.#settings
+    let asked = 0
+    for (const giveBack of places.values()) if (giveBack) asked++
+    if (asked >= maxPresences) throw new TooManyAtOnceError(maxPresences, 'presences')
+    places.set(space, this.#asked.take(attendee.identity))
+  }
+
+  /** A connection follows nothing of a space any more. Who asked to be present is that until it says otherwise. */
+  unfollow(attendee: Attendee, space: string): void {
+    if (!this.#places.get(attendee)?.get(space)) this.leave(attendee, space)
+  }
+
+  /** A connection does not want to be seen in a space any more, although it may go on following it. */
+  leave(attendee: Attendee, space: string): void {
+    const places = this.#places.get(attendee)
+    places?.get(space)?.()
+    places?.delete(space)
+    if (places?.size === 0) this.#places.delete(attendee)
     const room = this.#rooms.get(space)
     if (!room) return
-    room.watchers.delete(connection)
-    if (room.local.delete(connection.id)) this.#changed(space, room)
+    room.watchers.delete(attendee)
+    if (room.local.delete(attendee.id)) this.#changed(space, room)
   }
 
-  leaveAll(connection: Connection): void {
-    this.#behind.delete(connection)
-    for (const [space, room] of this.#rooms) {
-      if (room.local.has(connection.id) || room.watchers.has(connection)) this.leave(connection, space)
-    }
+  leaveAll(attendee: Attendee): void {
+    this.#behind.delete(attendee)
+    for (const space of [...(this.#places.get(attendee)?.keys() ?? [])]) this.leave(attendee, space)
+    this.#places.delete(attendee)
   }
 
-  drained(connection: Connection): void {
-    const spaces = this.#behind.get(connection)
+  #placesOf(attendee: Attendee): Map<string, (() => void) | undefined> {
+    const known = this.#places.get(attendee)
+    if (known) return known
+    const places = new Map<string, (() => void) | undefined>()
+    this.#places.set(attendee, places)
+    return places
+  }
+
+  /** The socket of a connection has room again. */
+  drained(attendee: Attendee): void {
+    const spaces = this.#behind.get(attendee)
     if (!spaces) return
-    this.#behind.delete(connection)
+    this.#behind.delete(attendee)
     for (const space of spaces) {
       const room = this.#rooms.get(space)
-      if (room?.watchers.has(connection)) this.#tellAll(connection, space, room)
+      if (room?.watchers.has(attendee)) this.#tellAll(attendee, space, room)
     }
   }
 
@@ -199,26 +257,26 @@ export class Presence {
       joined: joined.map(([, text]) => JSON.parse(text) as PresenceMember),
       left,
     })
-    for (const connection of room.watchers) this.#tell(connection, space, message)
+    for (const attendee of room.watchers) this.#tell(attendee, space, message)
   }
 
-  #tellAll(connection: Connection, space: string, room: Room): void {
-    this.#tell(connection, space, frame({ type: 'presence', space, members: this.members(space) }))
+  #tellAll(attendee: Attendee, space: string, room: Room): void {
+    this.#tell(attendee, space, frame({ type: 'presence', space, members: this.members(space) }))
     // The others learn of a newcomer by the next changes, which this one then gets as well: harmless, for a
     // member that is known already is only replaced.
     if (room.told.size === 0) this.#later(space, room)
   }
 
-  #tell(connection: Connection, space: string, message: Frame): void {
-    if (!connection.isFull) {
-      connection.send(message)
+  #tell(attendee: Attendee, space: string, message: Frame): void {
+    if (!attendee.isFull) {
+      attendee.send(message)
       return
     }
-    const spaces = this.#behind.get(connection) ?? new Set()
-    this.#behind.set(connection, spaces.add(space))
+    const spaces = this.#behind.get(attendee) ?? new Set()
+    this.#behind.set(attendee, spaces.add(space))
   }
 }
 
-function memberOf({ id, clientId, connectedAt, identity: { userId } }: Connection): PresenceMember {
+function memberOf({ id, clientId, connectedAt, identity: { userId } }: Attendee): PresenceMember {
   return { node: id, clientId, ...(userId === undefined ? {} : { userId }), connectedAt }
 }

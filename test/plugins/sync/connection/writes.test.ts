@@ -7,7 +7,7 @@ t.test('what is pending at the moment of a subscription is in its snapshot and n
   const first = await follow()
   first.transport.take()
   const second = connect()
-  const subscribed = hub.subscribe(second.connection, { space: 'app', filter: {} })
+  const subscribed = hub.channels.subscribe(second.connection, { space: 'app', filter: {} })
   space().set('a', 1)
   await subscribed
   await settle()
