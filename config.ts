@@ -9,6 +9,7 @@ import { isProduction, noticeOf } from './plugins/support/production.ts'
 import { randomText } from './plugins/support/random.ts'
 import { strictAjv } from './plugins/support/schemas.ts'
 import { isSecret, SECRET_RULE, unexpectedCharacters } from './plugins/support/secrets.ts'
+import type { SyncOptions } from './plugins/sync/options.ts'
 
 const Environment = Type.Object({
   NODE_ENV: Type.String({ default: 'development' }),
@@ -22,6 +23,7 @@ const Environment = Type.Object({
   TRUST_PROXY: Type.String({ default: '' }),
   MAX_CONNECTIONS: Type.Optional(Type.Integer({ minimum: 1 })),
   SYNC_MAX_PAYLOAD: Type.Optional(Type.Integer({ minimum: 1024 })),
+  SYNC_COMPRESSION: Type.Optional(Type.Boolean()),
   SYNC_MAX_CONNECTIONS_PER_USER: Type.Optional(Type.Integer({ minimum: 1 })),
   SYNC_MAX_SUBSCRIPTIONS_PER_USER: Type.Optional(Type.Integer({ minimum: 1 })),
   SYNC_MAX_PRESENCES_PER_USER: Type.Optional(Type.Integer({ minimum: 1 })),
@@ -45,6 +47,7 @@ const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
   TRUST_PROXY: 'addresses or networks of your proxies, separated by commas',
   MAX_CONNECTIONS: 'a whole number from 1, or empty for what the limit of open files allows',
   SYNC_MAX_PAYLOAD: 'the bytes of the largest message, from 1024',
+  SYNC_COMPRESSION: "'true' or 'false'",
   SYNC_MAX_CONNECTIONS_PER_USER: 'a whole number from 1',
   SYNC_MAX_SUBSCRIPTIONS_PER_USER: 'a whole number from 1',
   SYNC_MAX_PRESENCES_PER_USER: 'a whole number from 1',
@@ -53,8 +56,9 @@ const EXPECTED: Record<keyof Static<typeof Environment>, string> = {
 }
 
 /** Variables that are options of the plugin `sync`. */
-const SYNC_LIMITS = [
+const SYNC_VARIABLES = [
   ['SYNC_MAX_PAYLOAD', 'maxPayload'],
+  ['SYNC_COMPRESSION', 'compression'],
   ['SYNC_MAX_CONNECTIONS_PER_USER', 'maxConnectionsPerUser'],
   ['SYNC_MAX_SUBSCRIPTIONS_PER_USER', 'maxSubscriptionsPerUser'],
   ['SYNC_MAX_PRESENCES_PER_USER', 'maxPresencesPerUser'],
@@ -82,7 +86,7 @@ export interface Config {
   /** Absent: what the limit of open files allows. */
   maxConnections?: number
   /** Limits of live connections that the environment sets. */
-  sync?: Partial<Record<(typeof SYNC_LIMITS)[number][1], number>>
+  sync?: Pick<SyncOptions, (typeof SYNC_VARIABLES)[number][1]>
   logLevel: string
 }
 
@@ -123,7 +127,7 @@ export async function readConfig(environment: NodeJS.ProcessEnv = process.env): 
     config.adminPassword = values.ADMIN_PASSWORD
   }
   if (values.MAX_CONNECTIONS !== undefined) config.maxConnections = values.MAX_CONNECTIONS
-  for (const [variable, option] of SYNC_LIMITS) {
+  for (const [variable, option] of SYNC_VARIABLES) {
     const value = values[variable]
     if (value !== undefined) config.sync = { ...config.sync, [option]: value }
   }

@@ -158,10 +158,18 @@ t.test('a Cluster and Sentinels are named by one URL', async (t) => {
   }
 })
 
-t.test('limits of live connections are set by the environment', async (t) => {
+t.test('limits of live connections, and their compression, are set by the environment', async (t) => {
   const environment = { STORAGE: 'memory:', SESSION_SECRET: SECRET }
   t.equal((await readConfig(environment)).sync, undefined)
-  const { sync } = await readConfig({ ...environment, SYNC_MAX_PAYLOAD: '2048', SYNC_MAX_SUBSCRIPTIONS_PER_USER: '9' })
-  t.strictSame(sync, { maxPayload: 2048, maxSubscriptionsPerUser: 9 })
+  const { sync } = await readConfig({
+    ...environment,
+    SYNC_MAX_PAYLOAD: '2048',
+    SYNC_MAX_SUBSCRIPTIONS_PER_USER: '9',
+    SYNC_COMPRESSION: 'true',
+  })
+  t.strictSame(sync, { maxPayload: 2048, compression: true, maxSubscriptionsPerUser: 9 })
+  await t.rejects(readConfig({ ...environment, SYNC_COMPRESSION: 'gzip' }), {
+    message: /SYNC_COMPRESSION is not valid.*'true' or 'false'/,
+  })
   await t.rejects(readConfig({ ...environment, SYNC_MAX_PAYLOAD: '10' }), { message: /SYNC_MAX_PAYLOAD is not valid/ })
 })

@@ -3,11 +3,13 @@ import type { FastifyInstance } from 'fastify'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
 import { defineService } from '../support/define.ts'
+import { invalidOption } from '../support/options.ts'
 import { type ClusterNodes, RedisNodes } from './cluster/redis-nodes.ts'
 import { RedisPresence } from './cluster/redis-presence.ts'
 import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
 import { endUnfinishedHandshakes, refuseByProblem } from './transports/handshakes.ts'
+import { COMPRESSION } from './transports/web-socket.ts'
 
 export type { PresenceMember } from '../../openapi/messages/server.ts'
 export type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
@@ -82,14 +84,19 @@ export const sync = defineService<SyncOptions>(
     })
     const others = storage.kind === 'redis' ? new RedisNodes(storage, hub, settings.clock) : undefined
 
-    if (fastify.hasDecorator('websocketServer')) fastify.addHook('preClose', () => hub.close())
-    else {
+    if (fastify.hasDecorator('websocketServer')) {
+      if (settings.compression) {
+        throw invalidOption(
+          'sync.compression',
+          'is for sockets that sync opens: leave it out, or let sync register @fastify/websocket.',
+        )
+      }
+      fastify.addHook('preClose', () => hub.close())
+    } else {
       const limits = {
         maxPayload: settings.maxPayload,
         maxFragments: MAX_FRAGMENTS,
-        // Frames are built once and shared by all recipients, which per-message compression would forbid
-        // (and it costs more CPU and memory a connection than it saves on frames this small).
-        perMessageDeflate: false,
+        perMessageDeflate: settings.compression && COMPRESSION,
       }
       let endHandshakes = () => {}
       await fastify.register(import('@fastify/websocket'), {

@@ -1,6 +1,6 @@
 import type { Clock } from '../support/clock.ts'
 import type { Duration } from '../support/durations.ts'
-import { clock, duration, type Rules, readOptions, supplied, wholeNumber } from '../support/options.ts'
+import { clock, duration, flag, type Rules, readOptions, supplied, wholeNumber } from '../support/options.ts'
 
 export interface SyncOptions {
   /** Nodes that are silent for two of these are dropped, and the server says that it lives. Default `'25s'`. */
@@ -13,6 +13,12 @@ export interface SyncOptions {
   closeTimeout?: Duration
   /** Bytes of the largest message accepted; larger ones end the connection with 1009. Default 1 MiB. */
   maxPayload?: number
+  /**
+   * Whether messages of 1 KiB and more are compressed for clients that offer it (permessage-deflate, as all browsers do):
+   * once for all who get the same. What it saves and costs is in docs/sync.md. Not where the application has registered
+   * @fastify/websocket itself. Default `false`.
+   */
+  compression?: boolean
   /** Live connections of this instance. Default 10,000, or 80 % of the `connectionLimit` plugin's when that is less. */
   maxConnections?: number
   /** Live connections of one user. Default 100. */
@@ -73,6 +79,7 @@ export const SYNC_RULES = {
   slowDeadline: duration('30s'),
   closeTimeout: duration('3s'),
   maxPayload: wholeNumber(1024 * 1024),
+  compression: flag(false),
   maxConnections: wholeNumber(10_000),
   maxConnectionsPerUser: wholeNumber(100),
   maxConnectionsPerSession: wholeNumber(undefined),

@@ -27,7 +27,7 @@ const codeOf = (error: Error) => (error as NodeJS.ErrnoException).code ?? ''
 
 /** Says on an upgraded socket why it is refused, and ends it. */
 export function turnAway(hub: SyncHub, webSocket: WebSocket, { raw, query }: FastifyRequest, error: unknown): void {
-  const transport = new WebSocketTransport(webSocket, socketOf(raw))
+  const transport = new WebSocketTransport(webSocket, socketOf(raw), offerOf(hub, raw))
   webSocket.on('error', () => {})
   const { space } = query as { space?: unknown }
   const about = typeof space === 'string' && SPACE_NAME.test(space) ? { space } : {}
@@ -36,6 +36,10 @@ export function turnAway(hub: SyncHub, webSocket: WebSocket, { raw, query }: Fas
 
 /** An injected connection has no socket of the network; `ws` writes to its stream then. */
 const socketOf = ({ socket }: FastifyRequest['raw']) => (socket?.writable ? socket : undefined)
+
+/** The extensions that a client offered, where compression is on. */
+const offerOf = (hub: SyncHub, { headers }: FastifyRequest['raw']) =>
+  hub.settings.compression ? headers['sec-websocket-extensions'] : undefined
 
 /** Joins an upgraded socket to the hub. Every handler is attached in this tick: later would lose messages. */
 export function openWebSocket(
@@ -46,7 +50,7 @@ export function openWebSocket(
 ): void {
   const { space, key, prefix, since, clientId } = request.query
   const socket = socketOf(request.raw)
-  const transport = new WebSocketTransport(webSocket, socket)
+  const transport = new WebSocketTransport(webSocket, socket, offerOf(hub, request.raw))
   const connection = hub.connect(transport, identityOf(request, authorize, clientId))
 
   webSocket.on('message', (data, isBinary) => {

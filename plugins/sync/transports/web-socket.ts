@@ -6,19 +6,39 @@ import type { Transport } from './transport.ts'
 const OPEN = 1
 
 /**
- * A WebSocket of the server side. Frames are written to the TCP socket as they were built once for all
- * recipients, instead of being framed again by `ws` for each: without compression (see index.ts) `ws` itself
- * writes each frame in one go, so the two never mix within a frame.
+ * What `ws` is told of compression: each message by itself, in both directions, so that one compressed frame serves all
+ * who negotiated it, and no connection keeps a window of what was sent before.
+ */
+export const COMPRESSION = {
+  serverNoContextTakeover: true,
+  clientNoContextTakeover: true,
+  // Messages that are inflated at the same time, of all connections: half of the threads that Node has for everything.
+  concurrencyLimit: 2,
+} as const
+
+/** Whoever keeps less than 32 KiB of a message while it is inflated cannot read a frame that looks back further. */
+const SMALL_WINDOW = /server_max_window_bits/
+
+/**
+ * A WebSocket of the server side. Frames are written to the TCP socket as they were built (and compressed) once for all
+ * recipients, instead of being framed again by `ws` for each: `ws`, which is left with pings and closes, writes each of
+ * its frames in one go, so the two never mix within a frame.
  */
 export class WebSocketTransport implements Transport {
   readonly kind = 'websocket'
   readonly #webSocket: WebSocket
   readonly #socket: Socket | undefined
+  readonly #compressed: boolean
 
-  /** @param socket the TCP or TLS socket of the upgrade; absent for an injected connection */
-  constructor(webSocket: WebSocket, socket: Socket | undefined) {
+  /**
+   * @param socket the TCP or TLS socket of the upgrade; absent for an injected connection
+   * @param offer the extensions that the client offered, if it may get compressed frames at all
+   */
+  constructor(webSocket: WebSocket, socket: Socket | undefined, offer: string | undefined) {
     this.#webSocket = webSocket
     this.#socket = socket
+    this.#compressed =
+      offer !== undefined && webSocket.extensions.includes('permessage-deflate') && !SMALL_WINDOW.test(offer)
   }
 
   get buffered(): number {
@@ -31,7 +51,7 @@ export class WebSocketTransport implements Transport {
 
   send(frame: Frame): void {
     if (this.#webSocket.readyState !== OPEN) return
-    if (this.#socket) this.#socket.write(frame.wire)
+    if (this.#socket) this.#socket.write(this.#compressed ? frame.compressed : frame.wire)
     else this.#webSocket.send(frame.text)
   }
 

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { constants, inflateRawSync } from 'node:zlib'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
 import { Frame } from '../../../../plugins/sync/transports/frame.ts'
@@ -28,6 +30,25 @@ t.test('the bytes of a frame are what a WebSocket receiver understands, at every
     })
   })
   t.ok(received.every((text, index) => text === texts[index]))
+})
+
+t.test('a compressed frame says the same, and is only made where it is shorter', async (t) => {
+  const inflated = (wire: Buffer) =>
+    inflateRawSync(Buffer.concat([wire.subarray(4), Buffer.from('0000ffff', 'hex')]), {
+      finishFlush: constants.Z_SYNC_FLUSH,
+    }).toString()
+  const long = new Frame(JSON.stringify(Array.from({ length: 1_000 }, (_, index) => ({ index, name: 'é' }))))
+  t.equal(long.compressed[0], 0xc1)
+  t.equal(inflated(long.compressed), long.text)
+  t.equal(long.compressed, long.compressed)
+  const large = new Frame('x'.repeat(100_000))
+  t.equal(large.wire.length, 100_010)
+  t.equal(inflated(large.compressed), large.text, 'also when the text is only in the plain one')
+
+  const short = new Frame('x'.repeat(1_023))
+  t.equal(short.compressed, short.wire)
+  const noise = new Frame(randomBytes(2_048).toString('base64'))
+  t.ok(noise.compressed.length <= noise.wire.length)
 })
 
 t.test('they are made once', async (t) => {
