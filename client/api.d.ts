@@ -764,7 +764,7 @@ export interface components {
         StateOp: {
             op: "set" | "merge" | "increment" | "append" | "setAdd" | "setRemove" | "delete";
             key: string;
-            /** @description The operand, never the result. `set`: the new value. `merge`: the fields to set in the object that is there. `increment`: the number to add, 1 without it. `append`: one element for the end of the list. `setAdd`, `setRemove`: one member. `delete`: none. */
+            /** @description The operand, never the result. `set`: the new value; `"dark"` makes `"dark"` of `"light"`. `merge`: the fields to set in the object that is there; `{"city":"Oslo"}` makes `{"name":"Ada","city":"Oslo"}` of `{"name":"Ada","city":"Rome"}`. `increment`: the number to add, 1 without it; `2` makes `42` of `40`. `append`: one element for the end of the list; `"b"` makes `["a","b"]` of `["a"]`. `setAdd`: one member; `"new"` makes `["new"]` of `["new"]`. `setRemove`: one member; `"old"` makes `["new"]` of `["new","old"]`. `delete`: none. */
             value?: unknown;
             /** @description Milliseconds after the commit's `at` when the key is deleted. `set` without it removes an earlier one; the other operations keep it. */
             ttl?: number;

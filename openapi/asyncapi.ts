@@ -1,6 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { clientMessages } from './messages/client.ts'
 import { closeCodes } from './messages/close-codes.ts'
+import { clientExamples, type Example, serverExamples } from './messages/examples.ts'
 import { Change, PresenceMember, serverMessages } from './messages/server.ts'
 import { Op } from './schemas/state.ts'
 
@@ -27,6 +28,10 @@ const REFERENCE: AsyncApiServer = { host: 'localhost:3000', protocol: 'ws', pref
 export function asyncApiDocument({ host, protocol, prefix }: AsyncApiServer = REFERENCE): object {
   const received = Object.values(clientMessages)
   const sent = Object.values(serverMessages)
+  const examples = new Map([
+    ...examplesOf(clientMessages, clientExamples),
+    ...examplesOf(serverMessages, serverExamples),
+  ])
   return {
     asyncapi: '3.0.0',
     info: {
@@ -78,6 +83,7 @@ export function asyncApiDocument({ host, protocol, prefix }: AsyncApiServer = RE
             contentType: 'application/json',
             ...(schema.description === undefined ? {} : { summary: schema.description }),
             payload: { $ref: `#/components/schemas/${idOf(schema)}` },
+            examples: examples.get(schema),
           },
         ]),
       ),
@@ -86,6 +92,14 @@ export function asyncApiDocument({ host, protocol, prefix }: AsyncApiServer = RE
       ),
     },
   }
+}
+
+/** The examples of each schema; both are known by the `type` of the message. */
+function examplesOf<Type extends string>(
+  schemas: { readonly [Name in Type]: TSchema },
+  examples: { readonly [Name in Type]: readonly Example<unknown>[] },
+): [TSchema, readonly Example<unknown>[]][] {
+  return (Object.keys(schemas) as Type[]).map((type) => [schemas[type], examples[type]])
 }
 
 function operation(action: 'send' | 'receive', messages: TSchema[], summary: string): object {

@@ -46,7 +46,7 @@ function contender(name: string, rows: number, measured: 'cpu' | 'bytes'): Conte
       context.teardown(() => {
         for (const { socket } of listeners) socket.terminate()
       })
-      const changes = context.quick ? 20 : 200
+      const changes = context.quick ? 20 : 100
       return async () => {
         for (const listener of listeners) listener.received = 0
         const bytes = () => listeners.reduce((sum, { tcp }) => sum + tcp.bytesRead, 0)

@@ -26,6 +26,27 @@ export const Revision = Integer({
   description: 'The number of a commit in its space; grows by one with each commit.',
 })
 
+/** What the `value` of each operation is, and what it makes of a value that is there. */
+export const operations = [
+  { op: 'set', operand: 'the new value', before: 'light', value: 'dark', after: 'dark' },
+  {
+    op: 'merge',
+    operand: 'the fields to set in the object that is there',
+    before: { name: 'Ada', city: 'Rome' },
+    value: { city: 'Oslo' },
+    after: { name: 'Ada', city: 'Oslo' },
+  },
+  { op: 'increment', operand: 'the number to add, 1 without it', before: 40, value: 2, after: 42 },
+  { op: 'append', operand: 'one element for the end of the list', before: ['a'], value: 'b', after: ['a', 'b'] },
+  { op: 'setAdd', operand: 'one member', before: ['new'], value: 'new', after: ['new'] },
+  { op: 'setRemove', operand: 'one member', before: ['new', 'old'], value: 'old', after: ['new'] },
+] as const
+
+const operands = operations.map(({ op, operand, before, value, after }) => {
+  const [made, given, was] = [after, value, before].map((json) => JSON.stringify(json))
+  return `\`${op}\`: ${operand}; \`${given}\` makes \`${made}\` of \`${was}\`.`
+})
+
 export const Op = Type.Object(
   {
     op: Type.Union([
@@ -40,8 +61,7 @@ export const Op = Type.Object(
     key: StateKey,
     value: Type.Optional(
       annotated(JsonValue, {
-        description:
-          'The operand, never the result. `set`: the new value. `merge`: the fields to set in the object that is there. `increment`: the number to add, 1 without it. `append`: one element for the end of the list. `setAdd`, `setRemove`: one member. `delete`: none.',
+        description: `The operand, never the result. ${operands.join(' ')} \`delete\`: none.`,
       }),
     ),
     ttl: Type.Optional(

@@ -4,11 +4,12 @@ import { constants, deflateRawSync } from 'node:zlib'
 import websocket from '@fastify/websocket'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import type { ClientOptions, WebSocket } from 'ws'
+import type { ClientOptions } from 'ws'
 import type { StateChange } from '../../../openapi/messages/server.ts'
 import { state } from '../../../plugins/state/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { sync } from '../../../plugins/sync/index.ts'
+import { openBrowser, openPage } from '../../fixtures/browser.ts'
 import { SyncPeer } from '../../fixtures/sync-peer.ts'
 import { startServer, type TestServer } from './server.ts'
 
@@ -27,7 +28,7 @@ async function follow(t: Test, { ws }: TestServer, options: ClientOptions = {}):
   return peer
 }
 
-const tcpOf = (socket: WebSocket) => (socket as unknown as { _socket: Socket })._socket
+const tcpOf = (socket: SyncPeer['socket']) => (socket as unknown as { _socket: Socket })._socket
 const bytesRead = ({ socket }: SyncPeer) => tcpOf(socket).bytesRead
 
 /** 50 MB in one compressed frame of 50 kB, masked by zeros. */
@@ -77,6 +78,36 @@ t.test('what a client compresses is read', async (t) => {
     t.match(await peer.next(), { type: 'ack', seq })
   }
   t.strictSame(server.app.state.get('row3'), rows)
+})
+
+t.test('a browser reads the frame that all get, and is read', async (t) => {
+  const server = await startServer(t, 'memory:', { compression: true })
+  const peer = await follow(t, server)
+  const { page } = await openPage(t, await openBrowser(t))
+  await page.goto(`${server.url}/nothing`)
+  const wrote = page.evaluate(
+    async ({ url, value }) => {
+      const socket = new WebSocket(url)
+      const answered = new Promise<{ extensions: string; heard: unknown[] }>((resolve) => {
+        const heard: unknown[] = []
+        socket.onmessage = ({ data }) => {
+          const message = JSON.parse(data)
+          heard.push(message.type === 'stateChange' ? message.changes[0].ops[0].value.length : message.type)
+          if (message.type === 'fullSync') {
+            socket.send(JSON.stringify({ type: 'write', seq: 1, ops: [{ op: 'set', key: 'page', value }] }))
+          }
+          if (message.type === 'stateChange') resolve({ extensions: socket.extensions, heard })
+        }
+      })
+      return answered
+    },
+    { url: `${server.ws}?space=app`, value: rows },
+  )
+  t.match(await peer.next(), { changes: [{ ops: [{ key: 'page', value: rows }] }] })
+  await server.app.state.set('orders', rows)
+  const { extensions, heard } = await wrote
+  t.match(extensions, /^permessage-deflate/)
+  t.strictSame(heard, ['fullSync', 'ack', rows.length])
 })
 
 t.test('the bound on messages holds for what they inflate to', async (t) => {
