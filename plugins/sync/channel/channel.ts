@@ -53,6 +53,12 @@ export class Channel {
   readonly #recent: Recent
   readonly #fullSyncBytes: ByteBudget
   readonly #afterFlush: (() => void)[] = []
+  /** Those of the whole space and of prefixes: each commit is compared with them. Those of keys are found by name. */
+  readonly #wide = new Set<Topic>()
+  /** Those with changes that are not sent yet. */
+  readonly #changed = new Set<Topic>()
+  /** Those with a full sync of one frame, which nobody is amid: kept for who comes before the next commit. */
+  readonly #kept = new Set<Topic>()
   #epoch = ''
   #revision = 0
   #scheduled: NodeJS.Immediate | undefined
@@ -99,14 +105,25 @@ export class Channel {
     this.#epoch = commit.epoch
     this.#revision = commit.revision
     const heard = this.#recent.add(commit)
-    for (const topic of this.topics.values()) {
-      topic.outdate()
-      const change = changeFor(topic, heard, topic.revision)
-      if (!change) continue
-      topic.pending.push(change)
-      topic.revision = commit.revision
+    for (const topic of this.#kept) topic.outdate()
+    this.#kept.clear()
+    for (const topic of this.#wide) this.#change(topic, heard)
+    if (this.topics.size > this.#wide.size) {
+      for (const { key } of commit.ops) {
+        const topic = this.topics.get(topicId({ key }))
+        // Two operations of one key are one change.
+        if (topic && topic.revision !== commit.revision) this.#change(topic, heard)
+      }
     }
     this.#schedule()
+  }
+
+  #change(topic: Topic, heard: Heard): void {
+    const change = changeFor(topic, heard, topic.revision)
+    if (!change) return
+    topic.pending.push(change)
+    topic.revision = change.revision
+    this.#changed.add(topic)
   }
 
   #schedule(): void {
@@ -124,8 +141,8 @@ export class Channel {
   flush(): void {
     if (this.#scheduled) clearImmediate(this.#scheduled)
     this.#scheduled = undefined
-    for (const topic of this.topics.values()) {
-      if (topic.pending.length === 0) continue
+    for (const topic of this.#changed) {
+      this.#changed.delete(topic)
       const changes = topic.pending
       topic.pending = []
       this.#deliver(topic, changes)
@@ -187,6 +204,7 @@ export class Channel {
     if (!topic) {
       topic = new Topic(this.space.name, filter, { epoch: this.#epoch, revision: this.#revision })
       this.topics.set(id, topic)
+      if (filter.key === undefined) this.#wide.add(topic)
     }
     return topic
   }
@@ -196,7 +214,9 @@ export class Channel {
     subscription.ended = true
     subscription.stop()
     topic.subscriptions.delete(subscription)
-    if (topic.subscriptions.size === 0 && this.topics.get(topic.id) === topic) this.topics.delete(topic.id)
+    if (topic.subscriptions.size > 0 || this.topics.get(topic.id) !== topic) return
+    this.topics.delete(topic.id)
+    for (const topics of [this.#wide, this.#changed, this.#kept]) topics.delete(topic)
   }
 
   /** The socket has room again: goes on where it stopped. */
@@ -291,6 +311,7 @@ export class Channel {
   #advance(topic: Topic): void {
     topic.pending.push(outgoing(topic.revision, this.#revision, '[]'))
     topic.revision = this.#revision
+    this.#changed.add(topic)
     topic.outdate()
     this.flush()
   }
@@ -299,7 +320,10 @@ export class Channel {
     if (subscription.connection.isFull) return this.#hold(subscription, undefined)
     const fullSync = this.#fullSyncFor(subscription)
     this.#counters.count('fullSyncs')
-    if (fullSync.short) return this.#goLive(subscription, fullSync.frames.at(0) as Frame)
+    if (fullSync.short) {
+      this.#kept.add(subscription.topic)
+      return this.#goLive(subscription, fullSync.frames.at(0) as Frame)
+    }
     subscription.begin(fullSync)
     await this.#pump(subscription)
   }
@@ -364,6 +388,8 @@ export class Channel {
 
   #reset(): void {
     this.#recent.clear()
+    this.#changed.clear()
+    this.#kept.clear()
     this.#readPosition()
     for (const topic of this.topics.values()) {
       topic.pending = []

@@ -173,3 +173,38 @@ t.test('an epoch that continues the history is continued, by all topics', async 
   for (const peer of [part, late])
     t.match(peer.transport.take(), [{ epoch: '2:test', changes: [{ prev: 3, revision: 4 }] }])
 })
+
+t.test('what is followed key by key costs only the commits of those keys', async (t) => {
+  const many = Number.MAX_SAFE_INTEGER
+  const { space, connect } = await setUp(t, {
+    maxSubscriptions: many,
+    maxSubscriptionsPerUser: many,
+    maxQueuedMessages: many,
+    messageRate: many,
+  })
+  const { connection, transport } = connect()
+  const follow = async (from: number, to: number) => {
+    for (let key = from; key < to; key++) {
+      connection.receive(JSON.stringify({ type: 'subscribe', space: 'app', key: `row:${key}` }))
+    }
+    while (connection.subscriptions.size < to) await settle()
+    await settle()
+    transport.take()
+  }
+  const fastest = async () => {
+    const times: number[] = []
+    for (let round = 0; round < 5; round++) {
+      const before = performance.now()
+      for (let commit = 0; commit < 200; commit++) space().set('row:7', commit)
+      times.push(performance.now() - before)
+      await settle()
+      t.equal(transport.take().length, 1)
+    }
+    return Math.min(...times)
+  }
+  await follow(0, 10)
+  const few = await fastest()
+  await follow(10, 10_000)
+  const withMany = await fastest()
+  t.ok(withMany < few * 20, `${few.toFixed(2)} ms with 10 followed keys, ${withMany.toFixed(2)} ms with 10,000`)
+})
