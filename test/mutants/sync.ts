@@ -101,8 +101,8 @@ export default [
     guards: 'a prefix is no key, and a question names something',
   },
   {
-    file: 'plugins/sync/channel/channel.ts',
-    from: 'if (known && known.readers > 0 && known.position.epoch === this.#epoch) return known',
+    file: 'plugins/sync/channel/full-sync.ts',
+    from: 'if (known && known.readers > 0 && known.position.epoch === position.epoch) return known',
     to: '',
     suite: 'test/plugins/sync/limits.test.ts',
     guards: 'slow readers of full syncs do not keep others from theirs',

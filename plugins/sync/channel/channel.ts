@@ -5,7 +5,7 @@ import type { SyncSettings } from '../options.ts'
 import type { SyncCounters } from '../stats.ts'
 import type { Frame } from '../transports/frame.ts'
 import { type TopicFilter, topicId } from './filter.ts'
-import { FullSync, fullSyncFrames } from './full-sync.ts'
+import { FullSyncs } from './full-sync.ts'
 import { changeFor, changesIn, conflated, rangeFrames } from './range.ts'
 import { type Heard, heardLater, Recent } from './recent.ts'
 import type { SyncSpace } from './space.ts'
@@ -51,14 +51,12 @@ export class Channel {
   readonly #counters: SyncCounters
   readonly #onFailure: ChannelOptions['onFailure']
   readonly #recent: Recent
-  readonly #fullSyncBytes: ByteBudget
+  readonly #fullSyncs: FullSyncs
   readonly #afterFlush: (() => void)[] = []
   /** Those of the whole space and of prefixes: each commit is compared with them. Those of keys are found by name. */
   readonly #wide = new Set<Topic>()
   /** Those with changes that are not sent yet. */
   readonly #changed = new Set<Topic>()
-  /** Those with a full sync of one frame, which nobody is amid: kept for who comes before the next commit. */
-  readonly #kept = new Set<Topic>()
   #epoch = ''
   #revision = 0
   #scheduled: NodeJS.Immediate | undefined
@@ -71,7 +69,7 @@ export class Channel {
     this.#settings = settings
     this.#counters = counters
     this.#onFailure = onFailure
-    this.#fullSyncBytes = fullSyncBytes
+    this.#fullSyncs = new FullSyncs(space, settings.chunkCharacters, fullSyncBytes)
     this.#recent = new Recent(settings.recentCommits, settings.recentCharacters)
     this.ready = space.ready.then(() => this.#attach())
   }
@@ -105,8 +103,7 @@ export class Channel {
     this.#epoch = commit.epoch
     this.#revision = commit.revision
     const heard = this.#recent.add(commit)
-    for (const topic of this.#kept) topic.outdate()
-    this.#kept.clear()
+    this.#fullSyncs.outdate()
     for (const topic of this.#wide) this.#change(topic, heard)
     if (this.topics.size > this.#wide.size) {
       for (const { key } of commit.ops) {
@@ -216,7 +213,9 @@ export class Channel {
     topic.subscriptions.delete(subscription)
     if (topic.subscriptions.size > 0 || this.topics.get(topic.id) !== topic) return
     this.topics.delete(topic.id)
-    for (const topics of [this.#wide, this.#changed, this.#kept]) topics.delete(topic)
+    this.#wide.delete(topic)
+    this.#changed.delete(topic)
+    this.#fullSyncs.forget(topic)
   }
 
   /** The socket has room again: goes on where it stopped. */
@@ -312,47 +311,18 @@ export class Channel {
     topic.pending.push(outgoing(topic.revision, this.#revision, '[]'))
     topic.revision = this.#revision
     this.#changed.add(topic)
-    topic.outdate()
     this.flush()
   }
 
   async #sendFullSync(subscription: Subscription): Promise<void> {
     if (subscription.connection.isFull) return this.#hold(subscription, undefined)
-    const fullSync = this.#fullSyncFor(subscription)
+    const { topic, connection } = subscription
+    const position = { epoch: this.#epoch, revision: topic.revision }
+    const fullSync = this.#fullSyncs.of(topic, position, connection.identity)
     this.#counters.count('fullSyncs')
-    if (fullSync.short) {
-      this.#kept.add(subscription.topic)
-      return this.#goLive(subscription, fullSync.frames.at(0) as Frame)
-    }
+    if (fullSync.short) return this.#goLive(subscription, fullSync.frames.at(0) as Frame)
     subscription.begin(fullSync)
     await this.#pump(subscription)
-  }
-
-  /** @throws STATEFUL_TOO_MANY_AT_ONCE, STATEFUL_OVERLOADED */
-  #fullSyncFor({ topic, connection }: Subscription): FullSync {
-    const known = topic.fullSync
-    if (known?.position.epoch === this.#epoch && known.position.revision === topic.revision) return known
-    const position = { epoch: this.#epoch, revision: topic.revision }
-    const all = Object.entries(this.space.snapshot().state)
-    const entries = topic.whole ? all : all.filter(([key]) => topic.matches(key))
-    const bytes = Math.ceil((this.space.bytes * entries.length) / Math.max(all.length, 1))
-    let release = () => {}
-    if (bytes > this.#settings.chunkCharacters) {
-      try {
-        release = this.#fullSyncBytes.take(connection.identity, bytes)
-      } catch (error) {
-        // Too many different ones are under way: an older one, and then what came after it, leads to the same.
-        if (known && known.readers > 0 && known.position.epoch === this.#epoch) return known
-        throw error
-      }
-    }
-    const frames = fullSyncFrames(topic.head, position, entries, this.#settings.chunkCharacters)
-    const fullSync: FullSync = new FullSync(frames, position, () => {
-      release()
-      if (topic.fullSync === fullSync) topic.fullSync = undefined
-    })
-    topic.fullSync = fullSync
-    return fullSync
   }
 
   /** Sends a long answer as fast as the peer takes it, then what was committed meanwhile. */
@@ -389,11 +359,10 @@ export class Channel {
   #reset(): void {
     this.#recent.clear()
     this.#changed.clear()
-    this.#kept.clear()
+    this.#fullSyncs.clear()
     this.#readPosition()
     for (const topic of this.topics.values()) {
       topic.pending = []
-      topic.fullSync = undefined
       topic.epoch = this.#epoch
       topic.revision = this.#revision
       for (const subscription of topic.subscriptions) {

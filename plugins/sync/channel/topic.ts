@@ -2,7 +2,7 @@ import type { Op, Position } from '../../../openapi/schemas/state.ts'
 import type { Client } from '../../support/client-limits.ts'
 import { Frame } from '../transports/frame.ts'
 import { type TopicFilter, topicId } from './filter.ts'
-import type { FrameSource, FullSync } from './full-sync.ts'
+import type { FrameSource } from './full-sync.ts'
 
 /** A change as it goes out, serialised once. */
 export interface Outgoing {
@@ -38,8 +38,6 @@ export class Topic {
   /** The epoch that the end of the chain belongs to, for those who got it. */
   epoch: string
   pending: Outgoing[] = []
-  /** The latest content that was asked for, while it is the present one or somebody is amid it. */
-  fullSync: FullSync | undefined
   /** What all frames of the topic have in common. */
   readonly head: string
 
@@ -64,11 +62,6 @@ export class Topic {
   /** The operations that concern this topic; the same array when all do. */
   select(ops: Op[]): Op[] {
     return this.whole || ops.every((op) => this.matches(op.key)) ? ops : ops.filter((op) => this.matches(op.key))
-  }
-
-  /** Its content has changed: kept only for those who are amid it, and who may come while there is no room for more. */
-  outdate(): void {
-    if (this.fullSync?.readers === 0) this.fullSync = undefined
   }
 
   stateChange(epoch: string, changes: Outgoing[], since?: Position): Frame {
