@@ -1,40 +1,50 @@
 import type { Commit, Json, Op, Position } from '../../openapi/schemas/state.ts'
-import type { Clock, Timer } from '../support/clock.ts'
-import { InvalidStateOpError, StateConflictError, StateLimitError } from '../support/errors.ts'
+import {
+  InvalidStateOpError,
+  StateClosedError,
+  StateConflictError,
+  StateLimitError,
+  StateNotReadyError,
+} from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
 import { isPromiseLike } from '../support/promise-like.ts'
 import { WATCH_OPTIONS, type WatchEvent, type WatchOptions, watchCommits } from './following/watch.ts'
 import type { Lease } from './leases/lease.ts'
-import { type LeaseOptions, Leases, type Schedule, type Task } from './leases/leases.ts'
+import type { LeaseOptions, Schedule, Task } from './leases/leases.ts'
 import { leaseKey } from './leases/proof.ts'
-import {
-  continues,
-  type Durability,
-  type EpochCause,
-  type Hint,
-  type Retention,
-  type StateLog,
-} from './log/contract.ts'
-import type { StateLimits } from './options.ts'
-import { Expiry } from './replica/expiry.ts'
+import type { Durability, EpochCause, StateLog } from './log/contract.ts'
+import { Damage } from './log/damage.ts'
+import { OpenSpace, type OpenSpaceOptions } from './open-space.ts'
 import { Readable } from './replica/readable.ts'
-import { type KeyChange, Replica } from './replica/replica.ts'
+import type { Replica } from './replica/replica.ts'
 import { checkKey } from './values/json.ts'
 import type { ValueOf } from './values/key-types.ts'
-import type { SequencerCounts } from './writing/counts.ts'
+import { noCounts, type SequencerCounts } from './writing/counts.ts'
 import { type Middleware, passAll, type WriteContext } from './writing/middleware.ts'
 import { checkAuthor, checkOp, restorable } from './writing/operations.ts'
 import { type KeySchema, KeySchemas } from './writing/schemas.ts'
-import { Sequencer } from './writing/sequencer.ts'
 import { type Transacted, type Transaction, transact } from './writing/transaction.ts'
 import { Turns } from './writing/turns.ts'
-import { COMMIT_OPTIONS, type CommitOptions, type Committed, type Guard, type View } from './writing/write.ts'
+import {
+  COMMIT_OPTIONS,
+  type CommitOptions,
+  type Committed,
+  type Guard,
+  type ReplaceRequest,
+  type View,
+  type WriteRequest,
+} from './writing/write.ts'
 import { leaseGuard, readWriteOptions, type WriteOptions } from './writing/write-options.ts'
 
-/** Fewer than may wait at the same time. */
-const OVERDUE_AT_ONCE = 100
+/** What has happened, as far as it is counted. */
+export interface SpaceCounts extends SequencerCounts {
+  /** Epochs that began here because the end of the log may have been lost. */
+  epochChanges: number
+  /** Keys and commits of the log that could not be read or applied, and were left out. */
+  unreadable: number
+}
 
-export interface SpaceStats extends SequencerCounts {
+export interface SpaceStats extends SpaceCounts {
   name: string
   durability: Durability
   epoch: string
@@ -47,90 +57,90 @@ export interface SpaceStats extends SequencerCounts {
   retained: number
   /** Bytes of the history that the log retains. */
   historyBytes: number
-  /** Epochs that began here because the end of the log may have been lost. */
-  epochChanges: number
   lastEpochCause: EpochCause | undefined
-  /** Keys and commits of the log that could not be read or applied, and were left out. */
-  unreadable: number
 }
 
-export interface SpaceOptions {
+/** What the spaces of a manager have in common, and what each may ask of it. */
+export interface SpaceOptions
+  extends Pick<
+    OpenSpaceOptions,
+    | 'limits'
+    | 'clock'
+    | 'random'
+    | 'processId'
+    | 'writeTimeout'
+    | 'pollInterval'
+    | 'onPoll'
+    | 'history'
+    | 'onQuiet'
+    | 'onError'
+  > {
   name: string
-  log: StateLog
-  limits: StateLimits
-  clock: Clock
-  /** From 0 inclusive to 1 exclusive. */
-  random: () => number
-  writerId: string
-  /** Milliseconds. */
-  writeTimeout: number
-  /** Milliseconds between two looks at where a shared log stands. */
-  pollInterval: number
-  /** Calls at each look; one timer for all spaces. */
-  onPoll: (look: () => void) => Timer
-  history: Retention
   /** What a `$ref` in the schema of a key may name. */
   sharedSchemas?: (() => Record<string, unknown>) | undefined
-  onError: (error: unknown, what: string) => void
+  /**
+   * Calls `open`, as soon as one more space may be open.
+   * @throws STATEFUL_STATE_TOO_MANY_SPACES, STATEFUL_STATE_CLOSED
+   */
+  reopen: () => Promise<unknown>
+  /** The application has told it something that must last, although nobody may have a reference to it. */
+  onConfigured: () => void
 }
+
+/** Counts the uses of all spaces: who was used last has the highest number. */
+let uses = 0
 
 /**
  * The unit of order and transaction: one log, and this instance's replica of it. Reads are synchronous and come from
  * the replica; writes resolve when they are durable and visible here.
  *
  * Values are frozen and shared: read them, pass them on, but make new ones instead of changing them.
+ *
+ *   closed --used, and there is room--> loading --read--> open --not busy, and its room is needed--> closed
+ *                                          |--the log cannot be read--> closed
+ *
+ * While it is closed its log and its replica are gone; schemas, middleware, listeners and counts are not. Whatever is
+ * asynchronous opens it by itself. It closes only between two turns of the event loop, so that what was awaited can be
+ * read synchronously right after. It stays open while somebody listens, writes, or holds a lease.
  */
 export class Space extends Readable {
-  /** Resolves when the replica is loaded; reads before that throw STATEFUL_STATE_NOT_READY, writes wait. */
-  readonly ready: Promise<void>
   readonly #options: SpaceOptions
-  readonly #replica: Replica
   readonly #schemas: KeySchemas
   readonly #layers: Middleware[] = []
   readonly #turns: Turns
-  readonly #leases: Leases
-  readonly #sequencer: Sequencer
-  readonly #expiry: Expiry
-  #closing: Promise<void> | undefined
-  #poll: Timer | undefined
-  #unwatch: (() => Promise<void>) | undefined
+  readonly #counts = noCounts()
+  readonly #damage: Damage
+  /** Of the times before that it was open. */
+  #epochChanges = 0
+  #open: OpenSpace | undefined
+  /** Who wants it to be opened, in the order of their calls. */
+  #waiting: { go(open: OpenSpace): void; refuse(error: unknown): void }[] = []
+  #reopening = false
+  /** Functions of transactions that are under way. */
+  #transactions = 0
+  #lastUse = 0
 
   constructor(options: SpaceOptions) {
-    const replica = new Replica(options.history)
-    super(options.name, replica, (error) => options.onError(error, 'a state listener failed'))
+    super(options.name, (error) => options.onError(error, 'a state listener failed'))
     this.#options = options
     this.#schemas = new KeySchemas(options.sharedSchemas)
     this.#turns = new Turns(options.clock, options.writeTimeout)
-    this.#replica = replica
-    this.#sequencer = new Sequencer({
-      space: options.name,
-      log: options.log,
-      replica: this.#replica,
-      schemas: this.#schemas,
-      layers: this.#layers,
-      limits: options.limits,
-      clock: options.clock,
-      timeout: options.writeTimeout,
-      writerId: options.writerId,
-      onApplied: (record, changes, context) => this.#applied(record.commit, changes, record.clear === true, context),
-      onReplaced: (changes, previousEpoch, context) => this.#replaced(changes, previousEpoch, context),
-      onError: options.onError,
-    })
-    this.#leases = new Leases(this, {
-      clock: options.clock,
-      shared: options.log.shared,
-      processId: options.writerId,
-      onError: options.onError,
-    })
-    this.#expiry = new Expiry({
-      clock: options.clock,
-      random: options.random,
-      spread: options.log.shared ? options.pollInterval : 0,
-      onDue: (key, revision) => void this.#expire(key, revision),
-    })
-    this.ready = this.#open()
-    // Whoever uses the space awaits it or gets the error from the first operation.
-    this.ready.catch(() => {})
+    this.#damage = new Damage(options.name, options.onError)
+  }
+
+  /**
+   * Resolves when the replica is loaded, and what follows in the same turn can read it: reads before that throw
+   * STATEFUL_STATE_NOT_READY, writes wait. A space that was closed meanwhile is opened.
+   *
+   * @example
+   * const room = app.state.space('room-17')
+   * await room.ready
+   * return room.entries()
+   * @throws STATEFUL_STATE_TOO_MANY_SPACES, STATEFUL_STORAGE_UNAVAILABLE
+   */
+  get ready(): Promise<void> {
+    this.#lastUse = ++uses
+    return this.#open?.ready ?? this.#loaded().then(() => {})
   }
 
   // --- reading: what the replica holds is in Readable ---------------------------------------------
@@ -146,8 +156,8 @@ export class Space extends Readable {
 
   /** Brings the replica up to everything that was acknowledged before the call. */
   async freshen(): Promise<void> {
-    await this.ready
-    await this.#sequencer.freshen()
+    const open = await this.#loaded()
+    await open.freshen()
   }
 
   // --- writing ----------------------------------------------------------------------------------
@@ -155,6 +165,7 @@ export class Space extends Readable {
   /** Adds a layer around every write of this space; the first one added is the outermost. */
   use(layer: Middleware): this {
     this.#layers.push(layer)
+    this.#options.onConfigured()
     return this
   }
 
@@ -166,6 +177,7 @@ export class Space extends Readable {
    */
   define(pattern: string, schema: KeySchema): this {
     this.#schemas.define(pattern, schema)
+    this.#options.onConfigured()
     return this
   }
 
@@ -267,7 +279,7 @@ export class Space extends Readable {
     }
     await this.#submit({ ops, clear: true, context })
     if (!tooMany) return
-    const contexts = Array.from(this.#replica.entries(), ([key, { value: previous }]): WriteContext => {
+    const contexts = Array.from(this.held().entries(), ([key, { value: previous }]): WriteContext => {
       return { space: this.name, op: 'delete', key, value: undefined, previous, context, clientId: undefined }
     })
     await passAll(this.#layers, contexts, () => this.#submit({ cause: 'clear', entries: () => new Map(), context }))
@@ -320,7 +332,7 @@ export class Space extends Readable {
   async restore(snapshot: { state: Readonly<Record<string, unknown>> }, context?: unknown): Promise<Position> {
     const entries = restorable(snapshot.state, this.#schemas, this.#options.limits)
     await this.#submit({ cause: 'restore', entries, context })
-    return this.#replica.position
+    return this.held().position
   }
 
   // --- leases -----------------------------------------------------------------------------------
@@ -332,8 +344,8 @@ export class Space extends Readable {
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
     checkKey(leaseKey(name))
-    await this.ready
-    return this.#leases.take(name, options)
+    const { leases } = await this.#loaded()
+    return leases.take(name, options)
   }
 
   /**
@@ -349,32 +361,23 @@ export class Space extends Readable {
   async runOnce(name: string, schedule: Schedule, task: Task<unknown>): Promise<() => void>
   async runOnce(name: string, first: Schedule | Task<unknown>, task?: Task<unknown>): Promise<unknown> {
     checkKey(leaseKey(name))
-    await this.ready
-    if (typeof first === 'function') return this.#leases.once(name, first)
+    const { leases } = await this.#loaded()
+    if (typeof first === 'function') return leases.once(name, first)
     if (typeof task !== 'function') throw new InvalidStateOpError('runOnce was given nothing to run')
-    return this.#leases.schedule(name, first, task)
+    return leases.schedule(name, first, task)
   }
 
   // --- following --------------------------------------------------------------------------------
 
-  /** The log has more than this instance holds. */
   override async oldest(): Promise<Position> {
-    await this.ready
-    const { position } = this.#replica
-    const tail = await this.#options.log.since(position)
-    return tail ? { epoch: position.epoch, revision: tail.floor - 1 } : super.oldest()
+    const open = await this.#loaded()
+    return open.oldest()
   }
 
   /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
   async history(since: Position): Promise<Commit[] | undefined> {
-    await this.ready
-    const { position } = this.#replica
-    const known = this.#replica.since(since)
-    if (known) return known
-    const tail = await this.#options.log.since(since)
-    // Not further than the replica: who reads history goes on with onCommit from there.
-    if (!tail || !continues(tail, position)) return undefined
-    return tail.records.map(({ commit }) => commit).filter(({ revision }) => revision <= position.revision)
+    const open = await this.#loaded()
+    return open.history(since)
   }
 
   /**
@@ -384,20 +387,26 @@ export class Space extends Readable {
   watch(prefix: string, options: WatchOptions = {}): AsyncIterableIterator<WatchEvent> {
     refuseUnknown(options, WATCH_OPTIONS)
     // From this call on, although nothing runs before the first `next()`.
-    const since = options.since ?? (this.loaded ? this.#replica.position : undefined)
+    const since = options.since ?? (this.#open?.loaded ? this.#open.replica.position : undefined)
     return watchCommits(this, prefix, this.#options.clock, since === undefined ? options : { ...options, since })
   }
 
   // --- life -------------------------------------------------------------------------------------
 
-  /** It is being loaded, or a write has no outcome yet. */
+  /** It is being loaded, something has no outcome yet, a lease is held, or somebody listens: it stays open. */
   get busy(): boolean {
-    return !this.loaded || this.#sequencer.waiting > 0 || this.#leases.busy
+    return this.observed || this.#transactions > 0 || this.#open?.busy === true
   }
 
+  /** When it was used: the higher, the later. */
+  get lastUse(): number {
+    return this.#lastUse
+  }
+
+  /** @throws STATEFUL_STATE_NOT_READY when it is closed */
   describe(): SpaceStats {
-    const { log } = this.#options
-    const { epoch, revision, size: keys, bytes, retained, epochs, epochChanges } = this.#replica
+    const { replica, log, waiting } = this.#open ?? this.#refuse()
+    const { epoch, revision, size: keys, bytes, retained, epochs } = replica
     return {
       name: this.name,
       durability: log.durability,
@@ -405,81 +414,114 @@ export class Space extends Readable {
       revision,
       keys,
       bytes,
-      waiting: this.#sequencer.waiting,
+      waiting,
       retained,
       historyBytes: log.historyBytes,
-      epochChanges,
       lastEpochCause: epochs.at(-1)?.cause,
-      unreadable: this.#sequencer.damage.count,
-      ...this.#sequencer.counts,
+      ...this.counts(),
     }
+  }
+
+  /** What has happened here since this instance began, open or not. */
+  counts(): SpaceCounts {
+    const epochChanges = this.#epochChanges + (this.#open?.replica.epochChanges ?? 0)
+    return { ...this.#counts, epochChanges, unreadable: this.#damage.count }
   }
 
   /**
-   * Why this instance cannot follow its log: what it reads is as it was before. `undefined` when it can, and while the
-   * store is out of reach, which the storage tells.
+   * Why this instance cannot follow its log: what it reads is as it was before. `undefined` when it can, while the
+   * store is out of reach, which the storage tells, and while it is closed.
    */
   get fault(): Error | undefined {
-    return this.#sequencer.fault
+    return this.#open?.fault
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+  /** By the manager, which counts those that are open. */
+  open(log: StateLog): void {
+    const open = new OpenSpace({
+      ...this.#options,
+      log,
+      schemas: this.#schemas,
+      layers: this.#layers,
+      counts: this.#counts,
+      damage: this.#damage,
+      space: this,
+      onApplied: (commit, changes, clear, context) => this.tellCommit(commit, changes, clear, context),
+      onReplaced: (changes, previousEpoch, context) => {
+        this.tellReplacement(open.replica, changes, previousEpoch, context, () => this.snapshot().state)
+      },
+    })
+    this.#open = open
+    this.#lastUse = ++uses
+    // At once, so that nobody who calls from now on comes before them.
+    for (const { go } of this.#waiting.splice(0)) go(open)
   }
 
-  async #open(): Promise<void> {
-    const { log, onPoll } = this.#options
-    // Listening first: what is committed while the content is read is found by the first catch-up.
-    if (log.shared) this.#unwatch = await log.watch((hint) => this.#hinted(hint))
-    const state = await log.load()
-    this.#sequencer.damage.note(state)
-    this.#replica.load(state)
-    this.#expiry.reset(this.#replica.entries())
-    this.loaded = true
-    if (this.#closing) return
-    if (log.shared) {
-      this.#poll = onPoll(() => void this.#look())
-      this.#sequencer.hint()
-    }
-    await this.#expireOverdue()
+  /** By the manager: until it is used again. Resolves when nothing of it is left. */
+  async close(): Promise<void> {
+    const open = this.#open
+    this.#open = undefined
+    this.#epochChanges += open?.replica.epochChanges ?? 0
+    // Only one that could not be loaded is closed although somebody listens.
+    if (this.observed) this.#reopenLater()
+    await open?.close()
   }
 
-  /** What had to go while the space was closed is gone before it is ready, as if it had been open all the time. */
-  async #expireOverdue(): Promise<void> {
-    const now = this.#options.clock.now()
-    const due = [...this.#replica.entries()].filter(([, { expiresAt }]) => expiresAt !== undefined && expiresAt <= now)
-    for (let start = 0; start < due.length && !this.#closing; start += OVERDUE_AT_ONCE) {
-      const some = due.slice(start, start + OVERDUE_AT_ONCE)
-      const done = await Promise.all(some.map(([key, { revision }]) => this.#expire(key, revision)))
-      // The store takes nothing now: the timer goes on trying.
-      if (!done.includes(true)) return
-    }
-  }
-
-  async #close(): Promise<void> {
-    this.#poll?.cancel()
-    this.#expiry.stop()
-    await this.ready.catch(() => {})
-    this.#poll?.cancel()
-    this.#leases.close()
-    await this.#sequencer.close()
-    await this.#unwatch?.().catch((error) => this.#options.onError(error, 'a subscription could not be ended'))
+  /** By the manager, for good: what is under way gets its outcome, and what was read last can be read further on. */
+  async end(): Promise<void> {
+    await this.#open?.close()
     this.removeListeners()
-    await this.#options.log.close()
   }
 
-  /** The log is read only if it stands elsewhere than the replica, or nobody can tell. */
-  async #look(): Promise<void> {
-    const head = this.fault ? undefined : await this.#options.log.head?.().catch(() => undefined)
-    if (head) this.#hinted({ ...head, prev: head.revision, records: () => undefined })
-    else this.#sequencer.hint()
+  protected override held(): Replica {
+    this.#lastUse = ++uses
+    return this.#open?.loaded ? this.#open.replica : this.#refuse()
   }
 
-  #hinted(hint: Hint): void {
-    if (!this.loaded) return
-    const { epoch, revision } = this.#replica
-    if (hint.epoch !== epoch || hint.revision > revision) this.#sequencer.hint(hint)
+  /** Who listens hears of everything from now on. */
+  protected override followed(): void {
+    if (!this.#open) this.#reopen()
+  }
+
+  /** @throws STATEFUL_STATE_NOT_READY, and has it opened: whoever comes again may find it open */
+  #refuse(): never {
+    if (!this.#open) this.#reopen()
+    throw new StateNotReadyError(this.name)
+  }
+
+  #reopen(): void {
+    if (this.#reopening) return
+    this.#reopening = true
+    this.#options
+      .reopen()
+      .catch((error) => {
+        for (const { refuse } of this.#waiting.splice(0)) refuse(error)
+        if (!this.observed || this.#open || error instanceof StateClosedError) return
+        this.#options.onError(error, 'it is listened to and could not be opened')
+        this.#reopenLater()
+      })
+      .finally(() => {
+        this.#reopening = false
+      })
+  }
+
+  /** Who listens has no call that would fail. */
+  #reopenLater(): void {
+    const { clock, pollInterval } = this.#options
+    clock.after(pollInterval, () => {
+      if (this.observed && !this.#open) this.#reopen()
+    })
+  }
+
+  async #loaded(): Promise<OpenSpace> {
+    const open = this.#open ?? (await new Promise<OpenSpace>((resolve, reject) => this.#whenOpen(resolve, reject)))
+    await open.ready
+    return open
+  }
+
+  #whenOpen(go: (open: OpenSpace) => void, refuse: (error: unknown) => void): void {
+    this.#waiting.push({ go, refuse })
+    this.#reopen()
   }
 
   async #apply(op: Op, given: unknown, conditions: readonly Guard[] = []): Promise<Committed> {
@@ -489,49 +531,32 @@ export class Space extends Readable {
     return (await this.#submit({ ops: [checked], guards: all, context })) as Committed
   }
 
-  #submit(request: Parameters<Sequencer['submit']>[0]): Promise<Committed | undefined> {
-    if (this.loaded) return this.#sequencer.submit(request)
-    // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
-    return this.ready.then(() => this.#sequencer.submit(request))
+  #submit(request: WriteRequest | ReplaceRequest): Promise<Committed | undefined> {
+    this.#lastUse = ++uses
+    if (this.#open) return this.#open.submit(request)
+    return new Promise((resolve, reject) => this.#whenOpen((open) => resolve(open.submit(request)), reject))
   }
 
-  #transact<Result>(
+  async #transact<Result>(
     fn: (tx: Transaction) => Result | PromiseLike<Result>,
     options: unknown,
     key?: string,
   ): Promise<Transacted<Result>> {
     const { context, guards: required = [] } = readWriteOptions(options)
     const { clock, writeTimeout, limits } = this.#options
-    return transact(fn, {
-      submit: ({ ops, guards = [] }) => this.#submit({ ops, guards: [...guards, ...required], context }),
-      revisionOf: (key) => this.#replica.get(key)?.revision ?? 0,
-      opsPerCommit: limits.opsPerCommit,
-      clock,
-      timeout: writeTimeout,
-      ...(key === undefined ? {} : { turns: { of: this.#turns, key } }),
-    })
-  }
-
-  #applied(commit: Commit, changes: KeyChange[], clear: boolean, context: unknown): void {
-    for (const { key } of changes) this.#expiry.note(key, this.#replica.get(key))
-    this.tellCommit(commit, changes, clear, context)
-  }
-
-  #replaced(changes: KeyChange[], previousEpoch: string, context: unknown): void {
-    this.#expiry.reset(this.#replica.entries())
-    this.tellReplacement(this.#replica, changes, previousEpoch, context, () => this.snapshot().state)
-  }
-
-  /** @returns whether it is gone; never rejects */
-  async #expire(key: string, revision: number): Promise<boolean> {
+    this.#transactions++
     try {
-      await this.#submit({ ops: [{ op: 'delete', key }], guards: [{ key, revision }] })
-      return true
-    } catch (error) {
-      // Somebody else wrote or expired it first: then there is nothing to do.
-      if (error instanceof StateConflictError) return true
-      this.#options.onError(error, 'an expired key could not be deleted')
-      return false
+      return await transact(fn, {
+        submit: ({ ops, guards = [] }) => this.#submit({ ops, guards: [...guards, ...required], context }),
+        revisionOf: (key) => this.#open?.replica.get(key)?.revision ?? 0,
+        opsPerCommit: limits.opsPerCommit,
+        clock,
+        timeout: writeTimeout,
+        ...(key === undefined ? {} : { turns: { of: this.#turns, key } }),
+      })
+    } finally {
+      this.#transactions--
+      this.#options.onQuiet()
     }
   }
 }

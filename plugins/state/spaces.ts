@@ -1,15 +1,15 @@
 import type { StateStats } from '../../openapi/schemas/state.ts'
 import type { Client } from '../support/client-limits.ts'
-import { type Clock, sharedTimer, systemClock, type Timer } from '../support/clock.ts'
-import { InvalidSpaceError, TooManySpacesError } from '../support/errors.ts'
+import { type Clock, sharedTimer, systemClock } from '../support/clock.ts'
+import { InvalidSpaceError, StateClosedError, TooManySpacesError } from '../support/errors.ts'
 import { SPACE_NAME } from '../support/keys.ts'
 import { Lending } from '../support/lending.ts'
 import { randomText } from '../support/random.ts'
 import type { Retention, StateLog } from './log/contract.ts'
 import { type ClientStateLimits, DEFAULT_CLIENT_LIMITS, type StateLimits } from './options.ts'
 import { EmptySpace } from './replica/readable.ts'
-import { Space } from './space.ts'
-import { noCounts, type SequencerCounts } from './writing/counts.ts'
+import { Space, type SpaceCounts, type SpaceOptions } from './space.ts'
+import { noCounts } from './writing/counts.ts'
 
 export const DEFAULT_SPACE = 'app'
 
@@ -47,18 +47,33 @@ export interface BorrowedSpace {
 export class StateManager extends Space {
   readonly #options: CompleteOptions
   readonly #spaces: Lending<Space>
-  /** Of spaces that have been closed. */
-  readonly #past = noCounts()
+  /**
+   * Those that are not open but that the application may have a reference to: it must not get another one of the same
+   * name. What nobody has a reference to is forgotten.
+   */
+  readonly #closed = new Map<string, WeakRef<Space>>()
+  readonly #collected = new FinalizationRegistry<string>((name) => {
+    if (!this.#closed.get(name)?.deref()) this.#closed.delete(name)
+  })
+  /** Those with schemas or middleware, which last although nobody has a reference to them. */
+  readonly #configured = new Set<Space>()
+  /** What was counted in spaces that are not open. */
+  readonly #past: SpaceCounts = { ...noCounts(), epochChanges: 0, unreadable: 0 }
+  #ended = false
 
   constructor(options: StateManagerOptions) {
-    const { clock = systemClock, random = Math.random, clients = DEFAULT_CLIENT_LIMITS } = options
-    const complete = { ...options, clock, random, clients, onPoll: sharedTimer(clock, options.pollInterval) }
-    super(spaceOptions(DEFAULT_SPACE, complete))
+    const { clock = systemClock, random = Math.random, clients = DEFAULT_CLIENT_LIMITS, ...rest } = options
+    const processId = randomText(12)
+    const onPoll = sharedTimer(clock, options.pollInterval)
+    const complete = { ...rest, clock, random, clients, processId, onPoll }
+    const reopen = () => Promise.reject(new StateClosedError(DEFAULT_SPACE))
+    super(spaceOptions(DEFAULT_SPACE, complete, { reopen, onConfigured() {}, onQuiet() {} }))
     this.#options = complete
     this.#spaces = new Lending<Space>({
       what: 'spaces',
       kept: options.limits.spaces,
-      tooManyKept: (count) => new TooManySpacesError(count),
+      tooManyKept: (count) => new TooManySpacesError(count, options.writeTimeout),
+      reopens: { lastUse: (space) => space.lastUse, patience: options.writeTimeout, waiting: options.limits.waiting },
       clients: {
         total: clients.spaces,
         perUser: clients.spacesPerUser,
@@ -66,23 +81,25 @@ export class StateManager extends Space {
         idle: clients.idle,
       },
       clock,
-      open: (name, forClient) => this.#open(name, complete, forClient),
-      close: (space) => space.close(),
+      open: (name, forClient) => this.#open(name, forClient),
+      close: (space) => (this.#ended ? space.end() : space.close()),
       busy: (space) => space.busy,
       onClosing: (space) => this.#remember(space),
       onError: options.onError,
     })
     this.#spaces.adopt(DEFAULT_SPACE, this)
+    this.open(options.openLog(DEFAULT_SPACE, false))
   }
 
   /**
-   * The space of this name, opened if it is not yet; await its `ready` before reading. It stays open as long as the
-   * application runs, whatever clients do.
-   * @throws STATEFUL_STATE_INVALID_SPACE, STATEFUL_STATE_TOO_MANY_SPACES
+   * The space of this name, the same for as long as somebody has it; await its `ready` before reading. It is open as
+   * long as it is used. When more than `limits.spaces` are, the one that was used the longest time ago is closed: of
+   * those that nobody listens to, writes to or holds a lease of. It opens again by itself, see {@link Space}.
+   * @throws STATEFUL_STATE_INVALID_SPACE
    */
   space(name: string): Space {
     checkName(name)
-    return this.#spaces.keep(name)
+    return this.#spaces.keepIfThereIsRoom(name) ?? this.#known(name)
   }
 
   /**
@@ -135,12 +152,12 @@ export class StateManager extends Space {
     return this.#options.clients
   }
 
-  /** Those that are open. Ask for one by its name to keep it: one that clients have opened may be closed again. */
+  /** Those that are open, for the application and for clients. */
   spaces(): Space[] {
     return this.#spaces.all()
   }
 
-  /** Of all open spaces together; `space.describe()` tells of one. */
+  /** What there is in all open spaces together, and what happened in all; `space.describe()` tells of one. */
   stats(): StateStats {
     const total: StateStats = {
       spaces: this.#spaces.size,
@@ -150,8 +167,6 @@ export class StateManager extends Space {
       waiting: 0,
       retained: 0,
       historyBytes: 0,
-      epochChanges: 0,
-      unreadable: 0,
       ...this.#past,
     }
     for (const space of this.#spaces.all()) {
@@ -162,13 +177,35 @@ export class StateManager extends Space {
   }
 
   override async close(): Promise<void> {
-    await Promise.all([super.close(), this.#spaces.close(this)])
+    this.#ended = true
+    await Promise.all([this.end(), this.#spaces.close(this)])
   }
 
-  #open(name: string, options: CompleteOptions, forClient: boolean): Space {
-    const space = new Space(spaceOptions(name, options, forClient))
+  #open(name: string, forClient: boolean): Space {
+    const log = this.#options.openLog(name, forClient)
+    const space = this.#known(name)
+    this.#closed.delete(name)
+    this.#count(space, -1)
+    space.open(log)
     // One that could not be loaded makes room; the next call tries again.
     space.ready.catch(() => this.#spaces.forget(space))
+    return space
+  }
+
+  /** The one of this name that there is, or a new one. */
+  #known(name: string): Space {
+    const known = this.#spaces.get(name) ?? this.#closed.get(name)?.deref()
+    if (known) return known
+    const reopen = async () => {
+      await this.#spaces.keepAsSoonAsThereIsRoom(name).catch((error) => {
+        throw this.#ended ? new StateClosedError(name) : error
+      })
+    }
+    const onConfigured = () => void this.#configured.add(space)
+    const onQuiet = () => this.#spaces.look()
+    const space: Space = new Space(spaceOptions(name, this.#options, { reopen, onConfigured, onQuiet }))
+    this.#closed.set(name, new WeakRef(space))
+    this.#collected.register(space, name)
     return space
   }
 
@@ -182,8 +219,14 @@ export class StateManager extends Space {
   }
 
   #remember(space: Space): void {
-    const stats = space.describe()
-    for (const count of Object.keys(this.#past) as (keyof SequencerCounts)[]) this.#past[count] += stats[count]
+    this.#closed.set(space.name, new WeakRef(space))
+    this.#count(space, 1)
+  }
+
+  /** Of those that are open it is asked; that of the others stays here. */
+  #count(space: Space, sign: 1 | -1): void {
+    const counts = space.counts()
+    for (const count of Object.keys(counts) as (keyof SpaceCounts)[]) this.#past[count] += sign * counts[count]
   }
 }
 
@@ -192,24 +235,14 @@ function checkName(name: string): void {
 }
 
 type CompleteOptions = StateManagerOptions &
-  Required<Pick<StateManagerOptions, 'clock' | 'random' | 'clients'>> & { onPoll: (look: () => void) => Timer }
+  Required<Pick<StateManagerOptions, 'clock' | 'random' | 'clients'>> &
+  Pick<SpaceOptions, 'processId' | 'onPoll'>
 
-function spaceOptions(name: string, options: CompleteOptions, forClient = false) {
-  const { openLog, limits, writeTimeout, pollInterval, onPoll, history, sharedSchemas, clock, random, onError } =
-    options
-  return {
-    name,
-    log: openLog(name, forClient),
-    limits,
-    clock,
-    random,
-    // Stands in every record, so it is no longer than it must be to be unique.
-    writerId: randomText(12),
-    writeTimeout,
-    pollInterval,
-    onPoll,
-    history,
-    sharedSchemas,
-    onError: (error: unknown, what: string) => onError(error, `space ${name}: ${what}`),
-  }
+function spaceOptions(
+  name: string,
+  { openLog: _, clients: __, ...options }: CompleteOptions,
+  toManager: Pick<SpaceOptions, 'reopen' | 'onConfigured' | 'onQuiet'>,
+): SpaceOptions {
+  const onError = (error: unknown, what: string) => options.onError(error, `space ${name}: ${what}`)
+  return { ...options, ...toManager, name, onError }
 }

@@ -207,8 +207,8 @@ export const InvalidSpaceError = define(
 )
 export const TooManySpacesError = define(
   'STATEFUL_STATE_TOO_MANY_SPACES',
-  'There are %s open spaces already and no more may be opened.',
-  409,
+  'There are %s open spaces, all in use, and none could be closed for another within %s ms.',
+  503,
 )
 export const StateLimitError = define('STATEFUL_STATE_LIMIT', '%s', 413)
 export const StateSchemaError = define(
@@ -260,7 +260,7 @@ export const StateOverloadedError = define(
 )
 export const StateNotReadyError = define(
   'STATEFUL_STATE_NOT_READY',
-  "Space '%s' is not loaded yet. Await its `ready`.",
+  "Space '%s' is not loaded, or was closed while nobody used it. Await its `ready` right before you read it.",
   503,
 )
 export const StateClosedError = define('STATEFUL_STATE_CLOSED', "Space '%s' is closed.", 503)

@@ -2,6 +2,9 @@ import { accountsOf, type Client, type ClientBounds } from './client-limits.ts'
 import type { Clock, Timer } from './clock.ts'
 import { OverloadedError, TooManyAtOnceError } from './errors.ts'
 
+/** Milliseconds after which those who wait for a place look again, when nobody says that there may be one. */
+const NEXT_LOOK = 10
+
 /** A thing for as long as a client has something to do with it. */
 export interface Loan<Thing> {
   readonly thing: Thing
@@ -12,8 +15,10 @@ export interface Loan<Thing> {
 interface Open<Thing> {
   readonly name: string
   readonly thing: Thing
-  /** The application has it, so it stays open. */
+  /** The application has it: it counts within its bound, and nobody who borrows it is counted. */
   kept: boolean
+  /** It is never closed for another. */
+  stays: boolean
   /** How often it is borrowed now. */
   borrowed: number
   /** Who it is counted for, with how often they borrow it. While nobody does: for the last one. */
@@ -30,6 +35,15 @@ export interface LendingOptions<Thing> {
   kept: number
   /** What is thrown when it asks for more. */
   tooManyKept(count: number): Error
+  /** Of things that can be closed while the application has them, and opened again. Default: what is kept stays open. */
+  reopens?: {
+    /** When it was used: the higher, the later. */
+    lastUse(thing: Thing): number
+    /** Milliseconds that one who wants to open another waits for one that can be closed. */
+    patience: number
+    /** How many may wait. */
+    waiting: number
+  }
   /** How many clients may have, and the milliseconds after which one is closed that nobody has borrowed. */
   clients: ClientBounds & { idle: number }
   clock: Clock
@@ -42,23 +56,43 @@ export interface LendingOptions<Thing> {
   onError(error: unknown, what: string): void
 }
 
+/** The application wants one to be open. */
+interface Wish<Thing> {
+  readonly name: string
+  /** On the monotonic clock. */
+  readonly until: number
+  resolve(thing: Thing): void
+  reject(error: unknown): void
+}
+
 /**
  * Things that have a name and cost something while they are open: spaces, cache namespaces. One is *kept* once the
- * application has asked for it: it stays open and counts within the application's own bound. Others are *borrowed* by
- * clients, within the bounds of clients, and closed when nobody has borrowed them for a while. So whatever clients do,
- * the application has its own.
+ * application has asked for it: it counts within the application's own bound. Others are *borrowed* by clients, within
+ * the bounds of clients, and closed when nobody has borrowed them for a while. So whatever clients do, the application
+ * has its own.
  *
  *   (not open) --keep--> kept
  *   (not open) --borrow--> borrowed --last release--> idle --after `idle`, or when room is needed--> (not open)
  *                              ^---------borrow---------|
  *   borrowed, idle --keep--> kept
+ *
+ * What is kept stays open, unless such things can be opened again. Then the one that was used the longest time ago gives
+ * its place to the next one, between two turns of the event loop:
+ *
+ *   kept, neither busy nor borrowed --room is needed--> (not open)
+ *   kept, but borrowed by clients --room is needed--> borrowed
  */
 export class Lending<Thing> {
   readonly #options: LendingOptions<Thing>
   readonly #open = new Map<string, Open<Thing>>()
   /** How many borrowed or idle spaces count for an account. */
   readonly #counts = new Map<string, number>()
+  /** In the order in which they came. */
+  readonly #wishes: Wish<Thing>[] = []
+  readonly #closings = new Set<Promise<void>>()
   #kept = 0
+  #looking = false
+  #nextLook: Timer | undefined
   #closed = false
 
   constructor(options: LendingOptions<Thing>) {
@@ -77,39 +111,66 @@ export class Lending<Thing> {
     return this.#open.get(name)?.thing
   }
 
-  /** Takes one in that is open already. */
+  /** Takes one in that is open already, and stays open. */
   adopt(name: string, thing: Thing): void {
     this.#kept++
-    this.#open.set(name, { name, thing, kept: true, borrowed: 0, accounts: new Map(), idleSince: 0, idle: undefined })
+    this.#open.set(name, { ...opened(name, thing), kept: true, stays: true })
   }
 
   /** @throws `tooManyKept` */
   keep(name: string): Thing {
+    const thing = this.keepIfThereIsRoom(name)
+    if (thing === undefined) throw this.#options.tooManyKept(this.#kept)
+    return thing
+  }
+
+  /** @returns `undefined` when the application has as many open as it may */
+  keepIfThereIsRoom(name: string): Thing | undefined {
     const known = this.#open.get(name)
     if (known?.kept) return known.thing
-    if (this.#kept >= this.#options.kept) throw this.#options.tooManyKept(this.#kept)
+    if (this.#kept >= this.#options.kept) return undefined
     const open = known ?? this.#add(name, false)
-    this.#uncountAll(open)
     open.idle?.cancel()
+    open.idle = undefined
+    if (open.borrowed === 0) this.#forgetAccounts(open)
+    for (const account of open.accounts.keys()) this.#uncount(account)
     open.kept = true
+    open.stays = this.#options.reopens === undefined
     this.#kept++
     return open.thing
+  }
+
+  /**
+   * Closes another one for it, and waits for that.
+   * @throws `tooManyKept` when all have been in use for as long as it may wait
+   */
+  keepAsSoonAsThereIsRoom(name: string): Promise<Thing> {
+    const { reopens, tooManyKept, clock } = this.#options
+    return new Promise((resolve, reject) => {
+      const thing = this.#wishes.length === 0 ? this.keepIfThereIsRoom(name) : undefined
+      if (thing !== undefined) return resolve(thing)
+      if (this.#closed || !reopens || this.#wishes.length >= reopens.waiting) return reject(tooManyKept(this.#kept))
+      this.#wishes.push({ name, until: clock.monotonic() + reopens.patience, resolve, reject })
+      this.look()
+    })
   }
 
   /** @throws STATEFUL_TOO_MANY_AT_ONCE, STATEFUL_OVERLOADED */
   borrow(name: string, client: Client): Loan<Thing> {
     const known = this.#open.get(name)
-    if (known?.kept) return { thing: known.thing, release() {} }
+    if (known?.stays) return { thing: known.thing, release() {} }
     const accounts = accountsOf(client)
-    for (const [account, bound] of accounts) {
-      if (!known?.accounts.has(account)) this.#makeRoomFor(account, bound)
+    if (!known?.kept) {
+      for (const [account, bound] of accounts) {
+        if (!known?.accounts.has(account)) this.#makeRoomFor(account, bound)
+      }
     }
-    if (!known) this.#makeRoom()
+    if (!known) this.#makeRoomForClients()
     const open = known ?? this.#add(name, true)
     open.idle?.cancel()
     open.idle = undefined
-    if (open.borrowed++ === 0) this.#uncountAll(open)
-    for (const [account] of accounts) this.#count(open, account)
+    if (open.borrowed++ === 0) this.#forgetAccounts(open)
+    for (const [account] of accounts) this.#enter(open, account)
     let released = false
     return {
       thing: open.thing,
@@ -123,9 +184,11 @@ export class Lending<Thing> {
   /** @param except whose owner closes it */
   async close(except: Thing): Promise<void> {
     this.#closed = true
+    this.#nextLook?.cancel()
+    for (const { reject } of this.#wishes.splice(0)) reject(new OverloadedError())
     for (const { idle } of this.#open.values()) idle?.cancel()
     const others = this.all().filter((thing) => thing !== except)
-    await Promise.all(others.map((thing) => this.#options.close(thing)))
+    await Promise.all([...others.map((thing) => this.#options.close(thing)), ...this.#closings])
   }
 
   /** It could not be opened: the next call tries again. */
@@ -135,20 +198,23 @@ export class Lending<Thing> {
 
   #add(name: string, forClient: boolean): Open<Thing> {
     if (this.#closed) throw new OverloadedError()
-    const thing = this.#options.open(name, forClient)
-    const open = { name, thing, kept: false, borrowed: 0, accounts: new Map(), idleSince: 0, idle: undefined }
+    const open = opened(name, this.#options.open(name, forClient))
     this.#open.set(name, open)
     return open
   }
 
   #release(open: Open<Thing>, accounts: ReturnType<typeof accountsOf>): void {
     open.borrowed--
-    if (this.#open.get(open.name) !== open || open.kept) return
+    if (this.#open.get(open.name) !== open) return
     if (open.borrowed > 0) {
-      for (const [account] of accounts) this.#uncount(open, account)
+      for (const [account] of accounts) this.#leave(open, account)
       return
     }
-    if (this.#closed) return
+    if (open.kept) {
+      this.#forgetAccounts(open)
+      this.look()
+    }
+    if (open.kept || this.#closed) return
     open.idleSince = this.#options.clock.monotonic()
     this.#closeWhenIdle(open)
   }
@@ -167,11 +233,73 @@ export class Lending<Thing> {
     if (this.#open.get(name) !== open) return
     open.idle?.cancel()
     this.#open.delete(name)
+    this.#forgetAccounts(open)
     if (open.kept) this.#kept--
-    this.#uncountAll(open)
+    this.look()
     this.#options.onClosing?.(thing)
-    this.#options.close(thing).catch((error) => this.#options.onError(error, `${name}: could not be closed`))
+    const closing = this.#options
+      .close(thing)
+      .catch((error) => this.#options.onError(error, `${name}: could not be closed`))
+      .finally(() => this.#closings.delete(closing))
+    this.#closings.add(closing)
   }
+
+  // --- the application's ------------------------------------------------------------------------
+
+  /** One that was busy may not be so any more: those who wait for a place look for it. */
+  look(): void {
+    if (this.#looking || this.#wishes.length === 0) return
+    this.#looking = true
+    // What somebody has just awaited, and reads in the same turn, is closed after that.
+    setImmediate(() => this.#grantWishes())
+  }
+
+  #grantWishes(): void {
+    const { clock, tooManyKept } = this.#options
+    this.#looking = false
+    this.#nextLook?.cancel()
+    const before = this.#wishes.length
+    for (let wish = this.#wishes[0]; wish; wish = this.#wishes[0]) {
+      try {
+        const thing = this.keepIfThereIsRoom(wish.name) ?? this.#keepInPlaceOfAnother(wish.name)
+        if (thing === undefined) break
+        wish.resolve(thing)
+      } catch (error) {
+        wish.reject(error)
+      }
+      this.#wishes.shift()
+    }
+    const now = clock.monotonic()
+    while (this.#wishes[0] && this.#wishes[0].until <= now) this.#wishes.shift()?.reject(tooManyKept(this.#kept))
+    if (this.#wishes.length < before) this.look()
+    if (this.#wishes.length > 0) this.#nextLook = clock.after(NEXT_LOOK, () => this.look())
+  }
+
+  /** @returns `undefined` when all are in use */
+  #keepInPlaceOfAnother(name: string): Thing | undefined {
+    const { reopens, busy } = this.#options
+    const clientsHaveRoom = this.#hasRoomForClients()
+    let oldest: Open<Thing> | undefined
+    for (const open of this.#open.values()) {
+      if (!open.kept || open.stays || !reopens) continue
+      if (oldest && reopens.lastUse(oldest.thing) < reopens.lastUse(open.thing)) continue
+      if (open.borrowed > 0 ? clientsHaveRoom : !busy(open.thing)) oldest = open
+    }
+    if (!oldest) return undefined
+    if (oldest.borrowed === 0) this.#close(oldest)
+    else this.#leaveToClients(oldest)
+    return this.keepIfThereIsRoom(name)
+  }
+
+  /** Those who have borrowed it are counted from now on. */
+  #leaveToClients(open: Open<Thing>): void {
+    this.#makeRoomForClients()
+    open.kept = false
+    this.#kept--
+    for (const account of open.accounts.keys()) this.#count(account)
+  }
+
+  // --- the clients' -----------------------------------------------------------------------------
 
   /** @throws STATEFUL_TOO_MANY_AT_ONCE */
   #makeRoomFor(account: string, bound: 'perUser' | 'perSession'): void {
@@ -182,8 +310,13 @@ export class Lending<Thing> {
     this.#close(idle)
   }
 
+  /** For one more, in the place of one that is idle if need be. */
+  #hasRoomForClients(): boolean {
+    return this.#open.size - this.#kept < this.#options.clients.total || this.#oldestIdle(() => true) !== undefined
+  }
+
   /** @throws STATEFUL_OVERLOADED */
-  #makeRoom(): void {
+  #makeRoomForClients(): void {
     if (this.#open.size - this.#kept < this.#options.clients.total) return
     const idle = this.#oldestIdle(() => true)
     if (!idle) throw new OverloadedError()
@@ -199,28 +332,37 @@ export class Lending<Thing> {
     return oldest
   }
 
-  #count(open: Open<Thing>, account: string): void {
+  #enter(open: Open<Thing>, account: string): void {
     const times = open.accounts.get(account) ?? 0
     open.accounts.set(account, times + 1)
-    if (times === 0) this.#counts.set(account, (this.#counts.get(account) ?? 0) + 1)
+    if (times === 0 && !open.kept) this.#count(account)
   }
 
-  #uncount(open: Open<Thing>, account: string): void {
+  #leave(open: Open<Thing>, account: string): void {
     const times = (open.accounts.get(account) ?? 0) - 1
     if (times > 0) {
       open.accounts.set(account, times)
       return
     }
-    if (!open.accounts.delete(account)) return
+    if (open.accounts.delete(account) && !open.kept) this.#uncount(account)
+  }
+
+  #forgetAccounts(open: Open<Thing>): void {
+    for (const account of open.accounts.keys()) if (!open.kept) this.#uncount(account)
+    open.accounts.clear()
+  }
+
+  #count(account: string): void {
+    this.#counts.set(account, (this.#counts.get(account) ?? 0) + 1)
+  }
+
+  #uncount(account: string): void {
     const count = (this.#counts.get(account) ?? 0) - 1
     if (count > 0) this.#counts.set(account, count)
     else this.#counts.delete(account)
   }
+}
 
-  #uncountAll(open: Open<Thing>): void {
-    for (const account of [...open.accounts.keys()]) {
-      open.accounts.set(account, 1)
-      this.#uncount(open, account)
-    }
-  }
+function opened<Thing>(name: string, thing: Thing): Open<Thing> {
+  return { name, thing, kept: false, stays: false, borrowed: 0, accounts: new Map(), idleSince: 0, idle: undefined }
 }

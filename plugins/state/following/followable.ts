@@ -20,13 +20,14 @@ export class Followable {
 
   /** Whether somebody listens. */
   get observed(): boolean {
-    return this.#commits.size > 0 || this.#events.size > 0
+    return this.#commits.size > 0 || this.#events.size > 0 || this.#resets.size > 0
   }
 
   on<Name extends keyof StateEventMap>(name: Name, listener: StateListener<StateEventMap[Name]>): () => void
   on(name: `change:${string}` | `delete:${string}`, listener: StateListener<StateChange>): () => void
   /** @returns a function that ends it */
   on(name: string, listener: (event: never) => void): () => void {
+    this.followed()
     return this.#events.on(name, listener)
   }
 
@@ -36,18 +37,24 @@ export class Followable {
    * @returns a function that ends it
    */
   subscribe(pattern: string, listener: StateListener<StateChange>): () => void {
+    this.followed()
     return this.#events.subscribe(pattern, listener)
   }
 
   /** Called in the order of revisions, in the tick in which the replica applied the commit. */
   onCommit(listener: (commit: Commit) => void): () => void {
+    this.followed()
     return this.#commits.add(listener)
   }
 
   /** The replica was replaced as a whole: what was derived from it must be derived anew. */
   onReset(listener: (reason: ResetReason) => void): () => void {
+    this.followed()
     return this.#resets.add(listener)
   }
+
+  /** Somebody begins to listen. */
+  protected followed(): void {}
 
   /** @param clear the commit emptied the space */
   protected tellCommit(commit: Commit, changes: readonly KeyChange[], clear: boolean, context: unknown): void {

@@ -1,5 +1,4 @@
 import type { Commit, Json, Position, StateSnapshot } from '../../../openapi/schemas/state.ts'
-import { StateNotReadyError } from '../../support/errors.ts'
 import { Followable } from '../following/followable.ts'
 import type { Entry } from '../log/contract.ts'
 import type { ValueOf } from '../values/key-types.ts'
@@ -7,19 +6,15 @@ import { setField } from '../values/reducer.ts'
 import { Replica } from './replica.ts'
 
 /**
- * What can be read of a space without asking anybody: its replica, synchronously. Until that is loaded everything
- * throws STATEFUL_STATE_NOT_READY.
+ * What can be read of a space without asking anybody: its replica, synchronously. While that is not loaded
+ * everything throws STATEFUL_STATE_NOT_READY.
  */
-export class Readable extends Followable {
+export abstract class Readable extends Followable {
   readonly name: string
-  readonly #replica: Replica
-  /** Whether the replica can be read. */
-  protected loaded = false
 
-  constructor(name: string, replica: Replica, onError: (error: unknown) => void) {
+  constructor(name: string, onError: (error: unknown) => void) {
     super(onError)
     this.name = name
-    this.#replica = replica
   }
 
   get epoch(): string {
@@ -90,20 +85,22 @@ export class Readable extends Followable {
   }
 
   /** @throws STATEFUL_STATE_NOT_READY */
-  protected held(): Replica {
-    if (!this.loaded) throw new StateNotReadyError(this.name)
-    return this.#replica
-  }
+  protected abstract held(): Replica
 }
 
 /** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
 export class EmptySpace extends Readable {
+  readonly #nothing = new Replica({ commits: 0, bytes: 0 })
+
   constructor(name: string) {
-    super(name, new Replica({ commits: 0, bytes: 0 }), () => {})
-    this.loaded = true
+    super(name, () => {})
   }
 
   async history({ epoch, revision }: Position): Promise<Commit[] | undefined> {
     return epoch === this.epoch && revision === 0 ? [] : undefined
+  }
+
+  protected held(): Replica {
+    return this.#nothing
   }
 }

@@ -6,7 +6,6 @@ import {
   StateNotReplicatedError,
   StateOutcomeUnknownError,
   StateOverloadedError,
-  StorageCorruptError,
 } from '../../support/errors.ts'
 import {
   type CommitOutcome,
@@ -15,14 +14,14 @@ import {
   type LogRecord,
   type LogState,
   type LogTail,
-  MOST_DAMAGE,
   type StateLog,
   surelyNotWritten,
 } from '../log/contract.ts'
+import type { Damage } from '../log/damage.ts'
 import type { StateLimits } from '../options.ts'
 import type { KeyChange, Replica } from '../replica/replica.ts'
 import { Contention } from './contention.ts'
-import { noCounts } from './counts.ts'
+import type { SequencerCounts } from './counts.ts'
 import { Hints } from './hints.ts'
 import type { Middleware } from './middleware.ts'
 import { PendingWrites, WriteQueue } from './pending-writes.ts'
@@ -46,12 +45,17 @@ export interface SequencerOptions {
   clock: Clock
   /** Milliseconds from the call of a write to its outcome. */
   timeout: number
+  /** It adds to these. */
+  counts: SequencerCounts
+  damage: Damage
   /** Names this writer in transaction ids; unique among all that ever write to the log. */
   writerId: string
   /** Right after the replica applied a record; `context` of the write if it was made here. */
   onApplied: (record: LogRecord, changes: KeyChange[], context: unknown) => void
   /** Right after the replica was replaced as a whole. */
   onReplaced: (changes: KeyChange[], previousEpoch: string, context: unknown) => void
+  /** Nothing is under way any more. */
+  onQuiet: () => void
   onError: (error: unknown, what: string) => void
 }
 
@@ -61,8 +65,8 @@ export interface SequencerOptions {
  * replica, so a record is applied exactly when it continues what is there.
  */
 export class Sequencer {
-  readonly counts = noCounts()
-  readonly damage: Damage
+  readonly #counts: SequencerCounts
+  readonly #damage: Damage
   readonly #options: SequencerOptions
   readonly #queue: WriteQueue
   readonly #open: PendingWrites
@@ -88,17 +92,24 @@ export class Sequencer {
   #known: { write: Write; revision: number } | undefined
 
   constructor(options: SequencerOptions) {
-    const { space, clock, timeout } = options
+    const { space, clock, timeout, counts, damage } = options
     this.#options = options
+    this.#counts = counts
+    this.#damage = damage
     this.#queue = new WriteQueue(options.writerId)
     this.#hints = new Hints(options.replica)
     this.#contention = new Contention(clock)
-    this.damage = new Damage(options)
-    this.#open = new PendingWrites({ space, clock, timeout, counts: this.counts, onExpired: () => this.#wake?.() })
+    this.#open = new PendingWrites({ space, clock, timeout, counts, onExpired: () => this.#wake?.() })
   }
 
+  /** Writes without an outcome yet. */
   get waiting(): number {
     return this.#open.size
+  }
+
+  /** Somebody waits for it, or it is at work. */
+  get busy(): boolean {
+    return this.#open.size > 0 || this.#fresh.length > 0 || this.#running !== undefined
   }
 
   /** Why the log cannot be followed, since its last look; another one may mend it. Not: a store that is out of reach. */
@@ -163,6 +174,7 @@ export class Sequencer {
       .finally(() => {
         this.#running = undefined
         if ((this.#queue.length > 0 || this.#hints.pending) && !this.#closed) this.#start()
+        else this.#options.onQuiet()
       })
   }
 
@@ -267,11 +279,11 @@ export class Sequencer {
     }
     if (outcome === 'conflict') return this.#lost(batch, missed, round)
     this.#provenRound = round
-    this.counts.batches++
+    this.#counts.batches++
     for (const { write, record, results } of batch) {
       const changes = replica.apply(record, results)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
-      this.counts.commits++
+      this.#counts.commits++
       onApplied(record, changes, write.request.context)
       this.#finish(write, unconfirmed, record.commit)
     }
@@ -279,7 +291,7 @@ export class Sequencer {
 
   /** Another writer was faster. What it wrote may have come with the answer, which is a look at the log then. */
   #lost(batch: Staged[], missed: LogTail | undefined, round: number): void {
-    this.counts.conflicts++
+    this.#counts.conflicts++
     this.#queue.putBack(batch.map(({ write }) => write))
     const adopted = missed && this.#attempt(() => this.#adopt(missed))
     if (adopted) this.#provenRound = round
@@ -287,7 +299,7 @@ export class Sequencer {
   }
 
   async #failed(batch: Staged[], error: unknown): Promise<void> {
-    this.counts.storeErrors++
+    this.#counts.storeErrors++
     if (surelyNotWritten(error) && batch.length > 1) {
       // Some of them may fit, or make room: each gets its own answer.
       this.#queue.putBack(batch.map(({ write }) => write))
@@ -317,7 +329,7 @@ export class Sequencer {
       const same = commit?.clientId === clientId && commit?.seq === seq
       this.#finish(write, same ? undefined : forgotten(seq), same ? commit : undefined)
     } catch (error) {
-      this.counts.storeErrors++
+      this.#counts.storeErrors++
       this.#known = undefined
       this.#options.onError(error, 'a commit could not be read')
       this.#abandoned = this.#closed
@@ -336,11 +348,11 @@ export class Sequencer {
     try {
       const entries = request.entries(base.revision + 1)
       const outcome = await log.replace(base, { cause: request.cause, tx: write.tx, entries })
-      if (outcome === 'conflict') this.counts.conflicts++
+      if (outcome === 'conflict') this.#counts.conflicts++
       // Either way the log is elsewhere now; catching up finds the replacement by its transaction.
       this.#hints.invalidate()
     } catch (error) {
-      this.counts.storeErrors++
+      this.#counts.storeErrors++
       if (surelyNotWritten(error) || !isUnavailable(error)) {
         this.#queue.shift()
         this.#finish(write, error)
@@ -358,7 +370,7 @@ export class Sequencer {
     const waiters = this.#fresh.splice(0)
     try {
       const tail = await log.since(replica.position)
-      this.counts.catchUps++
+      this.#counts.catchUps++
       // What the keys hold is there also where a commit on the way is not readable.
       if (!(tail && this.#attempt(() => this.#adopt(tail)))) this.#load(await log.load())
       this.#provenRound = round
@@ -367,7 +379,7 @@ export class Sequencer {
       await this.#acknowledge()
       this.#failures = 0
     } catch (error) {
-      this.counts.storeErrors++
+      this.#counts.storeErrors++
       if (!isUnavailable(error)) this.#fault = error as Error
       for (const { reject } of waiters) reject(error)
       this.#options.onError(error, 'the log could not be read')
@@ -384,7 +396,7 @@ export class Sequencer {
       apply()
       return true
     } catch (error) {
-      this.damage.count++
+      this.#damage.count++
       this.#options.onError(error, 'a commit of the log cannot be applied; the space is read as a whole')
       return false
     }
@@ -416,8 +428,8 @@ export class Sequencer {
   #load(state: LogState): void {
     const { replica, onReplaced, space } = this.#options
     const previousEpoch = replica.epoch
-    this.counts.resyncs++
-    this.damage.note(state)
+    this.#counts.resyncs++
+    this.#damage.note(state)
     const changes = replica.load(state)
     // What was found in the history before, and not confirmed there, may not be in this one.
     for (const { write } of this.#found.splice(0)) this.#open.settle(write, new StateOutcomeUnknownError(space))
@@ -476,26 +488,5 @@ export class Sequencer {
   async #pause(): Promise<void> {
     const ms = Math.min(FIRST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE)
     await new Promise<void>((resolve) => this.#options.clock.after(ms, resolve))
-  }
-}
-
-/** Tells what a load of the log had to leave out: counted, and said once, however often the log is loaded. */
-class Damage {
-  readonly #options: Pick<SequencerOptions, 'space' | 'onError'>
-  #told: readonly string[] = []
-  count = 0
-
-  constructor(options: Pick<SequencerOptions, 'space' | 'onError'>) {
-    this.#options = options
-  }
-
-  note({ damage = [] }: Pick<LogState, 'damage'>): void {
-    const news = damage.filter((line) => !this.#told.includes(line))
-    if (news.length === 0) return
-    this.count += news.length
-    this.#told = [...this.#told, ...news].slice(-2 * MOST_DAMAGE)
-    const { space, onError } = this.#options
-    const error = new StorageCorruptError(`space '${space}': ${news.join('; ')}`, 'Everything else is in use.')
-    onError(error, 'a part of the log cannot be read and is left out')
   }
 }
