@@ -131,6 +131,8 @@ export class OpenSpace {
     return this.#sequencer.fault
   }
 
+  // What follows is for one that is loaded, but for writes, which wait for that.
+
   submit(request: WriteRequest | ReplaceRequest): Promise<Committed | undefined> {
     if (this.#loaded) return this.#sequencer.submit(request)
     // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
@@ -138,14 +140,12 @@ export class OpenSpace {
   }
 
   /** Brings the replica up to everything that was acknowledged before the call. */
-  async freshen(): Promise<void> {
-    await this.ready
-    await this.#sequencer.freshen()
+  freshen(): Promise<void> {
+    return this.#sequencer.freshen()
   }
 
   /** The position from which on `history` has every commit; the log has more than the replica. */
   async oldest(): Promise<Position> {
-    await this.ready
     const { position, floor } = this.replica
     const tail = await this.log.since(position)
     return { epoch: position.epoch, revision: (tail?.floor ?? floor) - 1 }
@@ -153,7 +153,6 @@ export class OpenSpace {
 
   /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
   async history(since: Position): Promise<Commit[] | undefined> {
-    await this.ready
     const { position } = this.replica
     const known = this.replica.since(since)
     if (known) return known

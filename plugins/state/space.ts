@@ -140,7 +140,7 @@ export class Space extends Readable {
    */
   get ready(): Promise<void> {
     this.#lastUse = ++uses
-    return this.#open?.ready ?? this.#loaded().then(() => {})
+    return this.#open?.ready ?? this.#whenLoaded(async () => {})
   }
 
   // --- reading: what the replica holds is in Readable ---------------------------------------------
@@ -155,9 +155,8 @@ export class Space extends Readable {
   }
 
   /** Brings the replica up to everything that was acknowledged before the call. */
-  async freshen(): Promise<void> {
-    const open = await this.#loaded()
-    await open.freshen()
+  freshen(): Promise<void> {
+    return this.#whenLoaded((open) => open.freshen())
   }
 
   // --- writing ----------------------------------------------------------------------------------
@@ -344,8 +343,7 @@ export class Space extends Readable {
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
     checkKey(leaseKey(name))
-    const { leases } = await this.#loaded()
-    return leases.take(name, options)
+    return this.#whenLoaded(({ leases }) => leases.take(name, options))
   }
 
   /**
@@ -361,23 +359,22 @@ export class Space extends Readable {
   async runOnce(name: string, schedule: Schedule, task: Task<unknown>): Promise<() => void>
   async runOnce(name: string, first: Schedule | Task<unknown>, task?: Task<unknown>): Promise<unknown> {
     checkKey(leaseKey(name))
-    const { leases } = await this.#loaded()
-    if (typeof first === 'function') return leases.once(name, first)
-    if (typeof task !== 'function') throw new InvalidStateOpError('runOnce was given nothing to run')
-    return leases.schedule(name, first, task)
+    return this.#whenLoaded<unknown>(async ({ leases }) => {
+      if (typeof first === 'function') return leases.once(name, first)
+      if (typeof task !== 'function') throw new InvalidStateOpError('runOnce was given nothing to run')
+      return leases.schedule(name, first, task)
+    })
   }
 
   // --- following --------------------------------------------------------------------------------
 
-  override async oldest(): Promise<Position> {
-    const open = await this.#loaded()
-    return open.oldest()
+  override oldest(): Promise<Position> {
+    return this.#whenLoaded((open) => open.oldest())
   }
 
   /** The commits after a position; `undefined` when they are not retained or the position lies in a lost history. */
-  async history(since: Position): Promise<Commit[] | undefined> {
-    const open = await this.#loaded()
-    return open.history(since)
+  history(since: Position): Promise<Commit[] | undefined> {
+    return this.#whenLoaded((open) => open.history(since))
   }
 
   /**
@@ -513,10 +510,15 @@ export class Space extends Readable {
     })
   }
 
-  async #loaded(): Promise<OpenSpace> {
-    const open = this.#open ?? (await new Promise<OpenSpace>((resolve, reject) => this.#whenOpen(resolve, reject)))
-    await open.ready
-    return open
+  #whenLoaded<Result>(use: (open: OpenSpace) => Promise<Result>): Promise<Result> {
+    this.#lastUse = ++uses
+    const open = this.#open
+    if (open?.loaded) return use(open)
+    return new Promise((resolve, reject) => {
+      const go = (open: OpenSpace) => resolve(open.ready.then(() => use(open)))
+      if (open) go(open)
+      else this.#whenOpen(go, reject)
+    })
   }
 
   #whenOpen(go: (open: OpenSpace) => void, refuse: (error: unknown) => void): void {

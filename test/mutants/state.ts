@@ -166,7 +166,7 @@ export default [
     guards: 'a space is bounded',
   },
   {
-    file: 'plugins/state/space.ts',
+    file: 'plugins/state/open-space.ts',
     from: 'guards: [{ key, revision }] })',
     to: 'guards: [] })',
     suite: 'test/plugins/state/replica/expiry.test.ts',
@@ -174,7 +174,7 @@ export default [
   },
   {
     file: 'plugins/state/space.ts',
-    from: '(this.loaded ? this.#replica.position : undefined)',
+    from: '(this.#open?.loaded ? this.#open.replica.position : undefined)',
     to: 'undefined',
     suite: 'test/plugins/state/following/watch.test.ts',
     guards: 'a watch begins at its call',
@@ -381,6 +381,27 @@ export default [
     to: 'if (open.kept) this.#closeWhenIdle(open)',
     suite: 'test/plugins/state/spaces.test.ts',
     guards: 'a space with a write under way is not closed',
+  },
+  {
+    file: 'plugins/support/lending.ts',
+    from: 'clientsHaveRoom : !busy(open.thing)) oldest = open',
+    to: 'clientsHaveRoom : true) oldest = open',
+    suite: 'test/plugins/state/reopening.test.ts',
+    guards: 'a space that is in use is not closed for another',
+  },
+  {
+    file: 'plugins/state/space.ts',
+    from: 'for (const { go } of this.#waiting.splice(0)) go(open)',
+    to: 'for (const { go } of this.#waiting.splice(0)) Promise.resolve().then(() => go(open))',
+    suite: 'test/plugins/state/reopening.test.ts',
+    guards: 'writes that waited for a space to be opened keep their place before later ones',
+  },
+  {
+    file: 'plugins/state/spaces.ts',
+    from: 'const onConfigured = () => void this.#configured.add(space)',
+    to: 'const onConfigured = () => {}',
+    suite: 'test/plugins/state/reopening.test.ts',
+    guards: 'schemas and middleware outlive the closing of a space that nobody refers to',
   },
   {
     file: 'plugins/support/client-limits.ts',

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import type { BorrowedSpace, Space, StateManager } from '../../../plugins/state/index.ts'
@@ -42,6 +43,7 @@ t.test('what clients have borrowed is closed when idle, and goes on where it was
         return space.epoch
       })
       t.equal(state.spaces().length, 2)
+      await turn()
       clock.advance(IDLE)
       t.equal(state.spaces().length, 1)
       t.equal(state.stats().commits, 1, 'what was counted stays counted')
@@ -67,6 +69,7 @@ t.test('a key whose time came while its space was closed is not shown again', as
   const clock = new ManualClock()
   const { state } = await testState(t, { clock })
   await within(state.borrow('a', client('ada')), (space) => space.set('code', 1, { ttl: 2 * IDLE }))
+  await turn()
   clock.advance(IDLE)
   t.equal(state.spaces().length, 1)
   clock.advance(2 * IDLE)
@@ -126,6 +129,7 @@ t.test('whatever clients do in whatever order: nothing is lost, the application 
       for (const { does, name, user } of steps) await play(state, does, name, user)
       await Promise.all(underWay)
       for (const loan of loans) loan.release()
+      await turn()
       clock.advance(IDLE)
       if (state.spaces().length !== own.size + 1) throw new Error(`${state.spaces().length} spaces stay open`)
       for (const [name, written] of model) {
@@ -137,7 +141,7 @@ t.test('whatever clients do in whatever order: nothing is lost, the application 
 
       async function play(state: StateManager, does: string, name: string, user: string): Promise<void> {
         if (does === 'idle') clock.advance(IDLE)
-        if (does === 'turn') await new Promise(setImmediate)
+        if (does === 'turn') await turn()
         if (does === 'release') loans.shift()?.release()
         if (does === 'own' && (own.has(name) || own.size < 3)) {
           const space = state.space(name)
