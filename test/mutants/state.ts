@@ -392,7 +392,7 @@ export default [
   {
     file: 'plugins/state/space.ts',
     from: 'for (const { go } of this.#waiting.splice(0)) go(open)',
-    to: 'for (const { go } of this.#waiting.splice(0)) Promise.resolve().then(() => go(open))',
+    to: 'for (const { go } of this.#waiting.splice(0)) setImmediate(() => go(open))',
     suite: 'test/plugins/state/reopening.test.ts',
     guards: 'writes that waited for a space to be opened keep their place before later ones',
   },

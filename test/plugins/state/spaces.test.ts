@@ -51,6 +51,13 @@ t.test('what clients have borrowed is closed when idle, and goes on where it was
         t.equal(space.entry('k')?.value, 1)
         t.equal(space.epoch, epoch, 'a position from before continues')
       })
+      await turn()
+      const late = state.borrow('a', client('ada'))
+      const written = late.space.set('late', 1)
+      late.release()
+      clock.advance(IDLE)
+      t.equal(state.spaces().length, 2, 'what is written to stays')
+      await written
       const loan = state.borrow('a', client('ada'))
       clock.advance(IDLE * 2)
       t.equal(state.spaces().length, 2, 'what is in use stays')
@@ -61,7 +68,7 @@ t.test('what clients have borrowed is closed when idle, and goes on where it was
       t.equal(state.space('a'), kept, 'what the application has asked for stays')
       await kept.set('k', 2)
     },
-    { clock },
+    { clock, writeTimeout: 100 * IDLE },
   )
 })
 
