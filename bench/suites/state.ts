@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import KeyvRedis from '@keyv/redis'
 import { Redis } from 'ioredis'
 import { Keyv } from 'keyv'
@@ -16,6 +18,7 @@ import { readOptions } from '../../plugins/support/options.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
 import type { Case, Context, Suite } from '../harness.ts'
 import { asyncCallsPerSecond, callsPerSecond } from '../tools/timing.ts'
+import type { ManySpaces } from './state/many-spaces.ts'
 import { installedServers } from './state/servers.ts'
 
 const KEYS = 1_000
@@ -110,6 +113,33 @@ function bootCase(store: string, place: (context: Context) => Promise<string>): 
             const missing = keys - state.size
             for (const close of closing) await close()
             return { value: ms, faults: { missing } }
+          }
+        },
+      },
+    ],
+  }
+}
+
+/** Each space is written to once; as many are open as may be, and the memory of the others is free again. */
+function spacesCase(store: string, place: (context: Context) => Promise<string>): Case {
+  const program = fileURLToPath(new URL('./state/many-spaces.ts', import.meta.url))
+  return {
+    name: `what 9,000 more spaces leave in memory after 1,000, on ${store}`,
+    unit: 'MiB',
+    better: 'lower',
+    rounds: 1,
+    contenders: [
+      {
+        name: 'fastify-stateful',
+        role: 'ours',
+        async setup(context) {
+          const count = context.quick ? 500 : 10_000
+          const limit = readOptions(LIMIT_RULES, undefined).spaces
+          return async () => {
+            const args = [...process.execArgv, program, await place(context), `${count}`]
+            const { stdout } = await promisify(execFile)(process.execPath, args)
+            const { first, last, open, lost } = JSON.parse(stdout) as ManySpaces
+            return { value: last - first, faults: { lost, 'open beyond the limit': Math.max(open - limit, 0) } }
           }
         },
       },
@@ -296,6 +326,9 @@ const suite: Suite = {
     },
     bootCase('LMDB', async (context) => `lmdb:${await folder(context)}`),
     bootCase('Redis', async (context) => `redis://127.0.0.1:${await redisServer(context)}`),
+    spacesCase('memory', async () => 'memory:'),
+    spacesCase('LMDB', async (context) => `lmdb:${await folder(context)}`),
+    spacesCase('Redis', async (context) => `redis://127.0.0.1:${await redisServer(context)}`),
   ],
 }
 
