@@ -6,6 +6,14 @@ export interface Heard {
   readonly opsText: string
 }
 
+/** Characters above which a text is made again for those who come later: the operations themselves hold as many. */
+const LONG = 4 * 1024
+
+interface Kept {
+  readonly heard: Heard
+  readonly characters: number
+}
+
 /**
  * The latest commits of a space within one epoch, bounded by count and by characters, so that a resume and the
  * catching up of a slow client cost no storage access.
@@ -13,8 +21,8 @@ export interface Heard {
 export class Recent {
   readonly #maxCommits: number
   readonly #maxCharacters: number
-  #heard: Heard[] = []
-  /** Commits before this index were dropped; removing them one by one from the array would be O(n) each. */
+  #kept: (Kept | undefined)[] = []
+  /** Places before this index are empty; taking them out one by one would be O(n) each. */
   #start = 0
   #characters = 0
 
@@ -25,40 +33,41 @@ export class Recent {
 
   add(commit: Commit): Heard {
     const heard = { commit, opsText: JSON.stringify(commit.ops) }
-    this.#heard.push(heard)
-    this.#characters += heard.opsText.length
-    while (this.#heard.length - this.#start > this.#maxCommits || this.#characters > this.#maxCharacters) {
-      const oldest = this.#heard[this.#start]
-      if (!oldest || this.#heard.length - this.#start === 1) break
-      this.#characters -= oldest.opsText.length
-      this.#start++
+    const characters = heard.opsText.length
+    this.#kept.push({ heard: characters > LONG ? heardLater(commit) : heard, characters })
+    this.#characters += characters
+    while (this.#kept.length - this.#start > this.#maxCommits || this.#characters > this.#maxCharacters) {
+      const oldest = this.#kept[this.#start]
+      if (!oldest || this.#kept.length - this.#start === 1) break
+      this.#characters -= oldest.characters
+      this.#kept[this.#start++] = undefined
     }
-    if (this.#start > 256 && this.#start * 2 > this.#heard.length) {
-      this.#heard = this.#heard.slice(this.#start)
+    if (this.#start > 256 && this.#start * 2 > this.#kept.length) {
+      this.#kept = this.#kept.slice(this.#start)
       this.#start = 0
     }
     return heard
   }
 
   clear(): void {
-    this.#heard = []
+    this.#kept = []
     this.#start = 0
     this.#characters = 0
   }
 
   /** Everything after `revision`, or `undefined` when it does not reach back so far. */
   since(revision: number): Heard[] | undefined {
-    const oldest = this.#heard[this.#start]
-    if (!oldest || oldest.commit.prev > revision) return undefined
+    const oldest = this.#kept[this.#start]
+    if (!oldest || oldest.heard.commit.prev > revision) return undefined
     // Binary search: revisions rise.
     let low = this.#start
-    let high = this.#heard.length
+    let high = this.#kept.length
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#heard[middle] as Heard).commit.revision > revision) high = middle
+      if ((this.#kept[middle] as Kept).heard.commit.revision > revision) high = middle
       else low = middle + 1
     }
-    return this.#heard.slice(low)
+    return this.#kept.slice(low).map((kept) => (kept as Kept).heard)
   }
 }
 
