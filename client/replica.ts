@@ -1,5 +1,6 @@
 import type { Ack, Change, FullSync, StateChange } from '../openapi/messages/server.ts'
 import type { Json, Op, Position, StateSnapshot } from '../openapi/schemas/state.ts'
+import type { Holds } from '../plugins/state/values/operands.ts'
 import { applyOp, sameJson } from '../plugins/state/values/reducer.ts'
 import { Listeners, ListenersByName } from '../plugins/support/listeners.ts'
 import { type Refusal, ReplicaError, WriteError } from './errors.ts'
@@ -7,7 +8,7 @@ import type { KeptReplica } from './keeper.ts'
 import { checkedOps } from './operations.ts'
 import type { Write } from './outbox.ts'
 import { reportFault } from './report-fault.ts'
-import type { AnyKeys, ElementOf, KeyOf, Keys, Snapshot, ValueFor } from './types.ts'
+import type { AnyKeys, ElementFor, FieldsFor, KeyOf, Keys, OpFor, Snapshot, ValueFor } from './types.ts'
 
 /** Which part of a space a replica holds. Neither: all of it. */
 export interface Topic {
@@ -184,32 +185,32 @@ export class Replica<K extends Keys = AnyKeys> {
 
   set<Key extends KeyOf<K>, const T>(
     key: Key,
-    value: T & ValueFor<K, Key, T>,
+    value: ValueFor<K, Key, T>,
     options: { /** Milliseconds until it is deleted. */ ttl?: number } = {},
   ): Promise<{ revision: number }> {
-    return this.commit([{ op: 'set', key, value: value as Json, ...options }])
+    return this.#write([{ op: 'set', key, value: value as Json, ...options }])
   }
 
   delete(key: KeyOf<K>): Promise<{ revision: number }> {
-    return this.commit([{ op: 'delete', key }])
+    return this.#write([{ op: 'delete', key }])
   }
 
   merge<Key extends KeyOf<K>, const T extends object>(
-    key: Key,
-    value: T & ([AnyKeys] extends [K] ? ValueFor<K, Key, T> : Partial<K[Key]>),
+    key: Key & Holds<K[Key], 'fields'>,
+    value: FieldsFor<K, Key, T>,
   ): Promise<{ revision: number }> {
-    return this.commit([{ op: 'merge', key, value: value as unknown as Json }])
+    return this.#write([{ op: 'merge', key, value: value as unknown as Json }])
   }
 
-  increment(key: KeyOf<K>, by = 1): Promise<{ revision: number }> {
-    return this.commit([{ op: 'increment', key, value: by }])
+  increment<Key extends KeyOf<K>>(key: Key & Holds<K[Key], 'number'>, by = 1): Promise<{ revision: number }> {
+    return this.#write([{ op: 'increment', key, value: by }])
   }
 
   append<Key extends KeyOf<K>, const T>(
-    key: Key,
-    value: T & ([AnyKeys] extends [K] ? ValueFor<K, Key, T> : ElementOf<K[Key]>),
+    key: Key & Holds<K[Key], 'list'>,
+    value: ElementFor<K, Key, T>,
   ): Promise<{ revision: number }> {
-    return this.commit([{ op: 'append', key, value: value as Json }])
+    return this.#write([{ op: 'append', key, value: value as Json }])
   }
 
   /**
@@ -218,11 +219,8 @@ export class Replica<K extends Keys = AnyKeys> {
    * waits, also when the replica is closed meanwhile.
    * @throws WriteError when it was refused (it is taken back then), or its outcome is unknown
    */
-  commit(ops: readonly Op[]): Promise<{ revision: number }> {
-    return new Promise((resolve, reject) => {
-      if (this.#status === 'closed') throw new WriteError('STATEFUL_CLOSED', 'The replica is closed.')
-      this.#link.write(this, checkedOps(ops), { resolve, reject })
-    })
+  commit<const Key extends KeyOf<K>>(ops: readonly ({ key: Key } & OpFor<K, Key>)[]): Promise<{ revision: number }> {
+    return this.#write(ops as unknown as readonly Op[])
   }
 
   /** Gives it back. The last of those who asked for it ends it. */
@@ -361,6 +359,13 @@ export class Replica<K extends Keys = AnyKeys> {
   }
 
   // --- within ----------------------------------------------------------------------------------
+
+  #write(ops: readonly Op[]): Promise<{ revision: number }> {
+    return new Promise((resolve, reject) => {
+      if (this.#status === 'closed') throw new WriteError('STATEFUL_CLOSED', 'The replica is closed.')
+      this.#link.write(this, checkedOps(ops), { resolve, reject })
+    })
+  }
 
   #holds(key: string): boolean {
     if (this.topic.key !== undefined) return key === this.topic.key

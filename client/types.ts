@@ -1,4 +1,5 @@
-import type { Json } from '../openapi/schemas/state.ts'
+import type { Json, Op } from '../openapi/schemas/state.ts'
+import type { ElementOf, FieldsOf, OpOn } from '../plugins/state/values/operands.ts'
 
 /** The values of a space by their keys. Without a type of its own, any JSON value under any key. */
 // biome-ignore lint/complexity/noBannedTypes: any object type is one, an interface as well
@@ -31,8 +32,18 @@ export type Writable<T> = T extends string | number | boolean | null | undefined
     ? never
     : { readonly [Name in keyof T]: Writable<T[Name]> }
 
-/** What may be written under a key: anything that is JSON when the keys have no types. */
-export type ValueFor<K extends Keys, Key extends KeyOf<K>, T> = [AnyKeys] extends [K] ? Writable<T> : K[Key]
+/** What may be written: anything that is JSON (an `interface` is, too) when the keys have no types. */
+type Fitting<K extends Keys, Typed, T> = [AnyKeys] extends [K] ? T & Writable<T> : Typed
 
-/** The elements of a list under a key. */
-export type ElementOf<V> = V extends readonly (infer Element)[] ? Element : V
+export type ValueFor<K extends Keys, Key extends KeyOf<K>, T> = Fitting<K, K[Key], T>
+/** Some fields of the object under a key. */
+export type FieldsFor<K extends Keys, Key extends KeyOf<K>, T> = Fitting<K, FieldsOf<K[Key]>, T>
+/** An element of the list under a key. */
+export type ElementFor<K extends Keys, Key extends KeyOf<K>, T> = Fitting<K, ElementOf<K[Key]>, T>
+
+/** An operation as it fits the type of its key. */
+export type OpFor<K extends Keys, Key extends KeyOf<K>> = [AnyKeys] extends [K]
+  ? Op
+  : Key extends unknown
+    ? OpOn<Key, K[Key]>
+    : never

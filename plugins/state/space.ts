@@ -18,7 +18,8 @@ import { OpenSpace, type OpenSpaceOptions } from './open-space.ts'
 import { Readable } from './replica/readable.ts'
 import type { Replica } from './replica/replica.ts'
 import { checkKey } from './values/json.ts'
-import type { ValueOf } from './values/key-types.ts'
+import type { OpOf, ValueOf } from './values/key-types.ts'
+import type { ElementOf, FieldsOf, Holds, ListOf } from './values/operands.ts'
 import { noCounts, type SequencerCounts } from './writing/counts.ts'
 import { type Middleware, passAll, type WriteContext } from './writing/middleware.ts'
 import { checkAuthor, checkOp, restorable } from './writing/operations.ts'
@@ -204,9 +205,9 @@ export class Space extends Readable {
     const { ttl } = readWriteOptions(options)
     const { result, committed } = await this.#transact(
       (tx) => {
-        const current = tx.get(key) as ValueOf<Key> | undefined
+        const current = tx.get(key)
         const settle = (next: ValueOf<Key> | undefined) => {
-          if (next !== undefined) tx.set(key, next as Json, ttl === undefined ? undefined : { ttl })
+          if (next !== undefined) tx.set(key, next, ttl === undefined ? undefined : { ttl })
           return current
         }
         const next = fn(current)
@@ -238,21 +239,33 @@ export class Space extends Readable {
   }
 
   /** @returns the new number; an absent key counts from 0 */
-  async increment(key: string, by = 1, options?: WriteOptions | unknown): Promise<number> {
+  async increment<Key extends string>(
+    key: Key & Holds<ValueOf<Key>, 'number'>,
+    by = 1,
+    options?: WriteOptions | unknown,
+  ): Promise<number> {
     const { entry } = await this.#apply({ op: 'increment', key, value: by }, options)
     return entry?.value as number
   }
 
   /** Adds one element to the end of a list. @returns the list */
-  async append(key: string, value: Json, options?: WriteOptions | unknown): Promise<readonly Json[]> {
-    const { entry } = await this.#apply({ op: 'append', key, value }, options)
-    return entry?.value as readonly Json[]
+  async append<Key extends string>(
+    key: Key & Holds<ValueOf<Key>, 'list'>,
+    value: ElementOf<ValueOf<Key>>,
+    options?: WriteOptions | unknown,
+  ): Promise<ListOf<ValueOf<Key>>> {
+    const { entry } = await this.#apply({ op: 'append', key, value: value as Json }, options)
+    return entry?.value as ListOf<ValueOf<Key>>
   }
 
   /** Replaces or adds fields of an object. @returns the object */
-  async merge(key: string, value: { readonly [name: string]: Json }, options?: WriteOptions | unknown): Promise<Json> {
-    const { entry } = await this.#apply({ op: 'merge', key, value }, options)
-    return entry?.value as Json
+  async merge<Key extends string>(
+    key: Key & Holds<ValueOf<Key>, 'fields'>,
+    value: FieldsOf<ValueOf<Key>>,
+    options?: WriteOptions | unknown,
+  ): Promise<ValueOf<Key>> {
+    const { entry } = await this.#apply({ op: 'merge', key, value: value as Json }, options)
+    return entry?.value as ValueOf<Key>
   }
 
   /** @returns whether the key was there */
@@ -285,18 +298,27 @@ export class Space extends Readable {
   }
 
   /** One operation; resolves to its commit and what the key holds right after it. */
-  async apply(op: Op, options: CommitOptions = {}): Promise<Committed> {
+  async apply<const Key extends string>(op: { key: Key } & OpOf<Key>, options: CommitOptions = {}): Promise<Committed> {
     refuseUnknown(options, COMMIT_OPTIONS)
     const { clientId, seq, context } = options
     checkAuthor(clientId, seq)
-    return (await this.#submit({ ops: [checkOp(op)], guards: guardsOf(options), clientId, seq, context })) as Committed
+    return (await this.#submit({
+      ops: [checkOp(op as Op)],
+      guards: guardsOf(options),
+      clientId,
+      seq,
+      context,
+    })) as Committed
   }
 
   /**
    * One revision: all operations or none.
    * @throws STATEFUL_STATE_CONFLICT when a guard does not hold, and what `set` throws
    */
-  async commit(ops: readonly Op[], options: CommitOptions = {}): Promise<Commit> {
+  async commit<const Key extends string>(
+    ops: readonly ({ key: Key } & OpOf<Key>)[],
+    options: CommitOptions = {},
+  ): Promise<Commit> {
     refuseUnknown(options, COMMIT_OPTIONS)
     const { opsPerCommit } = this.#options.limits
     if (ops.length === 0) throw new InvalidStateOpError('it has no operation')
@@ -307,7 +329,7 @@ export class Space extends Readable {
     checkAuthor(clientId, seq)
     const guards = guardsOf(options)
     // No spread here and in `apply`: it costs more than all the rest of a small write.
-    const committed = await this.#submit({ ops: ops.map(checkOp), guards, clientId, seq, context })
+    const committed = await this.#submit({ ops: (ops as readonly Op[]).map(checkOp), guards, clientId, seq, context })
     return (committed as Committed).commit
   }
 
@@ -381,7 +403,7 @@ export class Space extends Readable {
    * The commits that touch keys with this prefix, first those since a position and then as they are made: in order,
    * whole, none twice and none left out. A `reset` says that what was missed is not retained any more.
    */
-  watch(prefix: string, options: WatchOptions = {}): AsyncIterableIterator<WatchEvent> {
+  watch<Prefix extends string>(prefix: Prefix, options: WatchOptions = {}): AsyncIterableIterator<WatchEvent<Prefix>> {
     refuseUnknown(options, WATCH_OPTIONS)
     // From this call on, although nothing runs before the first `next()`.
     const since = options.since ?? (this.#open?.loaded ? this.#open.replica.position : undefined)

@@ -269,7 +269,7 @@ t.test('keys have the types of the application', async (t) => {
   const server = await startServer(t, 'memory:')
   const client = createClient<
     { '/things': { get: { responses: { 200: { content: { 'application/json': string[] } } } } } },
-    { board: { title: string; likes: number; [note: `note:${string}`]: Note } }
+    { board: { title: string; likes: number; people: string[]; [note: `note:${string}`]: Note } }
   >({ baseUrl: server.url, WebSocket })
   t.teardown(() => client.close())
   const board = client.replica('board')
@@ -284,8 +284,46 @@ t.test('keys have the types of the application', async (t) => {
   await board.set('title', 1)
   // @ts-expect-error no such key
   board.get('nonsense')
+  await board.append('people', 'ada')
+  await board.commit([
+    { op: 'setAdd', key: 'people', value: 'grace' },
+    { op: 'set', key: 'note:2', value: note },
+    { op: 'delete', key: 'title' },
+  ])
+  await board.delete('note:2')
+  const heard: (string | undefined)[] = []
+  board.subscribe('people', (people) => heard.push(...(people ?? [])))
+  board.subscribe('note:1', (changed) => heard.push(changed?.text))
+  const misfit = { code: 'STATEFUL_STATE_TYPE_MISMATCH' }
+  // @ts-expect-error no number
+  await t.rejects(board.increment('people'), misfit)
+  // @ts-expect-error no list
+  await t.rejects(board.append('likes', 1), misfit)
+  // @ts-expect-error another element
+  await board.append('people', 1)
+  // @ts-expect-error no object
+  await t.rejects(board.merge('likes', {}), misfit)
+  // @ts-expect-error a list is none
+  await t.rejects(board.merge('people', {}), misfit)
+  // @ts-expect-error no such field
+  await board.merge('note:1', { author: 'ada' })
+  // @ts-expect-error no such key
+  await board.delete('nonsense')
+  // @ts-expect-error no such key
+  board.has('nonsense')
+  // @ts-expect-error no such key
+  await board.increment('nonsense')
+  // @ts-expect-error another type
+  await board.commit([{ op: 'set', key: 'likes', value: 'many' }])
+  // @ts-expect-error no such key
+  await board.commit([{ op: 'delete', key: 'nonsense' }])
+  t.ok(heard.includes('ada'))
   const other = client.replica('other')
   await other.set('any', note)
+  await other.merge('fields', note)
+  await other.append('list', note)
+  await other.increment('count')
+  await other.commit([{ op: 'set', key: 'any', value: { text: 'x' } }])
   // @ts-expect-error no JSON
   await t.rejects(other.set('any', new Date(0)))
   // @ts-expect-error no such path

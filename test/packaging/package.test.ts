@@ -152,12 +152,17 @@ const consumers = {
          user?: SessionUser
        }
      }
+     interface Note {
+       text: string
+     }
      declare module 'fastify-stateful' {
        interface SessionUser {
          team?: string
        }
        interface StateKeyTypes {
          visitors: number
+         names: string[]
+         [note: \`note:\${string}\`]: Note
        }
      }
 
@@ -171,6 +176,12 @@ const consumers = {
      })
      await app.state.set('key', 1)
      const visitors: number | undefined = await app.state.update('visitors', (count) => (count ?? 0) + 1)
+     const counted: number = await app.state.increment('visitors')
+     const names: string[] = await app.state.append('names', 'ada')
+     const note: Note = await app.state.merge('note:1', { text: 'x' })
+     app.state.on('change:visitors', ({ value }) => app.log.info(\`\${(value ?? 0) + counted} \${names} \${note.text}\`))
+     // @ts-expect-error no number
+     app.state.increment('names')
      const size: number = app.state.size
      const hit: unknown = await app.cache.get('key')
      const kind: 'memory' | 'lmdb' | 'redis' = app.storage.kind

@@ -1,9 +1,14 @@
 import type { Json } from '../../../openapi/schemas/state.ts'
 import { ListenersByName, type ReportError } from '../../support/listeners.ts'
-import type { KeyChange } from '../replica/replica.ts'
+import type { ValueOf } from '../values/key-types.ts'
 
-/** What listeners of `change`, `delete` and subscriptions get. */
-export interface StateChange extends KeyChange {
+/** What listeners of `change`, `delete` and subscriptions get, with the type that was declared for their key. */
+export interface StateChange<Key extends string = string> {
+  key: Key
+  /** `undefined` when it was deleted. */
+  value: ValueOf<Key> | undefined
+  /** `undefined` when it was not there before. */
+  previous: ValueOf<Key> | undefined
   epoch: string
   revision: number
   /** What the writer passed; only on the instance that wrote. */
@@ -58,8 +63,10 @@ export class StateEvents {
   }
 
   /** @param pattern a key, a prefix (`'user:*'`), or `'*'` for all */
-  subscribe(pattern: string, listener: StateListener<StateChange>): () => void {
-    if (pattern.endsWith('*')) return this.#byPrefix.add(pattern.slice(0, -1), listener)
+  subscribe(pattern: string, listener: (change: never) => void): () => void {
+    if (pattern.endsWith('*')) {
+      return this.#byPrefix.add(pattern.slice(0, -1), listener as StateListener<StateChange>)
+    }
     return this.on(`key:${pattern}`, listener)
   }
 

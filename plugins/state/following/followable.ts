@@ -24,7 +24,7 @@ export class Followable {
   }
 
   on<Name extends keyof StateEventMap>(name: Name, listener: StateListener<StateEventMap[Name]>): () => void
-  on(name: `change:${string}` | `delete:${string}`, listener: StateListener<StateChange>): () => void
+  on<Key extends string>(name: `change:${Key}` | `delete:${Key}`, listener: StateListener<StateChange<Key>>): () => void
   /** @returns a function that ends it */
   on(name: string, listener: (event: never) => void): () => void {
     this.followed()
@@ -36,7 +36,7 @@ export class Followable {
    * `undefined` then), whoever made it.
    * @returns a function that ends it
    */
-  subscribe(pattern: string, listener: StateListener<StateChange>): () => void {
+  subscribe<Pattern extends string>(pattern: Pattern, listener: StateListener<ChangeOf<Pattern>>): () => void {
     this.followed()
     return this.#events.subscribe(pattern, listener)
   }
@@ -92,6 +92,9 @@ export class Followable {
     this.#resets.clear()
   }
 }
+
+/** What matches `'note:*'` has the type that was declared for all such keys. */
+type ChangeOf<Pattern extends string> = StateChange<Pattern extends `${infer Prefix}*` ? `${Prefix}${string}` : Pattern>
 
 function originOf({ epoch, revision }: { epoch: string; revision: number }, context: unknown) {
   return { epoch, revision, ...(context === undefined ? {} : { context }) }

@@ -1,7 +1,8 @@
-import type { Commit, Op, Position } from '../../../openapi/schemas/state.ts'
+import type { Commit, Position } from '../../../openapi/schemas/state.ts'
 import type { Clock } from '../../support/clock.ts'
 import { StateOverloadedError } from '../../support/errors.ts'
 import { namesFor } from '../../support/options.ts'
+import type { OpOf } from '../values/key-types.ts'
 import type { ResetReason } from './events.ts'
 
 export interface WatchOptions {
@@ -20,8 +21,9 @@ export interface WatchOptions {
 
 export const WATCH_OPTIONS = namesFor<WatchOptions>({ since: true, signal: true, buffer: true, progress: true })
 
-export type WatchEvent =
-  | { type: 'commit'; position: Position; prev: number; ops: Op[]; commit: Commit }
+/** Of operations on keys with this prefix, which have the types that were declared for all such keys. */
+export type WatchEvent<Prefix extends string = string> =
+  | { type: 'commit'; position: Position; prev: number; ops: OpOf<`${Prefix}${string}`>[]; commit: Commit }
   /** The reader has everything up to this position. */
   | { type: 'progress'; position: Position }
   /** The history does not continue what was seen: start over from a snapshot of this position or later. */
@@ -42,24 +44,24 @@ interface Watched {
  * history.
  * @throws STATEFUL_STATE_OVERLOADED when the reader is so slow that there would be a gap
  */
-export async function* watchCommits(
+export async function* watchCommits<Prefix extends string>(
   space: Watched,
-  prefix: string,
+  prefix: Prefix,
   clock: Clock,
   { since, signal, buffer = 10_000, progress }: WatchOptions,
-): AsyncGenerator<WatchEvent, undefined, undefined> {
+): AsyncGenerator<WatchEvent<Prefix>, undefined, undefined> {
   await space.ready
-  const waiting: WatchEvent[] = []
+  const waiting: WatchEvent<Prefix>[] = []
   let overflowed = false
   let wake = () => {}
-  const push = (event: WatchEvent) => {
+  const push = (event: WatchEvent<Prefix>) => {
     if (waiting.length < buffer) waiting.push(event)
     else overflowed = true
     wake()
   }
   const position = () => ({ epoch: space.epoch, revision: space.revision })
-  const toEvent = (commit: Commit): WatchEvent | undefined => {
-    const ops = commit.ops.filter(({ key }) => key.startsWith(prefix))
+  const toEvent = (commit: Commit): WatchEvent<Prefix> | undefined => {
+    const ops = commit.ops.filter(({ key }) => key.startsWith(prefix)) as OpOf<`${Prefix}${string}`>[]
     const { epoch, revision, prev } = commit
     return ops.length > 0 ? { type: 'commit', position: { epoch, revision }, prev, ops, commit } : undefined
   }

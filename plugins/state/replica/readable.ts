@@ -53,8 +53,8 @@ export abstract class Readable extends Followable {
   }
 
   /** The value with the revision at which the key last changed. */
-  entry(key: string): Entry | undefined {
-    return this.held().get(key)
+  entry<Key extends string>(key: Key): EntryOf<Key> | undefined {
+    return this.held().get(key) as EntryOf<Key> | undefined
   }
 
   /** @param prefix only keys that start so */
@@ -87,6 +87,9 @@ export abstract class Readable extends Followable {
   /** @throws STATEFUL_STATE_NOT_READY */
   protected abstract held(): Replica
 }
+
+/** What is there, with the type that was declared for its key. */
+export type EntryOf<Key extends string> = Omit<Entry, 'value'> & { readonly value: ValueOf<Key> }
 
 /** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
 export class EmptySpace extends Readable {

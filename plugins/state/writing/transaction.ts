@@ -2,23 +2,27 @@ import type { Json, Op } from '../../../openapi/schemas/state.ts'
 import type { Clock } from '../../support/clock.ts'
 import { InvalidStateOpError, StateConflictError, StateLimitError } from '../../support/errors.ts'
 import { isPromiseLike } from '../../support/promise-like.ts'
+import type { ValueOf } from '../values/key-types.ts'
+import type { ElementOf, FieldsOf, Holds } from '../values/operands.ts'
 import { applyOp } from '../values/reducer.ts'
 import { checkOp } from './operations.ts'
 import type { Turns } from './turns.ts'
 import type { Committed, Guard, View, WriteRequest } from './write.ts'
 import { readWriteOptions, type WriteOptions } from './write-options.ts'
 
-/** What a transaction function reads and writes. */
+type ListKey<Key extends string> = Key & Holds<ValueOf<Key>, 'list'>
+
+/** What a transaction function reads and writes; keys have the types that were declared for them. */
 export interface Transaction {
-  get(key: string): Json | undefined
+  get<Key extends string>(key: Key): ValueOf<Key> | undefined
   has(key: string): boolean
   /** @param options `ttl`: the key is deleted after this time */
-  set(key: string, value: Json, options?: Pick<WriteOptions, 'ttl'>): void
-  merge(key: string, value: { readonly [name: string]: Json }): void
-  increment(key: string, by?: number): void
-  append(key: string, value: Json): void
-  setAdd(key: string, value: Json): void
-  setRemove(key: string, value: Json): void
+  set<Key extends string>(key: Key, value: ValueOf<Key>, options?: Pick<WriteOptions, 'ttl'>): void
+  merge<Key extends string>(key: Key & Holds<ValueOf<Key>, 'fields'>, value: FieldsOf<ValueOf<Key>>): void
+  increment<Key extends string>(key: Key & Holds<ValueOf<Key>, 'number'>, by?: number): void
+  append<Key extends string>(key: ListKey<Key>, value: ElementOf<ValueOf<Key>>): void
+  setAdd<Key extends string>(key: ListKey<Key>, value: ElementOf<ValueOf<Key>>): void
+  setRemove<Key extends string>(key: ListKey<Key>, value: ElementOf<ValueOf<Key>>): void
   delete(key: string): void
 }
 
@@ -36,46 +40,41 @@ class TransactionView implements Transaction {
     this.#limit = limit
   }
 
-  get(key: string): Json | undefined {
-    if (this.#written.has(key)) return this.#written.get(key)
-    const known = this.#read.get(key)
-    if (known) return known.value
-    const read = { revision: this.#view.revisionOf(key), value: this.#view.get(key) }
-    this.#read.set(key, read)
-    return read.value
+  get<Key extends string>(key: Key): ValueOf<Key> | undefined {
+    return this.#current(key) as ValueOf<Key> | undefined
   }
 
   has(key: string): boolean {
-    return this.get(key) !== undefined
+    return this.#current(key) !== undefined
   }
 
-  set(key: string, value: Json, options?: Pick<WriteOptions, 'ttl'>): void {
+  set(key: string, value: unknown, options?: Pick<WriteOptions, 'ttl'>): void {
     const { ttl } = readWriteOptions(options)
-    this.#write(ttl === undefined ? { op: 'set', key, value } : { op: 'set', key, value, ttl })
+    this.#write('set', key, value, ttl)
   }
 
-  merge(key: string, value: { readonly [name: string]: Json }): void {
-    this.#write({ op: 'merge', key, value })
+  merge(key: string, value: unknown): void {
+    this.#write('merge', key, value)
   }
 
   increment(key: string, by = 1): void {
-    this.#write({ op: 'increment', key, value: by })
+    this.#write('increment', key, by)
   }
 
-  append(key: string, value: Json): void {
-    this.#write({ op: 'append', key, value })
+  append(key: string, value: unknown): void {
+    this.#write('append', key, value)
   }
 
-  setAdd(key: string, value: Json): void {
-    this.#write({ op: 'setAdd', key, value })
+  setAdd(key: string, value: unknown): void {
+    this.#write('setAdd', key, value)
   }
 
-  setRemove(key: string, value: Json): void {
-    this.#write({ op: 'setRemove', key, value })
+  setRemove(key: string, value: unknown): void {
+    this.#write('setRemove', key, value)
   }
 
   delete(key: string): void {
-    this.#write({ op: 'delete', key })
+    this.#write('delete', key)
   }
 
   guards(): Guard[] {
@@ -88,15 +87,29 @@ class TransactionView implements Transaction {
     return this.#ops
   }
 
-  #write(given: Op): void {
+  #write(kind: Op['op'], key: string, value?: unknown, ttl?: number): void {
     if (this.#closed) throw new InvalidStateOpError('the transaction has ended')
     if (this.#ops.length >= this.#limit) {
       throw new StateLimitError(`A transaction holds at most ${this.#limit} operations.`)
     }
-    const op = checkOp(given)
+    const op = checkOp({
+      op: kind,
+      key,
+      ...(value === undefined ? {} : { value: value as Json }),
+      ...(ttl === undefined ? {} : { ttl }),
+    })
     // Evaluated at once, so that the function sees its own writes and learns of a mismatch where it happens.
-    this.#written.set(op.key, applyOp(op.op === 'set' || op.op === 'delete' ? undefined : this.get(op.key), op))
+    this.#written.set(op.key, applyOp(op.op === 'set' || op.op === 'delete' ? undefined : this.#current(op.key), op))
     this.#ops.push(op)
+  }
+
+  #current(key: string): Json | undefined {
+    if (this.#written.has(key)) return this.#written.get(key)
+    const known = this.#read.get(key)
+    if (known) return known.value
+    const read = { revision: this.#view.revisionOf(key), value: this.#view.get(key) }
+    this.#read.set(key, read)
+    return read.value
   }
 }
 
