@@ -3071,7 +3071,12 @@ export interface operations {
                 /** @description Which space. Default `app`. */
                 space?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Entity tags of revisions, or `*` for a key that must be there. */
+                "if-match"?: string;
+                /** @description On writes `*`: the key must not be there. On reads: 304 for these. */
+                "if-none-match"?: string;
+            };
             path: {
                 key: string;
             };
@@ -3123,6 +3128,15 @@ export interface operations {
             };
             /** @description It conflicts with what is there. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The resource is not at the revision that `If-Match` names. */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };

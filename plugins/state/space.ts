@@ -35,7 +35,7 @@ import {
   type View,
   type WriteRequest,
 } from './writing/write.ts'
-import { leaseGuard, readWriteOptions, type WriteOptions } from './writing/write-options.ts'
+import { leaseGuard, type ReadWriteOptions, readWriteOptions, type WriteOptions } from './writing/write-options.ts'
 
 /** What has happened, as far as it is counted. */
 export interface SpaceCounts extends SequencerCounts {
@@ -202,7 +202,8 @@ export class Space extends Readable {
     options?: WriteOptions | unknown,
   ): Promise<ValueOf<Key> | undefined> {
     checkKey(key)
-    const { ttl } = readWriteOptions(options)
+    const read = readWriteOptions(options)
+    const { ttl } = read
     const { result, committed } = await this.#transact(
       (tx) => {
         const current = tx.get(key)
@@ -213,7 +214,7 @@ export class Space extends Readable {
         const next = fn(current)
         return isPromiseLike(next) ? next.then(settle) : settle(next as ValueOf<Key> | undefined)
       },
-      options,
+      read,
       key,
     )
     return (committed ? committed.entry?.value : result) as ValueOf<Key> | undefined
@@ -271,8 +272,7 @@ export class Space extends Readable {
   /** @returns whether the key was there */
   async delete(key: string, options?: WriteOptions | unknown): Promise<boolean> {
     checkKey(key)
-    const { ttl, context, guards } = readWriteOptions(options)
-    if (ttl !== undefined) throw new InvalidStateOpError('a deletion has no ttl')
+    const { context, guards } = readWriteOptions(options, 'delete', 'ttl')
     const committed = await this.#submit({
       ops: (view) => (view.get(key) === undefined ? [] : [{ op: 'delete', key }]),
       guards,
@@ -282,7 +282,8 @@ export class Space extends Readable {
   }
 
   /** Deletes every key at once: as one commit, or as a new epoch when they are more than one commit holds. */
-  async clear(context?: unknown): Promise<void> {
+  async clear(options?: Pick<WriteOptions, 'context'> | unknown): Promise<void> {
+    const { context } = readWriteOptions(options, 'clear', 'ttl', 'compareLease')
     const { opsPerCommit } = this.#options.limits
     let tooMany = false
     const ops = (view: View): Op[] => {
@@ -342,7 +343,7 @@ export class Space extends Readable {
     fn: (tx: Transaction) => Result | PromiseLike<Result>,
     options?: WriteOptions | unknown,
   ): Promise<Result> {
-    const { result } = await this.#transact(fn, options)
+    const { result } = await this.#transact(fn, readWriteOptions(options, 'transaction', 'ttl'))
     return result
   }
 
@@ -350,7 +351,11 @@ export class Space extends Readable {
    * Replaces everything and starts a new epoch: whoever follows this space gets it whole again.
    * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
    */
-  async restore(snapshot: { state: Readonly<Record<string, unknown>> }, context?: unknown): Promise<Position> {
+  async restore(
+    snapshot: { state: Readonly<Record<string, unknown>> },
+    options?: Pick<WriteOptions, 'context'> | unknown,
+  ): Promise<Position> {
+    const { context } = readWriteOptions(options, 'restore', 'ttl', 'compareLease')
     const entries = restorable(snapshot.state, this.#schemas, this.#options.limits)
     await this.#submit({ cause: 'restore', entries, context })
     return this.held().position
@@ -563,10 +568,9 @@ export class Space extends Readable {
 
   async #transact<Result>(
     fn: (tx: Transaction) => Result | PromiseLike<Result>,
-    options: unknown,
+    { context, guards: required = [] }: ReadWriteOptions,
     key?: string,
   ): Promise<Transacted<Result>> {
-    const { context, guards: required = [] } = readWriteOptions(options)
     const { clock, writeTimeout, limits } = this.#options
     this.#transactions++
     try {

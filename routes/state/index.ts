@@ -26,7 +26,7 @@ import { Snapshots } from '../../plugins/state/replica/snapshots.ts'
 import { ClientLimits } from '../../plugins/support/client-limits.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
-import { NotFoundError } from '../../plugins/support/errors.ts'
+import { InvalidStateOpError, NotFoundError } from '../../plugins/support/errors.ts'
 import { isFresh } from '../../plugins/support/http.ts'
 import { clock, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
@@ -287,8 +287,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       },
       async (request, reply) => {
         const { key } = request.params
+        // Which is no part of the contract, but goes along with many clients' deletions.
+        if (request.body !== undefined) throw new InvalidStateOpError('a deletion takes no body')
+        const { 'if-match': match, 'if-none-match': noneMatch } = request.headers
         await writing(request, async (space) => {
-          if (request.headers['if-match'] !== undefined) {
+          if (match !== undefined || noneMatch !== undefined) {
             await conditional(space, { op: 'delete', key }, request.headers)
           } else if (!(await space.delete(key))) {
             throw new NotFoundError(`key '${key}' in space '${space.name}'`)
@@ -309,17 +312,16 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           description: 'An absent key counts from 0. Concurrent increments all count.',
           params: KeyParams,
           querystring: SpaceQuery,
+          headers: Conditions,
           body: reference(StateIncrement),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
+          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 429, 507) },
         },
       },
       async (request, reply) => {
         const { by = 1 } = request.body
         const { key } = request.params
-        return writing(request, async (space) => {
-          const { entry } = await space.apply({ op: 'increment', key, value: by })
-          return send(space, key, entry, reply)
-        })
+        const op: Op = { op: 'increment', key, value: by }
+        return writing(request, async (space) => send(space, key, await conditional(space, op, request.headers), reply))
       },
     )
 

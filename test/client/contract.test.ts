@@ -44,6 +44,12 @@ t.test('what the server would refuse is refused at the call, and nothing of it i
   }
   await t.rejects(replica.commit([]), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
   await t.rejects(replica.set('k', 1, { ttl: 0 }), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
+  await t.rejects(replica.set('k', 1, { context: 1 } as object), { code: 'STATEFUL_STATE_INVALID_OPERATION' })
+  for (const stray of [{ value: 1 }, { ttl: 5 }, { context: 1 }] as object[]) {
+    await t.rejects(replica.commit([{ op: 'delete', key: 'k', ...stray }]), {
+      code: 'STATEFUL_STATE_INVALID_OPERATION',
+    })
+  }
   t.match(server.app.sync.stats(), { writes: 0, invalidMessages: 0 })
 
   const value: { list: number[]; zero: number; gone?: string | undefined } = { list: [1], zero: -0, gone: undefined }

@@ -103,9 +103,9 @@ export default [
     guards: 'schemas are checked on the result',
   },
   {
-    file: 'plugins/state/writing/operations.ts',
-    from: 'return op.ttl === undefined ? { op: op.op, key: op.key, value } : { op: op.op, key: op.key, value, ttl: op.ttl }',
-    to: 'return op',
+    file: 'plugins/state/values/operation.ts',
+    from: 'return ttl === undefined ? { op, key, value: copy } : { op, key, value: copy, ttl }',
+    to: 'return given',
     suite: 'test/plugins/state/space.test.ts',
     guards: 'what is stored is checked, and a copy',
   },
@@ -299,11 +299,11 @@ export default [
     guards: 'a seq that cannot be written goes into no log',
   },
   {
-    file: 'plugins/state/writing/operations.ts',
-    from: "if (op.op === 'delete') return { op: op.op, key: op.key }",
-    to: "if (op.op === 'delete') return op",
+    file: 'plugins/state/values/operation.ts',
+    from: 'if (!takes && given[name as keyof Op] !== undefined)',
+    to: 'if (false)',
     suite: 'test/plugins/state/writing/serialisable.test.ts',
-    guards: 'nothing that was not checked goes along with an operation',
+    guards: 'what an operation has no use for is refused',
   },
   {
     file: 'plugins/state/values/frozen-copy.ts',

@@ -96,7 +96,7 @@ function merge(current: Json | undefined, op: Op): Json {
 }
 
 function increment(current: Json | undefined, op: Op): Json {
-  const by = op.value ?? 1
+  const by = op.value === undefined ? 1 : op.value
   if (typeof by !== 'number') throw new TypeMismatchError(op, 'a number as its value')
   const from = current === undefined ? 0 : current
   if (typeof from !== 'number') throw new TypeMismatchError(op, 'a number to increment')

@@ -1,25 +1,19 @@
 import type { Json, Op } from '../../../openapi/schemas/state.ts'
-import { InvalidStateOpError, StateLimitError } from '../../support/errors.ts'
-import { MAX_DURATION } from '../../support/numbers.ts'
+import {
+  InvalidStateKeyError,
+  InvalidStateOpError,
+  InvalidStateValueError,
+  StateLimitError,
+} from '../../support/errors.ts'
 import { sizeOf } from '../log/codec.ts'
 import type { WrittenEntry } from '../log/contract.ts'
 import type { StateLimits } from '../options.ts'
+import { ValueFault } from '../values/frozen-copy.ts'
 import { checkKey, frozenJson, isPlainObject } from '../values/json.ts'
+import { checkedOperation, type Invalid } from '../values/operation.ts'
 import type { KeySchemas } from './schemas.ts'
 
 const MAX_CLIENT_ID = 128
-const KINDS: ReadonlySet<unknown> = new Set<Op['op']>([
-  'set',
-  'merge',
-  'increment',
-  'append',
-  'setAdd',
-  'setRemove',
-  'delete',
-])
-
-/** An element lies one level deeper than the list that it joins: what a key holds can always be restored. */
-const depthOf = ({ op }: Op): number => (op === 'append' || op === 'setAdd' ? 1 : 0)
 
 /**
  * Who wrote a commit. Both stand in its record, and whoever sends the same two again is told of the first commit.
@@ -37,24 +31,13 @@ export function checkAuthor(clientId: unknown, seq: unknown): void {
   }
 }
 
-/**
- * What may go into the log: a copy of the operation, with a frozen copy of its operand. Nothing else of what the caller
- * passed gets there, so that whatever gets there can be written as JSON and read again.
- * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_INVALID_OPERATION
- */
-export function checkOp(op: Op): Op {
-  checkKey(op.key)
-  if (!KINDS.has(op.op)) throw new InvalidStateOpError(`there is no operation '${String(op.op).slice(0, 32)}'`)
-  if (op.ttl !== undefined && !(Number.isSafeInteger(op.ttl) && op.ttl >= 1 && op.ttl <= MAX_DURATION)) {
-    throw new InvalidStateOpError(`the ttl of '${op.key}' is no number of milliseconds from 1 to a hundred years`)
-  }
-  // Field by field, as in Space.commit.
-  if (op.op === 'delete') return { op: op.op, key: op.key }
-  if (op.op === 'increment' && op.value === undefined) {
-    return op.ttl === undefined ? { op: op.op, key: op.key } : { op: op.op, key: op.key, ttl: op.ttl }
-  }
-  const value = frozenJson(op.value, op.key, depthOf(op))
-  return op.ttl === undefined ? { op: op.op, key: op.key, value } : { op: op.op, key: op.key, value, ttl: op.ttl }
+/** @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_INVALID_OPERATION */
+export const checkOp = (op: Op): Op => checkedOperation(op, invalid)
+
+const invalid: Invalid = (part, fault, key, cause) => {
+  if (part === 'KEY') return new InvalidStateKeyError(fault)
+  if (part === 'OPERATION') return new InvalidStateOpError(fault)
+  return cause instanceof ValueFault ? new InvalidStateValueError(key, fault) : cause
 }
 
 /**

@@ -49,7 +49,7 @@ class TransactionView implements Transaction {
   }
 
   set(key: string, value: unknown, options?: Pick<WriteOptions, 'ttl'>): void {
-    const { ttl } = readWriteOptions(options)
+    const { ttl } = readWriteOptions(options, "a transaction's set", 'context', 'compareLease')
     this.#write('set', key, value, ttl)
   }
 
@@ -92,12 +92,7 @@ class TransactionView implements Transaction {
     if (this.#ops.length >= this.#limit) {
       throw new StateLimitError(`A transaction holds at most ${this.#limit} operations.`)
     }
-    const op = checkOp({
-      op: kind,
-      key,
-      ...(value === undefined ? {} : { value: value as Json }),
-      ...(ttl === undefined ? {} : { ttl }),
-    })
+    const op = checkOp({ op: kind, key, value, ttl } as Op)
     // Evaluated at once, so that the function sees its own writes and learns of a mismatch where it happens.
     this.#written.set(op.key, applyOp(op.op === 'set' || op.op === 'delete' ? undefined : this.#current(op.key), op))
     this.#ops.push(op)

@@ -28,13 +28,23 @@ const NONE: ReadWriteOptions = { ttl: undefined, context: undefined, guards: und
 /**
  * What stands in the place of the options: these, or the context itself, as `state.set('k', 1, { by: 'ada' })` has it. An
  * object with a name of ours is options, and then has no others.
- * @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+ * @param call what is called, for the message
+ * @param useless those that it has no use for: who gives them relies on what will not happen
+ * @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION, STATEFUL_STATE_INVALID_OPERATION
  */
-export function readWriteOptions(given: unknown): ReadWriteOptions {
+export function readWriteOptions(
+  given: unknown,
+  call = '',
+  ...useless: readonly (keyof WriteOptions)[]
+): ReadWriteOptions {
   if (given === undefined) return NONE
-  if (!isPlainObject(given) || !Object.keys(given).some((name) => NAMES.has(name))) return { ...NONE, context: given }
-  refuseUnknown(given, NAMES, 'options.')
-  const { ttl, context, compareLease } = given as WriteOptions
+  const options =
+    isPlainObject(given) && Object.keys(given).some((name) => NAMES.has(name)) ? given : { context: given }
+  refuseUnknown(options, NAMES, 'options.')
+  const { ttl, context, compareLease } = options as WriteOptions
+  for (const name of useless) {
+    if (options[name] !== undefined) throw new InvalidStateOpError(`${call} takes no ${name}`)
+  }
   return {
     ttl: typeof ttl === 'string' ? Math.ceil(milliseconds(ttl, 'ttl')) : ttl,
     context,

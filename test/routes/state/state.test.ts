@@ -73,6 +73,24 @@ t.test('a key is set, read, merged, incremented and deleted', (t) =>
   }),
 )
 
+t.test('what a write has no use for is refused, not left out', async (t) => {
+  const { app, admin } = await build(t)
+  await app.state.set('k', 1)
+  const useless = [
+    await admin('DELETE', '/state/keys/k', { value: 1 }),
+    await admin('DELETE', '/state/keys/k?ttl=5'),
+    await admin('PUT', '/state/keys/k', { value: 1, context: 1 }),
+    await admin('PATCH', '/state/keys/fields', { value: {}, ttl: 5 }),
+    await admin('POST', '/state/keys/k/increment', { value: 2 }),
+    await admin('POST', '/state/restore', { state: {}, space: 'other' }),
+  ]
+  t.same(
+    useless.map(({ statusCode }) => statusCode),
+    useless.map(() => 400),
+  )
+  t.same(app.state.snapshot().state, { k: 1 })
+})
+
 t.test('a tag is kept by a restart, and says nothing of another history', (t) =>
   onEveryStorage(t, async (t, kind) => {
     if (kind === 'memory') return
@@ -111,6 +129,8 @@ t.test('conditions', async (t) => {
   )
   t.equal((await admin('PATCH', '/state/keys/k', { value: {} }, { 'if-match': tag(1) })).statusCode, 412)
   t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-match': tag(1) })).statusCode, 412)
+  t.equal((await admin('DELETE', '/state/keys/k', undefined, { 'if-none-match': '*' })).statusCode, 412)
+  t.equal((await admin('POST', '/state/keys/k/increment', {}, { 'if-match': tag(1) })).statusCode, 412)
   const cached = await admin('GET', '/state/keys/k', undefined, { 'if-none-match': `W/${tag(2)}` })
   t.equal(cached.statusCode, 304)
   t.equal(cached.headers['etag'], tag(2))

@@ -27,6 +27,10 @@ t.test('every write is answered with its number, whatever is wrong with it', asy
     'a key that is a number': [set(42, 1)],
     'no list': 'nonsense',
     'nothing at all': undefined,
+    'a deletion with a value': [{ op: 'delete', key: 'k', value: 1 }],
+    'a deletion with a time to live': [{ op: 'delete', key: 'k', ttl: 5 }],
+    'an increment by another name': [{ op: 'increment', key: 'k', by: 2 }],
+    'an increment by nothing': [{ op: 'increment', key: 'k', value: null }],
   }
   let seq = 0
   for (const [name, ops] of Object.entries(wrong)) {
