@@ -1216,7 +1216,7 @@ export interface components {
             changes: number;
             /** @description Frames sent. */
             frames: number;
-            /** @description Bytes sent, without transport headers. */
+            /** @description Bytes sent, before compression and without transport headers. */
             bytes: number;
             /** @description By close code; 0 counts those outside the documented ranges. */
             closes: {

@@ -89,7 +89,7 @@ export const SyncStats = Type.Object(
     conflations: Count('Times that a slow connection was caught up by one conflated range.'),
     changes: Count('Changes sent, counted once a recipient.'),
     frames: Count('Frames sent.'),
-    bytes: Count('Bytes sent, without transport headers.'),
+    bytes: Count('Bytes sent, before compression and without transport headers.'),
     closes: Type.Record(Type.String(), Count('Connections ended with this code.'), {
       description: 'By close code; 0 counts those outside the documented ranges.',
     }),

@@ -61,6 +61,7 @@ export class Channel {
   #revision = 0
   #scheduled: NodeJS.Immediate | undefined
   #detach: (() => void) | undefined
+  #closed = false
   /** Resolves when it listens to the space. */
   readonly ready: Promise<void>
 
@@ -75,6 +76,7 @@ export class Channel {
   }
 
   #attach(): void {
+    if (this.#closed) return
     const stopCommits = this.space.onCommit((commit) => this.#heard(commit))
     const stopResets = this.space.onReset(() => this.#reset())
     this.#detach = () => {
@@ -85,6 +87,7 @@ export class Channel {
   }
 
   close(): void {
+    this.#closed = true
     this.#detach?.()
     if (this.#scheduled) clearImmediate(this.#scheduled)
     for (const callback of this.#afterFlush.splice(0)) callback()

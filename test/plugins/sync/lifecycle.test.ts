@@ -1,6 +1,9 @@
 import t from 'tap'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
+import { SyncHub } from '../../../plugins/sync/hub.ts'
+import { FakeTransport } from './fake-transport.ts'
 import { settings, settle, setUp } from './hub-setup.ts'
+import { MemorySpace } from './memory-space.ts'
 
 class LateClock extends ManualClock {
   #skipped = 0
@@ -137,4 +140,23 @@ t.test('closing tells each client its own time to come back', async (t) => {
   t.match(two.transport.take(), [{ type: 'closing', retryAfter: 1_500 }])
   for (const { connection } of [one, two]) hub.closed(connection, 1001)
   await closed
+})
+
+t.test('a space that opens after the close is not listened to', async (t) => {
+  let open = () => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  const space = new MemorySpace('app', opened)
+  const hub = new SyncHub({ settings, instance: 'here', space: () => ({ space, release() {} }), onError() {} })
+  const transport = new FakeTransport()
+  const connection = hub.connect(transport, { address: '127.0.0.1', authorize: async () => {} })
+  connection.receive(JSON.stringify({ type: 'subscribe', space: 'app' }))
+  await settle()
+  const closed = hub.close()
+  hub.closed(connection, 1001)
+  await closed
+  open()
+  await settle()
+  t.equal(space.listeners, 0)
 })
