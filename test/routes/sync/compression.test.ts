@@ -70,6 +70,12 @@ t.test('who negotiated compression, and who did not, get the same', async (t) =>
   t.ok((read[0] as number) < (read[2] as number) / 10, `${read[0]} bytes instead of ${read[2]}`)
 })
 
+t.test('an offer that makes no sense is a mistake of the request', async (t) => {
+  const server = await startServer(t, 'memory:', { compression: true })
+  const headers = { 'sec-websocket-extensions': 'permessage-deflate; server_max_window_bits=1' }
+  t.equal(await SyncPeer.refusal(`${server.ws}?space=app`, { headers, perMessageDeflate: false }), 400)
+})
+
 t.test('what a client compresses is read', async (t) => {
   const server = await startServer(t, 'memory:', { compression: true })
   const peer = await follow(t, server, { perMessageDeflate: { threshold: 0 } })
