@@ -6,6 +6,7 @@ import {
   type CommitOutcome,
   continues,
   type Entry,
+  LOADED,
   type LogHead,
   type LogRecord,
   type LogState,
@@ -54,8 +55,10 @@ export class MemoryStateLog implements StateLog {
   }
 
   async load(): Promise<LogState> {
-    const records = this.#history.last(this.#history.size)
-    return { ...this.#head, entries: new Map(this.#entries), records, clientWrites: [] }
+    const newest = this.#history.within(LOADED)
+    const records = this.#history.last(newest)
+    const clientWrites = this.#history.clientWritesBefore(newest)
+    return { ...this.#head, entries: new Map(this.#entries), records, clientWrites }
   }
 
   async exists(): Promise<boolean> {
