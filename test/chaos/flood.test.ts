@@ -1,6 +1,8 @@
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
 import { startServer, type TestServer } from '../routes/sync/server.ts'
@@ -15,7 +17,7 @@ const CHANGES = 600
 const WIRE_HEADER = 4
 
 /** A follower that only takes bytes from the network, or does not even do that. */
-async function follow(t: Test, { ws }: TestServer): Promise<Socket> {
+async function follow(t: Test, { ws }: Pick<TestServer, 'ws'>): Promise<Socket> {
   const { hostname, port } = new URL(ws)
   const socket = connect(Number(port), hostname)
   socket.on('error', () => {})
@@ -57,4 +59,24 @@ t.test('a stalled reader holds the high-water mark and one frame, and nobody els
   for (const socket of stalled) socket.resume()
   for (const deadline = Date.now() + 10_000; Date.now() < deadline && app.sync.stats().lagging > 0; ) await turn()
   t.match(app.sync.stats(), { lagging: 0, conflations: STALLED, fullSyncs: CLIENTS + 1 })
+})
+
+t.test('a flood of 200 MB through readers that read costs what its history may have, and little more', async (t) => {
+  t.setTimeout(120_000)
+  const history = 2 ** 20
+  const args = ['memory:', `${history}`, '65536', `${(200 * 2 ** 20) / 65_536}`]
+  const server = fork(fileURLToPath(new URL('./flood-server.ts', import.meta.url)), args)
+  t.teardown(() => server.kill('SIGKILL'))
+  const [{ url }] = (await once(server, 'message')) as [{ url: string }]
+  let received = 0
+  for (let reader = 0; reader < 2; reader++) {
+    const socket = await follow(t, { ws: `${url.replace('http', 'ws')}/sync` })
+    socket.on('data', ({ length }) => {
+      received += length
+    })
+  }
+  server.send('go')
+  const [{ before, most }] = (await once(server, 'message')) as [{ before: number; most: number }]
+  t.ok(received > 300 * 2 ** 20, `${Math.round(received / 2 ** 20)} MiB arrived`)
+  t.ok(most - before <= 120, `${Math.round(most - before)} MiB more`)
 })

@@ -433,6 +433,13 @@ export default [
   },
   {
     file: 'plugins/state/log/history.ts',
+    from: 'spare.length >= length && ',
+    to: '',
+    suite: 'test/plugins/state/log/history.test.ts',
+    guards: 'a long commit of the history is kept whole',
+  },
+  {
+    file: 'plugins/state/log/history.ts',
     from: ' || this.#bytes > bytes',
     to: '',
     suite: 'test/plugins/state/log/contract.test.ts',
