@@ -10,9 +10,9 @@ export interface Asked {
 
 /** What a connection is opened with. */
 export interface Credentials {
+  readonly url: string
   readonly protocols?: string[]
   readonly headers?: { [name: string]: string }
-  readonly query?: { [name: string]: string }
 }
 
 export async function askAll({ token, headers, query }: Asked) {
@@ -20,9 +20,11 @@ export async function askAll({ token, headers, query }: Asked) {
 }
 
 /** A page cannot set headers of a WebSocket: the token goes as a subprotocol, which no log of URLs holds. */
-export async function connectionCredentials(asked: Asked): Promise<Credentials> {
+export async function connectionCredentials(address: string, asked: Asked): Promise<Credentials> {
   const { token, headers, query } = await askAll(asked)
-  return { headers, query, protocols: token === undefined ? [] : ['stateful', `bearer.${base64url(token)}`] }
+  const url = new URL(address)
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+  return { url: url.href, headers, protocols: token === undefined ? [] : ['stateful', `bearer.${base64url(token)}`] }
 }
 
 const ask = async <T>(value: Given<T> | undefined) =>

@@ -1,4 +1,4 @@
-import type { Keeper, Kept, KeptQueue, KeptReplica, QueueStorage } from './keeper.ts'
+import { type Keeper, type Kept, type KeptQueue, type KeptReplica, keptOf, type QueueStorage } from './keeper.ts'
 
 const QUEUES = 'queues'
 const REPLICAS = 'replicas'
@@ -62,7 +62,7 @@ export function databaseKeeper(url: string, clientId: string, after: (ms: number
     }
   }
 
-  const read = async (): Promise<Kept> => {
+  const read = async (): Promise<Kept | undefined> => {
     const opening = indexedDB.open('stateful', 1)
     opening.onupgradeneeded = () => {
       for (const name of [QUEUES, REPLICAS]) opening.result.createObjectStore(name)
@@ -90,7 +90,15 @@ export function databaseKeeper(url: string, clientId: string, after: (ms: number
       for (const id of ids) replicas.set(id.slice(url.length + 1), await answer(store(REPLICAS).get(id)))
     }
     for (const key of pending.keys()) flush(key)
-    return { queues, replicas }
+    const kept = keptOf(clientId, queues, replicas)
+    if (!kept) clear()
+    return kept
+  }
+  const clear = () => {
+    pending.clear()
+    if (!database) return
+    store(QUEUES).delete(mine)
+    store(REPLICAS).delete(rangeOf(url))
   }
 
   globalThis.addEventListener?.('pagehide', () => {
@@ -98,10 +106,10 @@ export function databaseKeeper(url: string, clientId: string, after: (ms: number
   })
   return {
     load: () => {
-      const nothing = new Promise<Kept>((resolve) => {
-        after(LOAD_DEADLINE, () => resolve({ queues: [], replicas: new Map() }))
+      const nothing = new Promise<undefined>((resolve) => {
+        after(LOAD_DEADLINE, () => resolve(undefined))
       })
-      return Promise.race([read(), nothing]).catch(() => ({ queues: [], replicas: new Map() }))
+      return Promise.race([read(), nothing]).catch(() => undefined)
     },
     saveQueue(queue) {
       write(QUEUES, 0, () => {
@@ -117,15 +125,10 @@ export function databaseKeeper(url: string, clientId: string, after: (ms: number
     saveReplica(id, replica) {
       write(id, SAVE_EVERY, () => {
         const kept = replica()
-        if (kept.entries.length <= MOST_ENTRIES) store(REPLICAS).put(kept, `${url} ${id}`)
+        if (kept && kept.entries.length <= MOST_ENTRIES) store(REPLICAS).put(kept, `${url} ${id}`)
       })
     },
-    clear() {
-      pending.clear()
-      if (!database) return
-      store(QUEUES).delete(mine)
-      store(REPLICAS).delete(rangeOf(url))
-    },
+    clear,
   }
 }
 

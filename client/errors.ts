@@ -36,10 +36,17 @@ export interface Refusal {
   readonly status: Refused
 }
 
-/** What a code means for those who wait; `undefined`: a failure, which may pass. */
-export function refusedBy(code: string, mayPass = false): Refused | undefined {
-  if (/UNAUTHENTICATED/.test(code)) return 'unauthenticated'
-  if (/FORBIDDEN/.test(code)) return 'forbidden'
-  if (/TOO_MANY|OVERLOADED/.test(code)) return 'limited'
-  return mayPass ? undefined : 'invalid'
+/**
+ * What a code means for those who wait; `undefined`: a failure, which may pass.
+ * @param mayPass as the server says
+ */
+export function refusalOf(code: string, message: string, mayPass = false): Refusal | undefined {
+  const status = /UNAUTHENTICATED/.test(code)
+    ? 'unauthenticated'
+    : /FORBIDDEN/.test(code)
+      ? 'forbidden'
+      : /TOO_MANY|OVERLOADED/.test(code)
+        ? 'limited'
+        : 'invalid'
+  return mayPass && status === 'invalid' ? undefined : { code, message, status }
 }

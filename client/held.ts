@@ -1,8 +1,9 @@
+import type { Timing } from './link.ts'
+
 interface Entry<Thing> {
   readonly thing: Thing
+  /** When nobody holds it, it is leaving: whoever asks now goes on where it was. */
   holders: number
-  /** Nobody holds it, but whoever asks now goes on where it was. */
-  leaving: boolean
 }
 
 /**
@@ -11,11 +12,11 @@ interface Entry<Thing> {
  */
 export class Held<Thing extends object> {
   readonly #entries = new Map<string, Entry<Thing>>()
-  readonly #soon: (run: () => void) => void
+  readonly #timing: Pick<Timing, 'after'>
   readonly #onGone: (thing: Thing) => void
 
-  constructor(soon: (run: () => void) => void, onGone: (thing: Thing) => void) {
-    this.#soon = soon
+  constructor(timing: Pick<Timing, 'after'>, onGone: (thing: Thing) => void) {
+    this.#timing = timing
     this.#onGone = onGone
   }
 
@@ -34,11 +35,11 @@ export class Held<Thing extends object> {
   /** @param make a new one, out of the one that is just leaving if there is one */
   hold(id: string, make: (leaving: Thing | undefined) => Thing): Thing {
     const known = this.#entries.get(id)
-    if (known && !known.leaving) {
+    if (known && known.holders > 0) {
       known.holders++
       return known.thing
     }
-    const entry = { thing: make(known?.thing), holders: 1, leaving: false }
+    const entry = { thing: make(known?.thing), holders: 1 }
     this.#entries.set(id, entry)
     return entry.thing
   }
@@ -46,9 +47,8 @@ export class Held<Thing extends object> {
   /** @returns whether nobody holds it any more */
   release(id: string, thing: Thing): boolean {
     const entry = this.#entries.get(id)
-    if (entry?.thing !== thing || entry.leaving || --entry.holders > 0) return false
-    entry.leaving = true
-    this.#soon(() => {
+    if (entry?.thing !== thing || entry.holders === 0 || --entry.holders > 0) return false
+    this.#timing.after(0, () => {
       if (this.#entries.get(id) !== entry) return
       this.#entries.delete(id)
       this.#onGone(thing)

@@ -2,7 +2,7 @@ import type { Client } from 'openapi-fetch'
 import type { StateSnapshot } from '../openapi/schemas/state.ts'
 import type { paths } from './api.d.ts'
 import type { Given } from './credentials.ts'
-import { laterKeeper, noKeeper, type QueueStorage, storageKeeper } from './keeper.ts'
+import type { QueueStorage } from './keeper.ts'
 import { Link, randomName, systemTiming, type Timing, type WebSocketConstructor, type WebSocketLike } from './link.ts'
 import type { Presence } from './presence.ts'
 import type { Replica, Topic } from './replica.ts'
@@ -122,7 +122,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   const page = globalThis as unknown as Page
   const here = page.location?.href
   const asked = { token, headers, query }
-  const asks = Object.values(asked).some((value) => value !== undefined)
+  const asks = token ?? headers ?? query
 
   /** Loaded with the first request: who only follows and writes state does without. */
   const loadApi = async () => {
@@ -161,25 +161,21 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
     // A page that is rendered on a server connects to nothing, and its own host is not known there.
     const url = `${new URL(baseUrl || '/', here ?? 'http://localhost').href.replace(/\/$/, '').replace(/^http/, 'ws')}/sync`
     const clientId = options.clientId ?? randomName()
-    const { storage = page.indexedDB ? undefined : false } = options
-    const keeper =
-      storage === false
-        ? noKeeper
-        : storage
-          ? storageKeeper(url, storage)
-          : laterKeeper(async () => {
-              const { databaseKeeper } = await import('./database.ts')
-              return databaseKeeper(url, clientId, timing.after)
-            })
+    const keep = async () => {
+      if (!options.storage) return (await import('./database.ts')).databaseKeeper(url, clientId, timing.after)
+      return (await import('./keeper.ts')).storageKeeper(url, clientId, options.storage)
+    }
+    const keeps = options.storage ?? page.indexedDB
     link = new Link({
       url,
       open,
-      credentials: asks ? async () => (await import('./credentials.ts')).connectionCredentials(asked) : undefined,
+      credentials: asks ? async () => (await import('./credentials.ts')).connectionCredentials(url, asked) : undefined,
       timing,
       // While a page is rendered on a server nobody subscribes, and nothing may stay open.
       eager: options.WebSocket !== undefined || page.document !== undefined,
       clientId,
-      keeper,
+      // What cannot be loaded keeps nothing.
+      keeper: keeps ? keep().catch(() => undefined) : undefined,
       initial: options.initial ?? {},
     })
     watch('addEventListener')

@@ -31,37 +31,55 @@ export interface KeptReplica {
   readonly entries: readonly (readonly [string, Json])[]
 }
 
-/** What earlier pages have left. */
+/** What earlier pages have left for this one. */
 export interface Kept {
-  readonly queues: readonly KeptQueue[]
+  /** Whose it is, if anybody knows. */
+  readonly user: string | undefined
+  /** The highest number of a write under the id of this client. */
+  readonly seq: number
+  readonly writes: readonly KeptWrite[]
   readonly replicas: ReadonlyMap<string, KeptReplica>
 }
 
 /** Keeps what a page would lose by a reload. Never throws: what cannot be kept is in memory still. */
 export interface Keeper {
-  /** `undefined`: nothing, and at once. */
-  load(): Kept | Promise<Kept> | undefined
+  load(): Promise<Kept | undefined>
   /** @param queue is called when it is written */
   saveQueue(queue: () => KeptQueue): void
-  saveReplica(id: string, replica: () => KeptReplica): void
+  /** @param replica `undefined` when there is nothing to keep any more */
+  saveReplica(id: string, replica: () => KeptReplica | undefined): void
   /** The session ended: nothing may stay on this device. */
   clear(): void
 }
 
-export const noKeeper: Keeper = { load: () => undefined, saveQueue() {}, saveReplica() {}, clear() {} }
+/** Loaded when there is something to keep; `undefined` when nothing is to be kept, or can be. */
+export type KeeperSoon = Promise<Keeper | undefined> | undefined
+
+/** @returns `undefined` when it is of several users: then nobody knows whose this page is */
+export function keptOf(
+  clientId: string,
+  queues: readonly KeptQueue[],
+  replicas: ReadonlyMap<string, KeptReplica> = new Map(),
+): Kept | undefined {
+  const users = new Set([...queues, ...replicas.values()].map(({ user }) => user))
+  users.delete(undefined)
+  if (users.size > 1) return undefined
+  const [user] = users
+  const seq = queues.find((queue) => queue.clientId === clientId)?.seq ?? 0
+  return { user, seq, writes: queues.flatMap(({ writes }) => writes), replicas }
+}
 
 /**
- * In the storage of one tab, at once: unconfirmed writes only. A copy of the tab gets a copy of them, and both send them
- * under the same numbers, which has the effect of once.
+ * In the storage of one tab: unconfirmed writes only. A copy of the tab gets a copy of them, and both send them under the
+ * same numbers, which has the effect of once.
  */
-export function storageKeeper(url: string, storage: QueueStorage): Keeper {
+export function storageKeeper(url: string, clientId: string, storage: QueueStorage): Keeper {
   const name = `stateful:${url}`
   return {
-    ...noKeeper,
-    load() {
+    async load() {
       try {
         const queue = JSON.parse(storage.getItem(name) ?? 'null') as KeptQueue | null
-        return queue && Array.isArray(queue.writes) ? { queues: [queue], replicas: new Map() } : undefined
+        return queue && Array.isArray(queue.writes) ? keptOf(clientId, [queue]) : undefined
       } catch {
         return undefined
       }
@@ -73,17 +91,7 @@ export function storageKeeper(url: string, storage: QueueStorage): Keeper {
         // Full or forbidden.
       }
     },
-  }
-}
-
-/** One that is loaded when there is something to keep. */
-export function laterKeeper(make: () => Promise<Keeper>): Keeper {
-  const made = make().catch(() => noKeeper)
-  const then = (run: (keeper: Keeper) => void) => void made.then(run)
-  return {
-    load: async () => (await (await made).load()) ?? { queues: [], replicas: new Map() },
-    saveQueue: (queue) => then((keeper) => keeper.saveQueue(queue)),
-    saveReplica: (id, replica) => then((keeper) => keeper.saveReplica(id, replica)),
-    clear: () => then((keeper) => keeper.clear()),
+    saveReplica() {},
+    clear() {},
   }
 }

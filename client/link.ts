@@ -1,14 +1,13 @@
-import type { Ack, ErrorMessage, Hello, ServerMessage } from '../openapi/messages/server.ts'
+import type { Ack, ErrorMessage, FullSync, Hello, ServerMessage, StateChange } from '../openapi/messages/server.ts'
 import type { Op, StateSnapshot } from '../openapi/schemas/state.ts'
 import { stateKeyFault } from '../plugins/state/values/frozen-copy.ts'
 import { SPACE_NAME } from '../plugins/support/keys.ts'
-import { startTimer } from '../plugins/support/timer.ts'
 import type { Credentials } from './credentials.ts'
-import { type Refusal, refusedBy, WriteError } from './errors.ts'
+import { type Refusal, refusalOf } from './errors.ts'
 import { Held } from './held.ts'
-import type { Keeper, Kept, KeptReplica } from './keeper.ts'
-import { Outbox, type Write } from './outbox.ts'
-import { Presence } from './presence.ts'
+import type { KeeperSoon, Kept, KeptReplica } from './keeper.ts'
+import { Outbox, type OutboxLink, type Write } from './outbox.ts'
+import { Presence, type PresenceLink } from './presence.ts'
 import { type AnyReplica, Replica, type ReplicaLink, replicaId, type Topic } from './replica.ts'
 import { reportFault } from './report-fault.ts'
 
@@ -40,7 +39,11 @@ export interface Timing {
 
 export const systemTiming: Timing = {
   random: Math.random,
-  after: startTimer,
+  after(ms, run) {
+    // One that is longer (24.8 days) fires at once; a client that beats too early does no harm.
+    const timer = setTimeout(run, Math.min(ms, 2 ** 31 - 1))
+    return () => clearTimeout(timer)
+  },
 }
 
 const PROTOCOL = 1
@@ -65,7 +68,7 @@ export interface LinkOptions {
   /** Whether to connect before somebody wants to know: not while a page is rendered on a server. */
   eager: boolean
   clientId: string
-  keeper: Keeper
+  keeper: KeeperSoon
   initial: { readonly [space: string]: StateSnapshot }
 }
 
@@ -77,11 +80,9 @@ export interface LinkOptions {
  *                             back-off ends│   │ └──reconnect()─┤
  *                                         waiting ◀─────lost────┘──refused for good──▶ refused ──reconnect()──▶ connecting
  */
-export class Link implements ReplicaLink {
+export class Link implements ReplicaLink, PresenceLink, OutboxLink {
   readonly #options: LinkOptions
-  readonly #timing: Timing
   readonly #outbox: Outbox
-  readonly #keeper: Keeper
   /** Names this run of the client. */
   readonly #page = randomName()
   readonly #replicas: Held<AnyReplica>
@@ -89,14 +90,13 @@ export class Link implements ReplicaLink {
   /** The replicas that the server was asked for on this connection. */
   readonly #asked = new Set<string>()
   #keptReplicas = new Map<string, KeptReplica>()
-  #loading: Promise<unknown> | undefined
+  #loading: Promise<void> | undefined
   #socket: WebSocketLike | undefined
-  /** Rises with each attempt to connect, so that a slower, earlier one notices. */
-  #attempt = 0
   /** Failures in a row. */
   #failures = 0
   #retryAfter: number | undefined
   #refusal: Refusal | undefined
+  /** Ends what the next connection waits for. */
   #cancelReconnect: (() => void) | undefined
   #cancelHeartbeat: (() => void) | undefined
   #cancelStable: (() => void) | undefined
@@ -104,64 +104,40 @@ export class Link implements ReplicaLink {
   #limit = 100
   /** Whether anything was heard since the last heartbeat was sent. */
   #heard = false
+  /** Known as soon as the server has answered the hello. */
   publicId: string | undefined
 
   constructor(options: LinkOptions) {
     const { timing, keeper, clientId } = options
     this.#options = options
-    this.#timing = timing
-    this.#keeper = keeper
-    this.#outbox = new Outbox({
-      clientId,
-      keeper,
-      send: (message) => this.send(message),
-      later: (attempt, run) => this.#later(attempt, run),
-      refused: (write) => {
-        for (const replica of this.#following(write.space)) replica.remove(write)
-      },
-    })
-    const soon = (run: () => void) => void timing.after(0, run)
-    this.#replicas = new Held(soon, (replica) => this.#gone(replica))
-    this.#presences = new Held(soon, ({ space }) => {
+    this.#outbox = new Outbox(this, keeper, clientId)
+    this.#replicas = new Held(timing, (replica) => this.#gone(replica))
+    this.#presences = new Held(timing, ({ space }) => {
       this.send({ type: 'presence', space, leave: true })
       this.#rest()
     })
-    const kept = keeper.load()
-    if (kept instanceof Promise) {
-      this.#loading = kept.then((found) => {
+    this.#loading = keeper
+      ?.then((kept) => kept?.load())
+      .then((kept) => {
         this.#loading = undefined
-        this.#adopt(found)
+        if (kept) this.#adopt(kept)
       })
-    } else this.#adopt(kept)
   }
 
   get clientId(): string {
     return this.#outbox.clientId
   }
 
-  /** Takes over what earlier pages left, unless it is of several users: then nobody knows whose this page is. */
-  #adopt({ queues, replicas }: Kept = { queues: [], replicas: new Map() }): void {
-    const users = new Set(
-      [...queues, ...replicas.values()].map(({ user }) => user).filter((user) => user !== undefined),
-    )
-    if (users.size > 1) {
-      this.#keeper.clear()
-      return
-    }
-    const mine = queues.find(({ clientId }) => clientId === this.clientId)
-    const writes = this.#outbox.adopt(
-      queues.flatMap((queue) => queue.writes),
-      mine?.seq,
-    )
-    const [user] = users
-    if (user !== undefined && this.#outbox.user === undefined) this.#outbox.user = user
-    this.#keptReplicas = new Map(replicas)
+  /** Takes over what earlier pages left. */
+  #adopt(kept: Kept): void {
+    const writes = this.#outbox.adopt(kept)
+    this.#keptReplicas = new Map(kept.replicas)
     for (const replica of this.#replicas.all()) {
       const known = this.#keptReplicas.get(replica.id)
       if (known) replica.restore(known)
       for (const write of writes) if (write.space === replica.space) replica.add(write)
     }
-    if (writes.length > 0 && this.#options.eager) this.wanted()
+    if (writes.length > 0) this.#attend()
   }
 
   // --- what pages hold -------------------------------------------------------------------------
@@ -170,7 +146,11 @@ export class Link implements ReplicaLink {
   replica(space: string, topic: Topic): AnyReplica {
     const id = replicaId(space, topic)
     const replica = this.#replicas.hold(id, (leaving) => {
-      const known = leaving?.keep() ?? this.#keptReplicas.get(id) ?? this.#initialOf(space)
+      const initial = this.initial(space)
+      const known =
+        leaving?.keep() ??
+        this.#keptReplicas.get(id) ??
+        (initial && { ...initial, entries: Object.entries(initial.state) })
       this.#keptReplicas.delete(id)
       const made: AnyReplica = new Replica(this, space, topic, this.#outbox.of(space), known)
       // The server was not told that nobody wanted it for a moment.
@@ -178,11 +158,10 @@ export class Link implements ReplicaLink {
       return made
     })
     const fault = SPACE_NAME.test(space) ? stateKeyFault(topic.key ?? topic.prefix ?? 'any') : 'has no such space'
-    if (fault !== undefined) {
-      replica.refuse({ code: 'STATEFUL_STATE_INVALID_SPACE', message: `It ${fault}.`, status: 'invalid' })
-    } else if (this.#refusal) replica.refuse(this.#refusal)
+    if (fault) replica.refuse(refusalOf('STATEFUL_STATE_INVALID_SPACE', `It ${fault}.`))
+    else if (this.#refusal) replica.refuse(this.#refusal)
     else this.#subscribe(replica)
-    if (this.#options.eager) this.wanted()
+    this.#attend()
     return replica
   }
 
@@ -190,31 +169,20 @@ export class Link implements ReplicaLink {
     return this.#options.initial[space]
   }
 
-  #initialOf(space: string): KeptReplica | undefined {
-    const known = this.initial(space)
-    return known && { epoch: known.epoch, revision: known.revision, entries: Object.entries(known.state) }
-  }
-
   /** Who follows a space: one for all who ask, until the last of them closes it. */
   presence(space: string): Presence {
-    const link = {
-      wanted: () => this.wanted(),
-      send: (message: object) => this.#served && this.send(message),
-      release: (presence: Presence) => {
-        if (this.#presences.release(space, presence)) presence.end()
-      },
-    }
-    const presence = this.#presences.hold(space, (leaving) => new Presence(link, space, leaving))
-    if (this.#options.eager) this.wanted()
+    const presence = this.#presences.hold(space, (leaving) => new Presence(this, space, leaving))
+    this.#attend()
     return presence
   }
 
-  release(replica: AnyReplica): boolean {
-    return this.#replicas.release(replica.id, replica)
+  release(held: AnyReplica | Presence): boolean {
+    if (held instanceof Presence) return this.#presences.release(held.space, held)
+    return this.#replicas.release(held.id, held)
   }
 
   #gone(replica: AnyReplica): void {
-    if (this.#asked.delete(replica.id)) this.send({ type: 'unsubscribe', space: replica.space, ...replica.topic })
+    if (this.#asked.delete(replica.id)) this.send(replica.request('unsubscribe'))
     // There is room for one that had none.
     const next = this.#replicas.all().find(({ status, id }) => status === 'limited' && !this.#asked.has(id))
     if (next) this.#subscribe(next)
@@ -222,12 +190,12 @@ export class Link implements ReplicaLink {
   }
 
   get #isIdle(): boolean {
-    return this.#replicas.size === 0 && this.#presences.size === 0 && this.#outbox.size === 0
+    return this.#replicas.size + this.#presences.size + this.#outbox.size === 0
   }
 
   /** Nobody wants anything any more. */
   #rest(): void {
-    if (this.#isIdle) this.#disconnect()
+    if (this.#isIdle) this.#drop()
   }
 
   #following(space: string): AnyReplica[] {
@@ -243,36 +211,45 @@ export class Link implements ReplicaLink {
     for (const replica of this.#following(write.space)) replica.add(write)
   }
 
+  refused(write: Write): void {
+    for (const replica of this.#following(write.space)) replica.remove(write)
+  }
+
   #acknowledge(ack: Ack): void {
     const write = this.#outbox.ack(ack)
-    const ops = ack.ops ?? write?.ops
     let waits = false
     for (const replica of this.#following(ack.space)) {
       if (this.#asked.has(replica.id)) {
         waits ||= write?.origin === replica
-        replica.ack(ack, ops)
+        replica.ack(ack, ack.ops ?? write?.ops)
       } else if (write) replica.remove(write)
     }
     // Where it was made nobody waits for its confirmation.
-    if (write && !waits) write.resolve({ revision: ack.revision })
+    if (!waits) write?.resolve({ revision: ack.revision })
     this.#rest()
   }
 
   changed(replica: AnyReplica): void {
-    this.#keeper.saveReplica(replica.id, () => {
-      return { ...(replica.keep() ?? { epoch: '', revision: 0, entries: [] }), user: this.#outbox.user }
-    })
+    const keep = () => {
+      const kept = replica.keep()
+      return kept && { ...kept, user: this.#outbox.user }
+    }
+    this.#options.keeper?.then((keeper) => keeper?.saveReplica(replica.id, keep))
   }
 
   // --- connecting ------------------------------------------------------------------------------
 
-  /** Sent when there is a connection; otherwise the resumption says it when there is one again. */
+  /** Sent when the server listens; otherwise the resumption says it when it does again. */
   send(message: object): void {
-    if (this.#socket?.readyState === OPEN) this.#socket.send(JSON.stringify(message))
+    if (this.publicId !== undefined) this.#socket?.send(JSON.stringify(message))
   }
 
   wanted(): void {
     if (!this.#socket && !this.#cancelReconnect && !this.#refusal) this.#connect()
+  }
+
+  #attend(): void {
+    if (this.#options.eager) this.wanted()
   }
 
   /** Begins a new connection at once, whatever became of the one before: after a login, for example. */
@@ -287,61 +264,51 @@ export class Link implements ReplicaLink {
   /** The page was away, or the network was: a connection that does not answer now is replaced. */
   wake(): void {
     if (this.#isIdle || this.#refusal) return
-    if (this.#socket?.readyState !== OPEN) {
-      this.reconnect()
-      return
-    }
-    this.#heard = false
-    this.send({ type: 'heartbeat' })
-    this.#expectHeartbeat(Math.min(PROBE, this.#heartbeat))
+    if (this.#socket?.readyState === OPEN) this.#beat(Math.min(PROBE, this.#heartbeat))
+    else this.reconnect()
   }
 
   close(): void {
+    this.#presences.clear()
     for (const replica of this.#replicas.clear()) replica.end()
-    for (const presence of this.#presences.clear()) presence.end()
-    this.#outbox.drop(
-      new WriteError('STATEFUL_CLOSED', 'The client was closed before the write was confirmed.', 'unknown'),
-      true,
-    )
-    this.#disconnect()
+    this.#outbox.drop('STATEFUL_CLOSED', 'The client was closed', true)
+    this.#drop()
   }
 
   #connect(): void {
-    this.#cancelReconnect = undefined
-    const attempt = ++this.#attempt
-    const { credentials } = this.#options
-    if (!credentials && !this.#loading) {
-      this.#open({})
-      return
+    // In the place of a timer, so that nothing else connects meanwhile; who finds another one there is too late.
+    const waiting = () => {}
+    this.#cancelReconnect = waiting
+    const go = (on: () => void) => {
+      if (this.#cancelReconnect !== waiting) return
+      this.#cancelReconnect = undefined
+      on()
     }
-    // In the place of a timer, so that nothing else connects meanwhile.
-    this.#cancelReconnect = () => {}
-    Promise.all([credentials?.(), this.#loading]).then(
-      ([given]) => {
-        if (attempt === this.#attempt && this.#cancelReconnect) this.#open(given ?? {})
-      },
-      (error: unknown) => {
-        reportFault(error)
-        if (attempt === this.#attempt && this.#cancelReconnect) this.#lost(1006)
-      },
-    )
+    const { credentials } = this.#options
+    if (credentials || this.#loading) {
+      Promise.all([credentials?.(), this.#loading]).then(
+        ([given]) => go(() => this.#open(given)),
+        (error: unknown) => {
+          reportFault(error)
+          go(() => this.#lost(1006))
+        },
+      )
+    } else go(() => this.#open())
   }
 
-  #open({ protocols = [], headers, query }: Credentials): void {
-    this.#cancelReconnect = undefined
-    const url = new URL(this.#options.url)
-    for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value)
-    const socket = this.#options.open(url.href, protocols, headers ? { headers } : {})
+  #open({ url, protocols = [], headers }: Credentials = this.#options): void {
+    const socket = this.#options.open(url, protocols, { headers })
     this.#socket = socket
     this.#heard = true
     this.#expectHeartbeat()
     socket.onopen = () => {
-      this.send({ type: 'hello', protocols: [PROTOCOL], clientId: this.clientId, page: this.#page })
+      socket.send(JSON.stringify({ type: 'hello', protocols: [PROTOCOL], clientId: this.clientId, page: this.#page }))
     }
-    socket.onmessage = ({ data }: { data: unknown }) => {
+    socket.onmessage = ({ data }: { data: string }) => {
       if (this.#socket !== socket) return
       this.#heard = true
-      this.#receive(JSON.parse(String(data)) as ServerMessage)
+      const message: ServerMessage = JSON.parse(data)
+      this.#receivers[message.type]?.(message as never)
     }
     // What went wrong is in the close event that follows; without a listener `ws` would throw.
     socket.onerror = () => {}
@@ -350,49 +317,30 @@ export class Link implements ReplicaLink {
     }
   }
 
-  /** Whether the server has answered the hello. */
-  get #served(): boolean {
-    return this.#socket !== undefined && this.publicId !== undefined
-  }
-
-  #receive(message: ServerMessage): void {
-    switch (message.type) {
-      case 'hello':
-        this.#begin(message)
-        return
-      case 'fullSync':
-      case 'stateChange': {
-        this.#cancelStable ??= this.#timing.after(STABLE, () => {
-          this.#failures = 0
-        })
-        const replica = this.#replicas.get(replicaId(message.space, message))
-        if (message.type === 'fullSync') replica?.fullSync(message)
-        else replica?.stateChange(message)
-        replica?.changeStatus('live')
-        return
-      }
-      case 'ack':
-        this.#acknowledge(message)
-        return
-      case 'reject':
+  readonly #receivers: { [Type in ServerMessage['type']]: (message: Extract<ServerMessage, { type: Type }>) => void } =
+    {
+      hello: (message) => this.#begin(message),
+      fullSync: (message) => this.#follow(message),
+      stateChange: (message) => this.#follow(message),
+      ack: (message) => this.#acknowledge(message),
+      reject: (message) => {
         this.#outbox.reject(message)
         this.#rest()
-        return
-      case 'revoked':
-        this.#forget()
-        return
-      case 'presence':
-        this.#presences.get(message.space)?.receive(message)
-        return
-      case 'closing':
-        this.#retryAfter = message.retryAfter
-        return
-      case 'error':
-        this.#refused(message)
-        return
-      case 'heartbeat':
-        return
+      },
+      revoked: () => this.#forget(),
+      presence: (message) => this.#presences.get(message.space)?.receive(message),
+      closing: ({ retryAfter }) => {
+        this.#retryAfter = retryAfter
+      },
+      error: (message) => this.#refused(message),
+      heartbeat() {},
     }
+
+  #follow(message: FullSync | StateChange): void {
+    this.#cancelStable ??= this.#options.timing.after(STABLE, () => {
+      this.#failures = 0
+    })
+    this.#replicas.get(replicaId(message.space, message))?.receive(message)
   }
 
   #begin(hello: Hello): void {
@@ -400,7 +348,7 @@ export class Link implements ReplicaLink {
     const before = this.#outbox.user
     // Whoever logs in goes on with what was done before; another user must not.
     if (before && before !== user) this.#forget()
-    if (before !== user) this.#outbox.user = user
+    this.#outbox.user = user
     this.publicId = clientId
     this.#heartbeat = heartbeat
     this.#expectHeartbeat()
@@ -411,50 +359,41 @@ export class Link implements ReplicaLink {
   }
 
   #subscribe(replica: AnyReplica): void {
-    if (!this.#served || this.#asked.has(replica.id) || replica.status === 'invalid') return
+    if (this.publicId === undefined || this.#asked.has(replica.id) || replica.status === 'invalid') return
     if (this.#asked.size >= this.#limit) {
       const message = `A connection has at most ${this.#limit} subscriptions: follow a prefix, or close some.`
-      replica.refuse({ code: 'STATEFUL_TOO_MANY_SUBSCRIPTIONS', message, status: 'limited' })
-      return
+      replica.refuse(refusalOf('STATEFUL_TOO_MANY_SUBSCRIPTIONS', message))
+    } else {
+      this.#asked.add(replica.id)
+      this.send(replica.request('subscribe'))
     }
-    this.#asked.add(replica.id)
-    this.send(replica.subscription())
   }
 
   /** One message was refused, or the connection as a whole, which ends then. */
-  #refused({ code, message, request, retry, space, ...about }: ErrorMessage): void {
-    const status = refusedBy(code, retry)
-    if (request === 'connect') {
-      if (status) this.#refusal = { code, message, status }
-      return
-    }
-    if (request === 'presence') {
-      const presence = retry && this.#presences.get(space ?? '')
-      if (presence) this.#later(this.#failures++, () => presence.announce())
-      return
-    }
-    if (request !== 'subscribe' && request !== 'syncRequest') return
-    const replica = this.#replicas.get(replicaId(space ?? '', about))
-    if (!replica) {
+  #refused({ code, message, request, retry, space = '', ...about }: ErrorMessage): void {
+    const refusal = refusalOf(code, message, retry)
+    const id = replicaId(space, about)
+    const replica = this.#replicas.get(id)
+    if (request === 'connect') this.#refusal = refusal
+    else if (request === 'presence') {
+      if (retry) this.later(this.#failures++, () => this.#presences.get(space)?.announce())
+    } else if (request === 'subscribe' || request === 'syncRequest') {
+      this.#asked.delete(id)
+      replica?.refuse(refusal)
+      if (retry && replica) {
+        this.later(this.#failures++, () => this.#replicas.get(id) === replica && this.#subscribe(replica))
+      }
       // Nobody knows which one waits for ever now: begins anew, after the back-off.
-      if (retry) this.#lost(1006)
-      return
+      else if (retry) this.#lost(1006)
     }
-    this.#asked.delete(replica.id)
-    if (status) replica.refuse({ code, message, status })
-    else replica.changeStatus('offline')
-    if (retry)
-      this.#later(this.#failures++, () => this.#replicas.get(replica.id) === replica && this.#subscribe(replica))
   }
 
   /** The session ended: nothing of it may stay on this device. */
   #forget(): void {
-    this.#keeper.clear()
+    this.#options.keeper?.then((keeper) => keeper?.clear())
     this.#keptReplicas.clear()
     this.#outbox.user = undefined
-    this.#outbox.drop(
-      new WriteError('STATEFUL_UNAUTHENTICATED', 'The session ended before the write was confirmed.', 'unknown'),
-    )
+    this.#outbox.drop('STATEFUL_UNAUTHENTICATED', 'The session ended')
     for (const replica of this.#replicas.all()) replica.forget()
   }
 
@@ -463,45 +402,37 @@ export class Link implements ReplicaLink {
     this.#refusal ??= code === 4401 ? ENDED : code === 4406 ? INCOMPATIBLE : undefined
     const refusal = this.#refusal
     if (refusal?.status === 'unauthenticated') this.#forget()
-    for (const replica of this.#replicas.all()) {
-      if (replica.status === 'invalid') continue
-      if (refusal) replica.refuse(refusal)
-      else replica.changeStatus('offline')
-    }
+    for (const replica of this.#replicas.all()) if (replica.status !== 'invalid') replica.refuse(refusal)
     for (const presence of this.#presences.all()) presence.receive({ members: [] })
     if (refusal?.status === 'limited') this.#refusal = undefined
-    else if (refusal) return
-    if (this.#isIdle) return
+    if (this.#refusal || this.#isIdle) return
     // A server that closed has given each client a time of its own.
     const wait = this.#retryAfter ?? this.#jitter(this.#failures++)
     this.#retryAfter = undefined
-    this.#cancelReconnect = this.#timing.after(wait, () => this.#connect())
+    this.#cancelReconnect = this.#options.timing.after(wait, () => this.#connect())
   }
 
   /** Full jitter: after a restart of the server its clients come back spread over the whole span. */
   #jitter(attempt: number): number {
-    return this.#timing.random() * Math.min(FIRST_BACKOFF * 2 ** attempt, LONGEST_BACKOFF)
+    return this.#options.timing.random() * Math.min(FIRST_BACKOFF * 2 ** attempt, LONGEST_BACKOFF)
   }
 
-  /** On this connection only. */
-  #later(attempt: number, run: () => void): void {
+  later(attempt: number, run: () => void): void {
     const socket = this.#socket
-    this.#timing.after(this.#jitter(attempt), () => this.#socket === socket && run())
+    this.#options.timing.after(this.#jitter(attempt), () => this.#socket === socket && run())
   }
 
   #expectHeartbeat(within = this.#heartbeat): void {
     this.#cancelHeartbeat?.()
-    this.#cancelHeartbeat = this.#timing.after(within, () => {
-      // Half-open: the server beats once an interval, so silence of a whole one and its answer means that it is gone.
-      if (!this.#heard) return this.#lost(1006)
-      this.#heard = false
-      this.send({ type: 'heartbeat' })
-      this.#expectHeartbeat()
-    })
+    // Half-open: the server beats once an interval, so silence of a whole one and its answer means that it is gone.
+    this.#cancelHeartbeat = this.#options.timing.after(within, () => (this.#heard ? this.#beat() : this.#lost(1006)))
   }
 
-  #disconnect(): void {
-    this.#drop()
+  /** @param within which anything must be heard */
+  #beat(within?: number): void {
+    this.#heard = false
+    this.send({ type: 'heartbeat' })
+    this.#expectHeartbeat(within)
   }
 
   /** Lets go of the connection. A dead one may take minutes to close; nobody waits for that. */
@@ -519,18 +450,8 @@ export class Link implements ReplicaLink {
   }
 }
 
-const ENDED: Refusal = {
-  code: 'STATEFUL_UNAUTHENTICATED',
-  message: 'There is no session: log in, then reconnect.',
-  status: 'unauthenticated',
-}
-const INCOMPATIBLE: Refusal = {
-  code: 'STATEFUL_PROTOCOL',
-  message: 'This client and the server speak no common version.',
-  status: 'invalid',
-}
+const ENDED = refusalOf('STATEFUL_UNAUTHENTICATED', 'There is no session: log in, then reconnect.')
+const INCOMPATIBLE = refusalOf('STATEFUL_PROTOCOL', 'This client and the server speak no common version.')
 
 /** Random, also where `crypto.randomUUID` is missing: on a page that is not secure, as in a LAN. */
-export function randomName(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
-}
+export const randomName = (): string => crypto.getRandomValues(new Uint32Array(4)).join('-')

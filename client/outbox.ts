@@ -1,17 +1,18 @@
 import type { Ack, Hello, Reject } from '../openapi/messages/server.ts'
 import type { Op } from '../openapi/schemas/state.ts'
 import { WriteError } from './errors.ts'
-import type { Keeper, KeptWrite } from './keeper.ts'
+import type { KeeperSoon, Kept, KeptWrite } from './keeper.ts'
 
-/** Writes and their characters that wait; more are refused at once, so that a page that stays offline does not grow. */
+/** Writes and their bytes that wait; more are refused at once, so that a page that stays offline does not grow. */
 const MAX_WAITING = 1_000
-const MAX_CHARACTERS = 16 * 1024 * 1024
+const MAX_BYTES = 16 * 1024 * 1024
 /** How often a write whose outcome is unknown is sent again (which is safe) before the application is told. */
 const MAX_ATTEMPTS = 6
 /** Bytes that a frame has beside the operations of its write. */
 const FRAME = 300
+type Limits = Pick<Hello['limits'], 'payload' | 'queue'>
 /** Until a server has said otherwise. */
-const LIMITS: Hello['limits'] = { payload: 1024 * 1024, queue: 256, rate: 200, subscriptions: 100 }
+const LIMITS: Limits = { payload: 1024 * 1024, queue: 256 }
 
 /** A write from its call until the server has decided about it. */
 export interface Write {
@@ -20,8 +21,8 @@ export interface Write {
   seq: number
   readonly space: string
   readonly ops: readonly Op[]
-  /** The operations as JSON. */
-  readonly text: string
+  /** Of the operations as JSON. */
+  readonly bytes: number
   /** Was on its way at least once: it may have been applied. */
   sent: boolean
   /** Waits for its answer on this connection. */
@@ -37,9 +38,7 @@ export interface Write {
   reject(error: WriteError): void
 }
 
-export interface OutboxOptions {
-  clientId: string
-  keeper: Keeper
+export interface OutboxLink {
   send(message: object): void
   /** Calls `run` once, after a while that grows with each attempt, unless the connection is lost before. */
   later(attempt: number, run: () => void): void
@@ -59,22 +58,22 @@ export interface OutboxOptions {
  * nothing more is sent until all that flies is answered; then everything that is left goes again, the lowest first.
  */
 export class Outbox {
-  readonly #options: OutboxOptions
-  readonly #writes: Write[] = []
+  readonly #link: OutboxLink
+  readonly #keeper: KeeperSoon
+  #writes: Write[] = []
   #clientId: string
   #seq = 0
-  #characters = 0
-  #limits = LIMITS
+  #limits: Limits = LIMITS
   #connected = false
   /** Waits for what flies, and then a while. */
   #holding = false
   #setbacks = 0
-  /** Whose writes these are, as the server says. */
   #user: string | undefined
 
-  constructor(options: OutboxOptions) {
-    this.#options = options
-    this.#clientId = options.clientId
+  constructor(link: OutboxLink, keeper: KeeperSoon, clientId: string) {
+    this.#link = link
+    this.#keeper = keeper
+    this.#clientId = clientId
   }
 
   get clientId(): string {
@@ -90,24 +89,23 @@ export class Outbox {
     return this.#writes.filter((write) => write.space === space)
   }
 
-  /** Whose they are; `undefined` while nobody knows. */
+  /** Whose they are, as the server says; `undefined` while nobody knows. */
   get user(): string | undefined {
     return this.#user
   }
 
   set user(user: string | undefined) {
+    if (user === this.#user) return
     this.#user = user
     this.#save()
   }
 
   /** Writes of earlier pages that may or may not have arrived: they go first, under their numbers. */
-  adopt(writes: readonly KeptWrite[], seq = 0): Write[] {
+  adopt({ user, seq, writes }: Kept): Write[] {
+    this.#user ??= user
     this.#seq = Math.max(this.#seq, seq)
-    const adopted = writes.map(({ clientId, seq, space, ops }) => {
-      // Nobody waits for them any more; what becomes of them shows in the state.
-      const quiet = { resolve() {}, reject() {} }
-      return this.#writeOf(clientId, seq, space, ops, JSON.stringify(ops), { sent: true, ...quiet })
-    })
+    // Nobody waits for them any more; what becomes of them shows in the state.
+    const adopted = writes.map((write) => writeOf(write, { sent: true, resolve() {}, reject() {} }))
     this.#writes.unshift(...adopted)
     this.#save()
     return adopted
@@ -118,53 +116,40 @@ export class Outbox {
    * @throws WriteError when it is too large, or too much waits
    */
   add(space: string, ops: readonly Op[], rest: Pick<Write, 'resolve' | 'reject' | 'origin'>): Write {
-    const text = JSON.stringify(ops)
-    if (this.#isTooLarge(text)) throw tooLarge(this.#limits.payload)
-    if (this.#writes.length >= MAX_WAITING || this.#characters + text.length > MAX_CHARACTERS) {
+    const write = writeOf({ clientId: this.#clientId, seq: this.#seq + 1, space, ops }, { sent: false, ...rest })
+    if (this.#isTooLarge(write)) throw tooLarge(this.#limits.payload)
+    if (this.size >= MAX_WAITING || this.#writes.reduce((sum, { bytes }) => sum + bytes, write.bytes) > MAX_BYTES) {
       throw new WriteError('STATEFUL_QUEUE_FULL', 'Too many writes wait.')
     }
-    const write = this.#writeOf(this.#clientId, ++this.#seq, space, ops, text, { sent: false, ...rest })
+    this.#seq++
     this.#writes.push(write)
     this.#save()
     return write
   }
 
-  #writeOf(
-    clientId: string,
-    seq: number,
-    space: string,
-    ops: readonly Op[],
-    text: string,
-    rest: Pick<Write, 'sent' | 'resolve' | 'reject' | 'origin'>,
-  ): Write {
-    this.#characters += text.length
-    return { clientId, seq, space, ops, text, flying: false, attempts: 0, ...rest }
+  #flying(): Write[] {
+    return this.#writes.filter((write) => write.flying)
   }
 
   /** Sends as much as the server takes now. */
   pump(): void {
     if (!this.#connected || this.#holding) return
-    let flying = this.#writes.filter((write) => write.flying).length
-    const most = Math.max(1, Math.floor(this.#limits.queue / 2))
+    let room = (Math.floor(this.#limits.queue / 2) || 1) - this.#flying().length
     for (const write of this.#writes) {
-      if (flying >= most) return
       if (write.flying) continue
+      if (room-- <= 0) return
       write.sent = write.flying = true
-      flying++
-      const { clientId, seq, space, ops } = write
-      const other = clientId === this.#clientId ? {} : { clientId }
-      this.#options.send({ type: 'write', space, seq, ops, ...other })
+      const { space, seq, ops, clientId } = write
+      this.#link.send({ type: 'write', space, seq, ops, ...(clientId === this.#clientId ? {} : { clientId }) })
     }
   }
 
   /** A connection has begun. */
-  open({ assigned, limits = LIMITS }: Partial<Hello>): void {
+  open({ assigned, limits = LIMITS }: { assigned?: string; limits?: Limits }): void {
     this.#connected = true
     this.#limits = limits
     if (assigned !== undefined) this.#rename(assigned)
-    for (const write of [...this.#writes]) {
-      if (this.#isTooLarge(write.text)) this.#refuse(write, tooLarge(limits.payload))
-    }
+    for (const write of [...this.#writes]) if (this.#isTooLarge(write)) this.#refuse(write, tooLarge(limits.payload))
     this.pump()
   }
 
@@ -183,36 +168,33 @@ export class Outbox {
 
   /**
    * The connection is gone: nobody knows what of that which flew has arrived.
-   * @param tooLarge it ended because of the size of a message
+   * @param wasTooLarge it ended because of the size of a message
    */
   lost(wasTooLarge: boolean): void {
     this.#connected = this.#holding = false
-    const flew = this.#writes.filter((write) => write.flying)
+    const flew = this.#flying().sort((a, b) => b.bytes - a.bytes)
     for (const write of flew) write.flying = false
-    if (!wasTooLarge) return
+    const [largest] = flew
     // Something between here and the server takes less than that said; the largest cannot have arrived.
-    const largest = flew.reduce<Write | undefined>(
-      (most, write) => (write.text.length > (most?.text.length ?? 0) ? write : most),
-      undefined,
-    )
-    if (largest) this.#refuse(largest, tooLarge(largest.text.length))
+    if (wasTooLarge && largest) this.#refuse(largest, tooLarge(largest.bytes))
   }
 
   /** @returns the write that is acknowledged, unless it is not known any more */
-  ack({ seq, clientId, epoch, revision }: Ack): Write | undefined {
-    const write = this.#find(seq, clientId)
+  ack(ack: Ack): Write | undefined {
+    const write = this.#find(ack)
     if (!write) return undefined
-    write.epoch = epoch
-    write.revision = revision
+    write.epoch = ack.epoch
+    write.revision = ack.revision
     this.#setbacks = 0
     this.#remove(write)
     this.#answered()
     return write
   }
 
-  reject({ seq, clientId, code, message, outcome, retry }: Reject): void {
-    const write = this.#find(seq, clientId)
+  reject(reject: Reject): void {
+    const write = this.#find(reject)
     if (!write) return
+    const { code, message, outcome, retry } = reject
     write.flying = false
     if (retry || (outcome === 'unknown' && ++write.attempts < MAX_ATTEMPTS)) this.#holding = true
     else this.#refuse(write, new WriteError(code, message, outcome))
@@ -221,34 +203,34 @@ export class Outbox {
 
   #answered(): void {
     if (!this.#holding) this.pump()
-    else if (!this.#writes.some((write) => write.flying)) this.#sendAgain()
-  }
-
-  #sendAgain(): void {
-    this.#options.later(this.#setbacks++, () => {
-      this.#holding = false
-      this.pump()
-    })
+    else if (this.#flying().length === 0) {
+      this.#link.later(this.#setbacks++, () => {
+        this.#holding = false
+        this.pump()
+      })
+    }
   }
 
   /**
    * Lets go of all of them: the session ended, or the client is closed.
+   * @param why to follow "before the write was confirmed"
    * @param keep for a later page
    */
-  drop(error: WriteError, keep = false): void {
-    const writes = this.#writes.splice(0)
-    this.#characters = 0
+  drop(code: string, why: string, keep = false): void {
+    const writes = this.#writes
+    this.#writes = []
     this.#save(keep ? writes : [])
-    for (const write of writes) this.#end(write, error)
+    for (const write of writes) {
+      this.#end(write, new WriteError(code, `${why} before the write was confirmed.`, 'unknown'))
+    }
   }
 
-  #find(seq: number | undefined, clientId = this.#clientId): Write | undefined {
+  #find({ seq, clientId = this.#clientId }: Ack | Reject): Write | undefined {
     return this.#writes.find((write) => write.seq === seq && write.clientId === clientId)
   }
 
   #remove(write: Write): void {
-    this.#writes.splice(this.#writes.indexOf(write), 1)
-    this.#characters -= write.text.length
+    this.#writes = this.#writes.filter((other) => other !== write)
     this.#save()
   }
 
@@ -258,24 +240,28 @@ export class Outbox {
   }
 
   #end(write: Write, error: WriteError): void {
-    this.#options.refused(write)
+    this.#link.refused(write)
     write.reject(error)
   }
 
-  /** A character takes at most three bytes. */
-  #isTooLarge(text: string): boolean {
-    const room = this.#limits.payload - FRAME
-    return text.length * 3 > room && new TextEncoder().encode(text).length > room
+  #isTooLarge({ bytes }: Write): boolean {
+    return bytes > this.#limits.payload - FRAME
   }
 
-  #save(writes: readonly Write[] = this.#writes): void {
-    this.#options.keeper.saveQueue(() => ({
+  #save(writes = this.#writes): void {
+    const queue = () => ({
       clientId: this.#clientId,
       seq: this.#seq,
       user: this.#user,
       writes: writes.map(({ clientId, seq, space, ops }) => ({ clientId, seq, space, ops })),
-    }))
+    })
+    this.#keeper?.then((keeper) => keeper?.saveQueue(queue))
   }
+}
+
+function writeOf(kept: KeptWrite, rest: Pick<Write, 'sent' | 'resolve' | 'reject' | 'origin'>): Write {
+  const bytes = new TextEncoder().encode(JSON.stringify(kept.ops)).length
+  return { ...kept, bytes, flying: false, attempts: 0, ...rest }
 }
 
 const tooLarge = (most: number) =>

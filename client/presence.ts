@@ -16,7 +16,6 @@ export class Presence {
   readonly space: string
   readonly #link: PresenceLink
   readonly #listeners = new Listeners<void>(reportFault)
-  readonly #members: Map<string, PresenceMember>
   #list: readonly PresenceMember[]
   #data: Json | undefined
 
@@ -24,8 +23,7 @@ export class Presence {
   constructor(link: PresenceLink, space: string, before?: Presence) {
     this.space = space
     this.#link = link
-    this.#members = new Map(before?.members().map((member) => [member.node, member]))
-    this.#list = [...this.#members.values()]
+    this.#list = before?.members() ?? []
     this.#data = before?.shown
     if (!before) this.announce()
   }
@@ -55,11 +53,6 @@ export class Presence {
     this.#link.release(this)
   }
 
-  /** Nobody holds it any more. */
-  end(): void {
-    this.#listeners.clear()
-  }
-
   /** Says on a new connection that this client is here. */
   announce(): void {
     const data = this.#data === undefined ? {} : { data: this.#data }
@@ -67,18 +60,17 @@ export class Presence {
   }
 
   receive({
-    members,
+    members = this.#list,
     joined = [],
     left = [],
   }: {
-    members?: PresenceMember[]
+    members?: readonly PresenceMember[]
     joined?: PresenceMember[]
     left?: string[]
   }): void {
-    if (members) this.#members.clear()
-    for (const member of [...(members ?? []), ...joined]) this.#members.set(member.node, member)
-    for (const node of left) this.#members.delete(node)
-    this.#list = [...this.#members.values()]
+    const byNode = new Map([...members, ...joined].map((member) => [member.node, member]))
+    for (const node of left) byNode.delete(node)
+    this.#list = [...byNode.values()]
     this.#listeners.tell()
   }
 }

@@ -1,8 +1,8 @@
 import type { Ack, Change, FullSync, StateChange } from '../openapi/messages/server.ts'
 import type { Json, Op, Position, StateSnapshot } from '../openapi/schemas/state.ts'
 import type { Holds } from '../plugins/state/values/operands.ts'
-import { applyOp, sameJson } from '../plugins/state/values/reducer.ts'
-import { Listeners, ListenersByName } from '../plugins/support/listeners.ts'
+import { type Misfit, reduce, sameJson } from '../plugins/state/values/reducer.ts'
+import { Listeners } from '../plugins/support/listeners.ts'
 import { type Refusal, ReplicaError, WriteError } from './errors.ts'
 import type { KeptReplica } from './keeper.ts'
 import { checkedOps } from './operations.ts'
@@ -30,7 +30,7 @@ export interface ReplicaLink {
   /** @throws WriteError when it cannot be taken */
   write(replica: AnyReplica, ops: readonly Op[], outcome: Pick<Write, 'resolve' | 'reject'>): void
   /** One holder less. @returns whether it was the last one */
-  release(replica: AnyReplica): boolean
+  release(held: AnyReplica): boolean
   /** What it holds has changed. */
   changed(replica: AnyReplica): void
 }
@@ -46,9 +46,8 @@ export type AnyReplica = Pick<
   | 'restore'
   | 'remove'
   | 'ack'
-  | 'subscription'
-  | 'fullSync'
-  | 'stateChange'
+  | 'request'
+  | 'receive'
   | 'changeStatus'
   | 'refuse'
   | 'forget'
@@ -71,7 +70,9 @@ export type ReplicaStatus =
   | 'invalid'
   | 'closed'
 
-const NOTHING: { readonly [key: string]: never } = Object.freeze({})
+/** The revision before none. */
+const NOWHERE = -1
+const NOTHING: { readonly [key: string]: never } = {}
 
 /**
  * A live copy of (a part of) a space. Reads are synchronous and show this client's own writes at once; a write
@@ -92,15 +93,13 @@ export class Replica<K extends Keys = AnyKeys> {
   /** How many of them the listeners know of. */
   #toldPending = 0
   readonly #listeners = new Listeners<void>(reportFault)
-  readonly #keyListeners = new ListenersByName<Json | undefined>(reportFault)
   #position: Position | undefined
   #status: ReplicaStatus = 'connecting'
   #snapshot: { readonly [key: string]: Json } | undefined
   #waiting: { resolve(): void; reject(error: ReplicaError): void }[] = []
   #refusal: Refusal | undefined
   /** The parts so far of a full sync that comes in several. */
-  #parts: [string, Json][] = []
-  #nextPart = 0
+  #parts: [string, Json][][] = []
 
   /**
    * @param writes of this client in this space that are under way
@@ -178,7 +177,13 @@ export class Replica<K extends Keys = AnyKeys> {
   } = (first: string | (() => void), second?: (value: never) => void) => {
     this.#link.wanted()
     if (typeof first === 'function') return this.#listeners.add(first)
-    return this.#keyListeners.add(first, second as (value: Json | undefined) => void)
+    let before = this.#view.get(first)
+    return this.#listeners.add(() => {
+      const value = this.#view.get(first)
+      if (value === before) return undefined
+      before = value
+      return second?.(value as never)
+    })
   }
 
   // --- writing -------------------------------------------------------------------------------
@@ -255,9 +260,10 @@ export class Replica<K extends Keys = AnyKeys> {
     return origin === this || ops.some(({ key }) => this.#holds(key))
   }
 
-  subscription(): object {
-    const since = this.#position ? { since: this.#position } : {}
-    return { type: 'subscribe', space: this.space, ...this.topic, ...since }
+  /** A message about this topic, with what is known of it. */
+  request(type: 'subscribe' | 'syncRequest' | 'unsubscribe'): object {
+    const since = this.#position && type !== 'unsubscribe' ? { since: this.#position } : {}
+    return { type, space: this.space, ...this.topic, ...since }
   }
 
   changeStatus(status: ReplicaStatus): void {
@@ -267,11 +273,11 @@ export class Replica<K extends Keys = AnyKeys> {
     this.#listeners.tell()
   }
 
-  /** The server will not let it follow, or not now. */
-  refuse(refusal: Refusal): void {
+  /** The server will not let it follow; `undefined`: it cannot now. */
+  refuse(refusal: Refusal | undefined): void {
     this.#refusal = refusal
-    for (const { reject } of this.#waiting.splice(0)) reject(new ReplicaError(refusal))
-    this.changeStatus(refusal.status)
+    if (refusal) for (const { reject } of this.#waiting.splice(0)) reject(new ReplicaError(refusal))
+    this.changeStatus(refusal?.status ?? 'offline')
   }
 
   /** Its content for another page, or for whoever asks for it anew; `undefined` before the first sync. */
@@ -279,48 +285,47 @@ export class Replica<K extends Keys = AnyKeys> {
     return this.#position && { ...this.#position, entries: [...this.#base] }
   }
 
-  fullSync({ epoch, revision, state: part, part: index, more }: FullSync): void {
-    if (index !== undefined && index > 0 && index !== this.#nextPart) {
-      this.#resync()
-      return
-    }
-    const entries = [...(index ? this.#parts : []), ...Object.entries(part)]
-    this.#parts = more ? entries : []
-    this.#nextPart = more ? (index ?? 0) + 1 : 0
-    if (more) return
-    const state = new Map(entries)
+  receive(message: FullSync | StateChange): void {
+    if (message.type === 'fullSync') this.#fullSync(message)
+    else this.#stateChange(message)
+    this.changeStatus('live')
+  }
+
+  #fullSync({ epoch, revision, state: part, part: index = 0, more }: FullSync): void {
+    if (index === 0) this.#parts = []
+    const follows = index === this.#parts.length
+    if (follows) this.#parts.push(Object.entries(part))
+    else this.#resync()
+    if (more || !follows) return
+    const state = new Map(this.#parts.splice(0).flat())
     const keys = new Set([...this.#base.keys(), ...state.keys()])
     for (const key of keys) {
       const value = state.get(key)
       // What is the same stays the same object, so that nobody renders it again.
-      if (value === undefined) this.#base.delete(key)
-      else if (!sameJson(this.#base.get(key), value)) this.#base.set(key, value)
+      if (!sameJson(this.#base.get(key), value)) put(this.#base, key, value)
     }
     this.#moveTo({ epoch, revision }, keys)
   }
 
-  stateChange({ epoch, since, changes }: StateChange): void {
+  #stateChange({ epoch, since, changes }: Pick<StateChange, 'epoch' | 'since' | 'changes'>): void {
     const mine = this.#position
     if (!mine) return
     // An answer to `since` may lead from an earlier epoch into this one; nothing else may cross epochs.
-    const continues = since?.epoch === mine.epoch && since.revision === mine.revision
-    if (epoch !== mine.epoch && !continues) {
-      this.#resync()
-      return
-    }
-    let revision = mine.revision
+    const continues = epoch === mine.epoch || (since?.epoch === mine.epoch && since.revision === mine.revision)
+    let { revision } = mine
+    let isGap = !continues
     const keys = new Set<string>()
-    for (const change of changes) {
+    for (const change of continues ? changes : []) {
       if (change.prev === revision) {
         this.#confirm(change, keys, epoch)
         revision = change.revision
       } else if (change.revision > revision) {
-        this.#moveTo({ epoch, revision }, keys)
-        this.#resync()
-        return
+        isGap = true
+        break
       }
     }
-    this.#moveTo({ epoch, revision }, keys)
+    if (continues) this.#moveTo({ epoch, revision }, keys)
+    if (isGap) this.#resync()
   }
 
   /**
@@ -328,16 +333,10 @@ export class Replica<K extends Keys = AnyKeys> {
    * @param ops its operations, if they are known
    */
   ack({ epoch, prev, revision }: Ack, ops: readonly Op[] | undefined): void {
-    const mine = this.#position
-    const whole = this.topic.key === undefined && this.topic.prefix === undefined
     // A part of a space hears of this client's writes by changes, if they concern it at all.
-    if (!whole) this.#moveTo(mine, new Set())
-    else if (mine?.epoch === epoch && prev === mine.revision && ops) {
-      const keys = new Set<string>()
-      this.#confirm({ ops: [...ops] }, keys, epoch)
-      this.#moveTo({ epoch, revision }, keys)
-    } else if (mine?.epoch !== epoch || revision > mine.revision) this.#resync()
-    else this.#moveTo(mine, new Set())
+    if (this.topic.key !== undefined || this.topic.prefix !== undefined) this.#moveTo(this.#position)
+    // One whose operations nobody knows leaves a gap.
+    else this.#stateChange({ epoch, changes: [{ prev: ops ? prev : NOWHERE, revision, ops: [...(ops ?? [])] }] })
   }
 
   /** A write is no more: it was refused, or is in the base. */
@@ -350,7 +349,7 @@ export class Replica<K extends Keys = AnyKeys> {
 
   /** The session ended: nothing of it may stay on this device. */
   forget(): void {
-    const keys = new Set(this.#view.keys())
+    const keys = [...this.#view.keys()]
     this.#resolveAcknowledged()
     this.#base.clear()
     this.#position = undefined
@@ -373,32 +372,24 @@ export class Replica<K extends Keys = AnyKeys> {
   }
 
   #resync(): void {
-    const since = this.#position ? { since: this.#position } : {}
-    this.#link.send({ type: 'syncRequest', space: this.space, ...this.topic, ...since })
+    this.#link.send(this.request('syncRequest'))
   }
 
-  #confirm(
-    { ops, clientId, seq, revision }: Pick<Change, 'ops' | 'clientId' | 'seq'> & { revision?: number },
-    keys: Set<string>,
-    epoch: string,
-  ): void {
+  #confirm({ ops, clientId, seq, revision }: Change, keys: Set<string>, epoch: string): void {
     for (const op of ops) {
-      const value = applyOp(this.#base.get(op.key), op)
-      if (value === undefined) this.#base.delete(op.key)
-      else this.#base.set(op.key, value)
+      put(this.#base, op.key, reduce(this.#base.get(op.key), op, misfit))
       keys.add(op.key)
     }
     if (clientId === undefined || clientId !== this.#link.publicId) return
     const write = this.#pending.find((one) => one.seq === seq && one.clientId === this.#link.clientId)
     // Its ack was lost, or comes in a moment; either way it is in the base now.
-    if (write && revision !== undefined && write.revision === undefined) {
-      write.epoch = epoch
-      write.revision = revision
-    }
+    if (!write || write.revision !== undefined) return
+    write.epoch = epoch
+    write.revision = revision
   }
 
   /** Takes confirmed writes off the pending ones and shows what changed. */
-  #moveTo(position: Position | undefined, keys: Set<string>): void {
+  #moveTo(position: Position | undefined, keys = new Set<string>()): void {
     this.#position = position
     for (const write of [...this.#pending]) {
       if (!this.#isConfirmed(write)) continue
@@ -423,31 +414,33 @@ export class Replica<K extends Keys = AnyKeys> {
     if (revision === undefined) return false
     if (!ops.some(({ key }) => this.#holds(key))) return true
     if (!this.#position) return false
+    if (epoch === this.#position.epoch) return revision <= this.#position.revision
     // Epochs are counted: what a later one does not hold was lost with the end of the one before.
-    const [mine, its] = [Number.parseInt(this.#position.epoch, 10), Number.parseInt(epoch, 10)]
-    return mine > its || (mine === its && (epoch !== this.#position.epoch || revision <= this.#position.revision))
+    return Number.parseInt(this.#position.epoch, 10) >= Number.parseInt(epoch, 10)
   }
 
   /** Brings the view of these keys up to date and tells who wants to know. */
   #show(keys: Iterable<string>): void {
-    const changed: string[] = []
-    for (const key of new Set(keys)) {
-      const before = this.#view.get(key)
-      let value = this.#holds(key) ? this.#base.get(key) : undefined
-      for (const { ops } of this.#pending) {
-        for (const op of ops) if (op.key === key && this.#holds(key)) value = optimistic(value, op)
-      }
-      if (value === before) continue
-      if (value === undefined) this.#view.delete(key)
-      else this.#view.set(key, value)
-      changed.push(key)
-    }
-    if (changed.length === 0 && this.#pending.length === this.#toldPending) return
+    let changed = this.#pending.length !== this.#toldPending
     this.#toldPending = this.#pending.length
-    if (changed.length > 0) this.#snapshot = undefined
-    for (const key of changed) this.#keyListeners.tell(key, this.#view.get(key))
-    this.#listeners.tell()
+    for (const key of new Set(keys)) {
+      if (!this.#holds(key)) continue
+      let value = this.#base.get(key)
+      for (const { ops } of this.#pending) {
+        for (const op of ops) if (op.key === key) value = optimistic(value, op)
+      }
+      if (value === this.#view.get(key)) continue
+      put(this.#view, key, value)
+      this.#snapshot = undefined
+      changed = true
+    }
+    if (changed) this.#listeners.tell()
   }
+}
+
+function put(values: Map<string, Json>, key: string, value: Json | undefined): void {
+  if (value === undefined) values.delete(key)
+  else values.set(key, value)
 }
 
 const keysIn = (writes: readonly Write[]) => writes.flatMap(({ ops }) => ops.map(({ key }) => key))
@@ -459,10 +452,13 @@ export function replicaId(
   return JSON.stringify([space, key, prefix])
 }
 
+/** Nobody is told: the server's answer says it. */
+const misfit: Misfit = () => new Error()
+
 /** What the server will refuse is not shown: the base stays visible until its answer comes. */
 function optimistic(value: Json | undefined, op: Op): Json | undefined {
   try {
-    return applyOp(value, op)
+    return reduce(value, op, misfit)
   } catch {
     return value
   }

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Json } from '../../openapi/schemas/state.ts'
-import { applyOp } from '../../plugins/state/values/reducer.ts'
+import { applyOp } from '../../plugins/state/values/apply-op.ts'
 import { ADMIN_PASSWORD, SECRET } from '../fixtures/credentials.ts'
 import { type FaultProxy, randomFaults, startFaultProxy } from '../fixtures/fault-proxy.ts'
 import { type Frame, openSync } from '../fixtures/frames.ts'

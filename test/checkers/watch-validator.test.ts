@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Json, Op } from '../../openapi/schemas/state.ts'
-import { applyOp } from '../../plugins/state/values/reducer.ts'
+import { applyOp } from '../../plugins/state/values/apply-op.ts'
 import { type Random, seededRandom } from '../fixtures/random.ts'
 import { type EpochLog, type Seen, validateWatch, type WatchOptions } from './watch-validator.ts'
 

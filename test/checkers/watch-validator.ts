@@ -1,5 +1,6 @@
 import type { Commit, Json, Op } from '../../openapi/schemas/state.ts'
-import { applyOp, sameJson } from '../../plugins/state/values/reducer.ts'
+import { applyOp } from '../../plugins/state/values/apply-op.ts'
+import { sameJson } from '../../plugins/state/values/reducer.ts'
 import { show } from './models.ts'
 
 type State = Readonly<Record<string, Json>>

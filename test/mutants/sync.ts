@@ -144,8 +144,8 @@ export default [
   },
   {
     file: 'client/outbox.ts',
-    from: 'const other = clientId === this.#clientId ? {} : { clientId }',
-    to: 'const other = {}',
+    from: '(clientId === this.#clientId ? {} : { clientId })',
+    to: '{}',
     suite: 'test/chaos/pages.test.ts',
     guards: 'a write that was on its way keeps its id and number',
   },

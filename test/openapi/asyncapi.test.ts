@@ -8,7 +8,7 @@ import { Change, PresenceMember, serverMessages } from '../../openapi/messages/s
 import { Op, operations } from '../../openapi/schemas/state.ts'
 import { documentation } from '../../plugins/documentation/index.ts'
 import { state } from '../../plugins/state/index.ts'
-import { applyOp } from '../../plugins/state/values/reducer.ts'
+import { applyOp } from '../../plugins/state/values/apply-op.ts'
 import { storage } from '../../plugins/storage/index.ts'
 import { strictAjv } from '../../plugins/support/schemas.ts'
 import { sync } from '../../plugins/sync/index.ts'

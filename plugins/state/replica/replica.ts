@@ -13,7 +13,8 @@ import {
   withoutJson,
 } from '../log/contract.ts'
 import { History } from '../log/history.ts'
-import { applyOp, sameJson } from '../values/reducer.ts'
+import { applyOp } from '../values/apply-op.ts'
+import { sameJson } from '../values/reducer.ts'
 import { ClientWrites } from './client-writes.ts'
 
 /** What happened to one key. `value` is `undefined` when it was deleted, `previous` when it was not there before. */

@@ -1,55 +1,46 @@
 import type { Json, Op } from '../../../openapi/schemas/state.ts'
-import { StatefulError } from '../../support/stateful-error.ts'
 
 /**
  * What an operation makes of a value. Pure, and free of Node imports: the same code runs in every store's writer,
  * in every replica and in the browser client, so all of them arrive at the same bytes.
  */
 
-/** The operation does not fit the value that is there; nothing was changed. Code STATEFUL_STATE_TYPE_MISMATCH, 422. */
-export class TypeMismatchError extends StatefulError {
-  readonly code = 'STATEFUL_STATE_TYPE_MISMATCH'
-  readonly statusCode = 422
-
-  constructor(op: Op, expected: string) {
-    super(`'${op.op}' of key '${op.key}' needs ${expected}.`)
-    this.name = 'TypeMismatchError'
-  }
-}
+/** The error of an operation that does not fit the value that is there. */
+export type Misfit = (op: Op, expected: string) => unknown
 
 /**
  * @param current the key's value; `undefined` when there is none
  * @returns the new value; `undefined` when the key is gone. Never changes `current`.
- * @throws TypeMismatchError
+ * @throws what `misfit` makes of it
  */
-export function applyOp(current: Json | undefined, op: Op): Json | undefined {
+export function reduce(current: Json | undefined, op: Op, misfit: Misfit): Json | undefined {
   switch (op.op) {
     case 'set':
-      return given(op)
+      return given(op, misfit)
     case 'delete':
       return undefined
     case 'merge':
-      return merge(current, op)
+      return merge(current, op, misfit)
     case 'increment':
-      return increment(current, op)
+      return increment(current, op, misfit)
     case 'append':
-      return [...list(current, op), given(op)]
+      return [...list(current, op, misfit), given(op, misfit)]
     case 'setAdd': {
-      const value = given(op)
-      const members = list(current, op)
+      const value = given(op, misfit)
+      const members = list(current, op, misfit)
       return members.some((member) => sameJson(member, value)) ? members : [...members, value]
     }
     case 'setRemove': {
       // A set that was never there stays absent: removing from it must not create it.
       if (current === undefined) return undefined
-      const value = given(op)
-      const members = list(current, op)
+      const value = given(op, misfit)
+      const members = list(current, op, misfit)
       return members.some((member) => sameJson(member, value))
         ? members.filter((member) => !sameJson(member, value))
         : members
     }
     default:
-      throw new TypeMismatchError(op, 'a known operation')
+      throw misfit(op, 'a known operation')
   }
 }
 
@@ -79,40 +70,35 @@ export function setField(target: { [name: string]: Json }, name: string, value: 
   else Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
-function given(op: Op): Json {
-  if (op.value === undefined) throw new TypeMismatchError(op, 'a value')
+function given(op: Op, misfit: Misfit): Json {
+  if (op.value === undefined) throw misfit(op, 'a value')
   return op.value
 }
 
-function merge(current: Json | undefined, op: Op): Json {
+function merge(current: Json | undefined, op: Op, misfit: Misfit): Json {
   const patch = op.value
-  if (!isFields(patch)) throw new TypeMismatchError(op, 'an object as its value')
-  if (current !== undefined && !isFields(current)) throw new TypeMismatchError(op, 'an object to merge into')
-  const merged: { [name: string]: Json } = {}
-  for (const fields of [current ?? {}, patch]) {
-    for (const [name, value] of Object.entries(fields)) setField(merged, name, value)
-  }
-  return merged
+  if (!isFields(patch)) throw misfit(op, 'an object as its value')
+  if (current !== undefined && !isFields(current)) throw misfit(op, 'an object to merge into')
+  // Own fields stay own ones, also that of the name `__proto__`.
+  return { ...current, ...patch }
 }
 
-function increment(current: Json | undefined, op: Op): Json {
+function increment(current: Json | undefined, op: Op, misfit: Misfit): Json {
   const by = op.value === undefined ? 1 : op.value
-  if (typeof by !== 'number') throw new TypeMismatchError(op, 'a number as its value')
+  if (typeof by !== 'number') throw misfit(op, 'a number as its value')
   const from = current === undefined ? 0 : current
-  if (typeof from !== 'number') throw new TypeMismatchError(op, 'a number to increment')
+  if (typeof from !== 'number') throw misfit(op, 'a number to increment')
   const sum = from + by
-  // JSON has no Infinity; a counter that overflows would silently become null.
-  if (!Number.isFinite(sum)) throw new TypeMismatchError(op, 'a finite result')
-  // Beyond 2^53 numbers are not what they were counted as, or do not move at all.
+  // JSON has no Infinity; beyond 2^53 numbers are not what they were counted as, or do not move at all.
   const whole = Number.isSafeInteger(from) && Number.isInteger(by)
-  if ((whole && !Number.isSafeInteger(sum)) || (by !== 0 && sum === from)) {
-    throw new TypeMismatchError(op, 'a result that a number can hold exactly, up to 2^53 - 1')
+  if (!Number.isFinite(sum) || (whole && !Number.isSafeInteger(sum)) || (by !== 0 && sum === from)) {
+    throw misfit(op, 'a result that a number can hold exactly, up to 2^53 - 1')
   }
   return sum
 }
 
-function list(current: Json | undefined, op: Op): readonly Json[] {
+function list(current: Json | undefined, op: Op, misfit: Misfit): readonly Json[] {
   if (current === undefined) return []
-  if (!isList(current)) throw new TypeMismatchError(op, 'a list')
+  if (!isList(current)) throw misfit(op, 'a list')
   return current
 }

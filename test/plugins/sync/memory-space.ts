@@ -1,5 +1,5 @@
 import type { Commit, Json, Op, Position } from '../../../openapi/schemas/state.ts'
-import { applyOp } from '../../../plugins/state/values/reducer.ts'
+import { applyOp } from '../../../plugins/state/values/apply-op.ts'
 import type { SyncSpace } from '../../../plugins/sync/channel/space.ts'
 
 /** A space in an object, whose every step a test can decide: the double for what plugins/state does. */
