@@ -840,6 +840,10 @@ export interface components {
             state: {
                 [key: string]: unknown;
             };
+            /** @description Of the snapshot; the restore begins an epoch of its own. */
+            epoch?: string;
+            /** @description Of the snapshot. */
+            revision?: number;
         };
         StateChanges: {
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */

@@ -191,7 +191,11 @@ export const StateIncrement = Type.Object(
 export type StateIncrement = Static<typeof StateIncrement>
 
 export const StateRestore = Type.Object(
-  { state: Type.Record(Type.String(), JsonValue) },
+  {
+    state: Type.Record(Type.String(), JsonValue),
+    epoch: Type.Optional(annotated(Epoch, { description: 'Of the snapshot; the restore begins an epoch of its own.' })),
+    revision: Type.Optional(annotated(Revision, { description: 'Of the snapshot.' })),
+  },
   {
     $id: 'StateRestore',
     additionalProperties: false,

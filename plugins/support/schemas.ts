@@ -60,6 +60,16 @@ function withFiniteNumbers(compile: () => ValidateFunction): Validation {
 }
 
 /**
+ * Takes any JSON as a body inside the scope that calls it. Fastify's default refuses fields that are called `__proto__` or
+ * `constructor`; what is stored here is copied field by field, for which they are fields like any other.
+ */
+export function useAnyFieldName(fastify: FastifyInstance): void {
+  if (fastify.hasContentTypeParser('application/json')) fastify.removeContentTypeParser('application/json')
+  const parse = fastify.getDefaultJsonParser('ignore', 'ignore')
+  fastify.addContentTypeParser<string>('application/json', { parseAs: 'string' }, parse)
+}
+
+/**
  * Validates strictly inside the scope that calls it: Fastify's default drops unknown body fields and turns
  * `"1"` into `1` without a word, so a client's mistake would look like success. Query strings, parameters and
  * headers are text by nature and are still converted. Nowhere is a number accepted that JSON cannot say (`1e999`).

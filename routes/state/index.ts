@@ -29,7 +29,7 @@ import { defineRoutes } from '../../plugins/support/define.ts'
 import { InvalidStateOpError, NotFoundError } from '../../plugins/support/errors.ts'
 import { isFresh } from '../../plugins/support/http.ts'
 import { clock, type Rules, readOptions } from '../../plugins/support/options.ts'
-import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+import { useAnyFieldName, useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import { answerChanges, changesSchema } from './changes.ts'
 import { conditional, entityTag } from './conditions.ts'
 import { LongPolls } from './long-polls.ts'
@@ -104,6 +104,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       StateChanges,
     )
     useStrictValidation(fastify)
+    useAnyFieldName(fastify)
     useProblems(fastify)
 
     /** Before validation: who may not ask is not told what is wrong with the question. */

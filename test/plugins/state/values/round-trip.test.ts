@@ -1,9 +1,15 @@
 import fc from 'fast-check'
+import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import { Replica } from '../../../../client/replica.ts'
 import type { Json } from '../../../../openapi/schemas/state.ts'
-import type { StateManager } from '../../../../plugins/state/index.ts'
+import { type StateManager, state as statePlugin } from '../../../../plugins/state/index.ts'
 import { sameJson } from '../../../../plugins/state/values/reducer.ts'
+import { storage } from '../../../../plugins/storage/index.ts'
+import { ByteBudget } from '../../../../plugins/support/client-limits.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
+import { FullSyncs } from '../../../../plugins/sync/channel/full-sync.ts'
+import { stateRoutes } from '../../../../routes/state/index.ts'
 import { onEveryState, testState, until } from '../../../fixtures/state.ts'
 
 // biome-ignore-start lint/suspicious/noControlCharactersInRegex: keys may hold none
@@ -47,9 +53,37 @@ const value = fc.letrec<{ value: Json }>((tie) => ({
   ),
 })).value
 
+const AS_JSON = { 'content-type': 'application/json' }
+
+/** The routes of state over a memory of their own. */
+async function restoreRoutes(t: Test) {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(storage, { storage: 'memory:' })
+  await app.register(statePlugin)
+  await app.register(stateRoutes, { authorize: () => true })
+  await app.ready()
+  return app
+}
+
+/** What a client holds after a full sync of as many parts as there are keys. */
+function followed(state: StateManager): Replica {
+  const link = { initial: () => undefined, publicId: 'me', clientId: 'me', wanted() {}, send() {}, write() {} }
+  const replica = new Replica({ ...link, release: () => true, changed() {} }, 'app', {}, [])
+  const { epoch, revision } = state
+  const part = { head: '"space":"app"', whole: true, matches: () => true }
+  const { frames } = new FullSyncs(state, 1, new ByteBudget(1e9)).of(part, { epoch, revision }, { address: 'here' })
+  for (let index = 0; ; index++) {
+    const frame = frames.at(index)
+    if (!frame) return replica
+    replica.receive(JSON.parse(frame.text))
+  }
+}
+
 t.test('every legal key and field makes the round trip: written, followed, read again, in a snapshot and back', (t) =>
   onEveryState(t, async (t, state, { url, kind, close }) => {
     const { state: copy } = await testState(t)
+    const routes = await restoreRoutes(t)
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(key, value), { minLength: 1, maxLength: 5 }), async (pairs) => {
         await state.clear()
@@ -66,6 +100,12 @@ t.test('every legal key and field makes the round trip: written, followed, read 
         check(new Map(Object.entries(JSON.parse(text).state)), 'as a snapshot')
         await copy.restore(JSON.parse(text))
         check(new Map(copy.entries()), 'restored')
+        const posted = await routes.inject({ method: 'POST', url: '/state/restore', headers: AS_JSON, payload: text })
+        if (posted.statusCode !== 200) throw new Error(`POST: ${posted.body}`)
+        check(new Map(routes.state.entries()), 'by POST')
+        const answer = await routes.inject('/state/snapshot')
+        check(new Map(Object.entries(JSON.parse(answer.body).state)), 'by GET')
+        check(new Map(Object.entries(followed(state).snapshot())), 'in parts of a full sync')
         const commits = JSON.parse(JSON.stringify(await state.history({ epoch, revision: from })))
         const follower = new Map<string, Json | undefined>()
         for (const { ops } of commits) for (const op of ops) follower.set(op.key, op.value)
