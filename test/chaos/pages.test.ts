@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createClient, type Replica, type StatefulClient, type WriteError } from '../../client/index.ts'
 import type { Json, Op } from '../../openapi/schemas/state.ts'
@@ -83,9 +84,9 @@ class Schedule {
   }
 
   async run(): Promise<string[]> {
-    this.open(new Map(), [])
+    await this.open(new Map(), [])
     for (let step = 0; step < STEPS && this.#broken.length === 0; step++) {
-      this.act()
+      await this.act()
       await this.#network.deliver(this.random.integer(1, 12))
       this.look()
     }
@@ -94,7 +95,8 @@ class Schedule {
     return this.#broken
   }
 
-  open(storage: Map<string, string>, sent: Sent[]): void {
+  async open(storage: Map<string, string>, sent: Sent[]): Promise<void> {
+    const before = this.#network.wires.size
     const client = createClient({
       baseUrl: 'http://localhost',
       WebSocket: this.#network.WebSocket,
@@ -106,12 +108,14 @@ class Schedule {
     })
     const replicas = [client.replica(), client.replica('app', { prefix: 'list' })]
     this.#tabs.push({ storage, client, replicas, sent })
+    // It loads what keeps its writes first, which takes as long as the disk does.
+    while (this.#network.wires.size === before) await turn()
   }
 
-  act(): void {
+  async act(): Promise<void> {
     const tab = this.random.pick(this.#tabs)
     const wires = [...this.#network.wires]
-    const actions: { [name: string]: () => void } = {
+    const actions: { [name: string]: () => unknown } = {
       write: () => this.write(tab, this.random.integer(1, 3)),
       'write again': () => this.write(tab, 1),
       overflow: () => this.write(tab, 40),
@@ -131,11 +135,12 @@ class Schedule {
       },
       reload: () => this.reload(tab),
       duplicate: () => {
-        if (this.#tabs.length < MOST_PAGES) this.open(new Map(tab.storage), [...tab.sent])
+        if (this.#tabs.length < MOST_PAGES) return this.open(new Map(tab.storage), [...tab.sent])
+        return undefined
       },
       reconnect: () => tab.client.reconnect(),
     }
-    actions[this.random.pick(Object.keys(actions))]?.()
+    await actions[this.random.pick(Object.keys(actions))]?.()
   }
 
   write(tab: Tab, count: number): void {
@@ -175,12 +180,12 @@ class Schedule {
   }
 
   /** The page is gone without a word, and another one is in its place. */
-  reload(tab: Tab): void {
+  async reload(tab: Tab): Promise<void> {
     this.#tabs.splice(this.#tabs.indexOf(tab), 1)
     const storage = new Map(tab.storage)
     // What becomes of its writes nobody is told.
     tab.client.close()
-    this.open(storage, tab.sent)
+    await this.open(storage, tab.sent)
   }
 
   #list(): Json[] {
