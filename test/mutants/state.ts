@@ -501,4 +501,18 @@ export default [
     suite: 'test/plugins/state/leases/leases.test.ts',
     guards: 'a lease that was not renewed is over',
   },
+  {
+    file: 'plugins/state/space.ts',
+    from: 'return compareLease === undefined ? guards : [...(guards ?? []), leaseGuard(compareLease)]',
+    to: 'return guards',
+    suite: 'test/plugins/state/leases/schedules.test.ts',
+    guards: 'what is written under a lease that is over is refused, in random schedules',
+  },
+  {
+    file: 'plugins/state/leases/leases.ts',
+    from: 'const left = owner && !this.#isGone(record) ?',
+    to: 'const left = false ?',
+    suite: 'test/plugins/state/leases/schedules.test.ts',
+    guards: 'no two hold a lease at the same time, in random schedules',
+  },
 ] satisfies Mutant[]

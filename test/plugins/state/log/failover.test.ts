@@ -1,46 +1,12 @@
-import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Redis } from 'ioredis'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { RedisConfirmation } from '../../../../plugins/state/log/redis-ack.ts'
 import type { RedisStorage } from '../../../../plugins/storage/storage.ts'
-import { startFaultProxy } from '../../../fixtures/fault-proxy.ts'
-import { startRedis } from '../../../fixtures/redis-server.ts'
+import { redisPair } from '../../../fixtures/redis-pair.ts'
 import { testState, until } from '../../../fixtures/state.ts'
 import { openTestStorage } from '../../../fixtures/storages.ts'
 
 t.setTimeout(60_000)
-
-/** A primary and a replica of it, with a network that can be disturbed between them and in front of both. */
-async function pair(t: Test) {
-  const primary = await startRedis(t, ['--repl-diskless-sync-delay', '0'])
-  const replica = await startRedis(t)
-  const link = await startFaultProxy(t, { target: { port: primary.port } })
-  const target = { port: primary.port }
-  const front = await startFaultProxy(t, { target })
-  const admin = new Redis(replica.port)
-  t.teardown(() => admin.disconnect())
-  await admin.replicaof('127.0.0.1', link.port)
-  while (!/master_link_status:up/.test(await admin.info('replication'))) await delay(5)
-  return {
-    link,
-    front,
-    replica: admin,
-    url: { url: `redis://127.0.0.1:${front.port}`, redis: { commandTimeout: 200, retryStrategy: () => 10 } },
-    /** Resolves when the replica holds this value. */
-    async replicated(key: string, value: string) {
-      while (!(await admin.hget('fs:{state:app}:values', key))?.endsWith(` ${value}`)) await delay(2)
-    },
-    /** The primary dies, and the replica takes its place with what it has. */
-    async failOver() {
-      primary.process().kill('SIGKILL')
-      await once(primary.process(), 'exit')
-      await admin.replicaof('NO', 'ONE')
-      target.port = replica.port
-      front.cut()
-    },
-  }
-}
 
 /** Repeats it while a busy machine's replica is later than the deadline. */
 async function confirmed(write: () => Promise<unknown>): Promise<void> {
@@ -55,7 +21,7 @@ async function confirmed(write: () => Promise<unknown>): Promise<void> {
 }
 
 t.test('a promoted replica that has everything continues the history, in an epoch of its own', async (t) => {
-  const servers = await pair(t)
+  const servers = await redisPair(t)
   const { state } = await testState(t, { url: servers.url, pollInterval: 50 })
   await state.set('k', 1)
   const position = { epoch: state.epoch, revision: state.revision }
@@ -75,7 +41,7 @@ t.test('a promoted replica that has everything continues the history, in an epoc
 })
 
 t.test('a failover to a replica that lags withdraws what it never got, and forks nothing', async (t) => {
-  const servers = await pair(t)
+  const servers = await redisPair(t)
   const { state: one } = await testState(t, { url: servers.url, pollInterval: 50 })
   const { state: two } = await testState(t, { url: servers.url, pollInterval: 50 })
   await one.set('k', 'kept')
@@ -110,7 +76,7 @@ t.test('a failover to a replica that lags withdraws what it never got, and forks
 })
 
 t.test('a failover to an empty replica is another history as well', async (t) => {
-  const servers = await pair(t)
+  const servers = await redisPair(t)
   const { state } = await testState(t, { url: servers.url, pollInterval: 50 })
   servers.link.halfOpen()
   await state.set('k', 1)
@@ -127,7 +93,7 @@ t.test('a failover to an empty replica is another history as well', async (t) =>
 })
 
 t.test('what replicas had to confirm survives the failover to one of them', async (t) => {
-  const servers = await pair(t)
+  const servers = await redisPair(t)
   const { state } = await testState(t, { url: servers.url, ack: { replicas: 1 }, pollInterval: 50 })
   t.equal(state.describe().durability, 'replicas(1)')
   const acknowledged = new Set<number>()
@@ -148,7 +114,7 @@ t.test('what replicas had to confirm survives the failover to one of them', asyn
 })
 
 t.test('what another server says of its copies confirms nothing', async (t) => {
-  const servers = await pair(t)
+  const servers = await redisPair(t)
   const { state } = await testState(t, { url: servers.url })
   await state.set('k', 1)
   const { epoch, revision } = state
@@ -167,7 +133,7 @@ t.test('what another server says of its copies confirms nothing', async (t) => {
 })
 
 t.test('a write that too few replicas confirm says so, also when its own answer was lost', async (t) => {
-  const servers = await pair(t)
+  const servers = await redisPair(t)
   const { state } = await testState(t, { url: servers.url, ack: { replicas: 1 } })
   await confirmed(() => state.set('k', 1))
   t.match(await servers.replica.hget('fs:{state:app}:values', 'k'), / 1$/, 'the replica has it')
