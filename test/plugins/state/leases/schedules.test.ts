@@ -6,6 +6,7 @@ import { isAtLeast } from '../../../../plugins/state/leases/proof.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import type { FaultProxy } from '../../../fixtures/fault-proxy.ts'
 import { type Random, seededRandom } from '../../../fixtures/random.ts'
+import { redisPair } from '../../../fixtures/redis-pair.ts'
 import { testState } from '../../../fixtures/state.ts'
 import { type StorageKind, storageUrl } from '../../../fixtures/storages.ts'
 
@@ -182,10 +183,20 @@ class Schedule {
   async #judge(): Promise<void> {
     const [holder] = this.#world.holders
     const { state } = holder as Holder
-    const history = state.oldest().then((oldest) => state.history(oldest))
-    this.#track(history)
-    while (this.#pending.size > 0) await this.#pass(1)
-    const commits = (await history) as Commit[]
+    const read = async () => {
+      await state.freshen()
+      return state.history(await state.oldest())
+    }
+    let commits: Commit[] | undefined
+    // Again, while what was disturbed does not answer yet.
+    while (!commits) {
+      this.#track(
+        read().then((all) => {
+          commits = all
+        }),
+      )
+      while (this.#pending.size > 0) await this.#pass(1)
+    }
     const given = new Set<string>()
     const written = new Set<number>()
     let current: Position | undefined
@@ -222,6 +233,31 @@ async function oneProcess(t: Test, kind: StorageKind, random: Random): Promise<W
   return { holders, pace: () => state.set('pace', 1) }
 }
 
+/** Several instances with clocks of their own, each by a network of its own on one Redis, which has a replica. */
+async function onRedis(t: Test, random: Random): Promise<World> {
+  const { connect, link, replica, replicated, failOver } = await redisPair(t)
+  const holders: Holder[] = []
+  for (let index = 0; index < HOLDERS; index++) {
+    const { front, url } = await connect()
+    const clock = new ManualClock()
+    const own = random.fork()
+    const { state } = await testState(t, { url, clock, writeTimeout: WRITE_TIMEOUT, random: () => own.next() })
+    holders.push({ name: `${index}`, state, clock, front, leases: [], waits: false })
+  }
+  // A replica that has nothing at all cannot know of any epoch before.
+  await holders[0]?.state.set('begun', true)
+  await replicated('begun', 'true')
+  return {
+    holders,
+    // It lives in every schedule.
+    pace: () => replica.ping(),
+    async failOver(lagging) {
+      if (lagging) link.halfOpen()
+      await failOver()
+    },
+  }
+}
+
 async function runSchedules(t: Test, count: number, worldOf: (t: Test, random: Random) => Promise<World>) {
   let refused = 0
   for (let seed = SEED; seed < SEED + Number(SCHEDULES ?? count); seed++) {
@@ -238,3 +274,4 @@ async function runSchedules(t: Test, count: number, worldOf: (t: Test, random: R
 t.setTimeout(120_000)
 t.test('schedules of holders in memory', (t) => runSchedules(t, 30, (t, random) => oneProcess(t, 'memory', random)))
 t.test('schedules of holders on LMDB', (t) => runSchedules(t, 6, (t, random) => oneProcess(t, 'lmdb', random)))
+t.test('schedules of instances on Redis, one of which takes over', (t) => runSchedules(t, 6, onRedis))
