@@ -137,7 +137,7 @@ t.test('a signal aborts before the ttl ends, also when the timers of the process
 t.test('a holder that was stopped (SIGSTOP) loses it, and what it writes afterwards is refused', async (t) => {
   const redis = await startRedis(t)
   const program = fileURLToPath(new URL('../../../fixtures/lease-holder.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', './scripts/typescript.mjs', program, redis.url, '500'], {
+  const child = spawn(process.execPath, [...process.execArgv, program, redis.url, '500'], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   t.teardown(() => child.kill('SIGKILL'))

@@ -20,7 +20,7 @@ interface Told {
 }
 
 async function run(url: string, task: string): Promise<Told> {
-  const args = ['--max-old-space-size=512', '--expose-gc', '--import', './scripts/typescript.mjs', program, url, task]
+  const args = ['--max-old-space-size=512', '--expose-gc', ...process.execArgv, program, url, task]
   const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: MIB })
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
 }
