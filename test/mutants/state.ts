@@ -502,6 +502,15 @@ export default [
     guards: 'a lease that was not renewed is over',
   },
   {
+    file: 'plugins/state/log/redis.ts',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: source
+    from: '[`${this.#server} ${this.#newestEpoch}`, ...args]',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: source
+    to: '[`${this.#server} `, ...args]',
+    suite: 'test/plugins/state/leases/leases.test.ts',
+    guards: 'a Redis that lost a space does not begin its epochs again',
+  },
+  {
     file: 'plugins/state/space.ts',
     from: 'return compareLease === undefined ? guards : [...(guards ?? []), leaseGuard(compareLease)]',
     to: 'return guards',

@@ -9,7 +9,7 @@
 -- returns {epoch, revision, floor, epochs, log entries, bytes of the log, values, clients}
 
 if not epoch and ARGV[4] ~= 'make' then
-  epoch = '1:' .. ARGV[2]
+  epoch = string.format('%d', counterOf(known) + 1) .. ':' .. ARGV[2]
   return { epoch, '0', '1', { cjson.encode({ epoch = epoch, first = 1, cause = 'created' }) }, {}, 0, {}, {} }
 end
 if not continued then begin(ARGV[2]) end

@@ -79,6 +79,8 @@ export class RedisStateLog implements StateLog {
    * used again: a space that was lost and is written anew is another history.
    */
   #unwritten: string | undefined
+  /** That there really is, or was: a server that has lost it begins a newer one. */
+  #newestEpoch = ''
 
   constructor(storage: RedisStorage, space: string, retention: Retention, options: RedisLogOptions) {
     const { ack, ackTimeout, makes = true } = options
@@ -158,11 +160,13 @@ export class RedisStateLog implements StateLog {
     const reply = (await this.#run(onlyDeletes ? deleteScript : commitScript, this.#keys, args)) as CommitReply
     if (reply[0] === 'committed') {
       this.#historyBytes = reply[1]
+      this.#newestEpoch = base.epoch
       await this.#confirmation?.confirm({ epoch: base.epoch, revision: base.revision + records.length })
       return 'committed'
     }
     if (reply[0] === 'conflict') {
       const [, ...tail] = reply
+      this.#newestEpoch = tail[0]
       const missed = this.#toTail(tail, base)
       if (missed) onMissed?.(missed)
     }
@@ -236,13 +240,14 @@ export class RedisStateLog implements StateLog {
     const reply = (await this.#run(readScript, this.#keys.slice(0, 5), args)) as ReadReply
     const [epoch, head] = reply
     this.#historyBytes = reply[5]
-    if ((this.#makes || epoch !== `1:${unwritten}` || head !== '0') && this.#unwritten === unwritten)
-      this.#unwritten = undefined
+    const isThere = this.#makes || !isOf(unwritten, epoch) || head !== '0'
+    if (isThere && this.#unwritten === unwritten) this.#unwritten = undefined
+    if (isThere) this.#newestEpoch = epoch
     return reply
   }
 
   #isUnwritten({ epoch, revision }: Position): boolean {
-    return this.#unwritten !== undefined && revision === 0 && epoch === `1:${this.#unwritten}`
+    return this.#unwritten !== undefined && revision === 0 && isOf(this.#unwritten, epoch)
   }
 
   /** The first commit makes the space, in the epoch that it was read with. */
@@ -262,7 +267,7 @@ export class RedisStateLog implements StateLog {
   async #run(script: RedisScript, keys: string[], args: (string | number)[]): Promise<unknown> {
     const { client } = this.#storage
     const { generation } = client
-    const reply = await this.#call(() => script.run(client, keys, [this.#server, ...args]))
+    const reply = await this.#call(() => script.run(client, keys, [`${this.#server} ${this.#newestEpoch}`, ...args]))
     // A script that found another server has begun a new epoch; replacing only says so.
     if (script !== replaceScript && script !== clearScript) this.#known = generation
     return reply
@@ -336,6 +341,11 @@ export class RedisStateLog implements StateLog {
 /** Other instances may commit between the read and the replacement that it needs. */
 const MOST_ATTEMPTS = 16
 const EPOCH = /^\d{1,16}:/
+
+/** Whether the epoch is the one that an incarnation began. */
+function isOf(incarnation: string, epoch: string): boolean {
+  return epoch.slice(epoch.indexOf(':') + 1) === incarnation
+}
 
 function countLines(lines: string): number {
   let count = 1

@@ -177,6 +177,24 @@ t.test('a Redis that lost the lease gives out a newer token, and the lost one is
   await state.set('k', 2, { compareLease: after })
 })
 
+t.test('a Redis that lost the whole space gives out a newer token, whoever comes first', async (t) => {
+  const redis = await startRedis(t)
+  const { state } = await testState(t, { url: redis.url })
+  const { state: other } = await testState(t, { url: redis.url })
+  const client = new Redis(redis.port)
+  t.teardown(() => client.disconnect())
+  const tokens = [(await state.lease('job', { ttl: TTL })).token]
+  await other.freshen()
+  for (const next of [other, state, other]) {
+    await client.flushall()
+    const { token } = await next.lease('job', { ttl: TTL })
+    for (const before of tokens) t.ok(isAtLeast(token, before) && !isAtLeast(before, token))
+    tokens.push(token)
+    await Promise.all([state.freshen(), other.freshen()])
+  }
+  t.equal(other.epoch, state.epoch)
+})
+
 t.test('who held it in a process that is gone keeps nobody waiting on a log of one process', async (t) =>
   onEveryState(t, async (t, state, { url, kind, close }) => {
     if (kind !== 'lmdb') return
