@@ -57,18 +57,18 @@ const cases: Case[] = [
     code: INVALID,
   },
   {
-    what: '__proto__ deep in a value',
-    method: 'PUT',
-    url: '/state/keys/a',
-    payload: '{"value":{"__proto__":{"x":1}}}',
+    what: '__proto__ deep in a body',
+    method: 'POST',
+    url: '/preferences',
+    payload: '{"theme":{"__proto__":{"x":1}}}',
     status: 400,
     code: INVALID,
   },
   {
-    what: 'constructor.prototype in a value',
-    method: 'PUT',
-    url: '/state/keys/a',
-    payload: '{"value":{"constructor":{"prototype":{"x":1}}}}',
+    what: 'constructor.prototype in a body',
+    method: 'POST',
+    url: '/preferences',
+    payload: '{"theme":{"constructor":{"prototype":{"x":1}}}}',
     status: 400,
     code: INVALID,
   },
@@ -176,6 +176,20 @@ t.test('bad input gets its documented answer and changes nothing', async (t) => 
   }
   t.same((await admin({ method: 'GET', url: '/state/snapshot' })).json(), before)
   t.equal(Object.hasOwn(Object.prototype, 'x'), false)
+})
+
+t.test('in a value of the state, names of prototypes are names like any other, and change no object', async (t) => {
+  const app = await testApp(t)
+  const admin = await loggedIn(app)
+  const headers = { 'content-type': 'application/json' }
+  for (const value of ['{"__proto__":{"x":1}}', '{"constructor":{"prototype":{"x":1}}}']) {
+    const put = await admin({ method: 'PUT', url: '/state/keys/a', payload: `{"value":${value}}`, headers })
+    t.equal(put.statusCode, 200)
+    const { body } = await admin({ method: 'GET', url: '/state/keys/a' })
+    t.ok(body.includes(`"value":${value}`), body)
+    t.equal(Object.hasOwn(Object.prototype, 'x'), false)
+    t.equal((app.state.get('a') as { x?: number }).x, undefined)
+  }
 })
 
 const refused = async (t: Test, url: string, headers: Record<string, string>) => {
