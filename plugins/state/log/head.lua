@@ -17,8 +17,8 @@ local continued = epoch and current == run and asked ~= 'other' and not behind
 -- Another server process than the one that last wrote may have lost the end of the log: what it continues is another
 -- history.
 local function begin(incarnation)
-  local last = epoch and tonumber(string.match(epoch, '^%d+')) or 0
-  local counter = math.max(last, counterOf(known)) + 1
+  -- An epoch that cannot be read fails here: it is not to be written over.
+  local counter = math.max(epoch and tonumber(string.match(epoch, '^%d+')) + 1 or 1, counterOf(known) + 1)
   local cause = counter > 1 and 'incarnation' or 'created'
   epoch = string.format('%d', counter) .. ':' .. incarnation
   revision = revision or '0'

@@ -219,6 +219,7 @@ t.test('a head that cannot be read refuses the boot, and the error names the cur
     ['a revision that is none', (client) => client.hset(`${base}meta`, 'revision', 'many')],
     ['a floor that is none', (client) => client.hset(`${base}meta`, 'floor', '1e999')],
     ['an epoch that is none', (client) => client.hset(`${base}meta`, 'epoch', 'x')],
+    ['an epoch that is none, of another server', (client) => client.hset(`${base}meta`, 'epoch', 'x', 'run', 'y')],
     ['a head of another type', (client) => client.multi().del(`${base}meta`).set(`${base}meta`, 'x').exec()],
     ['a log of another type', (client) => client.multi().del(`${base}log`).set(`${base}log`, 'x').exec()],
   ]
@@ -245,8 +246,11 @@ t.test('an instance that cannot follow any more says that it is not ready, until
   await app.state.set('a', 1)
   const ready = () => app.inject('/health/ready')
   t.equal((await ready()).statusCode, 200)
-  const revision = (await client.hget(`${base}meta`, 'revision')) as string
-  await client.hset(`${base}meta`, 'revision', 'many')
+  const { revision, epoch } = (await client.hgetall(`${base}meta`)) as { revision: string; epoch: string }
+  await client.hset(`${base}meta`, 'epoch', 'x')
+  await t.rejects(app.state.freshen(), { code: 'STATEFUL_STORAGE_CORRUPT' })
+  t.equal(await client.hget(`${base}meta`, 'epoch'), 'x', 'what cannot be read is not written over')
+  await client.hset(`${base}meta`, 'epoch', epoch, 'revision', 'many')
   await t.rejects(app.state.freshen(), { code: 'STATEFUL_STORAGE_CORRUPT' })
   const answer = await ready()
   t.equal(answer.statusCode, 503)
