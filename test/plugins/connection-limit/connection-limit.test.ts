@@ -5,8 +5,11 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { type ConnectionLimitOptions, connectionLimit } from '../../../plugins/connection-limit/index.ts'
 import { openFilesLimit } from '../../../plugins/connection-limit/open-files.ts'
+import { SECRET } from '../../fixtures/credentials.ts'
 import { HttpClient } from '../../fixtures/http-client.ts'
 import { startServer } from '../../fixtures/server-process.ts'
+
+const environment = { STORAGE: 'memory:', SESSION_SECRET: SECRET, LOG_LEVEL: 'info' }
 
 /** Connections that say nothing. */
 async function idle(t: Test, url: string, count: number): Promise<Socket[]> {
@@ -46,7 +49,7 @@ async function serve(options: ConnectionLimitOptions) {
 }
 
 t.test('more idle connections than files: the server lives, and serves others', async (t) => {
-  const server = await startServer(t, { STORAGE: 'memory:', LOG_LEVEL: 'info' }, { openFiles: 256 })
+  const server = await startServer(t, environment, { openFiles: 256 })
   t.match(server.output(), /may open 256 files only, so it takes at most 192 connections/)
   const sockets = await idle(t, server.url, 400)
   // Those that say nothing give way by themselves.
@@ -60,12 +63,9 @@ t.test('more idle connections than files: the server lives, and serves others', 
 
 t.test('a process without a free file still watches its load', async (t) => {
   // More connections than files may be asked for.
-  const server = await startServer(
-    t,
-    { STORAGE: 'memory:', LOG_LEVEL: 'info', MAX_CONNECTIONS: '5000' },
-    { openFiles: 256 },
-  )
+  const server = await startServer(t, { ...environment, MAX_CONNECTIONS: '5000' }, { openFiles: 256 })
   t.match(server.output(), /maxConnections leaves too few of the 256 files/)
+  t.equal(await ready(server.url), 200, 'from the first request on')
   const sockets = await idle(t, server.url, 400)
   // Longer than the load is sampled in.
   await Promise.race([once(server.process, 'exit'), delay(2_500)])
