@@ -6,12 +6,12 @@ import { type CacheStats, Counters, counted, numbers, type Sums, sums } from './
 import { checkNamespace } from './names.ts'
 import { CacheNamespace, type Shared } from './namespace.ts'
 import { type CacheOptions, resolveOptions } from './options.ts'
-import { Breaker } from './stores/breaker.ts'
-import type { Journal } from './stores/journal.ts'
-import { openJournal, openTier } from './stores/open.ts'
-import type { CacheTier } from './stores/tier.ts'
+import { Breaker } from './tier/breaker.ts'
+import type { CacheTier } from './tier/contract.ts'
+import { openJournal, openTier } from './tier/open.ts'
 import { Warming } from './warming.ts'
-import { type WriteHandler, Writers } from './write-behind.ts'
+import type { Journal } from './write-behind/journal.ts'
+import { type WriteHandler, Writers } from './write-behind/writers.ts'
 
 /** What a cache stands on; {@link cacheParts} makes it from a storage. */
 export interface CacheParts {

@@ -2,13 +2,13 @@ import { defineService } from '../support/define.ts'
 import { Cache, cacheParts } from './cache.ts'
 import type { CacheOptions } from './options.ts'
 
+export { KeyvStore } from './adapters/keyv.ts'
 export { Cache, type CacheParts, cacheParts } from './cache.ts'
 export type { CacheNumbers, CacheStats } from './counters.ts'
-export { KeyvStore } from './keyv-store.ts'
 export type { CacheNamespace, DelayedPersistOptions } from './namespace.ts'
 export type { CacheOptions, WriteBehindOptions } from './options.ts'
 export type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
-export type { DelayedWrite, WriteHandler } from './write-behind.ts'
+export type { DelayedWrite, WriteHandler } from './write-behind/writers.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

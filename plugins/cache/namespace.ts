@@ -1,15 +1,15 @@
 import { StorageFullError } from '../support/errors.ts'
 import { checkedDuration, refuseUnknown } from '../support/options.ts'
+import { type Held, Levels, type Look, type Reading } from './coherence/levels.ts'
+import { Mutations } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
-import { type Held, Levels, type Look, type Reading } from './levels.ts'
-import { Loads } from './loads.ts'
-import { Mutations } from './mutations.ts'
+import { Loads } from './loading/loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
-import { checkValue } from './record.ts'
-import type { CacheTier } from './stores/tier.ts'
+import type { CacheTier } from './tier/contract.ts'
+import { checkValue } from './tier/record.ts'
 import {
   LOAD_OPTIONS,
   type LoadContext,
@@ -22,7 +22,7 @@ import {
 } from './types.ts'
 import { cloned } from './values.ts'
 import type { Warming } from './warming.ts'
-import type { Writers } from './write-behind.ts'
+import type { Writers } from './write-behind/writers.ts'
 
 /** What all namespaces of a cache share. */
 export interface Shared {

@@ -33,7 +33,7 @@ export default [
   },
   {
     guards: 'a store without room is not taken for one that is away',
-    file: 'plugins/cache/stores/breaker.ts',
+    file: 'plugins/cache/tier/breaker.ts',
     from: '!(error instanceof StorageFullError) && ',
     to: '',
     suite: redis,

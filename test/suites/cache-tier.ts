@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import { decode, encode, versionOf } from '../../plugins/cache/record.ts'
-import type { CacheTier, Message, Stamp } from '../../plugins/cache/stores/tier.ts'
+import type { CacheTier, Message, Stamp } from '../../plugins/cache/tier/contract.ts'
+import { decode, encode, versionOf } from '../../plugins/cache/tier/record.ts'
 
 export interface TierUnderTest {
   tier: CacheTier

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { openTier } from '../../../plugins/cache/stores/open.ts'
+import { openTier } from '../../../plugins/cache/tier/open.ts'
 import { openStateLog } from '../../../plugins/state/log/open.ts'
 import { openStorage, type RedisStorage } from '../../../plugins/storage/index.ts'
 import { RedisScript } from '../../../plugins/storage/redis/script.ts'

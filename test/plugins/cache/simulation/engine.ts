@@ -1,6 +1,6 @@
 import { Cache } from '../../../../plugins/cache/cache.ts'
-import { LocalTier } from '../../../../plugins/cache/stores/local.ts'
-import { MemoryJournal } from '../../../../plugins/cache/stores/memory-journal.ts'
+import { LocalTier } from '../../../../plugins/cache/tier/local.ts'
+import { MemoryJournal } from '../../../../plugins/cache/write-behind/memory.ts'
 
 /** What is put to the test: the real engine, or a copy in which a guard was taken out. */
 export interface Engine {
@@ -16,8 +16,8 @@ export async function engineIn(folder: string): Promise<Engine> {
   const load = (file: string) => import(`${folder}/${file}`)
   const [{ Cache }, { LocalTier }, { MemoryJournal }] = await Promise.all([
     load('plugins/cache/cache.js'),
-    load('plugins/cache/stores/local.js'),
-    load('plugins/cache/stores/memory-journal.js'),
+    load('plugins/cache/tier/local.js'),
+    load('plugins/cache/write-behind/memory.js'),
   ])
   return { Cache, LocalTier, MemoryJournal }
 }

@@ -12,65 +12,65 @@ const SEED = 2_026
 const guards: Record<string, Mutation[]> = {
   'the lease check': [
     {
-      file: 'plugins/cache/stores/local.ts',
+      file: 'plugins/cache/tier/local.ts',
       from: 'if (this.#lease(namespace, key)?.token !== token || !this.#stand(namespace, stamps)) return undefined',
       to: 'if (!this.#stand(namespace, stamps)) return undefined',
     },
   ],
   'the stamps of a fill and of a read': [
     {
-      file: 'plugins/cache/levels.ts',
+      file: 'plugins/cache/coherence/levels.ts',
       from: 'for (const { cell, value } of guards) if (cell.value !== value) return false',
       to: '',
     },
     {
-      file: 'plugins/cache/stores/local.ts',
+      file: 'plugins/cache/tier/local.ts',
       from: 'return stamps.every(([name, value]) => this.#shelf.stamp(namespace, name) === value)',
       to: 'return true',
     },
   ],
   'the uniqueness of stamps (counters from 0 instead)': [
     {
-      file: 'plugins/cache/stores/local.ts',
+      file: 'plugins/cache/tier/local.ts',
       from: 'const made = ',
       to: "const made = '0:start' || ",
     },
   ],
   'the fence between a read and what was heard meanwhile': [
     {
-      file: 'plugins/cache/levels.ts',
+      file: 'plugins/cache/coherence/levels.ts',
       from: 'if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return',
       to: '',
     },
   ],
   'the detection of gaps': [
-    { file: 'plugins/cache/coherence.ts', from: 'if (message.seq === this.#seq + 1) {', to: 'if (true) {' },
+    { file: 'plugins/cache/coherence/coherence.ts', from: 'if (message.seq === this.#seq + 1) {', to: 'if (true) {' },
     {
-      file: 'plugins/cache/coherence.ts',
+      file: 'plugins/cache/coherence/coherence.ts',
       from: 'const missed = this.#awaited !== undefined && this.#awaited.seq > this.#seq',
       to: 'const missed = false\n    this.#seq = Math.max(this.#seq, head.seq)',
     },
   ],
   'the age of the proof': [
     {
-      file: 'plugins/cache/levels.ts',
+      file: 'plugins/cache/coherence/levels.ts',
       from: '!(this.coherence.proves(now) || this.#excused(now))',
       to: 'false',
     },
   ],
   'the age of tags that only the loader knew': [
     {
-      file: 'plugins/cache/loads.ts',
+      file: 'plugins/cache/loading/loads.ts',
       from: 'if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined',
       to: '',
     },
   ],
   'that nobody joins a load from before': [
-    { file: 'plugins/cache/loads.ts', from: 'levels.watch((message) => this.#overtake(message))', to: '' },
+    { file: 'plugins/cache/loading/loads.ts', from: 'levels.watch((message) => this.#overtake(message))', to: '' },
   ],
   'that a failover forgets': [
     {
-      file: 'plugins/cache/coherence.ts',
+      file: 'plugins/cache/coherence/coherence.ts',
       from: 'this.#tier.onInterrupted(() => this.#doubt())',
       to: 'this.#tier.onInterrupted(() => {})',
     },

@@ -1,5 +1,5 @@
-import type { Shelf } from '../../../../plugins/cache/stores/local.ts'
-import type { CacheTier, Message } from '../../../../plugins/cache/stores/tier.ts'
+import type { CacheTier, Message } from '../../../../plugins/cache/tier/contract.ts'
+import type { Shelf } from '../../../../plugins/cache/tier/local.ts'
 import type { Engine } from './engine.ts'
 import type { VirtualTime } from './virtual-time.ts'
 

@@ -1,0 +1,398 @@
+import { deepFreeze } from '../../support/freeze.ts'
+import type { Counters } from '../counters.ts'
+import { globMatcher } from '../glob.ts'
+import { GENERATION, prefixName, tagName } from '../names.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { TinyLfu } from '../policy/tiny-lfu.ts'
+import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
+import { type CacheRecord, decode } from '../tier/record.ts'
+import { coarse } from './clock.ts'
+import { Coherence } from './coherence.ts'
+import { type Cell, StampMirror } from './stamp-mirror.ts'
+
+/** A value in the first level. Times are on the monotonic clock. */
+export interface Held {
+  value: unknown
+  /** Made by the first caller that needs one, then shared by all: a hit allocates nothing. */
+  promise: Promise<unknown> | undefined
+  /** Served from here without asking anybody until then. */
+  freshUntil: number
+  /** While the store is away those who take stale values get it until then. */
+  staleUntil: number
+  /** Every mutation up to this number is in it. */
+  asOf: number
+  /** What it was made under; `undefined` for an entry without tags (the generation is guarded by emptying L1). */
+  guards: Guard[] | undefined
+}
+
+export interface Guard {
+  cell: Cell
+  value: string
+}
+
+/** What a read of the second level found. */
+export interface Found {
+  record: CacheRecord
+  /** Within its time, not expired, and all of its stamps stand. */
+  fresh: boolean
+  guards: Guard[]
+}
+
+/** What a read of the second level brought, key by key; `data` as it lies in the store. */
+export interface Reading {
+  data: (Uint8Array | undefined)[]
+  found: (Found | undefined)[]
+}
+
+/** A reading of one key. */
+export interface Look {
+  data: Uint8Array | undefined
+  found: Found | undefined
+}
+
+interface Looking {
+  key: string
+  resolve(look: Look): void
+  reject(error: unknown): void
+}
+
+/** More keys in one command would keep the store from others for too long. */
+const MAX_LOOKS = 256
+
+/** Number of the latest mutation heard for any key of a stripe; stripes keep the memory constant. */
+const STRIPES = 1_024
+
+/**
+ * The two levels of one namespace, and the rule that keeps the first one true: a value enters it only if no mutation
+ * of its key with a higher number than the value's has been heard, and leaves it when one is.
+ */
+export class Levels {
+  readonly tier: CacheTier
+  readonly namespace: string
+  readonly coherence: Coherence
+  readonly stamps: StampMirror
+  readonly #options: ResolvedOptions
+  readonly #counters: Counters
+  readonly #l1: TinyLfu<Held>
+  readonly #now: () => number
+  readonly #heard = new Float64Array(STRIPES)
+  /** Raised whenever everything that was learnt before has become uncertain. */
+  #era = 0
+  /** Entries that were made under the same stamps share them, see {@link decode}. */
+  readonly #guardsOf = new WeakMap<readonly Stamp[], Guard[]>()
+  /** Those of this turn of the event loop. */
+  #looks: Looking[] = []
+  readonly #watchers = new Set<(message: Message | undefined) => void>()
+
+  constructor(tier: CacheTier, namespace: string, options: ResolvedOptions, counters: Counters) {
+    this.tier = tier
+    this.namespace = namespace
+    this.#options = options
+    this.#counters = counters
+    this.#now = coarse(options.clock)
+    this.stamps = new StampMirror(tier, namespace)
+    this.#l1 = new TinyLfu({
+      maxEntries: options.l1.maxEntries,
+      maxBytes: options.l1.maxBytes,
+      random: options.random,
+      onEvict: (_key, _held, reason) => {
+        if (reason === 'evicted' || reason === 'oversized') counters.evictions++
+      },
+    })
+    this.coherence = new Coherence(tier, namespace, options.clock, options.coherence, {
+      onMessage: (message) => this.#apply(message),
+      onLost: () => this.#lose(),
+      onFailure: () => {
+        counters.storeFailures++
+      },
+    })
+  }
+
+  get era(): number {
+    return this.#era
+  }
+
+  get entries(): number {
+    return this.#l1.size
+  }
+
+  get bytes(): number {
+    return this.#l1.bytes
+  }
+
+  /** The keys of the first level that were used most. */
+  hottest(n: number): string[] {
+    return n === 0 ? [] : this.#l1.hottest(n)
+  }
+
+  /** The value that may be served without asking anybody. */
+  fresh(key: string): Held | undefined {
+    const held = this.#l1.get(key)
+    return held !== undefined && this.#servable(held) ? held : undefined
+  }
+
+  /** Like `fresh`, but does not count as a use. */
+  peek(key: string): Held | undefined {
+    const held = this.#l1.peek(key)
+    return held !== undefined && this.#servable(held) ? held : undefined
+  }
+
+  #servable(held: Held): boolean {
+    const now = this.#now()
+    if (now >= held.freshUntil || !(this.coherence.proves(now) || this.#excused(now))) return false
+    return held.guards === undefined || stand(held.guards)
+  }
+
+  /** While the store is away: what the first level has for those who take stale values. */
+  leftover(key: string): Found | undefined {
+    const held = this.#l1.get(key)
+    const now = this.#now()
+    if (held === undefined || now >= held.staleUntil || !this.#excused(now)) return undefined
+    if (held.guards !== undefined && !stand(held.guards)) return undefined
+    const record = { expired: true, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: held.value, bytes: 0 }
+    return { record, fresh: false, guards: [] }
+  }
+
+  /** While the store is away nobody can invalidate through it: without proof L1 is still the best there is. */
+  #excused(now: number): boolean {
+    const { awaySince } = this.tier
+    return awaySince !== undefined && now - awaySince < this.#options.outage.serveL1
+  }
+
+  /** Whether this instance has heard everything up to a moment ago. */
+  coherent(): boolean {
+    return this.coherence.proves(this.#options.clock.monotonic())
+  }
+
+  /** The same for the statistics, which are no use of the first level. */
+  stands(): boolean {
+    return this.coherence.stands(this.#options.clock.monotonic())
+  }
+
+  /** `watcher` hears each mutation, and `undefined` when some may have been missed. */
+  watch(watcher: (message: Message | undefined) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  /** Names of the stamps that an entry of this key is made under. */
+  namesFor(key: string, tags: readonly string[] = []): string[] {
+    const prefixes = this.#options.prefixes.filter((prefix) => key.startsWith(prefix))
+    return [GENERATION, ...prefixes.map(prefixName), ...new Set(tags.map(tagName))]
+  }
+
+  /** The current stamps; `undefined` while they cannot be told for certain. */
+  async currentStamps(names: readonly string[]): Promise<{ stamps: Stamp[]; guards: Guard[] } | undefined> {
+    const cells = await this.stamps.cells(names)
+    const stamps: Stamp[] = []
+    const guards: Guard[] = []
+    for (const [i, cell] of cells.entries()) {
+      if (cell.value === undefined) return undefined
+      stamps.push([names[i] as string, cell.value])
+      guards.push({ cell, value: cell.value })
+    }
+    return { stamps, guards }
+  }
+
+  /**
+   * Reads the second level in one round trip (and one more when a tag is seen for the first time), and takes what is
+   * fresh into the first. A record whose stamps have fallen is not there.
+   */
+  async read(keys: readonly string[]): Promise<Reading> {
+    const { seq } = this.coherence
+    const era = this.#era
+    const data = await this.tier.get(this.namespace, keys)
+    const records = data.map((bytes) => bytes && decode(bytes))
+    // Without a fresh proof a renewal may have gone unheard: what is known of these stamps is no better than a guess.
+    if (!this.coherent()) for (const record of records) this.stamps.forget(record?.stamps.map(([name]) => name) ?? [])
+    const unknown = this.#unknown(records)
+    if (unknown.length > 0) await this.stamps.cells(unknown)
+    const now = this.tier.now()
+    let stamps: readonly Stamp[] | undefined
+    let guards: Guard[] | undefined
+    const found = records.map((record, i) => {
+      if (record === undefined || record.deadAt <= now) return undefined
+      // Neighbours often have the same ones.
+      if (record.stamps !== stamps) guards = this.#guards(record.stamps)
+      stamps = record.stamps
+      if (guards === undefined) return undefined
+      const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
+      if (found.fresh) this.hold(keys[i] as string, found, seq, era, now)
+      return found
+    })
+    return { data, found }
+  }
+
+  /** Reads one key; what is asked for in one turn of the event loop goes to a shared store in one round trip. */
+  look(key: string): Promise<Look> {
+    return new Promise((resolve, reject) => {
+      this.#looks.push({ key, resolve, reject })
+      if (!this.tier.shared) this.#lookAll()
+      else if (this.#looks.length === 1) setImmediate(() => this.#lookAll())
+    })
+  }
+
+  #lookAll(): void {
+    const looks = this.#looks
+    this.#looks = []
+    for (let start = 0; start < looks.length; start += MAX_LOOKS) {
+      const some = looks.slice(start, start + MAX_LOOKS)
+      this.read(some.map(({ key }) => key)).then(
+        ({ data, found }) => {
+          for (const [i, { resolve }] of some.entries()) resolve({ data: data[i], found: found[i] })
+        },
+        (error: unknown) => {
+          for (const { reject } of some) reject(error)
+        },
+      )
+    }
+  }
+
+  /** Names of stamps that nothing is known of here. */
+  #unknown(records: readonly (CacheRecord | undefined)[]): string[] {
+    const unknown = new Set<string>()
+    let checked: readonly Stamp[] | undefined
+    for (const record of records) {
+      if (record === undefined || record.stamps === checked) continue
+      checked = record.stamps
+      for (const [name] of checked) if (this.stamps.known(name) === undefined) unknown.add(name)
+    }
+    return [...unknown]
+  }
+
+  /** `undefined` unless all of the stamps are known and stand. */
+  #guards(stamps: readonly Stamp[]): Guard[] | undefined {
+    const before = this.#guardsOf.get(stamps)
+    if (before !== undefined && stand(before)) return before
+    const guards: Guard[] = []
+    for (const [name, value] of stamps) {
+      const cell = this.stamps.known(name)
+      if (cell?.value !== value) return undefined
+      guards.push({ cell, value })
+    }
+    this.#guardsOf.set(stamps, guards)
+    return guards
+  }
+
+  /** Takes what this instance has just stored into the first level. */
+  async adopt(
+    mutation: Mutation,
+    entries: { key: string; record: Omit<CacheRecord, 'expired' | 'bytes'>; data: Uint8Array }[],
+    era: number,
+  ): Promise<void> {
+    const keys = entries.map(({ key }) => key)
+    this.tell({ epoch: mutation.epoch, seq: mutation.seq, keys })
+    if (mutation.epoch !== this.coherence.epoch) return this.drop(keys)
+    this.touch(keys, mutation.seq)
+    const names = [...new Set(entries.flatMap(({ record }) => record.stamps.map(([name]) => name)))]
+    // The value is stored already: when a stamp cannot be told now, the first read takes it from there.
+    const cells = await this.stamps.cells(names).catch(() => [])
+    for (const { key, record, data } of entries) {
+      const guards = record.stamps.flatMap(([name, value]) => {
+        const cell = cells[names.indexOf(name)]
+        return cell ? [{ cell, value }] : []
+      })
+      const whole = { ...record, expired: false, bytes: data.length }
+      if (guards.length === record.stamps.length && stand(guards)) {
+        this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now())
+      }
+    }
+  }
+
+  /**
+   * Takes a value into the first level, unless a mutation that it does not contain has been heard.
+   * @param asOf every mutation up to this number is in it
+   * @param now on the store's clock
+   */
+  hold(
+    key: string,
+    { record, guards }: Pick<Found, 'record' | 'guards'>,
+    asOf: number,
+    era: number,
+    now: number,
+  ): void {
+    if (era !== this.#era || asOf < (this.#heard[stripe(key)] as number)) return
+    // Where an early refresh is possible the second level is asked a random while before the end, see Loads.
+    const early = record.deadAt > record.freshUntil ? -record.cost * Math.log(1 - this.#options.random()) : 0
+    const lifetime = Math.min(record.freshUntil - early - now, this.#options.l1.ttl)
+    if (lifetime <= 0) return
+    if (this.#options.values === 'freeze') deepFreeze(record.value)
+    // The generation needs no guard of its own: when it changes the whole level is emptied.
+    const own = guards.length > 1 ? guards.slice(1) : undefined
+    this.#l1.set(
+      key,
+      {
+        value: record.value,
+        promise: undefined,
+        freshUntil: this.#now() + lifetime,
+        staleUntil: this.#now() + record.deadAt - now,
+        asOf,
+        guards: own,
+      },
+      record.bytes,
+    )
+  }
+
+  /** A mutation of these keys is done: what does not contain it has to go, and stays out. */
+  touch(keys: Iterable<string>, seq: number): void {
+    for (const key of keys) {
+      const at = stripe(key)
+      if ((this.#heard[at] as number) < seq) this.#heard[at] = seq
+      const held = this.#l1.peek(key)
+      if (held && held.asOf < seq) this.#l1.delete(key)
+    }
+  }
+
+  /** Forgets what this instance holds or is reading under the keys; for mutations that have no number (yet). */
+  drop(keys: Iterable<string>): void {
+    this.#era++
+    for (const key of keys) this.#l1.delete(key)
+  }
+
+  /** Tells the watchers of a mutation of this instance before the bus does. */
+  tell(message: Message): void {
+    for (const watcher of this.#watchers) watcher(message)
+  }
+
+  clearL1(): void {
+    this.#l1.clear()
+    this.#era++
+  }
+
+  #apply(message: Message): void {
+    const { seq } = message
+    if (message.keys) this.touch(message.keys, seq)
+    for (const [name, value] of message.names ?? []) {
+      if (name === GENERATION) this.clearL1()
+      this.stamps.renewed(name, value, seq)
+    }
+    if (message.pattern !== undefined) this.dropMatching(message.pattern)
+    this.tell(message)
+  }
+
+  dropMatching(pattern: string): void {
+    // Any key may match, also one that is being read now.
+    this.#era++
+    const matches = globMatcher(pattern)
+    for (const key of [...this.#l1.keys()]) if (matches(key)) this.#l1.delete(key)
+  }
+
+  #lose(): void {
+    this.#counters.resyncs++
+    this.clearL1()
+    this.#heard.fill(0)
+    this.stamps.forgetAll()
+    for (const watcher of this.#watchers) watcher(undefined)
+  }
+}
+
+function stand(guards: readonly Guard[]): boolean {
+  for (const { cell, value } of guards) if (cell.value !== value) return false
+  return true
+}
+
+function stripe(key: string): number {
+  let hash = 0
+  for (let i = 0; i < key.length; i++) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0
+  return hash & (STRIPES - 1)
+}

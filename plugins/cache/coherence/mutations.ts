@@ -1,0 +1,112 @@
+import { CacheStoreError, InvalidCacheValueError, StorageFullError } from '../../support/errors.ts'
+import type { Counters } from '../counters.ts'
+import { GENERATION } from '../names.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { DEFERRED, type Invalidation, type Mutation } from '../tier/contract.ts'
+import { encode } from '../tier/record.ts'
+import { cloned } from '../values.ts'
+import type { Levels } from './levels.ts'
+
+/** How often a `put` is tried again because a stamp was renewed between reading it and storing. */
+const PUT_ATTEMPTS = 5
+
+/** What lasts how long under which tags; times in ms. */
+export interface Terms {
+  ttl: number
+  stale: number
+  tags: readonly string[]
+}
+
+/**
+ * Changes of one namespace: confirmed by the store, and done here at once as the bus will tell the others.
+ * Each rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it, a write with
+ * STATEFUL_STORAGE_FULL when there is no room for it: then what was there before still is.
+ */
+export class Mutations {
+  readonly #levels: Levels
+  readonly #options: ResolvedOptions
+  readonly #counters: Counters
+
+  constructor(levels: Levels, options: ResolvedOptions, counters: Counters) {
+    this.#levels = levels
+    this.#options = options
+    this.#counters = counters
+  }
+
+  /** @throws STATEFUL_INVALID_CACHE_VALUE, STATEFUL_CACHE_STORE_UNAVAILABLE */
+  async put(entries: ReadonlyMap<string, unknown>, terms: Terms): Promise<void> {
+    await this.#mutate([...entries.keys()], 'write', () => this.#store(entries, terms))
+    this.#counters.sets += entries.size
+  }
+
+  /** Resolves to how many entries were there. */
+  async expire(keys: readonly string[]): Promise<number> {
+    const { tier, namespace } = this.#levels
+    const { removed } = await this.#mutate(keys, 'invalidation', () => tier.expire(namespace, keys))
+    this.#counters.invalidations++
+    return removed
+  }
+
+  /** Resolves to how many entries were removed, as far as that was counted. */
+  async invalidate(what: Invalidation): Promise<number> {
+    const { keys = [], names = [], pattern } = what
+    const { tier, namespace } = this.#levels
+    const mutation = await this.#mutate(keys, 'invalidation', () => tier.invalidate(namespace, what))
+    this.#levels.stamps.forget(names)
+    if (names.includes(GENERATION)) this.#levels.clearL1()
+    if (pattern !== undefined) this.#levels.dropMatching(pattern)
+    this.#levels.tell({
+      epoch: mutation.epoch,
+      seq: mutation.seq,
+      ...(names.length > 0 ? { names: names.map((name): [string, string] => [name, '']) } : {}),
+      ...(pattern === undefined ? {} : { pattern }),
+    })
+    this.#counters.invalidations++
+    return mutation.removed
+  }
+
+  async #store(entries: ReadonlyMap<string, unknown>, { ttl, stale, tags }: Terms): Promise<Mutation> {
+    const { tier, namespace, stamps: mirror } = this.#levels
+    const names = new Map([...entries.keys()].map((key) => [key, this.#levels.namesFor(key, tags)]))
+    const all = [...new Set([...names.values()].flat())]
+    for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
+      const { era } = this.#levels
+      const current = await this.#levels.currentStamps(all)
+      if (!current) continue
+      const stampOf = new Map(current.stamps)
+      const now = tier.now()
+      const items = [...entries].map(([key, value]) => {
+        const stamps = (names.get(key) as string[]).map((name) => [name, stampOf.get(name) as string] as const)
+        const own = this.#options.values === 'clone' ? cloned(value) : value
+        const record = { freshUntil: now + ttl, deadAt: now + ttl + stale, cost: 0, stamps, value: own }
+        return { key, record, data: encode(record), ttl: ttl + stale }
+      })
+      const mutation = await tier.put(namespace, items, current.stamps)
+      if (mutation) {
+        await this.#levels.adopt(mutation, items, era)
+        return mutation
+      }
+      // A stamp was renewed and the bus has not told yet.
+      mirror.forget(all)
+    }
+    throw new Error('the stamps changed faster than the entry could be stored')
+  }
+
+  /** Runs a change of the store and does here at once what the bus will tell the others. */
+  async #mutate(keys: readonly string[], what: string, change: () => Promise<Mutation>): Promise<Mutation> {
+    try {
+      const mutation = await change()
+      if (mutation.epoch === DEFERRED) this.#levels.drop(keys)
+      else this.#levels.touch(keys, mutation.seq)
+      this.#levels.tell({ epoch: mutation.epoch, seq: mutation.seq, keys: [...keys] })
+      return mutation
+    } catch (cause) {
+      // It may or may not have happened; if it does later, the bus tells.
+      this.#levels.drop(keys)
+      if (cause instanceof InvalidCacheValueError) throw cause
+      this.#counters.storeFailures++
+      if (cause instanceof StorageFullError) throw cause
+      throw new CacheStoreError(what, { cause })
+    }
+  }
+}

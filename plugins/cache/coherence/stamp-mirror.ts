@@ -1,0 +1,77 @@
+import type { CacheTier } from '../tier/contract.ts'
+
+/** What this instance knows of one stamp. An entry holds the cell, so checking it is one comparison. */
+export interface Cell {
+  /** `undefined`: not known (any more); whatever was made under it counts as a miss. */
+  value: string | undefined
+  /** Sequence number of the renewal that made it. */
+  since: number
+}
+
+const MAX_CELLS = 50_000
+
+/**
+ * The stamps of one namespace as this instance knows them: fetched at first sight, then kept current by the bus.
+ * Whenever that may have failed, they are forgotten, which costs misses only.
+ */
+export class StampMirror {
+  readonly #tier: CacheTier
+  readonly #namespace: string
+  readonly #cells = new Map<string, Cell>()
+
+  constructor(tier: CacheTier, namespace: string) {
+    this.#tier = tier
+    this.#namespace = namespace
+  }
+
+  /** The cell of a name whose stamp is known here. */
+  known(name: string): Cell | undefined {
+    const cell = this.#cells.get(name)
+    return cell?.value === undefined ? undefined : cell
+  }
+
+  /** The cells of the names, in their order; one round trip for all that are unknown, none if all are known. */
+  async cells(names: readonly string[]): Promise<Cell[]> {
+    const cells = names.map((name) => this.#cell(name))
+    const unknown = names.filter((_, i) => cells[i]?.value === undefined)
+    if (unknown.length === 0) return cells
+    const asked = unknown.map((name) => this.#cell(name))
+    const { values, since } = await this.#tier.stamps(this.#namespace, unknown)
+    asked.forEach((cell, i) => {
+      // A renewal that the bus told in the meantime is newer, and a cell that was forgotten stays unknown.
+      if (this.#cells.get(unknown[i] as string) !== cell || cell.since >= (since[i] as number)) return
+      cell.value = values[i]
+      cell.since = since[i] as number
+    })
+    return cells
+  }
+
+  /** Told by the bus. Messages come in order, but an answer of the store may have overtaken them. */
+  renewed(name: string, value: string, seq: number): void {
+    const cell = this.#cells.get(name)
+    if (!cell || cell.since >= seq) return
+    cell.value = value
+    cell.since = seq
+  }
+
+  forget(names: Iterable<string>): void {
+    for (const name of names) {
+      const cell = this.#cells.get(name)
+      if (cell) cell.value = undefined
+      this.#cells.delete(name)
+    }
+  }
+
+  forgetAll(): void {
+    this.forget([...this.#cells.keys()])
+  }
+
+  #cell(name: string): Cell {
+    let cell = this.#cells.get(name)
+    if (cell) return cell
+    if (this.#cells.size >= MAX_CELLS) this.forget([this.#cells.keys().next().value as string])
+    cell = { value: undefined, since: -1 }
+    this.#cells.set(name, cell)
+    return cell
+  }
+}

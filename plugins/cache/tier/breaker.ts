@@ -1,0 +1,224 @@
+import type { Clock, Timer } from '../../support/clock.ts'
+import { StorageFullError } from '../../support/errors.ts'
+import { coarse } from '../coherence/clock.ts'
+import { GENERATION } from '../names.ts'
+import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './contract.ts'
+
+export interface BreakerOptions {
+  clock: Clock
+  /** Longest time that the store may take for one step, in ms. */
+  deadline: number
+  /** So many failures in a row open the circuit, or more than a third of all steps for a while. */
+  failures: number
+  /** How long it stays open before one step is let through to try, in ms. */
+  pause: number
+  /** Keeps invalidations that the store did not confirm, and carries them out before anything is read again. */
+  journal: boolean
+  onChange: (open: boolean) => void
+}
+
+interface Deferred {
+  namespace: string
+  /** `undefined` after too many: then the whole namespace is cleared. */
+  what: (Invalidation & { expire?: boolean }) | undefined
+}
+
+interface Running {
+  until: number
+  late: boolean
+  refuse(error: Error): void
+}
+
+const MAX_DEFERRED = 10_000
+/** What a success takes off the count of failures: a store that fails more than every third time is no good either. */
+const FORGIVEN = 0.5
+
+/**
+ * A store that is away must cost nobody its timeout again and again: after a few failures the circuit is open and every
+ * step fails at once, until a `head` (the beat of coherence asks for it all the time) has got through. Before the
+ * circuit closes, the invalidations that were kept meanwhile are carried out, so nothing can be read that they forbid.
+ */
+export class Breaker implements CacheTier {
+  readonly shared = true
+  readonly kind: CacheTier['kind']
+  readonly #tier: CacheTier
+  readonly #options: BreakerOptions
+  #failures = 0
+  #openedAt: number | undefined
+  #probing = false
+  #deferred: Deferred[] = []
+  /** In the order of their deadlines. */
+  readonly #running = new Set<Running>()
+  #timer: Timer | undefined
+  readonly #now: () => number
+
+  constructor(tier: CacheTier, options: BreakerOptions) {
+    this.kind = tier.kind
+    this.#tier = tier
+    this.#options = options
+    this.#now = coarse(options.clock)
+  }
+
+  /** On the monotonic clock: since when the store is away. */
+  get awaySince(): number | undefined {
+    return this.#openedAt
+  }
+
+  now(): number {
+    return this.#tier.now()
+  }
+
+  get: CacheTier['get'] = (...args) => this.#through(() => this.#tier.get(...args))
+  stamps: CacheTier['stamps'] = (...args) => this.#through(() => this.#tier.stamps(...args))
+  exists: CacheTier['exists'] = (...args) => this.#through(() => this.#tier.exists(...args))
+  lease: CacheTier['lease'] = (...args) => this.#through(() => this.#tier.lease(...args))
+  renew: CacheTier['renew'] = (...args) => this.#through(() => this.#tier.renew(...args))
+  release: CacheTier['release'] = (...args) => this.#through(() => this.#tier.release(...args))
+  fill: CacheTier['fill'] = (...args) => this.#through(() => this.#tier.fill(...args))
+  put: CacheTier['put'] = (...args) => this.#through(() => this.#tier.put(...args))
+
+  invalidate: CacheTier['invalidate'] = (namespace, what) =>
+    // A pattern goes through all keys: it has the deadlines of its commands, not one for the whole.
+    this.#orLater(namespace, what, () => this.#tier.invalidate(namespace, what), what.pattern === undefined)
+
+  expire: CacheTier['expire'] = (namespace, keys) =>
+    this.#orLater(namespace, { keys, expire: true }, () => this.#tier.expire(namespace, keys), true)
+
+  head: CacheTier['head'] = async (namespace) => {
+    if (this.#openedAt === undefined) {
+      const head = await this.#through(() => this.#tier.head(namespace))
+      // It would prove something current while an invalidation waits to be carried out.
+      if (this.#openedAt !== undefined) throw new Error('the circuit has opened')
+      return head
+    }
+    const rested = this.#options.clock.monotonic() - this.#openedAt >= this.#options.pause
+    if (this.#probing || !rested) throw new Error('the circuit is open')
+    this.#probing = true
+    try {
+      const head = await this.#within(this.#tier.head(namespace))
+      await this.#catchUp()
+      this.#close()
+      return head
+    } finally {
+      this.#probing = false
+    }
+  }
+
+  subscribe: CacheTier['subscribe'] = (...args) => this.#within(this.#tier.subscribe(...args))
+
+  /** With the deadlines of its commands, like everything that goes through all keys. */
+  keys(namespace: string): AsyncIterable<string[]> {
+    return this.#tier.keys(namespace)
+  }
+
+  onInterrupted(listener: () => void): () => void {
+    return this.#tier.onInterrupted(listener)
+  }
+
+  close(): Promise<void> {
+    this.#timer?.cancel()
+    return this.#tier.close()
+  }
+
+  /** Written without `async`: every read of the second level goes through here, and each layer of promises costs. */
+  #through<T>(step: () => Promise<T>, timed = true): Promise<T> {
+    if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
+    const failed = (error: unknown) => {
+      // A store that has no room answers, and still has what it has.
+      if (!(error instanceof StorageFullError) && ++this.#failures >= this.#options.failures) this.#open()
+    }
+    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed)
+  }
+
+  async #orLater(
+    namespace: string,
+    what: Invalidation & { expire?: boolean },
+    step: () => Promise<Mutation>,
+    timed: boolean,
+  ): Promise<Mutation> {
+    try {
+      return await this.#through(step, timed)
+    } catch (error) {
+      if (!this.#options.journal) throw error
+      this.#defer({ namespace, what })
+      // Until it has been carried out nothing may be read from the store.
+      this.#open()
+      return { epoch: DEFERRED, seq: 0, removed: 0 }
+    }
+  }
+
+  #defer(deferred: Deferred): void {
+    this.#deferred.push(deferred)
+    if (this.#deferred.length <= MAX_DEFERRED) return
+    const namespaces = new Set(this.#deferred.map(({ namespace }) => namespace))
+    this.#deferred = [...namespaces].map((namespace) => ({ namespace, what: undefined }))
+  }
+
+  async #catchUp(): Promise<void> {
+    for (let next = this.#deferred[0]; next; next = this.#deferred[0]) {
+      const { namespace, what } = next
+      const step = what?.expire
+        ? this.#tier.expire(namespace, what.keys ?? [])
+        : this.#tier.invalidate(namespace, what ?? { names: [GENERATION] })
+      await (what?.pattern === undefined ? this.#within(step) : step)
+      this.#deferred = this.#deferred.filter((other) => other !== next)
+    }
+  }
+
+  #open(): void {
+    const wasOpen = this.#openedAt !== undefined
+    this.#openedAt ??= this.#options.clock.monotonic()
+    if (!wasOpen) this.#options.onChange(true)
+  }
+
+  #close(): void {
+    // One that failed while the others were carried out.
+    if (this.#deferred.length > 0) return
+    this.#failures = 0
+    this.#openedAt = undefined
+    this.#options.onChange(false)
+  }
+
+  /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
+  #within<T>(step: Promise<T>, ms = this.#options.deadline, failed: (error: unknown) => void = () => {}): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const refuse = (error: unknown) => {
+        this.#running.delete(running)
+        failed(error)
+        reject(error)
+      }
+      const running: Running = { until: this.#now() + ms, late: false, refuse }
+      if (ms < Number.POSITIVE_INFINITY) {
+        this.#running.add(running)
+        this.#arm()
+      }
+      step.then(
+        (value) => {
+          this.#running.delete(running)
+          if (!running.late && this.#failures > 0) this.#failures = Math.max(0, this.#failures - FORGIVEN)
+          resolve(value)
+        },
+        (error: unknown) => {
+          if (!running.late) refuse(error)
+        },
+      )
+    })
+  }
+
+  #arm(): void {
+    if (this.#timer) return
+    const [oldest] = this.#running
+    if (!oldest) return
+    const left = Math.max(1, oldest.until - this.#options.clock.monotonic())
+    this.#timer = this.#options.clock.after(left, () => {
+      this.#timer = undefined
+      const now = this.#options.clock.monotonic()
+      for (const running of this.#running) {
+        if (running.until > now) break
+        running.late = true
+        running.refuse(new Error('the store took too long'))
+      }
+      this.#arm()
+    })
+  }
+}

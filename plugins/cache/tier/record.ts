@@ -1,0 +1,177 @@
+import { Packr } from 'msgpackr/pack'
+import { InvalidCacheValueError } from '../../support/errors.ts'
+import { randomText } from '../../support/random.ts'
+import { refuseFunctions } from '../values.ts'
+import type { Stamp } from './contract.ts'
+
+/**
+ * How an entry looks in the second level: 16 characters of version, a flag, the kind of the body, three little-endian
+ * doubles (`freshUntil`, `deadAt`, `cost`), the length of the stamps (32 bits), the stamps as ASCII JSON, the body.
+ * Version and flag stand in front, at fixed places, for the store's scripts: they compare the one and set the other
+ * without decoding anything.
+ */
+export interface CacheRecord {
+  /** Marked by `expire`: may only be served as stale. */
+  expired: boolean
+  /** On the store's clock: fresh until, and never served after. */
+  freshUntil: number
+  deadAt: number
+  /** Milliseconds that its load took. */
+  cost: number
+  /** The same array for all records that were made under the same stamps. */
+  stamps: readonly Stamp[]
+  value: unknown
+  /** Length of the data. */
+  bytes: number
+}
+
+export const VERSION_LENGTH = 16
+const FRESH = 0x66 // f
+export const EXPIRED = 0x78 // x
+
+const KIND = VERSION_LENGTH + 1
+const FRESH_UNTIL = KIND + 1
+const DEAD_AT = FRESH_UNTIL + 8
+const COST = DEAD_AT + 8
+const STAMPS_LENGTH = COST + 8
+const STAMPS = STAMPS_LENGTH + 4
+
+/** Nothing reads JSON as fast as V8 does, but it knows neither Map nor Date. */
+const JSON_BODY = 0x6a // j
+const MSGPACK_BODY = 0x6d // m
+/** Records keep Map, Set, Date, Error, typed arrays and bigints what they are, in a stand-alone encoding. */
+const packr = new Packr({ moreTypes: true, useRecords: true, copyBuffers: true })
+
+/** Most entries share their stamps with many others, so reading them again is a look-up. */
+const stampsOf = new Map<string, readonly Stamp[]>()
+const MAX_KNOWN_STAMPS = 10_000
+
+const UNIQUE_BYTES = 12
+
+/** Unique; made from random bytes, so two processes never share one. */
+export const unique = (): string => randomText(UNIQUE_BYTES)
+
+/** @throws STATEFUL_INVALID_CACHE_VALUE when the value cannot be encoded */
+export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {
+  checkValue(record.value)
+  const stamps = ascii(JSON.stringify(record.stamps))
+  const simple = isJson(record.value, 0)
+  const body = simple ? Buffer.from(JSON.stringify(record.value)) : pack(record.value)
+  const data = Buffer.allocUnsafe(STAMPS + stamps.length + body.length)
+  data.write(unique(), 0, 'latin1')
+  data[VERSION_LENGTH] = FRESH
+  data[KIND] = simple ? JSON_BODY : MSGPACK_BODY
+  data.writeDoubleLE(record.freshUntil, FRESH_UNTIL)
+  data.writeDoubleLE(record.deadAt, DEAD_AT)
+  data.writeDoubleLE(record.cost, COST)
+  data.writeUInt32LE(stamps.length, STAMPS_LENGTH)
+  data.write(stamps, STAMPS, 'latin1')
+  body.copy(data, STAMPS + stamps.length)
+  return data
+}
+
+/** `undefined` for data that is not ours or not whole: a miss, like everything that cannot be trusted. */
+export function decode(bytes: Uint8Array): CacheRecord | undefined {
+  if (bytes.length <= STAMPS) return undefined
+  const data = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  const length = data.readUInt32LE(STAMPS_LENGTH)
+  if (STAMPS + length >= data.length) return undefined
+  try {
+    // Each call into the decoder of UTF-8 costs more than what it decodes, so there is one.
+    const simple = data[KIND] === JSON_BODY
+    const text = data.toString('utf8', STAMPS, simple ? data.length : STAMPS + length)
+    const freshUntil = data.readDoubleLE(FRESH_UNTIL)
+    const deadAt = data.readDoubleLE(DEAD_AT)
+    const cost = data.readDoubleLE(COST)
+    // A time that is none is neither before nor after any other: the entry would be served for ever.
+    if (!Number.isFinite(freshUntil + deadAt + cost)) return undefined
+    return {
+      expired: data[VERSION_LENGTH] === EXPIRED,
+      freshUntil,
+      deadAt,
+      cost,
+      stamps: readStamps(text.slice(0, length)),
+      value: simple ? JSON.parse(text.slice(length)) : packr.unpack(data.subarray(STAMPS + length)),
+      bytes: data.length,
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/** What the entry was made under; `undefined` for data that is not whole. */
+export function stampsIn(bytes: Uint8Array): readonly Stamp[] | undefined {
+  const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  if (data.length <= STAMPS) return undefined
+  const body = STAMPS + data.readUInt32LE(STAMPS_LENGTH)
+  try {
+    return body < data.length ? readStamps(data.toString('utf8', STAMPS, body)) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The same JSON with as many characters as bytes. */
+const ascii = (json: string): string =>
+  json.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+/** @throws for what are no stamps */
+function readStamps(text: string): readonly Stamp[] {
+  let stamps = stampsOf.get(text)
+  if (stamps === undefined) {
+    stamps = JSON.parse(text) as Stamp[]
+    if (!(Array.isArray(stamps) && stamps.every(isStamp))) throw new TypeError('these are no stamps')
+    if (stampsOf.size >= MAX_KNOWN_STAMPS) stampsOf.clear()
+    stampsOf.set(text, stamps)
+  }
+  return stamps
+}
+
+const isStamp = (stamp: unknown): stamp is Stamp =>
+  Array.isArray(stamp) && typeof stamp[0] === 'string' && typeof stamp[1] === 'string'
+
+/** A value alone, as write-behind keeps it. @throws STATEFUL_INVALID_CACHE_VALUE */
+export function encodeValue(value: unknown): Buffer {
+  checkValue(value)
+  return pack(value)
+}
+
+/** @throws STATEFUL_INVALID_CACHE_VALUE for what cannot be told from a miss, or would come back as something else */
+export function checkValue(value: unknown): void {
+  if (value === undefined) throw new InvalidCacheValueError('is undefined, which stands for a miss: use null')
+  if (typeof value === 'function' || typeof value === 'symbol') {
+    throw new InvalidCacheValueError(`is a ${typeof value}, which cannot be encoded`)
+  }
+}
+
+export function decodeValue(data: Uint8Array): unknown {
+  return packr.unpack(data)
+}
+
+/** Whether JSON gives back just this; what is deeper than records usually are is left to MessagePack, so that this ends. */
+function isJson(value: unknown, depth: number): boolean {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || depth > 16) return false
+  if (Array.isArray(value)) {
+    // Not every(), which skips holes.
+    for (let i = 0; i < value.length; i++) if (!isJson(value[i], depth + 1)) return false
+    return true
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false
+  for (const key in value) if (!isJson((value as Record<string, unknown>)[key], depth + 1)) return false
+  return true
+}
+
+function pack(body: unknown): Buffer {
+  refuseFunctions(body)
+  try {
+    return packr.pack(body)
+  } catch (cause) {
+    throw new InvalidCacheValueError(`cannot be encoded (${(cause as Error).message})`, { cause })
+  }
+}
+
+export function versionOf(data: Uint8Array): string {
+  return Buffer.from(data.buffer, data.byteOffset, VERSION_LENGTH).toString('latin1')
+}

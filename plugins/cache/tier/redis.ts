@@ -1,0 +1,359 @@
+import type { RedisStorage } from '../../storage/index.ts'
+import { chunked } from '../../storage/redis/client.ts'
+import { evenWhenFull, MAX_KEYS, RedisScript, type ScriptArgument } from '../../storage/redis/script.ts'
+import type { Clock } from '../../support/clock.ts'
+import { keyFault } from '../../support/keys.ts'
+import { readText } from '../../support/text.ts'
+import { globMatcher, literalPrefix } from '../glob.ts'
+import { GENERATION } from '../names.ts'
+import type {
+  CacheTier,
+  Entry,
+  Fill,
+  Head,
+  Invalidation,
+  LeaseAnswer,
+  Message,
+  Mutation,
+  Stamp,
+  Stamps,
+} from './contract.ts'
+import { unique } from './record.ts'
+
+const beginning = readText(new URL('./head.lua', import.meta.url))
+const sourceOf = (file: URL) => `${beginning}\n${readText(file)}`
+const script = (file: URL): RedisScript => new RedisScript(sourceOf(file))
+/**
+ * An invalidation must not fail for want of memory, nor what proves that none was missed. What these write is a line:
+ * one head for a namespace, one stamp in the place of another for a tag or prefix, one lease of seconds for a load.
+ */
+const small = (file: URL): RedisScript => new RedisScript(evenWhenFull(sourceOf(file)))
+
+const scripts = {
+  stamps: script(new URL('./stamps.lua', import.meta.url)),
+  lease: small(new URL('./lease.lua', import.meta.url)),
+  renew: small(new URL('./renew.lua', import.meta.url)),
+  fill: script(new URL('./fill.lua', import.meta.url)),
+  put: script(new URL('./put.lua', import.meta.url)),
+  invalidate: small(new URL('./invalidate.lua', import.meta.url)),
+  beat: small(new URL('./beat.lua', import.meta.url)),
+}
+
+const SCAN_COUNT = 500
+/** Keys of a script that stand for the stamps; the others for entries and their leases. */
+const MAX_STAMPS = 1_000
+/** Entries that one script changes, each with its lease, beside the head and two lists of stamps. */
+const MAX_ENTRIES = Math.floor((MAX_KEYS - 1 - 2 * MAX_STAMPS) / 2)
+/** How often entries may turn out to be made under other stamps than those last seen, before they are counted roughly. */
+const MAX_COUNTS = 8
+
+/**
+ * The second level on Redis 7 or Valkey. Everything of a namespace lies in one slot (`{namespace}`):
+ * `v:<key>` entries, `l:<key>` leases, `s:<name>` stamps, `h` the head; `bus` is the channel.
+ * Each mutation is one script that also numbers and publishes it, so no instance can miss one without a gap; what is
+ * more than one script can name is several mutations.
+ */
+export class RedisTier implements CacheTier {
+  readonly kind = 'redis'
+  readonly shared = true
+  readonly #storage: RedisStorage
+  readonly #clock: Clock
+  /** Names the messages of this tier. */
+  /** Server time minus local monotonic time; known after the first head. */
+  #offset: number | undefined
+  /** Run id of the server that has the namespace; unknown again whenever another may answer. */
+  readonly #runs = new Map<string, string>()
+  /** Epochs that were current when a connection to a server that does not tell its run was lost. */
+  readonly #ending = new Map<string, string>()
+  readonly #epochs = new Map<string, string>()
+  /** Namespaces whose head was checked against that run: before, an entry may be one that a failover brought back. */
+  readonly #verified = new Set<string>()
+  readonly #interrupted = new Set<() => void>()
+  readonly #unwatch: () => void
+  readonly #forget = () => {
+    for (const [namespace, run] of this.#runs) {
+      const epoch = this.#epochs.get(namespace)
+      if (run === '' && epoch !== undefined) this.#ending.set(namespace, epoch)
+    }
+    this.#runs.clear()
+    this.#verified.clear()
+    for (const listener of this.#interrupted) listener()
+  }
+
+  constructor(storage: RedisStorage, clock: Clock) {
+    this.#storage = storage
+    this.#clock = clock
+    this.#unwatch = storage.client.onChange(this.#forget)
+  }
+
+  now(): number {
+    return this.#clock.monotonic() + (this.#offset ?? this.#clock.now() - this.#clock.monotonic())
+  }
+
+  /** Written without `async`: each layer of promises costs, and this is the way of every hit. */
+  get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    if (keys.length === 0) return Promise.resolve([])
+    if (!this.#verified.has(namespace)) return this.head(namespace).then(() => this.get(namespace, keys))
+    const base = `${this.#base(namespace)}v:`
+    return this.#storage.client
+      .mget(keys.map((key) => base + key))
+      .then((found) => found.map((data) => data ?? undefined))
+  }
+
+  async stamps(namespace: string, names: readonly string[]): Promise<Stamps> {
+    const parts = await Promise.all(
+      chunked(names, MAX_STAMPS).map(
+        (some) =>
+          this.#call(scripts.stamps, namespace, this.#stampKeys(namespace, some), [...some]) as Promise<string[]>,
+      ),
+    )
+    const epochs = new Set(parts.map(([epoch]) => epoch as string))
+    const values = parts.flatMap(([, ...values]) => values)
+    // None, if the head was lost in between.
+    return {
+      epoch: epochs.size === 1 ? ([...epochs][0] as string) : '',
+      values,
+      since: values.map((value) => Number.parseInt(value, 10)),
+    }
+  }
+
+  async lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer> {
+    const keys = this.#entryKeys(namespace, [key])
+    const answer = await this.#call(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen])
+    const [state, epoch, seq] = answer as [LeaseAnswer['state'], string, number]
+    return state === 'granted' ? { state, epoch, seq } : { state }
+  }
+
+  async renew(namespace: string, key: string, token: string, ms: number): Promise<boolean> {
+    const keys = [`${this.#base(namespace)}l:${key}`]
+    return (await this.#call(scripts.renew, namespace, keys, [token, Math.ceil(ms)])) === 1
+  }
+
+  async release(namespace: string, key: string, token: string): Promise<void> {
+    await this.#call(scripts.renew, namespace, [`${this.#base(namespace)}l:${key}`], [token, 0])
+  }
+
+  async fill(namespace: string, { key, token, ttl, data, stamps }: Fill): Promise<Mutation | undefined> {
+    const keys = [...this.#entryKeys(namespace, [key]), ...this.#stampKeys(namespace, stamps.map(nameOf))]
+    const args = [key, token, lifetime(ttl), Buffer.from(data), stamps.length, ...stamps.flat()]
+    return mutation(await this.#call(scripts.fill, namespace, keys, args))
+  }
+
+  async put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined> {
+    let done: Mutation | undefined
+    for (const some of entries.length === 0 ? [[]] : chunked(entries, MAX_ENTRIES)) {
+      const next = await this.#put(namespace, some, stamps)
+      if (!next) return undefined
+      done = done ? { ...next, first: done.first ?? done.seq } : next
+    }
+    return done
+  }
+
+  async #put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined> {
+    const names = this.#stampKeys(namespace, stamps.map(nameOf))
+    const keys = [
+      ...names,
+      ...this.#entryKeys(
+        namespace,
+        entries.map(({ key }) => key),
+      ),
+    ]
+    const items = entries.flatMap(({ key, ttl, data }) => [key, lifetime(ttl), Buffer.from(data)])
+    const args = [stamps.length, ...stamps.flat(), ...items]
+    return mutation(await this.#call(scripts.put, namespace, keys, args))
+  }
+
+  async invalidate(namespace: string, { keys = [], names = [], pattern }: Invalidation): Promise<Mutation> {
+    let removed = 0
+    if (pattern !== undefined) {
+      // Leases first: a load that began before this call then either is refused, or has stored what the second
+      // pass is sure to find.
+      await this.#unlinkMatching(namespace, 'l:', pattern)
+      removed = await this.#unlinkMatching(namespace, 'v:', pattern)
+    }
+    const done = await this.#change(namespace, { action: 'remove', keys, names, pattern: pattern ?? '' })
+    return { ...done, removed: done.removed + removed }
+  }
+
+  expire(namespace: string, keys: readonly string[]): Promise<Mutation> {
+    return this.#change(namespace, { action: 'expire', keys, names: [], pattern: '' })
+  }
+
+  async #change(namespace: string, { keys, names, ...how }: Change): Promise<Mutation> {
+    const someKeys = chunked(keys, MAX_ENTRIES)
+    const someNames = chunked(names, MAX_STAMPS)
+    let removed = 0
+    let done: Mutation | undefined
+    for (let part = 0; part < Math.max(1, someKeys.length, someNames.length); part++) {
+      const change = { ...how, keys: someKeys[part] ?? [], names: someNames[part] ?? [] }
+      done = await this.#changeSome(namespace, change)
+      removed += done.removed
+    }
+    return { ...(done as Mutation), removed }
+  }
+
+  /** Which stamps its entries were made under is only known by reading them, so the script may ask for more of them. */
+  async #changeSome(namespace: string, { action, keys, names, pattern }: Change): Promise<Mutation> {
+    const made = new Set<string>()
+    for (let attempt = 1; ; attempt++) {
+      const roughly = attempt > MAX_COUNTS || made.size > MAX_STAMPS
+      const under = roughly ? [] : [...made]
+      const counting = roughly ? 'roughly' : 'exactly'
+      const all = [...this.#stampKeys(namespace, [...names, ...under]), ...this.#entryKeys(namespace, keys)]
+      const args = [action, pattern, counting, names.length, ...names, under.length, ...under, ...keys]
+      const answer = (await this.#call(scripts.invalidate, namespace, all, args)) as unknown[]
+      if (answer[0] !== 'again') return mutation(answer) as Mutation
+      for (const name of answer[1] as string[]) made.add(name)
+    }
+  }
+
+  async exists(namespace: string): Promise<boolean> {
+    return (await this.#storage.client.exists(this.#headKey(namespace))) === 1
+  }
+
+  async head(namespace: string): Promise<Head> {
+    const run = this.#runs.get(namespace) ?? (await this.#runOf(namespace))
+    this.#runs.set(namespace, run)
+    const sent = this.#clock.monotonic()
+    const ending = this.#ending.get(namespace)
+    const answer = await this.#send(scripts.beat, namespace, [], [run, run === '' ? (ending ?? '') : ''])
+    const [epoch, seq, generation, seconds, micros] = answer as [string, number, string, string, string]
+    if (this.#runs.get(namespace) === run) {
+      this.#verified.add(namespace)
+      this.#epochs.set(namespace, epoch)
+      if (this.#ending.get(namespace) === ending) this.#ending.delete(namespace)
+    }
+    // The server's clock was read somewhere between sending and receiving.
+    const middle = (sent + this.#clock.monotonic()) / 2
+    this.#offset = Number(seconds) * 1_000 + Number(micros) / 1_000 - middle
+    return { epoch, seq, generation }
+  }
+
+  subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>> {
+    return this.#storage.channels.subscribe(`${this.#base(namespace)}bus`, (text) => {
+      const message = parse(text)
+      // What cannot be read is as good as lost: the next number shows the gap.
+      if (message) listener(message)
+    })
+  }
+
+  onInterrupted(listener: () => void): () => void {
+    this.#interrupted.add(listener)
+    return () => this.#interrupted.delete(listener)
+  }
+
+  async *keys(namespace: string): AsyncGenerator<string[]> {
+    const start = `${this.#base(namespace)}v:`.length
+    for await (const keys of this.#scan(namespace, 'v:', '')) yield keys.map((key) => key.slice(start))
+  }
+
+  async close(): Promise<void> {
+    this.#unwatch()
+  }
+
+  async #unlinkMatching(namespace: string, kind: 'v:' | 'l:', pattern: string): Promise<number> {
+    let removed = 0
+    // Matched here and not by Redis, whose own matcher would let one hostile pattern hold up everybody.
+    const matches = globMatcher(pattern)
+    const start = `${this.#base(namespace)}${kind}`.length
+    for await (const keys of this.#scan(namespace, kind, literalPrefix(pattern))) {
+      const matching = keys.filter((key) => matches(key.slice(start)))
+      if (matching.length > 0) removed += await this.#storage.client.unlink(matching)
+    }
+    return removed
+  }
+
+  /** @param prefix what the keys begin with */
+  #scan(namespace: string, kind: 'v:' | 'l:', prefix: string): AsyncGenerator<string[]> {
+    return this.#storage.client.scan(`${this.#base(namespace)}${kind}${prefix}`, SCAN_COUNT)
+  }
+
+  async #runOf(namespace: string): Promise<string> {
+    const server = await this.#storage.client.info('server', this.#headKey(namespace))
+    return /run_id:(\w+)/.exec(server)?.[1] ?? ''
+  }
+
+  #headKey(namespace: string): string {
+    return `${this.#base(namespace)}h`
+  }
+
+  /** Each entry's and its lease's. */
+  #entryKeys(namespace: string, keys: readonly string[]): string[] {
+    const base = this.#base(namespace)
+    return keys.flatMap((key) => [`${base}v:${key}`, `${base}l:${key}`])
+  }
+
+  /** The generation stands in the head. */
+  #stampKeys(namespace: string, names: readonly string[]): string[] {
+    const base = this.#base(namespace)
+    return names.map((name) => (name === GENERATION ? this.#headKey(namespace) : `${base}s:${name}`))
+  }
+
+  #base(namespace: string): string {
+    return `${this.#storage.prefix}cache:{${namespace}}:`
+  }
+
+  async #call(
+    script: RedisScript,
+    namespace: string,
+    keys: readonly string[],
+    args: readonly ScriptArgument[],
+  ): Promise<unknown> {
+    if (!this.#verified.has(namespace)) await this.head(namespace)
+    return this.#send(script, namespace, keys, args)
+  }
+
+  #send(
+    script: RedisScript,
+    namespace: string,
+    keys: readonly string[],
+    args: readonly ScriptArgument[],
+  ): Promise<unknown> {
+    const { client, channels } = this.#storage
+    const common = [unique(), channels.publishing, `${this.#base(namespace)}bus`]
+    return script.run(client, [this.#headKey(namespace), ...keys], [...common, ...args])
+  }
+}
+
+/** What happens to keys and names of a namespace. */
+interface Change {
+  action: 'remove' | 'expire'
+  keys: readonly string[]
+  names: readonly string[]
+  pattern: string
+}
+
+const nameOf = ([name]: Stamp): string => name
+
+/** Redis takes whole milliseconds above 0. */
+const lifetime = (ttl: number): number => Math.max(1, Math.ceil(ttl))
+
+function mutation(answer: unknown): Mutation | undefined {
+  if (!Array.isArray(answer)) return undefined
+  const [epoch, seq, removed] = answer as [string, number, number]
+  return { epoch, seq, removed }
+}
+
+function parse(text: string): Message | undefined {
+  try {
+    const message: unknown = JSON.parse(text)
+    return isMessage(message) ? message : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** One that is counted as heard must be one that can be carried out. */
+function isMessage(message: unknown): message is Message {
+  const { epoch, seq, keys, names, pattern } = (message ?? {}) as Partial<Record<keyof Message, unknown>>
+  return (
+    typeof epoch === 'string' &&
+    Number.isSafeInteger(seq) &&
+    (keys === undefined || isTexts(keys)) &&
+    (names === undefined || (Array.isArray(names) && names.every(isTexts))) &&
+    (pattern === undefined || (typeof pattern === 'string' && keyFault(pattern) === undefined))
+  )
+}
+
+const isTexts = (list: unknown): list is string[] =>
+  Array.isArray(list) && list.every((text) => typeof text === 'string')

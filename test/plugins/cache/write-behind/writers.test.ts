@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import t from 'tap'
+import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
+import { eventually } from '../../../fixtures/eventually.ts'
+import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { startCache } from '../fixture.ts'
+
+t.test('an acknowledged write survives kill -9 and is handed over, in order, by the next process', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    // The journal in memory lives and dies with the process, as documented.
+    if (kind === 'memory') return
+    const url = await storageUrl(t, kind)
+    const child = spawn(process.execPath, [...process.execArgv, new URL('./child.ts', import.meta.url).pathname, url], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let acknowledged = 0
+    for await (const line of createInterface(child.stdout)) {
+      acknowledged = Number(line)
+      if (acknowledged >= 200) break
+    }
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+
+    const cache = await startCache(t, url, { writeBehind: { batch: 7 } })
+    const source = new Map<string, number>()
+    let disorder = 0
+    cache.writeBehind('default', (writes) => {
+      for (const { key, value } of writes) {
+        if ((value as number) < (source.get(key) ?? 0)) disorder++
+        source.set(key, value as number)
+      }
+    })
+    await eventually(async () => {
+      await cache.writers.flush()
+      return cache.stats().writeBehind.pending === 0 && source.size > 0
+    })
+    t.ok(Math.max(...source.values()) >= acknowledged, 'nothing acknowledged is lost')
+    t.equal(source.size, 10)
+    t.equal(disorder, 0)
+  }),
+)
+
+t.test('closing hands over what waits', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const cache = await startCache(t, await storageUrl(t, kind), { writeBehind: { delay: 60_000 } })
+    const written: unknown[] = []
+    cache.writeBehind('w', (writes) => written.push(...writes.map(({ value }) => value)))
+    await cache.setWithDelayedPersist('k', 'v', { writer: 'w' })
+    t.strictSame(written, [])
+    await cache.close()
+    t.strictSame(written, ['v'])
+  }),
+)
+
+t.test('a full journal refuses, and a name is taken once', async (t) => {
+  const cache = await startCache(t, 'memory:', { writeBehind: { delay: 60_000, maxPending: 2 } })
+  cache.writeBehind('w', () => {})
+  t.throws(() => cache.writeBehind('w', () => {}), { code: 'STATEFUL_INVALID_OPTION' })
+  await cache.setWithDelayedPersist('a', 1, { writer: 'w' })
+  await cache.setWithDelayedPersist('b', 1, { writer: 'w' })
+  await t.rejects(cache.setWithDelayedPersist('c', 1, { writer: 'w' }), { code: 'STATEFUL_WRITE_BEHIND_FULL' })
+  t.equal(await cache.get('c'), undefined, 'nothing is cached that will not be persisted')
+})
+
+t.test('a handler that fails is tried again after pauses that double, with what came meanwhile', async (t) => {
+  const clock = new ManualClock()
+  const cache = await startCache(t, 'memory:', {
+    clock,
+    writeBehind: { delay: 50, backoff: 200, attempts: 10, batch: 2 },
+  })
+  const tries: [at: number, values: unknown[]][] = []
+  let broken = true
+  cache.writeBehind('w', (writes) => {
+    tries.push([clock.monotonic(), writes.map(({ key, value }) => [key, value])])
+    if (broken) throw new Error('not now')
+  })
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 50) {
+      clock.advance(50)
+      for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  await cache.setWithDelayedPersist('a', 1, { writer: 'w' })
+  await pass(50 + 200 + 400 + 800)
+  t.strictSame(
+    tries.map(([at]) => at),
+    [50, 250, 650, 1_450],
+  )
+  await cache.setWithDelayedPersist('a', 2, { writer: 'w' })
+  await cache.setWithDelayedPersist('b', 1, { writer: 'w' })
+  broken = false
+  tries.length = 0
+  await pass(1_600)
+  t.strictSame(
+    tries.map(([, values]) => values),
+    [[['a', 2]], [['b', 1]]],
+    'no sooner for the new writes; the latest of a key, at most so many writes at once, in order',
+  )
+  t.match(cache.stats().writeBehind, { pending: 0, retried: 4, written: 2 })
+})
