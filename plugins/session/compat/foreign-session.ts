@@ -6,11 +6,15 @@ export interface ForeignCookie {
 
 export type StoreCallback<Value = void> = (error: unknown, value?: Value) => void
 
-/** Milliseconds until a cookie ends; `undefined` when it lives until the browser closes. */
+/** A cookie may say `Infinity`, or a year that no store can keep. */
+const LONGEST = 100 * 365 * 24 * 60 * 60 * 1_000
+
+/** Milliseconds until a cookie ends; `undefined` when it lives until the browser closes, or says nothing sensible. */
 export function lifetimeOf(cookie: ForeignCookie | undefined, now: number): number | undefined {
   const { expires, originalMaxAge } = cookie ?? {}
   const at = typeof expires === 'string' || expires instanceof Date ? new Date(expires).getTime() : Number.NaN
-  return Number.isNaN(at) ? (originalMaxAge ?? undefined) : at - now
+  const lifetime = Number.isNaN(at) ? originalMaxAge : at - now
+  return typeof lifetime === 'number' && !Number.isNaN(lifetime) ? Math.min(lifetime, LONGEST) : undefined
 }
 
 /**

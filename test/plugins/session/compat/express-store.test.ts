@@ -56,6 +56,27 @@ t.test('the contract of express-session, by promise and by callback', (t) =>
   }),
 )
 
+t.test('a cookie whose end is no time does not keep its session from being stored', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const storage = await openTestStorage(t, await storageUrl(t, kind))
+    const store = new ExpressStore({ store: sessionStoreOn(storage) })
+    const ends = [Number.NaN, Infinity, -Infinity, 1e300, 'soon', '60000', {}, true, null, undefined]
+    const cookies = [
+      ...ends.map((originalMaxAge) => ({ originalMaxAge })),
+      ...[new Date(Number.NaN), new Date(8.64e15), 'never', true, 5].map((expires) => ({ expires })),
+      { expires: new Date(Number.NaN), originalMaxAge: Number.NaN },
+    ]
+    for (const [i, cookie] of cookies.entries()) {
+      // As express-session's own: what is kept of it is said by `toJSON`.
+      const session = { n: i, cookie: { expires: null, ...(cookie as object), toJSON: () => ({ expires: null }) } }
+      await store.set(`s${i}`, session)
+      await store.touch(`s${i}`, session)
+      const past = 'originalMaxAge' in cookie && cookie.originalMaxAge === -Infinity
+      t.equal((await store.get<{ n: number }>(`s${i}`))?.n, past ? undefined : i, `${i}`)
+    }
+  }),
+)
+
 t.test('the life of sessions that connect-redis is tested with', (t) =>
   onEveryStorage(t, async (t, kind) => {
     const clock = new ManualClock()
