@@ -477,7 +477,7 @@ export default [
     file: 'plugins/state/writing/staging.ts',
     from: 'epoch === undefined || this.#replica.epochOf(actual) === epoch',
     to: 'true',
-    suite: 'test/routes/state/state.test.ts',
+    suite: 'test/plugins/state/writing/transaction.test.ts',
     guards: 'a revision of a lost history is another one',
   },
   {

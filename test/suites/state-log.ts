@@ -214,7 +214,8 @@ export async function stateLogSuite(
     for (let revision = 0; revision < 5; revision++) {
       const base = { epoch, revision }
       const batch = batchOf(base, space, {
-        [`k${revision}`]: '],"t":"x","c":"'.padEnd(revision === 0 ? 0 : size, '.'),
+        // What a client wrote may look like who wrote it, as a text and as values.
+        [`k${revision}`]: revision === 0 ? { a: [1], t: 'x', c: 'y', s: 99 } : '],"t":"x","c":"'.padEnd(size, '.'),
       })
       const [record] = batch.records
       const client = revision === 1 ? {} : { clientId: `c "${revision % 2}`, seq: 10 + revision }

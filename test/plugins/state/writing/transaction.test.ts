@@ -13,6 +13,22 @@ t.test('compareAndSet sets only at the revision that it names', (t) =>
   }),
 )
 
+t.test('a condition holds in the history in which its revision was made, and in no other', (t) =>
+  onEveryState(t, async (t, state) => {
+    await state.set('k', 1)
+    const lost = state.epoch
+    const { revision } = await state.restore({ state: { k: 2 } })
+    const set = { op: 'set', key: 'k', value: 3 } as const
+    // The replica has the new history already: only the commit itself can tell them apart.
+    await t.rejects(state.apply(set, { guards: [{ key: 'k', revision, epoch: lost }] }), {
+      code: 'STATEFUL_STATE_CONFLICT',
+    })
+    t.equal(state.get('k'), 2)
+    await state.apply(set, { guards: [{ key: 'k', revision, epoch: state.epoch }] })
+    t.equal(state.get('k'), 3)
+  }),
+)
+
 t.test('a transaction moves between keys and is repeated, not lost', (t) =>
   onEveryState(t, async (t, state) => {
     await state.set('from', 100)
