@@ -80,6 +80,8 @@ export class Sequencer {
   /** Closed while the log was out of reach: nobody waits for it. */
   #abandoned = false
   #wake: (() => void) | undefined
+  #endPause: (() => void) | undefined
+  #askedOnceMore = false
   #failures = 0
   /** Writes that go one by one, because together they did not fit into the store. */
   #apart = 0
@@ -159,6 +161,7 @@ export class Sequencer {
   async close(): Promise<void> {
     this.#closed = true
     this.#wake?.()
+    this.#endPause?.()
     this.#contention.goOn()
     await this.#running
     this.#open.close()
@@ -485,8 +488,21 @@ export class Sequencer {
     })
   }
 
+  /** Until the store may be asked again. Closing does not wait for that: it asks once more, and no more. */
   async #pause(): Promise<void> {
+    if (this.#closed) {
+      this.#abandoned = this.#askedOnceMore
+      this.#askedOnceMore = true
+      return
+    }
     const ms = Math.min(FIRST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE)
-    await new Promise<void>((resolve) => this.#options.clock.after(ms, resolve))
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(ms, resolve)
+      this.#endPause = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+    this.#endPause = undefined
   }
 }

@@ -249,9 +249,12 @@ async function onRedis(t: Test, random: Random): Promise<World> {
     const { state } = await testState(t, { url, clock, writeTimeout: WRITE_TIMEOUT, random: () => own.next() })
     holders.push({ name: `${index}`, state, clock, front, leases: [], waits: false })
   }
-  // With a replica that has nothing at all, see the tests of leases.
-  await holders[0]?.state.set('begun', true)
-  await replicated('begun', 'true')
+  // Now and then the replica has nothing at all when it takes over.
+  if (random.chance(0.3)) link.halfOpen()
+  else {
+    await holders[0]?.state.set('begun', true)
+    await replicated('begun', 'true')
+  }
   return {
     holders,
     // It lives in every schedule.
