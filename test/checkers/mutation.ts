@@ -65,6 +65,8 @@ export class MutationWorkspace {
       if (!FOLDERS.includes(entry) && !FILES.test(entry)) continue
       await cp(join(root, entry), join(folder, entry), { recursive: true })
     }
+    // The page as it was built; of the library nothing built may be there, or a suite would try what is not mutated.
+    await cp(join(root, 'dist/dashboard'), join(folder, 'dist/dashboard'), { recursive: true }).catch(() => {})
     // What a killed suite leaves behind goes with the workspace.
     await mkdir(join(folder, 'tmp'))
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
