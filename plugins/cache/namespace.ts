@@ -1,6 +1,6 @@
 import { StorageFullError } from '../support/errors.ts'
 import { checkedDuration, refuseUnknown } from '../support/options.ts'
-import { type Held, Levels, type Look, type Reading } from './coherence/levels.ts'
+import { type Held, Levels, type Reading } from './coherence/levels.ts'
 import { Mutations } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
@@ -40,10 +40,6 @@ export interface DelayedPersistOptions extends SetOptions {
 }
 
 const WARM_PARALLEL = 8
-
-/** What is known after a read that failed. */
-const NOTHING: Reading = { data: [], found: [] }
-const UNSEEN: Look = { data: undefined, found: undefined }
 
 /**
  * A cache whose keys, tags and `clear` concern nobody else. A miss is `undefined`; `null` is a value like others.
@@ -386,7 +382,9 @@ export class CacheNamespace {
     }
     this.#counters.l1Hits += values.size
     if (unheld.length === 0) return { values, missing: unheld }
-    const { found } = await this.#levels.read(unheld).catch(() => this.#failed(NOTHING))
+    const write = this.#levels.written(unheld)
+    if (write) await write
+    const { found } = await this.#levels.read(unheld).catch(() => this.#failed(this.#interimOf(unheld)))
     const missing: string[] = []
     // This is the way of every batch: destructuring entries() takes longer than looking at what was found.
     for (let i = 0; i < unheld.length; i++) {
@@ -401,7 +399,12 @@ export class CacheNamespace {
 
   async #lookUp(key: string): Promise<unknown> {
     checkKey(key)
-    const { found } = await this.#levels.look(key).catch(() => this.#failed(UNSEEN))
+    const write = this.#levels.written([key])
+    if (write) await write
+    const { found } = await this.#levels.look(key).catch(() => {
+      const [found] = this.#interimOf([key]).found
+      return this.#failed({ data: undefined, found })
+    })
     if (!found?.fresh) {
       this.#counters.misses++
       return undefined
@@ -412,6 +415,8 @@ export class CacheNamespace {
 
   async #load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
     checkKey(key)
+    const write = this.#levels.written([key])
+    if (write) await write
     const value = await this.#loads.load(key, loader, options)
     return this.#own(value)
   }
@@ -419,6 +424,17 @@ export class CacheNamespace {
   /** What a caller gets of a value that the first level may hold. */
   #own(value: unknown): unknown {
     return this.#clones ? cloned(value) : value
+  }
+
+  /** What is known after a read that failed. */
+  #interimOf(keys: readonly string[]): Reading {
+    const found = keys.map((key) => {
+      const interim = this.#loads.interim(key)
+      if (!interim) return undefined
+      const record = { expired: false, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: interim.value, bytes: 0 }
+      return { record, fresh: true, guards: [] }
+    })
+    return { data: [], found }
   }
 
   #warmOne({ key, loader, ...options }: WarmEntry): Promise<unknown> {

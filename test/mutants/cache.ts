@@ -4,6 +4,9 @@ const races = 'test/plugins/cache/coherence/races.test.ts'
 const instances = 'test/plugins/cache/coherence/instances.test.ts'
 const stores = 'test/plugins/cache/tier/stores.test.ts'
 const breaker = 'test/plugins/cache/tier/breaker.test.ts'
+const stamps = 'test/plugins/cache/coherence/stamps.test.ts'
+const trouble = 'test/plugins/cache/tier/trouble.test.ts'
+const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
 
@@ -25,7 +28,7 @@ export default [
   {
     guards: 'the stamps of a fill: a load that an invalidation by tag overtook is not stored',
     file: 'plugins/cache/tier/local.ts',
-    from: 'return stamps.every(([name, value]) => this.#shelf.stamp(namespace, name) === value)',
+    from: 'return stamps.every(([name, value]) => this.#stamp(namespace, name) === value)',
     to: 'return true',
     suite: races,
   },
@@ -203,5 +206,68 @@ export default [
     to: 'local readable, isThere = true, stands(KEYS[2 + renewed + made + 2 * (i - first)])',
     suite: 'test/app/unreadable.test.ts',
     guards: 'what cannot be read can be deleted',
+  },
+  {
+    guards: 'a stamp that the store lost is made anew for a load that nothing overtook',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'stamps = attempt === 1 ? await this.#unrenewed(lease, names) : undefined',
+    to: 'stamps = undefined',
+    suite: stamps,
+  },
+  {
+    guards: 'a stamp that is made anew is not trusted by a load that a renewal may have overtaken',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)',
+    to: 'answer.epoch !== lease.epoch',
+    suite: stamps,
+  },
+  {
+    guards: 'an instance learns of a stamp that another one had to make anew',
+    file: 'plugins/cache/coherence/stamp-mirror.ts',
+    from: 'cell === undefined || (cell.value !== value && Number.parseInt(value, 10) >= cell.since)',
+    to: 'cell === undefined',
+    suite: stamps,
+  },
+  {
+    guards: 'a stamp on Redis lives as long as what was made under it',
+    file: 'plugins/cache/tier/put.lua',
+    from: 'if #keys > 0 then keepStamps(4, 2, longest) end',
+    to: '',
+    suite: stamps,
+  },
+  {
+    guards: 'a refusal is no outage',
+    file: 'plugins/cache/tier/breaker.ts',
+    from: 'if (isRefusal(error) || this.#sending > LARGE) return',
+    to: 'if (this.#sending > LARGE) return',
+    suite: trouble,
+  },
+  {
+    guards: 'a busy event loop is no outage',
+    file: 'plugins/cache/tier/breaker.ts',
+    from: 'lag > BUSY ? Math.min(lag, deadline) : 0',
+    to: '0',
+    suite: trouble,
+  },
+  {
+    guards: 'an invalidation that is not confirmed ends what was kept for a moment',
+    file: 'plugins/cache/loading/interim.ts',
+    from: 'kept.era === era && ',
+    to: '',
+    suite: trouble,
+  },
+  {
+    guards: 'a read waits for the write of its key',
+    file: 'plugins/cache/namespace.ts',
+    from: '    const write = this.#levels.written([key])\n    if (write) await write\n    const { found }',
+    to: '    const { found }',
+    suite: order,
+  },
+  {
+    guards: 'a write waits for the one of its key before it',
+    file: 'plugins/cache/coherence/levels.ts',
+    from: 'before ? before.then(run) : run()',
+    to: 'run()',
+    suite: order,
   },
 ] satisfies Mutant[]

@@ -5,12 +5,21 @@ import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
 import { checkTags, GENERATION, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
-import type { LeaseAnswer, Message, Stamp } from '../tier/contract.ts'
-import { encode, unique, versionOf } from '../tier/record.ts'
+import type { Message, Stamp } from '../tier/contract.ts'
+import { type CacheRecord, encode, unique, versionOf } from '../tier/record.ts'
 import type { Loader, LoadOptions } from '../types.ts'
+import { Interim } from './interim.ts'
 import { Context, type Plan, planOf } from './load-context.ts'
 
-type Lease = Extract<LeaseAnswer, { state: 'granted' }> & { token: string; key: string }
+interface Lease {
+  key: string
+  token: string
+  epoch: string
+  /** Of the head when it was granted. */
+  seq: number
+  /** What the value is made under: as it was when the lease was granted, hence before its loader runs. */
+  stamps: Stamp[]
+}
 
 interface Load {
   promise: Promise<unknown>
@@ -27,6 +36,8 @@ interface Load {
 const LEASE = 3_000
 /** How long a waiter trusts the bus to tell it of a fill before it looks for itself. */
 const LOOK_AGAIN = 100
+/** How long a value is served from the first level that the second one did not take. */
+const UNSTORED = 1_000
 const MAX_FAILURES = 10_000
 
 /**
@@ -41,12 +52,14 @@ export class Loads {
   readonly #pending = new Map<string, Load>()
   readonly #waiting = new Map<string, Set<() => void>>()
   readonly #failures = new Map<string, { error: unknown; until: number }>()
+  readonly #interim: Interim
   #renewals = 0
 
   constructor(levels: Levels, options: ResolvedOptions, counters: Counters) {
     this.#levels = levels
     this.#options = options
     this.#counters = counters
+    this.#interim = new Interim(options.clock)
     levels.watch((message) => this.#overtake(message))
   }
 
@@ -86,6 +99,11 @@ export class Loads {
     return load.promise
   }
 
+  /** While the store cannot be asked: what was loaded a moment ago. */
+  interim(key: string): { value: unknown } | undefined {
+    return this.#interim.get(key, this.#levels.era)
+  }
+
   /** Waits for all loads, whatever comes of them. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#pending.values()].map(({ promise }) => promise))
@@ -102,11 +120,15 @@ export class Loads {
 
   #overtake(message: Message | undefined): void {
     // A failure is no value, but an invalidation means: ask the source again.
-    if (!message || message.names || message.pattern !== undefined) this.#failures.clear()
+    if (!message || message.names || message.pattern !== undefined) {
+      this.#failures.clear()
+      this.#interim.forget()
+    }
     if (!message) {
       this.#pending.clear()
       return
     }
+    this.#interim.forget(message.keys ?? [])
     for (const key of message.keys ?? []) {
       this.#pending.delete(key)
       this.#failures.delete(key)
@@ -127,7 +149,7 @@ export class Loads {
       const outcome = await this.#acquire(key, plan)
       if (outcome.state === 'found') return outcome.value
       const { found, lease } = outcome
-      const refresh = this.#execute(key, loader, plan, lease, found)
+      const refresh = this.#execute(load, key, loader, plan, lease, found)
       if (!found) {
         this.#counters.misses++
         return await refresh
@@ -153,6 +175,7 @@ export class Loads {
   > {
     const { clock } = this.#options
     const deadline = clock.monotonic() + plan.hardTimeout
+    const names = this.#levels.namesFor(key, plan.tags)
     let waited = false
     try {
       for (;;) {
@@ -166,8 +189,14 @@ export class Loads {
         const stale = plan.stale > 0 || found?.fresh ? found : undefined
         const seen = data ? versionOf(data) : ''
         const token = unique()
-        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen)
-        if (answer.state === 'granted') return { state: 'load', found: stale, lease: { ...answer, token, key } }
+        const learn = this.#levels.stamps.asking(names)
+        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen, names)
+        if (answer.state === 'granted') {
+          learn(answer)
+          const { epoch, seq } = answer
+          const stamps = answer.values.map((value, i): Stamp => [names[i] as string, value])
+          return { state: 'load', found: stale, lease: { key, token, epoch, seq, stamps } }
+        }
         if (answer.state === 'changed') continue
         if (stale) return { state: 'found', value: this.#serve(stale) }
         waited = true
@@ -178,6 +207,11 @@ export class Loads {
     } catch (error) {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
+      const interim = this.interim(key)
+      if (interim) {
+        this.#counters.l1Hits++
+        return { state: 'found', value: interim.value }
+      }
       return { state: 'load', found: plan.stale > 0 ? this.#levels.leftover(key) : undefined, lease: undefined }
     }
   }
@@ -233,6 +267,7 @@ export class Loads {
   }
 
   async #execute(
+    load: Load,
     key: string,
     loader: Loader,
     plan: Plan,
@@ -242,13 +277,11 @@ export class Loads {
     const { clock } = this.#options
     const { tier, namespace } = this.#levels
     const era = this.#levels.era
+    const names = lease?.stamps.map(([name]) => name)
     const renewal =
-      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE).catch(() => {}))
+      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE, names).catch(() => {}))
     let filled = false
     try {
-      // Before the loader starts: what is renewed while it runs then differs, and the fill is refused.
-      const current =
-        lease && (await this.#levels.currentStamps(this.#levels.namesFor(key, plan.tags)).catch(() => undefined))
       const started = clock.monotonic()
       const context = new Context(key, plan, found)
       this.#counters.loads++
@@ -262,8 +295,13 @@ export class Loads {
       } finally {
         this.#counters.loaded(clock.monotonic() - started)
       }
-      if (value === undefined || context.skipped || !lease) return value
-      filled = await this.#fill(lease, value, context, current?.stamps, clock.monotonic() - started, era)
+      if (value === undefined || context.skipped) return value
+      if (!lease) {
+        // Whatever overtook the load took it off the list, or began another era.
+        if (this.#pending.get(key) === load && era === this.#levels.era) this.#interim.set(key, value, context.ttl, era)
+        return value
+      }
+      filled = await this.#fill(lease, value, context, clock.monotonic() - started, era)
       return value
     } finally {
       renewal?.cancel()
@@ -287,50 +325,60 @@ export class Loads {
   }
 
   /** Whether the value is in the store; if not, the lease may still be there. */
-  async #fill(
-    lease: Lease,
-    value: unknown,
-    context: Context,
-    captured: Stamp[] | undefined,
-    cost: number,
-    era: number,
-  ): Promise<boolean> {
+  async #fill(lease: Lease, value: unknown, context: Context, cost: number, era: number): Promise<boolean> {
     const { tier, namespace } = this.#levels
     const now = tier.now()
+    let unstored: { record: Omit<CacheRecord, 'expired' | 'bytes'>; bytes: number } | undefined
     const fresh = context.ttl * (1 - this.#options.jitter * this.#options.random())
     const freshUntil = now + fresh
     const ttl = fresh + context.stale
     try {
-      const stamps = captured && (await this.#withLateTags(lease, captured, context))
-      if (!stamps) {
-        this.#counters.refused++
-        return false
+      let stamps = await this.#withLateTags(lease, context)
+      for (let attempt = 1; stamps; attempt++) {
+        const record = { freshUntil, deadAt: now + ttl, cost, stamps, value }
+        const data = encode(record)
+        const { key, token } = lease
+        unstored = { record, bytes: data.length }
+        const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
+        if (mutation) {
+          await this.#levels.adopt(mutation, [{ key, record, data }], era)
+          return true
+        }
+        // The store may have lost a stamp, which is no invalidation: without this nothing would be stored any more.
+        const names = stamps.map(([name]) => name)
+        stamps = attempt === 1 ? await this.#unrenewed(lease, names) : undefined
       }
-      const record = { freshUntil, deadAt: now + ttl, cost, stamps, value }
-      const data = encode(record)
-      const { key, token } = lease
-      const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
-      if (!mutation) {
-        this.#counters.refused++
-        return false
-      }
-      await this.#levels.adopt(mutation, [{ key, record, data }], era)
-      return true
+      this.#counters.refused++
+      return false
     } catch (error) {
       if (error instanceof InvalidCacheValueError) throw error
       this.#counters.storeFailures++
+      if (unstored) {
+        const { record, bytes } = unstored
+        const until = Math.min(now + UNSTORED, freshUntil)
+        this.#levels.holdUnstored(lease, { ...record, freshUntil: until, deadAt: until, expired: false, bytes }, era)
+      }
       return false
     }
   }
 
-  /** Tags that only the loader knew: good if none of them was renewed since the load began, told by the store itself. */
-  async #withLateTags(lease: Lease, captured: Stamp[], context: Context): Promise<Stamp[] | undefined> {
-    const known = new Set(captured.map(([name]) => name))
+  /** With those of tags that only the loader knew. */
+  async #withLateTags(lease: Lease, context: Context): Promise<Stamp[] | undefined> {
+    const known = new Set(lease.stamps.map(([name]) => name))
     const late = [...new Set(context.tags.map(tagName))].filter((name) => !known.has(name))
-    if (late.length === 0) return captured
+    if (late.length === 0) return lease.stamps
     checkTags(context.tags)
-    const { epoch, values, since } = await this.#levels.tier.stamps(this.#levels.namespace, late)
-    if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined
-    return [...captured, ...late.map((name, i): Stamp => [name, values[i] as string])]
+    const stamps = await this.#unrenewed(lease, late)
+    return stamps && [...lease.stamps, ...stamps]
+  }
+
+  /** The stamps as the store has them now, if none of them was renewed since the load began: by its own numbers. */
+  async #unrenewed(lease: Lease, names: readonly string[]): Promise<Stamp[] | undefined> {
+    const { stamps: mirror, tier, namespace } = this.#levels
+    const learn = mirror.asking(names)
+    const answer = await tier.stamps(namespace, names)
+    learn(answer)
+    if (answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)) return undefined
+    return names.map((name, i): Stamp => [name, answer.values[i] as string])
   }
 }

@@ -2,6 +2,7 @@
 -- ARGV: 4 key  5 token  6 ttl  7 data  8 number of stamps, (name, value)…
 if redis.call('GET', KEYS[3]) ~= ARGV[5] or not stampsStand(8, 4) then return false end
 redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[6])
+keepStamps(8, 4, tonumber(ARGV[6]))
 redis.call('DEL', KEYS[3])
 advance()
 tell({ keys = { ARGV[4] }, filled = true })

@@ -21,12 +21,28 @@ do
     newHead('')
   end
 end
--- A stamp outlives nearly every entry; an entry that outlives its stamp is a miss.
-local STAMP_TTL = 30 * 24 * 3600 * 1000
+-- For how long a stamp is kept that nothing has been made under yet; the same as in contract.ts.
+local STAMP_LIFE = 1000
 -- The generation stands in the head; where its key is asked for, the head's stands.
 local function stamp(name, key)
   if name == '' then return generation end
   return redis.call('GET', key)
+end
+-- A stamp lasts as long as what was made under it; an entry that outlives its stamp is a miss.
+local function keep(key, ms)
+  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+end
+-- The stamp of a name, made if it is missing, and kept for so many milliseconds.
+local function current(name, key, ms)
+  local value = stamp(name, key)
+  if not value then
+    -- As old as the latest renewal of any name: a load that began before that must not trust it.
+    value = string.format('%d:%s', named, fresh)
+    redis.call('SET', key, value, 'PX', ms)
+  elseif name ~= '' then
+    keep(key, ms)
+  end
+  return value
 end
 -- ARGV[at] is a number of stamps, followed by their names and values; their keys begin at KEYS[from]. Answers where the
 -- arguments and the keys go on, or nothing if one fell.
@@ -36,6 +52,12 @@ local function stampsStand(at, from)
     if stamp(ARGV[at + 1 + 2 * i], KEYS[from + i]) ~= ARGV[at + 2 + 2 * i] then return nil end
   end
   return at + 1 + 2 * number, from + number
+end
+-- The same stamps, for as long as the entries that are made under them.
+local function keepStamps(at, from, ms)
+  for i = 0, tonumber(ARGV[at]) - 1 do
+    if ARGV[at + 1 + 2 * i] ~= '' then keep(KEYS[from + i], ms) end
+  end
 end
 local function advance()
   seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)

@@ -50,7 +50,7 @@ for i = 1, renewed do
   if name == '' then
     redis.call('HSET', KEYS[1], 'generation', value)
   else
-    redis.call('SET', KEYS[1 + i], value, 'PX', STAMP_TTL)
+    redis.call('SET', KEYS[1 + i], value, 'PX', math.max(redis.call('PTTL', KEYS[1 + i]), STAMP_LIFE))
     redis.call('HSET', KEYS[1], 'named', seq)
   end
   names[#names + 1] = { name, value }

@@ -46,6 +46,9 @@ const packr = new Packr({ moreTypes: true, useRecords: true, copyBuffers: true }
 const stampsOf = new Map<string, readonly Stamp[]>()
 const MAX_KNOWN_STAMPS = 10_000
 
+/** The most that one entry may take: everybody waits while it is on its way. */
+const MAX_BYTES = 64 * 2 ** 20
+
 const UNIQUE_BYTES = 12
 
 /** Unique; made from random bytes, so two processes never share one. */
@@ -57,7 +60,10 @@ export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {
   const stamps = ascii(JSON.stringify(record.stamps))
   const simple = isJson(record.value, 0)
   const body = simple ? Buffer.from(JSON.stringify(record.value)) : pack(record.value)
-  const data = Buffer.allocUnsafe(STAMPS + stamps.length + body.length)
+  const length = STAMPS + stamps.length + body.length
+  // A server that takes less than is sent ends the connection, and everything on it.
+  if (length > MAX_BYTES) throw new InvalidCacheValueError(`has ${length} bytes encoded, more than ${MAX_BYTES}`)
+  const data = Buffer.allocUnsafe(length)
   data.write(unique(), 0, 'latin1')
   data[VERSION_LENGTH] = FRESH
   data[KIND] = simple ? JSON_BODY : MSGPACK_BODY

@@ -25,12 +25,12 @@ const sourceOf = (file: URL) => `${beginning}\n${readText(file)}`
 const script = (file: URL): RedisScript => new RedisScript(sourceOf(file))
 /**
  * An invalidation must not fail for want of memory, nor what proves that none was missed. What these write is a line:
- * one head for a namespace, one stamp in the place of another for a tag or prefix, one lease of seconds for a load.
+ * one head for a namespace, a stamp of a second or in the place of another, one lease of seconds for a load.
  */
 const small = (file: URL): RedisScript => new RedisScript(evenWhenFull(sourceOf(file)))
 
 const scripts = {
-  stamps: script(new URL('./stamps.lua', import.meta.url)),
+  stamps: small(new URL('./stamps.lua', import.meta.url)),
   lease: small(new URL('./lease.lua', import.meta.url)),
   renew: small(new URL('./renew.lua', import.meta.url)),
   fill: script(new URL('./fill.lua', import.meta.url)),
@@ -58,7 +58,6 @@ export class RedisTier implements CacheTier {
   readonly shared = true
   readonly #storage: RedisStorage
   readonly #clock: Clock
-  /** Names the messages of this tier. */
   /** Server time minus local monotonic time; known after the first head. */
   #offset: number | undefined
   /** Run id of the server that has the namespace; unknown again whenever another may answer. */
@@ -90,6 +89,10 @@ export class RedisTier implements CacheTier {
     return this.#clock.monotonic() + (this.#offset ?? this.#clock.now() - this.#clock.monotonic())
   }
 
+  received(): number {
+    return this.#storage.client.received
+  }
+
   /** Written without `async`: each layer of promises costs, and this is the way of every hit. */
   get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     if (keys.length === 0) return Promise.resolve([])
@@ -107,25 +110,39 @@ export class RedisTier implements CacheTier {
           this.#call(scripts.stamps, namespace, this.#stampKeys(namespace, some), [...some]) as Promise<string[]>,
       ),
     )
-    const epochs = new Set(parts.map(([epoch]) => epoch as string))
-    const values = parts.flatMap(([, ...values]) => values)
-    // None, if the head was lost in between.
-    return {
-      epoch: epochs.size === 1 ? ([...epochs][0] as string) : '',
-      values,
-      since: values.map((value) => Number.parseInt(value, 10)),
+    return stampsOf(parts)
+  }
+
+  async lease(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    seen: string,
+    names: readonly string[] = [],
+  ): Promise<LeaseAnswer> {
+    const some = names.slice(0, MAX_STAMPS)
+    const keys = [...this.#entryKeys(namespace, [key]), ...this.#stampKeys(namespace, some)]
+    const answer = await this.#call(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen, ...some])
+    const [state, epoch, seq, ...values] = answer as [LeaseAnswer['state'], string, number, ...string[]]
+    if (state !== 'granted') return { state }
+    const parts = [[epoch, ...values]]
+    if (names.length > MAX_STAMPS) {
+      const others = await this.stamps(namespace, names.slice(MAX_STAMPS))
+      parts.push([others.epoch, ...others.values])
     }
+    return { state, seq, ...stampsOf(parts) }
   }
 
-  async lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer> {
-    const keys = this.#entryKeys(namespace, [key])
-    const answer = await this.#call(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen])
-    const [state, epoch, seq] = answer as [LeaseAnswer['state'], string, number]
-    return state === 'granted' ? { state, epoch, seq } : { state }
-  }
-
-  async renew(namespace: string, key: string, token: string, ms: number): Promise<boolean> {
-    const keys = [`${this.#base(namespace)}l:${key}`]
+  async renew(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    names: readonly string[] = [],
+  ): Promise<boolean> {
+    const kept = names.filter((name) => name !== GENERATION).slice(0, MAX_STAMPS)
+    const keys = [`${this.#base(namespace)}l:${key}`, ...this.#stampKeys(namespace, kept)]
     return (await this.#call(scripts.renew, namespace, keys, [token, Math.ceil(ms)])) === 1
   }
 
@@ -324,6 +341,18 @@ interface Change {
 }
 
 const nameOf = ([name]: Stamp): string => name
+
+/** Of answers of one moment after the other: an epoch, and the stamps. */
+function stampsOf(parts: readonly (readonly string[])[]): Stamps {
+  const epochs = new Set(parts.map(([epoch]) => epoch as string))
+  const values = parts.flatMap(([, ...values]) => values)
+  return {
+    // None, if the head was lost in between.
+    epoch: epochs.size === 1 ? ([...epochs][0] as string) : '',
+    values,
+    since: values.map((value) => Number.parseInt(value, 10)),
+  }
+}
 
 /** Redis takes whole milliseconds above 0. */
 const lifetime = (ttl: number): number => Math.max(1, Math.ceil(ttl))

@@ -50,6 +50,13 @@ export class RedisClient {
     return this.servers.onChange(listener)
   }
 
+  /** Bytes that came over the connections of the moment. */
+  get received(): number {
+    let bytes = 0
+    for (const { stream } of this.servers.all()) bytes += (stream as { bytesRead?: number } | undefined)?.bytesRead ?? 0
+    return bytes
+  }
+
   // --- commands -----------------------------------------------------------------------------------
 
   /** Text; of several reads in one turn of the event loop those of keys that hold something else are `null`. */
