@@ -83,7 +83,7 @@ export default [
   },
   {
     guards: 'stamps are unique on Redis',
-    file: 'plugins/cache/tier/stamps.lua',
+    file: 'plugins/cache/tier/head.lua',
     from: "string.format('%d:%s', named, fresh)",
     to: "'0:start'",
     suite: races,
@@ -105,7 +105,7 @@ export default [
   {
     guards: 'tags that only the loader knew are as old as the load',
     file: 'plugins/cache/loading/loads.ts',
-    from: 'if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined',
+    from: 'if (answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)) return undefined',
     to: '',
     suite: 'test/plugins/cache/cache.test.ts',
   },
