@@ -1,5 +1,5 @@
 import { StorageFullError } from '../support/errors.ts'
-import { checkedDuration, refuseUnknown } from '../support/options.ts'
+import { refuseUnknown } from '../support/options.ts'
 import { type Held, Levels, type Reading } from './coherence/levels.ts'
 import { Mutations } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
@@ -7,7 +7,7 @@ import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './
 import { hasWildcard, literalPrefix } from './glob.ts'
 import { Loads } from './loading/loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
-import type { ResolvedOptions } from './options.ts'
+import { lifetime, type ResolvedOptions } from './options.ts'
 import type { CacheTier } from './tier/contract.ts'
 import { checkValue } from './tier/record.ts'
 import {
@@ -40,6 +40,8 @@ export interface DelayedPersistOptions extends SetOptions {
 }
 
 const WARM_PARALLEL = 8
+/** Loads of one batch at a time: all steps of more of them would not end within the deadline of one. */
+const BATCH = 100
 
 /**
  * A cache whose keys, tags and `clear` concern nobody else. A miss is `undefined`; `null` is a value like others.
@@ -113,8 +115,8 @@ export class CacheNamespace {
       checkKey(key)
       checkValue(value)
     }
-    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : checkedDuration(ttl, 'ttl')
-    const grace = stale === undefined ? 0 : checkedDuration(stale, 'stale')
+    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : lifetime(ttl, 'ttl')
+    const grace = stale === undefined ? 0 : lifetime(stale, 'stale')
     await this.#mutations.put(last, { ttl: fresh, stale: grace, tags })
   }
 
@@ -122,7 +124,9 @@ export class CacheNamespace {
    * The value; when it is not there, what `loader` returns, stored. One loader runs for a key, here and on other
    * instances; all who ask meanwhile get its result or its failure.
    * @throws whatever the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_KEY;
-   *   STATEFUL_INVALID_CACHE_VALUE when the result cannot be encoded
+   *   STATEFUL_INVALID_CACHE_VALUE when the result cannot be encoded; STATEFUL_CACHE_NESTED_LOAD inside the loader of
+   *   the same key
+   * @example await cache.getOrSet(`user:${id}`, ({ signal }) => db.find(id, { signal }), { ttl: '5m', signal: request.signal })
    */
   getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions = {}): Promise<T> {
     const held = this.#levels.fresh(key)
@@ -134,7 +138,8 @@ export class CacheNamespace {
   }
 
   /**
-   * Like `getOrSet` for many keys, with one round trip to read them; the loader gets each key that is missing in turn.
+   * Like `getOrSet` for many keys, with one round trip to read them; the loader gets each key that is missing in turn,
+   * 100 at a time.
    * Rejects with the first failure of a loader, after all of them have ended.
    */
   async getOrSetMany<T>(
@@ -144,13 +149,19 @@ export class CacheNamespace {
   ): Promise<Map<string, T>> {
     refuseUnknown(options, LOAD_OPTIONS)
     const { values, missing } = await this.#collect<T>(keys)
-    const outcomes = await Promise.allSettled(
-      missing.map((key) => this.getOrSet(key, (context) => loader(key, context), options)),
-    )
-    outcomes.forEach((outcome, i) => {
-      if (outcome.status === 'rejected') throw outcome.reason
-      values.set(missing[i] as string, outcome.value)
-    })
+    const failures = new Map<string, unknown>()
+    const queue = missing.values()
+    const work = async () => {
+      for (const key of queue) {
+        const loading = this.getOrSet(key, (context) => loader(key, context), options)
+        await loading.then(
+          (value) => values.set(key, value),
+          (error: unknown) => failures.set(key, error),
+        )
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(BATCH, missing.length) }, work))
+    for (const key of missing) if (failures.has(key)) throw failures.get(key)
     // In the order in which they were asked for.
     return new Map(keys.map((key) => [key, values.get(key) as T]))
   }

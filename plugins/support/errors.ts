@@ -149,6 +149,11 @@ export const CacheLoadTimeoutError = define(
   "The loader of a cache entry in namespace '%s' took longer than %s ms.",
   504,
 )
+export const NestedLoadError = define(
+  'STATEFUL_CACHE_NESTED_LOAD',
+  "The loader of a cache entry in namespace '%s' asks for its own key, itself or through other loaders, and would wait for itself. Ask the source instead.",
+  500,
+)
 export const UnknownWriterError = define(
   'STATEFUL_UNKNOWN_WRITER',
   "No write-behind handler is called '%s'. Register it with cache.writeBehind(name, handler) first.",

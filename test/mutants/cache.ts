@@ -6,6 +6,7 @@ const stores = 'test/plugins/cache/tier/stores.test.ts'
 const breaker = 'test/plugins/cache/tier/breaker.test.ts'
 const stamps = 'test/plugins/cache/coherence/stamps.test.ts'
 const trouble = 'test/plugins/cache/tier/trouble.test.ts'
+const callers = 'test/plugins/cache/loading/callers.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
@@ -269,5 +270,40 @@ export default [
     from: 'before ? before.then(run) : run()',
     to: 'run()',
     suite: order,
+  },
+  {
+    guards: 'a load that somebody waits for is not aborted',
+    file: 'plugins/cache/loading/load.ts',
+    from: 'if (--this.#leaving === 0 && !this.#staying) this.#abandon(signal.reason)',
+    to: 'this.#abandon(signal.reason)',
+    suite: callers,
+  },
+  {
+    guards: 'a load that nobody waits for does not begin',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'if (load.abandoned) await this.#levels.tier.release(this.#levels.namespace, key, token)',
+    to: '',
+    suite: callers,
+  },
+  {
+    guards: 'a failing source is left alone for a while',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'Math.max(failure.restsUntil, failure.toldUntil) > now',
+    to: 'false',
+    suite: callers,
+  },
+  {
+    guards: 'a load of its own key inside a loader is found',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'if (running.waitsForCurrent()) return',
+    to: 'if (false) return',
+    suite: callers,
+  },
+  {
+    guards: 'two loads that wait for each other are found',
+    file: 'plugins/cache/loading/load.ts',
+    from: 'for (const other of load.#awaits) if (!other.#ended) seen.add(other)',
+    to: '',
+    suite: callers,
   },
 ] satisfies Mutant[]
