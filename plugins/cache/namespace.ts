@@ -9,7 +9,6 @@ import { Loads } from './loading/loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import { lifetime, type ResolvedOptions } from './options.ts'
 import type { CacheTier } from './tier/contract.ts'
-import { checkValue } from './tier/record.ts'
 import {
   LOAD_OPTIONS,
   type LoadContext,
@@ -20,7 +19,7 @@ import {
   type WarmEntry,
   type WarmResult,
 } from './types.ts'
-import { cloned } from './values.ts'
+import { checkValue, cloned } from './values.ts'
 import type { Warming } from './warming.ts'
 import type { Writers } from './write-behind/writers.ts'
 

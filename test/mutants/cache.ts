@@ -7,6 +7,7 @@ const breaker = 'test/plugins/cache/tier/breaker.test.ts'
 const stamps = 'test/plugins/cache/coherence/stamps.test.ts'
 const trouble = 'test/plugins/cache/tier/trouble.test.ts'
 const callers = 'test/plugins/cache/loading/callers.test.ts'
+const values = 'test/plugins/cache/values.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
@@ -305,5 +306,33 @@ export default [
     from: 'for (const other of load.#awaits) if (!other.#ended) seen.add(other)',
     to: '',
     suite: callers,
+  },
+  {
+    guards: 'the sign of 0',
+    file: 'plugins/cache/values.ts',
+    from: 'Number.isFinite(value) && (value !== 0 || 1 / value > 0)',
+    to: 'Number.isFinite(value)',
+    suite: values,
+  },
+  {
+    guards: 'instances of classes are refused',
+    file: 'plugins/cache/values.ts',
+    from: 'if (!KEPT.has(type) || type?.prototype !== prototype) throw refused(part, nameOf(value))',
+    to: '',
+    suite: values,
+  },
+  {
+    guards: 'objects without a prototype stay so',
+    file: 'plugins/cache/values.ts',
+    from: 'for (const object of bare) Object.setPrototypeOf(object, null)',
+    to: '',
+    suite: values,
+  },
+  {
+    guards: 'a slice counts with the buffer that it keeps alive',
+    file: 'plugins/cache/values.ts',
+    from: 'if (!seen.has(value.buffer)) hidden += value.buffer.byteLength',
+    to: '',
+    suite: values,
   },
 ] satisfies Mutant[]

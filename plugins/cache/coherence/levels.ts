@@ -5,7 +5,7 @@ import { GENERATION, prefixName, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { TinyLfu } from '../policy/tiny-lfu.ts'
 import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
-import { type CacheRecord, decode } from '../tier/record.ts'
+import { bytesInMemory, type CacheRecord, decode } from '../tier/record.ts'
 import { coarse } from './clock.ts'
 import { Coherence } from './coherence.ts'
 import { type Cell, StampMirror } from './stamp-mirror.ts'
@@ -330,7 +330,7 @@ export class Levels {
         const cell = cells[names.indexOf(name)]
         return cell ? [{ cell, value }] : []
       })
-      const whole = { ...record, expired: false, bytes: data.length }
+      const whole = { ...record, expired: false, bytes: bytesInMemory(data, record.value) }
       if (guards.length === record.stamps.length && stand(guards)) {
         this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now())
       }

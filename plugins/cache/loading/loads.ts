@@ -6,7 +6,7 @@ import { globMatcher } from '../glob.ts'
 import { checkTags, GENERATION, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Message, Stamp } from '../tier/contract.ts'
-import { type CacheRecord, encode, unique, versionOf } from '../tier/record.ts'
+import { bytesInMemory, type CacheRecord, encode, unique, versionOf } from '../tier/record.ts'
 import type { Loader, LoadOptions } from '../types.ts'
 import { Interim } from './interim.ts'
 import { Load } from './load.ts'
@@ -380,7 +380,7 @@ export class Loads {
         const record = { freshUntil, deadAt: now + ttl, cost, stamps, value }
         const data = encode(record)
         const { key, token } = lease
-        unstored = { record, bytes: data.length }
+        unstored = { record, bytes: bytesInMemory(data, value) }
         const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
         if (mutation) {
           await this.#levels.adopt(mutation, [{ key, record, data }], era)
