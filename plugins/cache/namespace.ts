@@ -1,9 +1,10 @@
 import { StorageFullError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
+import { CallNames, callKey } from './calls.ts'
 import { type Held, Levels, type Reading } from './coherence/levels.ts'
 import { Mutations } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
-import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
+import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
 import { Loads } from './loading/loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
@@ -38,6 +39,7 @@ export interface DelayedPersistOptions extends SetOptions {
   writer?: string
 }
 
+const CACHED_OPTIONS: ReadonlySet<string> = new Set([...LOAD_OPTIONS, 'name'])
 const WARM_PARALLEL = 8
 /** Loads of one batch at a time: all steps of more of them would not end within the deadline of one. */
 const BATCH = 100
@@ -56,6 +58,7 @@ export class CacheNamespace {
   readonly #loads: Loads
   readonly #mutations: Mutations
   readonly #clones: boolean
+  readonly #calls = new CallNames()
 
   constructor(name: string, shared: Shared) {
     this.name = name
@@ -255,16 +258,27 @@ export class CacheNamespace {
   }
 
   /**
-   * The function, cached: same name and arguments give the same entry.
-   * @param options.key default: the function's name and its arguments as JSON
+   * The function, cached: the same arguments give the same entry.
+   * @param options.name stands in the keys before the arguments; default: made of the function's name and text
+   * @param options.key instead of both
+   * @throws STATEFUL_INVALID_OPTION when the function cannot be told from another one and has neither
+   * @example const rates = cache.wrap((day: Date) => bank.rates(day), { name: 'rates', ttl: '1h' })
    */
   wrap<A extends unknown[], R>(
     fn: (...args: A) => R | Promise<R>,
-    options: LoadOptions & { key?: (...args: A) => string } = {},
+    options: CachedOptions & { key?: (...args: A) => string } = {},
   ): (...args: A) => Promise<R> {
-    const { key = (...args: A) => `${fn.name || 'anonymous'}:${JSON.stringify(args)}`, ...rest } = options
+    const { key, name, ...rest } = options
     refuseUnknown(rest, LOAD_OPTIONS)
-    return (...args) => this.getOrSet(key(...args), () => fn(...args), rest)
+    const called = key ? '' : (name ?? this.#calls.ofFunction(fn))
+    const keyOf = key ?? ((...args: A) => callKey(called, args))
+    return (...args) => {
+      try {
+        return this.getOrSet(keyOf(...args), () => fn(...args), rest)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
   }
 
   /** Gets entries into the first level, from the second or their loaders, a few at a time. Never rejects. */
@@ -312,20 +326,20 @@ export class CacheNamespace {
   }
 
   /**
-   * Method decorator (standard): caches what the method returns.
-   * @param key default: class, method and arguments as JSON
+   * Method decorator: caches what the method returns, for all instances of its class.
+   * @param key default: made of class, method, its text and the arguments
    */
   cached<K extends unknown[] = []>(
-    ttl?: LoadOptions['ttl'] | LoadOptions,
+    ttl?: LoadOptions['ttl'] | CachedOptions,
     key?: (...args: K) => string,
   ): MethodDecorator<K> {
     const options = typeof ttl === 'object' ? ttl : ttl === undefined ? {} : { ttl }
-    refuseUnknown(options, LOAD_OPTIONS)
-    return cachedDecorator(this, options, key)
+    refuseUnknown(options, CACHED_OPTIONS)
+    return cachedDecorator(this, this.#calls, options, key)
   }
 
   /**
-   * Method decorator (standard): after the method has succeeded, removes what the patterns match, before its caller
+   * Method decorator: after the method has succeeded, removes what the patterns match, before its caller
    * gets the result. A failed invalidation rejects.
    * @param patterns keys or globs such as `'user:*'`, or a function of the arguments that returns them
    */

@@ -8,6 +8,7 @@ const stamps = 'test/plugins/cache/coherence/stamps.test.ts'
 const trouble = 'test/plugins/cache/tier/trouble.test.ts'
 const callers = 'test/plugins/cache/loading/callers.test.ts'
 const values = 'test/plugins/cache/values.test.ts'
+const calls = 'test/plugins/cache/calls.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
@@ -334,5 +335,33 @@ export default [
     from: 'if (!seen.has(value.buffer)) hidden += value.buffer.byteLength',
     to: '',
     suite: values,
+  },
+  {
+    guards: 'methods that read the same, of classes of one name, are apart',
+    file: 'plugins/cache/calls.ts',
+    from: 'return claim.shared ? `${name}~${identity(method)}` : name',
+    to: 'return name',
+    suite: calls,
+  },
+  {
+    guards: 'classes of one name are apart by the text of their methods',
+    file: 'plugins/cache/calls.ts',
+    from: '`${label}~${digest(Function.prototype.toString.call(fn)).slice(0, FINGERPRINT)}`',
+    to: 'label + fn.name.slice(0, 0)',
+    suite: calls,
+  },
+  {
+    guards: 'a function that cannot be told from another one is not wrapped',
+    file: 'plugins/cache/calls.ts',
+    from: 'if (claim && claim.by !== fn) {',
+    to: 'if (false) {',
+    suite: calls,
+  },
+  {
+    guards: 'a question mark takes a code point',
+    file: 'plugins/cache/glob.ts',
+    from: 'named.get(pair) ?? ANY_OTHER',
+    to: 'pair',
+    suite: 'test/plugins/cache/glob.test.ts',
   },
 ] satisfies Mutant[]
