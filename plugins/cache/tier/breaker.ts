@@ -28,6 +28,8 @@ interface Running {
   received: number
   /** How often its deadline was put off. */
   spared: number
+  /** Further deadlines that it has, as it is more than one command. */
+  further: number
   late: boolean
   refuse(error: Error): void
 }
@@ -41,6 +43,8 @@ const BUSY = 25
 /** Bytes that a store surely moves in a millisecond: large values take longer, and so does what waits behind them. */
 const PACE = 10_000
 const MAX_SPARED = 40
+/** So many keys and names go in one command. */
+const AT_ONCE = 500
 /** While a write of so many bytes is on its way nothing is told by what fails behind it. */
 const LARGE = 2 ** 20
 /** What a success takes off the count of failures: a store that fails more than every third time is no good either. */
@@ -95,7 +99,7 @@ export class Breaker implements CacheTier {
   put: CacheTier['put'] = (namespace, entries, stamps) =>
     this.#sized(
       entries.reduce((bytes, { data }) => bytes + data.length, 0),
-      () => this.#through(() => this.#tier.put(namespace, entries, stamps)),
+      () => this.#through(() => this.#tier.put(namespace, entries, stamps), true, entries.length + stamps.length),
     )
 
   invalidate: CacheTier['invalidate'] = (namespace, what) =>
@@ -142,13 +146,13 @@ export class Breaker implements CacheTier {
   }
 
   /** Written without `async`: every read of the second level goes through here, and each layer of promises costs. */
-  #through<T>(step: () => Promise<T>, timed = true): Promise<T> {
+  #through<T>(step: () => Promise<T>, timed = true, size = 1): Promise<T> {
     if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
     const failed = (error: unknown) => {
       if (isRefusal(error) || this.#sending > LARGE) return
       if (++this.#failures >= this.#options.failures) this.#open()
     }
-    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed)
+    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed, size)
   }
 
   #sized<T>(bytes: number, step: () => Promise<T>): Promise<T> {
@@ -166,7 +170,7 @@ export class Breaker implements CacheTier {
     timed: boolean,
   ): Promise<Mutation> {
     try {
-      return await this.#through(step, timed)
+      return await this.#through(step, timed, (what.keys?.length ?? 0) + (what.names?.length ?? 0))
     } catch (error) {
       if (!this.#options.journal) throw error
       this.#defer({ namespace, what })
@@ -209,7 +213,12 @@ export class Breaker implements CacheTier {
   }
 
   /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
-  #within<T>(step: Promise<T>, ms = this.#options.deadline, failed: (error: unknown) => void = () => {}): Promise<T> {
+  #within<T>(
+    step: Promise<T>,
+    ms = this.#options.deadline,
+    failed: (error: unknown) => void = () => {},
+    size = 1,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const refuse = (error: unknown) => {
         this.#running.delete(running)
@@ -217,7 +226,8 @@ export class Breaker implements CacheTier {
         reject(error)
       }
       const until = this.#options.clock.monotonic() + ms
-      const running: Running = { until, received: this.#received(), spared: 0, late: false, refuse }
+      const further = Math.ceil(size / AT_ONCE) - 1
+      const running: Running = { until, received: this.#received(), spared: 0, further, late: false, refuse }
       if (ms < Number.POSITIVE_INFINITY) {
         this.#running.add(running)
         this.#arm()
@@ -266,6 +276,7 @@ export class Breaker implements CacheTier {
   /** For how many milliseconds a step that is late is no sign that the store is away. */
   #grace(running: Running, lag: number): number {
     const { deadline } = this.#options
+    if (running.further-- > 0) return deadline
     if (++running.spared > MAX_SPARED) return 0
     const received = this.#received()
     if (received - running.received >= deadline * PACE) {
