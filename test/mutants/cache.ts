@@ -9,6 +9,7 @@ const trouble = 'test/plugins/cache/tier/trouble.test.ts'
 const callers = 'test/plugins/cache/loading/callers.test.ts'
 const values = 'test/plugins/cache/values.test.ts'
 const calls = 'test/plugins/cache/calls.test.ts'
+const walk = 'test/plugins/cache/tier/walk.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
@@ -363,5 +364,26 @@ export default [
     from: 'named.get(pair) ?? ANY_OTHER',
     to: 'pair',
     suite: 'test/plugins/cache/glob.test.ts',
+  },
+  {
+    guards: 'a pattern whose index was evicted leaves nothing that it matches',
+    file: 'plugins/cache/tier/invalidate.lua',
+    from: "if ARGV[5] ~= '' and not isWhole() then",
+    to: 'if false then',
+    suite: walk,
+  },
+  {
+    guards: 'an index that ended with its entries is no lost one',
+    file: 'plugins/cache/tier/head.lua',
+    from: 'return indexed <= now() or ',
+    to: 'return indexed == 0 or ',
+    suite: walk,
+  },
+  {
+    guards: 'a load that runs is in the index',
+    file: 'plugins/cache/tier/lease.lua',
+    from: "index({ { 'l:' .. ARGV[7], ARGV[5] } })",
+    to: '',
+    suite: walk,
   },
 ] satisfies Mutant[]

@@ -66,7 +66,8 @@ export class Mutations {
     if (writes) await writes
     const mutation = await this.#mutate(keys, 'invalidation', () => tier.invalidate(namespace, what))
     this.#levels.stamps.forget(names)
-    if (names.includes(GENERATION)) this.#levels.clearL1()
+    if (mutation.cleared) this.#levels.stamps.forget([GENERATION])
+    if (names.includes(GENERATION) || mutation.cleared) this.#levels.clearL1()
     if (pattern !== undefined) this.#levels.dropMatching(pattern)
     this.#levels.tell({
       epoch: mutation.epoch,

@@ -139,6 +139,8 @@ export interface Mutation {
    * there. Unknown (0) for stamps, whose entries nobody counts.
    */
   removed: number
+  /** The store could not tell which keys a pattern matches, so everything of the namespace is gone. */
+  cleared?: boolean
 }
 
 /** What one mutation did, as told to all instances. */

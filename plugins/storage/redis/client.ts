@@ -128,15 +128,15 @@ export class RedisClient {
     return this.#sum(ids, (some) => this.#driver.xdel(key, ...some))
   }
 
-  /** Keys that begin so, in batches; on a Cluster they lie in one slot, which the beginning names. */
-  async *scan(beginning: string, count: number): AsyncGenerator<string[]> {
-    const server = this.servers.of(beginning)
+  /** Members of a sorted set that begin so, in batches; one that comes or goes meanwhile may be missing, one come twice. */
+  async *zscan(key: string, beginning: string, count: number): AsyncGenerator<string[]> {
     const match = `${beginning.replace(/[[\]\\*?]/g, '\\$&')}*`
     let cursor = '0'
     do {
-      const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', count).catch(refuse)
+      const [next, found] = await this.#driver.zscan(key, cursor, 'MATCH', match, 'COUNT', count).catch(refuse)
       cursor = next
-      yield keys
+      // Each with its score.
+      yield found.filter((_, i) => i % 2 === 0)
     } while (cursor !== '0')
   }
 

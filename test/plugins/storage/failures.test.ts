@@ -140,7 +140,7 @@ t.test('each command of the client, a script, the channels and a connection of i
     xrange: () => client.xrange('k', 1),
     xlen: () => client.xlen('k'),
     xdel: () => client.xdel('k', ['1-1']),
-    scan: () => client.scan('k', 1).next(),
+    zscan: () => client.zscan('k', '', 1).next(),
     info: () => client.info('server'),
     evictionPolicy: () => client.evictionPolicy('k'),
     script: () => script.run(client, ['k']),
