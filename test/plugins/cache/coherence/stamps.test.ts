@@ -116,7 +116,7 @@ t.test('what is only read keeps its stamp as long as it lives', async (t) => {
 
 t.test('5,000 short entries with tags of their own leave nothing behind in Redis', async (t) => {
   const server = await startRedis(t)
-  const cache = await startCache(t, server.url)
+  const cache = await startCache(t, server.url, { l2: { timeout: '5s' } })
   const redis = new Redis(server.port, '127.0.0.1')
   t.teardown(() => redis.disconnect())
   for (let i = 0; i < 5_000; i += 250) {
