@@ -41,6 +41,8 @@ async function costs(
   const [a, b, late] = instances as [Cache, Cache, Cache]
   for (const cache of [a, b]) t.ok((await loadsOf(cache, key(1), tags)) <= 1, `${what}: before`)
   await lose()
+  t.equal(await loadsOf(a, key(20), tags), 1, `${what}: stored under a new stamp`)
+  t.equal(await loadsOf(b, key(20), tags), 0, `${what}: found by who knew the old one`)
   for (const [n, cache] of [a, b, late].entries()) {
     t.equal(await loadsOf(cache, key(10 + n), tags), 1, `${what}: a new key`)
     t.ok((await loadsOf(cache, key(1), tags)) <= 1, `${what}: one that was cached`)
