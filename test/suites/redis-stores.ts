@@ -4,6 +4,7 @@ import type { PresenceMember } from '../../openapi/messages/server.ts'
 import { RedisAccountStore } from '../../plugins/accounts/stores/redis.ts'
 import { RedisLimiter } from '../../plugins/accounts/stores/redis-limiter.ts'
 import { openTier } from '../../plugins/cache/tier/open.ts'
+import { RedisTier } from '../../plugins/cache/tier/redis.ts'
 import { RedisJournal } from '../../plugins/cache/write-behind/redis.ts'
 import { RedisSessionStore } from '../../plugins/session/stores/redis.ts'
 import { openStateLog } from '../../plugins/state/log/open.ts'
@@ -93,22 +94,46 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
   })
 
   await t.test('a journal of write-behind', async (t) => {
-    const journal = new RedisJournal(await open(t))
-    t.equal(await journal.own('users', 1_000), true)
-    const write = { namespace: 'a', key: 'k', data: Buffer.from('data') }
-    const ids = [await journal.append('users', write), await journal.append('users', write)]
-    t.same(
-      await journal.read('users', 10),
-      ids.map((id) => ({ id, ...write })),
+    const instance = async () => {
+      const storage = await open(t)
+      return new RedisJournal(storage, new RedisTier(storage, systemClock))
+    }
+    const [here, there] = [await instance(), await instance()]
+    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 0 }), { token: 1 })
+    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 1 }), { token: 1 }, 'it is renewed')
+    t.match(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { busy: Number })
+    const write = (namespace: string, key: string, data: string) =>
+      here.append('users', { namespace, key, data: Buffer.from(data), ttl: 60_000, stamps: [] }, 3)
+    const done = [await write('a', 'k', 'old'), await write('b', 'k', 'other'), await write('a', 'k', 'new')]
+    t.match(done, [{ state: 'done' }, { state: 'done' }, { state: 'done', pending: 1 }])
+    t.same(await here.pending('a', ['k', 'none']), [Buffer.from('new'), undefined])
+    const entries = (await there.read('users', 1, 10)) ?? []
+    t.match(
+      entries.map(({ namespace, key, data }) => [namespace, key, `${data}`]).sort(),
+      [
+        ['a', 'k', 'new'],
+        ['b', 'k', 'other'],
+      ],
+      'the latest write of each key, of every namespace',
     )
-    await journal.bury('users', [{ id: ids[0] as string, ...write, reason: 'refused', at: 1 }])
-    await journal.remove('users', [ids[1] as string])
-    t.same(await journal.size('users'), { pending: 0, dead: 1 })
-    const [letter] = await journal.dead('users', 10)
+    const [first, second] = entries
+    if (!first || !second) return t.fail('nothing waits')
+    await write(first.namespace, 'k', 'newest')
+    t.equal(await here.remove('users', 1, [first]), true)
+    t.equal((await here.bury('users', 1, [{ ...second, reason: 'refused', at: 1 }]))?.length, 1)
+    t.same(await here.size('users'), { pending: 1, dead: 1 }, 'what was written meanwhile waits')
+    const [letter] = await here.dead('users', 10)
     t.match(letter, { key: 'k', reason: 'refused', at: 1 })
-    await journal.discard('users', [letter?.id as string])
-    await journal.disown('users')
-    t.equal(await new RedisJournal(await open(t)).own('users', 1_000), true)
+    if (!letter) return
+    t.equal(await here.retry('users', letter), true)
+    t.equal(await there.retry('users', letter), false, 'once')
+    await here.disown('users', 'here')
+    t.same(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { token: 2 })
+    t.equal((await there.read('users', 2, 10))?.length, 2)
+    t.equal(await here.read('users', 1, 10), undefined, 'an owner from before reads nothing')
+    t.equal(await here.remove('users', 1, entries), false, 'and removes nothing')
+    t.equal(await here.bury('users', 1, [letter]), undefined)
+    t.same(await there.size('users'), { pending: 2, dead: 0 })
   })
 
   await t.test('failed logins', async (t) => {

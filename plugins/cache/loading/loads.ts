@@ -167,7 +167,13 @@ export class Loads {
         const seen = data ? versionOf(data) : ''
         const token = unique()
         const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen)
-        if (answer.state === 'granted') return { state: 'load', found: stale, lease: { ...answer, token, key } }
+        if (answer.state === 'granted') {
+          // From here on a write ends the lease; one that waits for the source since before is newer than what it has.
+          const waiting = await this.#levels.waiting(key)
+          if (!waiting) return { state: 'load', found: stale, lease: { ...answer, token, key } }
+          await this.#levels.tier.release(this.#levels.namespace, key, token)
+          return { state: 'found', value: waiting.record.value }
+        }
         if (answer.state === 'changed') continue
         if (stale) return { state: 'found', value: this.#serve(stale) }
         waited = true
