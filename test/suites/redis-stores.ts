@@ -94,11 +94,9 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
   })
 
   await t.test('a journal of write-behind', async (t) => {
-    const instance = async () => {
-      const storage = await open(t)
-      return new RedisJournal(storage, new RedisTier(storage, systemClock))
-    }
-    const [here, there] = [await instance(), await instance()]
+    const storage = await open(t)
+    const instance = () => new RedisJournal(storage, new RedisTier(storage, systemClock))
+    const [here, there] = [instance(), instance()]
     t.same(await here.own('users', { by: 'here', ms: 60_000, token: 0 }), { token: 1 })
     t.same(await here.own('users', { by: 'here', ms: 60_000, token: 1 }), { token: 1 }, 'it is renewed')
     t.match(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { busy: Number })

@@ -164,13 +164,16 @@ t.test('thousands of writes of a journal', async (t) => {
   const { storage, most } = await watched(t)
   const journal = new RedisJournal(storage, new RedisTier(storage, systemClock))
   const write = { namespace: 'a', data: Buffer.from('data'), ttl: 1_000, stamps: [] }
-  await Promise.all(keys.map((key) => journal.append('w', { ...write, key }, MANY)))
-  t.equal((await journal.pending('a', keys)).filter(Boolean).length, MANY)
+  const some = keys.slice(0, 100)
+  await Promise.all(some.map((key) => journal.append('w', { ...write, key }, MANY)))
+  t.equal((await journal.pending('a', keys)).filter(Boolean).length, some.length)
   const entries = (await journal.read('w', 1, MANY)) ?? []
-  t.equal(entries.length, MANY)
-  const letters = entries.slice(0, 5_000).map((entry) => ({ ...entry, reason: 'refused', at: 1 }))
-  t.ok(await journal.bury('w', 1, letters))
-  t.ok(await journal.remove('w', 1, entries))
-  t.same(await journal.size('w'), { pending: 0, dead: 5_000 })
+  t.equal(entries.length, some.length)
+  // Of most of them nothing is there any more.
+  const many = [...entries, ...keys.slice(100).map((key) => ({ id: '0', namespace: 'a', key, data: write.data }))]
+  const letters = many.filter((_, n) => n % 2 === 0).map((entry) => ({ ...entry, reason: 'refused', at: 1 }))
+  t.equal((await journal.bury('w', 1, letters))?.length, 50)
+  t.ok(await journal.remove('w', 1, many))
+  t.same(await journal.size('w'), { pending: 0, dead: 50 })
   t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
 })

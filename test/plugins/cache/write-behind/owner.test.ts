@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { CacheOptions, DelayedWrite } from '../../../../plugins/cache/index.ts'
+import type { Cache, CacheOptions, DelayedWrite } from '../../../../plugins/cache/index.ts'
 import type { Storage } from '../../../../plugins/storage/index.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { eventually } from '../../../fixtures/eventually.ts'
@@ -35,6 +35,11 @@ async function instance(
 }
 
 const called = (calls: unknown[], times = 1) => eventually(async () => calls.length >= times)
+const emptied = (cache: Cache) =>
+  eventually(async () => {
+    await cache.writers.flush()
+    return cache.stats().writeBehind.pending === 0
+  })
 const values = (calls: { writes: DelayedWrite[] }[]) => calls.map(({ writes }) => writes.map(({ value }) => value))
 
 t.test('nobody runs beside a handler that takes several leases, and the latest write is the last', async (t) => {
@@ -51,7 +56,7 @@ t.test('nobody runs beside a handler that takes several leases, and the latest w
   await eventually(async () => a.calls.length + b.calls.length === 2)
   t.same(values([...a.calls.slice(1), ...b.calls]), [['new']])
   for (const { end } of [...a.calls, ...b.calls]) end()
-  await eventually(async () => (await b.cache.writers.flush(), b.cache.stats().writeBehind.pending === 0))
+  await emptied(b.cache)
 })
 
 t.test('an owner that was stopped in the middle changes nothing after another one has taken over', async (t) => {
@@ -72,7 +77,7 @@ t.test('an owner that was stopped in the middle changes nothing after another on
   await called(other.calls, 2)
   t.same(values(other.calls), [['old'], ['old']], 'it still waits')
   other.calls[1]?.end()
-  await eventually(async () => (await other.cache.writers.flush(), other.cache.stats().writeBehind.pending === 0))
+  await emptied(other.cache)
   t.equal(stopped.calls.length, 1)
   t.match(await other.cache.writers.deadLetters('w'), [])
 })
