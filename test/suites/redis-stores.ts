@@ -97,8 +97,8 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
     const storage = await open(t)
     const instance = () => new RedisJournal(storage, new RedisTier(storage, systemClock))
     const [here, there] = [instance(), instance()]
-    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 0 }), { token: 1 })
-    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 1 }), { token: 1 }, 'it is renewed')
+    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 0 }), { token: 1, wanted: false })
+    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 1 }), { token: 1, wanted: false }, 'it is renewed')
     t.match(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { busy: Number })
     const write = (namespace: string, key: string, data: string) =>
       here.append('users', { namespace, key, data: Buffer.from(data), ttl: 60_000, stamps: [] }, 3)
@@ -126,7 +126,7 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
     t.equal(await here.retry('users', letter), true)
     t.equal(await there.retry('users', letter), false, 'once')
     await here.disown('users', 'here')
-    t.same(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { token: 2 })
+    t.same(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { token: 2, wanted: true })
     t.equal((await there.read('users', 2, 10))?.length, 2)
     t.equal(await here.read('users', 1, 10), undefined, 'an owner from before reads nothing')
     t.equal(await here.remove('users', 1, entries), false, 'and removes nothing')

@@ -44,8 +44,11 @@ export interface Claim {
   token: number
 }
 
-/** A token above those of all owners before, or for how many ms another one still is the owner. */
-export type Ownership = { token: number } | { busy: number }
+/**
+ * A token above those of all owners before, and whether others have asked lately; or for how many ms another one still is
+ * the owner.
+ */
+export type Ownership = { token: number; wanted: boolean } | { busy: number }
 
 /**
  * Where write-behind keeps what it has acknowledged, and the order of it: a write gets its number, takes the place of

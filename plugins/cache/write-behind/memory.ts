@@ -10,6 +10,8 @@ interface Book {
   waiting: Map<string, Waiting>
   dead: Map<string, DeadLetter>
   owner: { by: string; until: number } | undefined
+  /** Somebody else would like to be. */
+  wantedUntil: number
   token: number
 }
 
@@ -53,10 +55,13 @@ export class MemoryJournal implements Journal {
   async own(writer: string, { by, ms, token }: Claim): Promise<Ownership> {
     const book = this.#book(writer)
     const now = this.clock.monotonic()
-    if (book.owner && book.owner.by !== by && book.owner.until > now) return { busy: book.owner.until - now }
+    if (book.owner && book.owner.by !== by && book.owner.until > now) {
+      book.wantedUntil = now + ms
+      return { busy: book.owner.until - now }
+    }
     if (book.token !== token || token === 0) book.token++
     book.owner = { by, until: now + ms }
-    return { token: book.token }
+    return { token: book.token, wanted: book.wantedUntil > now }
   }
 
   async disown(writer: string, by: string): Promise<void> {
@@ -202,7 +207,13 @@ export class MemoryJournal implements Journal {
   }
 
   #book(writer: string): Book {
-    const book = this.#books.get(writer) ?? { waiting: new Map(), dead: new Map(), owner: undefined, token: 0 }
+    const book = this.#books.get(writer) ?? {
+      waiting: new Map(),
+      dead: new Map(),
+      owner: undefined,
+      wantedUntil: 0,
+      token: 0,
+    }
     this.#books.set(writer, book)
     return book
   }

@@ -25,6 +25,7 @@ export class Ownership {
   /** What it was given last; also after it was lost, for the next time. */
   #token = 0
   #held = false
+  #wanted = false
   #renewing: Timer | undefined
   #ending: Timer | undefined
 
@@ -46,6 +47,11 @@ export class Ownership {
     return this.#held
   }
 
+  /** Whether other instances would hand over as well, as of the last renewal. */
+  get wanted(): boolean {
+    return this.#wanted
+  }
+
   /** Goes with whatever the owner does to the journal. */
   get token(): number {
     return this.#token
@@ -59,6 +65,7 @@ export class Ownership {
     if ('busy' in answer) return Math.max(1, answer.busy)
     this.#token = answer.token
     this.#held = true
+    this.#wanted = false
     // In a journal of this process alone nobody else can become it.
     if (!this.#journal.shared) return 0
     this.#trustFrom(sent)
@@ -92,7 +99,10 @@ export class Ownership {
       const answer = await this.#journal.own(this.#writer, { by: this.#id, ms: this.#lease, token })
       if (!this.#held || this.#token !== token) return
       if ('busy' in answer || answer.token !== token) this.lose('another instance has taken over')
-      else this.#trustFrom(sent)
+      else {
+        this.#wanted = answer.wanted
+        this.#trustFrom(sent)
+      }
     } catch {
       // Tried again soon; the time that is left is counted by the other timer.
     }

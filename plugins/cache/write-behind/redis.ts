@@ -48,10 +48,11 @@ export class RedisJournal implements Journal {
   }
 
   async own(writer: string, { by, ms, token }: Claim): Promise<Ownership> {
-    const keys = [this.#ofWriter(writer, 'owner'), this.#ofWriter(writer, 'token')]
+    const keys = ['owner', 'token', 'wanted'].map((part) => this.#ofWriter(writer, part))
     const least = this.#fences.get(writer) ?? 0
     const answer = await scripts.own.run(this.#storage.client, keys, [by, Math.ceil(ms), token, least])
-    return Array.isArray(answer) ? { busy: Math.max(0, answer[0] as number) } : { token: answer as number }
+    const [state, number, wanted] = answer as ['busy' | 'owner', number, number]
+    return state === 'busy' ? { busy: Math.max(0, number) } : { token: number, wanted: wanted === 1 }
   }
 
   async disown(writer: string, by: string): Promise<void> {

@@ -127,15 +127,20 @@ export class Worker {
   async #drain(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    const { batch, takeover } = this.#options.writeBehind
+    const { batch, takeover, lease } = this.#options.writeBehind
     let next = takeover
     try {
       const busy = await this.#ownership.take()
       if (busy > 0) {
         next = Math.min(takeover, busy)
       } else {
+        let from = this.#options.clock.monotonic()
         while (await this.#deliver(await this.#journal.read(this.#name, this.#ownership.token, batch))) {
-          // Until the journal is empty, the handler fails, or another instance has it.
+          // Until the journal is empty, the handler fails, or another instance has it, or wants it: whoever takes so long
+          // for a batch lets the others have a turn.
+          const now = this.#options.clock.monotonic()
+          if (this.#ownership.wanted && now - from > lease) break
+          from = now
         }
         if (this.#failures === 0) await this.#ownership.release()
         if (!this.#cutOff) await this.count()
