@@ -8,6 +8,7 @@ const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
 const overlay = 'test/plugins/cache/write-behind/overlay.test.ts'
 const owner = 'test/plugins/cache/write-behind/owner.test.ts'
+const journal = 'test/plugins/cache/write-behind/journal.test.ts'
 const histories = 'test/plugins/cache/write-behind/histories/histories.test.ts'
 
 export default [
@@ -198,21 +199,21 @@ export default [
     file: 'plugins/cache/loading/loads.ts',
     from: 'const waiting = await this.#levels.waiting(key)',
     to: 'const waiting = await Promise.resolve<Found | undefined>(undefined)',
-    suite: histories,
+    suite: overlay,
   },
   {
     guards: 'the fence: an owner from before removes nothing',
     file: 'plugins/cache/write-behind/memory.ts',
     from: 'if (token < this.#book(writer).token) return false',
     to: '',
-    suite: histories,
+    suite: journal,
   },
   {
     guards: 'a lease is renewed while its handler works',
     file: 'plugins/cache/write-behind/ownership.ts',
     from: '() => void this.#renew())',
     to: '() => {})',
-    suite: histories,
+    suite: owner,
   },
   {
     guards: 'an owner that cannot renew its lease stops before another one begins',

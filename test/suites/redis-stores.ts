@@ -14,6 +14,7 @@ import { systemClock } from '../../plugins/support/clock.ts'
 import { RedisPresence } from '../../plugins/sync/cluster/redis-presence.ts'
 import { accountStoreSuite } from './account-store.ts'
 import { cacheTierSuite } from './cache-tier.ts'
+import { journalContract } from './journal.ts'
 import { sessionStoreSuite } from './session-store.ts'
 import { stateLogSuite } from './state-log.ts'
 import { boardSuite } from './stats-board.ts'
@@ -96,42 +97,7 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
   await t.test('a journal of write-behind', async (t) => {
     const storage = await open(t)
     const instance = () => new RedisJournal(storage, new RedisTier(storage, systemClock))
-    const [here, there] = [instance(), instance()]
-    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 0 }), { token: 1, wanted: false })
-    t.same(await here.own('users', { by: 'here', ms: 60_000, token: 1 }), { token: 1, wanted: false }, 'it is renewed')
-    t.match(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { busy: Number })
-    const write = (namespace: string, key: string, data: string) =>
-      here.append('users', { namespace, key, data: Buffer.from(data), ttl: 60_000, stamps: [] }, 3)
-    const done = [await write('a', 'k', 'old'), await write('b', 'k', 'other'), await write('a', 'k', 'new')]
-    t.match(done, [{ state: 'done' }, { state: 'done' }, { state: 'done', pending: 1 }])
-    t.same(await here.pending('a', ['k', 'none']), [Buffer.from('new'), undefined])
-    const entries = (await there.read('users', 1, 10)) ?? []
-    t.match(
-      entries.map(({ namespace, key, data }) => [namespace, key, `${data}`]).sort(),
-      [
-        ['a', 'k', 'new'],
-        ['b', 'k', 'other'],
-      ],
-      'the latest write of each key, of every namespace',
-    )
-    const [first, second] = entries
-    if (!first || !second) return t.fail('nothing waits')
-    await write(first.namespace, 'k', 'newest')
-    t.equal(await here.remove('users', 1, [first]), true)
-    t.equal((await here.bury('users', 1, [{ ...second, reason: 'refused', at: 1 }]))?.length, 1)
-    t.same(await here.size('users'), { pending: 1, dead: 1 }, 'what was written meanwhile waits')
-    const [letter] = await here.dead('users', 10)
-    t.match(letter, { key: 'k', reason: 'refused', at: 1 })
-    if (!letter) return
-    t.equal(await here.retry('users', letter), true)
-    t.equal(await there.retry('users', letter), false, 'once')
-    await here.disown('users', 'here')
-    t.same(await there.own('users', { by: 'there', ms: 60_000, token: 0 }), { token: 2, wanted: true })
-    t.equal((await there.read('users', 2, 10))?.length, 2)
-    t.equal(await here.read('users', 1, 10), undefined, 'an owner from before reads nothing')
-    t.equal(await here.remove('users', 1, entries), false, 'and removes nothing')
-    t.equal(await here.bury('users', 1, [letter]), undefined)
-    t.same(await there.size('users'), { pending: 2, dead: 0 })
+    await journalContract(t, instance(), instance())
   })
 
   await t.test('failed logins', async (t) => {

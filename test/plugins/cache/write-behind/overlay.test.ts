@@ -1,5 +1,9 @@
 import t from 'tap'
-import type { CacheNamespace } from '../../../../plugins/cache/index.ts'
+import { Cache, type CacheNamespace } from '../../../../plugins/cache/index.ts'
+import { LocalTier } from '../../../../plugins/cache/tier/local.ts'
+import { MemoryShelf } from '../../../../plugins/cache/tier/memory.ts'
+import { MemoryJournal } from '../../../../plugins/cache/write-behind/memory.ts'
+import { systemClock } from '../../../../plugins/support/clock.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
 import { deferred, freshCache, startCache } from '../fixture.ts'
@@ -83,6 +87,26 @@ t.test('a load that a write overtakes is not stored, also when the write has bee
     t.equal(await cache.getOrSet('k', NEVER), 'new')
   }),
 )
+
+t.test('nor is one granted that looked before the write and asked after its invalidation', async (t) => {
+  let meanwhile: (() => Promise<unknown>) | undefined
+  class LateLease extends LocalTier {
+    override async lease(...args: Parameters<LocalTier['lease']>) {
+      await meanwhile?.()
+      return super.lease(...args)
+    }
+  }
+  const tier = new LateLease('memory', new MemoryShelf({ maxEntries: 10, maxBytes: 10_000 }), systemClock)
+  const cache = new Cache({ tier, journal: new MemoryJournal(tier, systemClock) }, LATER)
+  t.teardown(() => cache.close())
+  cache.writeBehind('default', () => {})
+  meanwhile = async () => {
+    meanwhile = undefined
+    await cache.setWithDelayedPersist('k', 'new')
+    await cache.delete('k')
+  }
+  t.equal(await cache.getOrSet('k', NEVER), 'new')
+})
 
 t.test('after a restart it is the journal that is read', (t) =>
   onEveryStorage(t, async (t, kind) => {

@@ -2,9 +2,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t from 'tap'
+import { Cache, cacheParts } from '../../../../plugins/cache/index.ts'
+import { MemoryJournal } from '../../../../plugins/cache/write-behind/memory.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { eventually } from '../../../fixtures/eventually.ts'
-import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
 import { deferred, freshCache, startCache } from '../fixture.ts'
 
 t.test('an acknowledged write survives kill -9 and is handed over, in order, by the next process', (t) =>
@@ -138,6 +140,40 @@ t.test('a write that comes while its handler is at work does not wait for a flus
     }
   }),
 )
+
+t.test('nor does one that comes when its handler has just ended', async (t) => {
+  const clock = new ManualClock()
+  const counted = [deferred(), deferred()]
+  const asked = [deferred(), deferred()]
+  class SlowlyCounted extends MemoryJournal {
+    #times = 0
+    override async size(writer: string) {
+      const size = await super.size(writer)
+      const time = this.#times++
+      asked[time]?.resolve()
+      await counted[time]?.promise
+      return size
+    }
+  }
+  const { tier } = await cacheParts(await openTestStorage(t, 'memory:'))
+  const cache = new Cache({ tier, journal: new SlowlyCounted(tier, clock) }, { clock, writeBehind: { delay: 50 } })
+  t.teardown(() => cache.close())
+  const handed: unknown[] = []
+  cache.writeBehind('default', (writes) => handed.push(...writes.map(({ key }) => key)))
+  counted[0]?.resolve()
+  await cache.start()
+  await cache.setWithDelayedPersist('a', 1)
+  clock.advance(50)
+  await asked[1]?.promise
+  await cache.setWithDelayedPersist('b', 1)
+  clock.advance(50)
+  counted[1]?.resolve()
+  await eventually(async () => {
+    clock.advance(10)
+    return handed.length === 2
+  })
+  t.same(handed, ['a', 'b'])
+})
 
 t.test('writes of one key by several instances at once: source and cache end with the same', async (t) => {
   const KEYS = 200

@@ -24,6 +24,7 @@ const OPTIONS: NonNullable<CacheOptions['writeBehind']> = {
 
 type Invalidation = 'delete' | 'expire' | 'tag' | 'pattern' | 'clear'
 type Trouble = 'crash' | 'cutOff' | 'rejoin' | 'loseHead' | 'evictStamp'
+const TROUBLES: ReadonlySet<string> = new Set(['crash', 'cutOff'] satisfies Trouble[])
 type Kind = 'write' | 'get' | 'load' | Invalidation | Trouble
 
 interface Step {
@@ -99,6 +100,8 @@ class Game {
   readonly #source: Source
   /** The living one of each place, and its number: a process that is started again is another one. */
   readonly #places: { cache: Cache; instance: number }[] = []
+  /** Those whose handler is running. */
+  readonly #handling = new Set<number>()
   #instances = 0
   readonly #crashed = new Set<number>()
   /** By their numbers, from 1. */
@@ -116,7 +119,10 @@ class Game {
   }
 
   perform({ kind, instance: at, key: index, ms }: Step): void {
-    const place = at % this.#places.length
+    // Trouble comes to who is at it, as a rule.
+    const busy =
+      TROUBLES.has(kind) && ms % 4 > 0 ? this.#places.findIndex((one) => this.#handling.has(one.instance)) : -1
+    const place = busy >= 0 ? busy : at % this.#places.length
     const { cache, instance } = this.#places[place] as { cache: Cache; instance: number }
     const key = KEYS[index] as string
     const actions: Record<Kind, () => unknown> = {
@@ -194,6 +200,15 @@ class Game {
   }
 
   async #handle(instance: number, writes: { id: string; key: string; value: Value }[], signal: AbortSignal) {
+    this.#handling.add(instance)
+    try {
+      return await this.#persist(instance, writes, signal)
+    } finally {
+      this.#handling.delete(instance)
+    }
+  }
+
+  async #persist(instance: number, writes: { id: string; key: string; value: Value }[], signal: AbortSignal) {
     const { fails, hangs, slow } = this.#calm ? { fails: 0, hangs: 0, slow: 0 } : this.#plan.handler
     await this.time.after(this.#random() < slow ? this.#random() * 1_000 : this.#random() * 30)
     if (this.#random() < hangs) await this.time.after(3_000)
