@@ -220,7 +220,7 @@ export default [
     file: 'plugins/cache/write-behind/ownership.ts',
     from: "() => this.lose('its lease could not be renewed in time'))",
     to: '() => {})',
-    suite: histories,
+    suite: owner,
   },
   {
     guards: 'one owner at a time',
