@@ -56,10 +56,14 @@ export class MemoryJournal implements Journal {
     const book = this.#book(writer)
     const now = this.clock.monotonic()
     if (book.owner && book.owner.by !== by && book.owner.until > now) {
-      book.wantedUntil = now + ms
+      // Longer than it takes them to ask again, also on a busy machine.
+      book.wantedUntil = now + 4 * ms
       return { busy: book.owner.until - now }
     }
-    if (book.token !== token || token === 0) book.token++
+    if (book.token !== token || token === 0) {
+      book.token++
+      book.wantedUntil = 0
+    }
     book.owner = { by, until: now + ms }
     return { token: book.token, wanted: book.wantedUntil > now }
   }
