@@ -50,7 +50,8 @@ export interface LoadContext {
   readonly staleValue: unknown
   /** Push further tags. */
   readonly tags: string[]
-  setTtl(ttl: Duration): void
+  /** @param stale see {@link SetOptions}; default: as the load says */
+  setTtl(ttl: Duration, stale?: Duration): void
   /** Return the value to the callers, but do not cache it. */
   skip(): void
 }

@@ -138,6 +138,12 @@ export const CacheStoreError = define(
   'The cache store did not confirm the %s: what was cached before may still be served elsewhere. Try again.',
   503,
 )
+export const NotCachedError = define(
+  'STATEFUL_NOT_CACHED',
+  'There is no stored answer that fits, and the request takes no other (only-if-cached). Ask without it.',
+  504,
+)
+
 export const CacheLoadTimeoutError = define(
   'STATEFUL_CACHE_LOAD_TIMEOUT',
   "The loader of a cache entry in namespace '%s' took longer than %s ms.",
