@@ -77,11 +77,10 @@ export function answerHead(
   const terms = termsOf(status, headers, at, origin.route, origin.credentials)
   const vary = dependencies(headers, before)
   if (terms === undefined || vary.includes('*') || vary.length > MAX_DEPENDENCIES) return undefined
-  const cookies = headers['set-cookie']
-  const byHook = cookies === before['set-cookie'] || hooked.has('set-cookie')
-  if (cookies !== undefined && (byHook || !areForAll(cookies, headers, origin))) return undefined
+  const cookies = ownCookies({ headers, before, hooked })
+  if (headers['set-cookie'] !== undefined && !(cookies && areForAll(cookies, headers, origin))) return undefined
   const kept = keptFields(headers, before, hooked)
-  if (cookies !== undefined) kept['set-cookie'] = [cookies].flat().map(String)
+  if (cookies !== undefined) kept['set-cookie'] = cookies
   const etag = told(headers['etag'], headers)
   return { status, headers: kept, etag, vary, at, terms, failed: false }
 }
@@ -100,6 +99,8 @@ export function confirmed(
   at: number,
 ): CachedAnswer {
   const updated = updatedFields(stored.headers, keptFields(headers, before, hooked))
+  const cookies = ownCookies({ headers, before, hooked })
+  if (cookies !== undefined && areForAll(cookies, stored.headers, origin)) updated['set-cookie'] = cookies
   // The Age is that of the 304.
   const { age } = headers
   const terms = termsOf(
@@ -114,15 +115,22 @@ export function confirmed(
   return { ...stored, headers: updated, vary, at, terms: terms ?? never, failed: false }
 }
 
+/** Those that the handler has set, and no hook. */
+export function ownCookies({ headers, before, hooked }: Omit<Made, 'status'>): string[] | undefined {
+  const cookies = headers['set-cookie']
+  if (cookies === undefined || before['set-cookie'] !== undefined || hooked.has('set-cookie')) return undefined
+  return [cookies].flat().map(String)
+}
+
 /**
  * Whether cookies of an answer may be given to others. Hardly ever: only where the route says that its answers are for
  * all and the answer how long it lasts, to somebody who has not said who they are, and when none of them could tell two
  * people apart. (RFC 9111 §7.3 leaves it to the maker; frameworks that add a session to each answer do not think of it.)
  */
-function areForAll(cookies: Exclude<HeaderFields[string], undefined>, headers: HeaderFields, origin: Origin): boolean {
+function areForAll(cookies: readonly string[], headers: HeaderFields, origin: Origin): boolean {
   if (origin.route.ttl !== 'headers' || !origin.shared || origin.personal || !isExplicit(headers)) return false
-  return [cookies].flat().every((cookie) => {
-    const [, name = '', value = '', attributes = ''] = /^\s*([^=;]*)=([^;]*)(.*)$/.exec(`${cookie}`) ?? []
+  return cookies.every((cookie) => {
+    const [, name = '', value = '', attributes = ''] = /^\s*([^=;]*)=([^;]*)(.*)$/.exec(cookie) ?? []
     const personal = soundsPersonal(name.toLowerCase()) || /sess|id$/i.test(name) || /;\s*httponly\b/i.test(attributes)
     return name !== '' && !personal && value.length <= IMPERSONAL_COOKIE
   })

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { answerHead, confirmed, type Made, type Origin, wholeAnswer } from './answer.ts'
+import { answerHead, confirmed, type Made, type Origin, ownCookies, wholeAnswer } from './answer.ts'
 import type { Answers } from './answers.ts'
 import { collect, discard, isStream, unwrapped } from './collect.ts'
 import { restoreConditions } from './conditional.ts'
@@ -10,15 +10,7 @@ import type { CachedRoute } from './handler.ts'
 import { type HeaderFields, resetHeaders } from './headers.ts'
 
 /** Set while an answer is sent, by Fastify or by whoever describes the content: as good as said by the handler. */
-const OF_SENDING = new Set([
-  'content-type',
-  'content-length',
-  'etag',
-  'last-modified',
-  'vary',
-  'cache-control',
-  'set-cookie',
-])
+const OF_SENDING = new Set(['content-type', 'content-length', 'etag', 'last-modified', 'vary', 'cache-control'])
 
 interface Conclusion {
   exchange: Exchange
@@ -45,6 +37,7 @@ export function conclude(
   const { status, personal } = exchange
   restoreConditions(request, conditions)
   const now = Date.now()
+  const hooked = changedBetween(work.after, reply.getHeaders())
   const origin: Origin = {
     route: route.terms,
     shared: route.rule.shared,
@@ -55,7 +48,7 @@ export function conclude(
     if (isStream(given)) discard(given)
     status.forwardedStatus = reply.statusCode
     status.left = leftAt(answer, now)
-    resetHeaders(reply, before)
+    resetHeaders(reply, before, hooked)
     return deliver(request, reply, answer, conditions, personal, route.told)
   }
 
@@ -67,7 +60,6 @@ export function conclude(
     fill?.settle(undefined)
     return given
   }
-  const hooked = changedBetween(work.after, reply.getHeaders())
   const payload = unwrapped(reply, given)
   const made: Made = { status: reply.statusCode, headers: reply.getHeaders(), before, hooked }
   if (stored && made.status === 304) {
@@ -75,7 +67,11 @@ export function conclude(
     const keep = answer.terms.keepFor > 0 || leftAt(answer, now) > 0
     fill?.settle(keep ? answer : undefined)
     status.stored = keep && fill !== undefined
-    return instead(answer)
+    const cookies = ownCookies(made)
+    const result = instead(answer)
+    // For this client alone, unless they are for all.
+    if (cookies !== undefined && `${answer.headers['set-cookie']}` !== `${cookies}`) reply.header('set-cookie', cookies)
+    return result
   }
   if (!fill) {
     // Its maker has another one by now.

@@ -46,11 +46,10 @@ export const newExchange = (asked: readonly string[]): Exchange => ({
   work: undefined,
 })
 
-/** Notes what the handler has set at the moment when it answers. */
+/** Notes what has been set at the moment when the handler, or an error handler instead of it, answers. */
 export function watchSend(reply: FastifyReply, work: Work): void {
   const { send } = reply
   reply.send = (payload?: unknown) => {
-    reply.send = send
     work.after = reply.getHeaders()
     return send.call(reply, payload)
   }

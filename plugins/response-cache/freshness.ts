@@ -109,9 +109,10 @@ export function ageOf(headers: HeaderFields, at: number): number {
   const date = dateOf(headers['date'], at)
   const apparent = Number.isNaN(date) ? 0 : Math.max(0, at - date)
   if (headers['age'] === undefined) return apparent
-  const [first = ''] = fieldText(headers['age']).split(',')
-  if (!/^\d+$/.test(first.trim())) return 2 * LONGEST * 1_000
-  return Math.max(apparent, Math.min(Number(first), LONGEST) * 1_000)
+  const told = fieldText(headers['age']).trim()
+  // Several, or none: nobody knows how old it is.
+  if (!/^\d+$/.test(told)) return 2 * LONGEST * 1_000
+  return Math.max(apparent, Math.min(Number(told), LONGEST) * 1_000)
 }
 
 /**

@@ -73,10 +73,10 @@ export function removeContentHeaders(reply: FastifyReply): void {
   for (const name of OF_CONTENT) reply.removeHeader(name)
 }
 
-/** Takes back what has been set since the handler began. */
-export function resetHeaders(reply: FastifyReply, before: HeaderFields): void {
+/** Takes back what the handler has set, and leaves what hooks have. */
+export function resetHeaders(reply: FastifyReply, before: HeaderFields, hooked: ReadonlySet<string>): void {
   for (const [name, value] of Object.entries(reply.getHeaders())) {
-    if (value === before[name]) continue
+    if (value === before[name] || hooked.has(name)) continue
     reply.removeHeader(name)
     if (before[name] !== undefined) reply.header(name, before[name])
   }

@@ -86,9 +86,11 @@ export const responseCache = defineService<ResponseCacheOptions>(
       done()
     })
 
-    // An error handler may answer 200; still it was no answer of the handler.
-    fastify.addHook('onError', async ({ cacheExchange }) => {
+    // An error handler may answer 200; still it was no answer of the handler. At once, not by a promise: @fastify/reply-from
+    // sends twice when an upstream's status is none, which ends the process while hooks of the first are running.
+    fastify.addHook('onError', ({ cacheExchange }, _reply, _error, done) => {
       if (cacheExchange?.work) cacheExchange.work.failed = true
+      done()
     })
 
     fastify.addHook('onSend', async (request, reply, payload) => {
