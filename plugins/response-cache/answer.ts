@@ -80,7 +80,7 @@ export function answerHead(
   const cookies = ownCookies({ headers, before, hooked })
   if (headers['set-cookie'] !== undefined && !(cookies && areForAll(cookies, headers, origin))) return undefined
   const kept = keptFields(headers, before, hooked)
-  if (cookies !== undefined) kept['set-cookie'] = cookies
+  if (cookies !== undefined) kept['set-cookie'] = one(cookies)
   const etag = told(headers['etag'], headers)
   return { status, headers: kept, etag, vary, at, terms, failed: false }
 }
@@ -100,7 +100,7 @@ export function confirmed(
 ): CachedAnswer {
   const updated = updatedFields(stored.headers, keptFields(headers, before, hooked))
   const cookies = ownCookies({ headers, before, hooked })
-  if (cookies !== undefined && areForAll(cookies, stored.headers, origin)) updated['set-cookie'] = cookies
+  if (cookies !== undefined && areForAll(cookies, stored.headers, origin)) updated['set-cookie'] = one(cookies)
   // The Age is that of the 304.
   const { age } = headers
   const terms = termsOf(
@@ -121,6 +121,9 @@ export function ownCookies({ headers, before, hooked }: Omit<Made, 'status'>): s
   if (cookies === undefined || before['set-cookie'] !== undefined || hooked.has('set-cookie')) return undefined
   return [cookies].flat().map(String)
 }
+
+/** As a header has it. */
+const one = (values: string[]): string | string[] => (values.length === 1 ? (values[0] as string) : values)
 
 /**
  * Whether cookies of an answer may be given to others. Hardly ever: only where the route says that its answers are for

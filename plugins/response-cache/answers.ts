@@ -52,9 +52,16 @@ const RETRY = 1_000
  */
 export class Answers {
   readonly #cache: CacheNamespace
+  readonly #now: () => number
 
-  constructor(cache: CacheNamespace) {
+  /** @param now wall clock, ms */
+  constructor(cache: CacheNamespace, now: () => number) {
     this.#cache = cache
+    this.#now = now
+  }
+
+  now(): number {
+    return this.#now()
   }
 
   /** What is there and not to be made anew, without waiting for anybody. */
@@ -100,7 +107,7 @@ export class Answers {
       if (entry === undefined) break
       if ('settle' in entry) return { what: 'make', fill: entry }
       if (isVariants(entry)) return { what: 'variants', variants: entry }
-      const verdict = judge(entry, asked.wishes, Date.now())
+      const verdict = judge(entry, asked.wishes, this.#now())
       if (verdict === 'serve' || verdict === 'renew') return { what: 'use', answer: entry }
       stored = entry
       if (verdict === 'validate') break
@@ -121,7 +128,7 @@ export class Answers {
         new Promise<Entry | undefined>((fill) => {
           const before = context.staleValue as Entry | undefined
           const old = stored ?? (before && !isVariants(before) ? before : undefined)
-          const takesStale = old !== undefined && acceptsStale(old, asked.wishes, Date.now())
+          const takesStale = old !== undefined && acceptsStale(old, asked.wishes, this.#now())
           // Who has been answered, or has gone, makes no answer any more; nobody may wait for it.
           if (chosen || gone() || takesStale) {
             fill(undefined)
@@ -150,7 +157,7 @@ export class Answers {
     { key, names, asked }: Pick<Ask, 'key' | 'names' | 'asked'>,
     context: LoadContext,
   ) {
-    const { ttl, stale } = timesOf(answer, Date.now())
+    const { ttl, stale } = timesOf(answer, this.#now())
     const vary = [...new Set([...names, ...answer.vary])].sort()
     if (vary.length === names.length) {
       context.setTtl(ttl, stale)

@@ -1,7 +1,6 @@
-import { PassThrough, pipeline, Readable, Transform } from 'node:stream'
+import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { FastifyReply } from 'fastify'
-import { startTimer } from '../support/timer.ts'
 
 /** A stream that gives nothing for so long holds nobody up any longer. */
 const PATIENCE = 1_000
@@ -33,17 +32,11 @@ export function collect(source: Readable, maxBytes: number, done: (body: Buffer 
   const end = (body?: Buffer) => {
     if (ended) return
     ended = true
-    cancel()
+    clearTimeout(timer)
     chunks.length = 0
     done(body)
   }
-  const wait = () =>
-    startTimer(
-      PATIENCE,
-      () => end(),
-      (handle) => handle.unref(),
-    )
-  let cancel = wait()
+  const timer = setTimeout(() => end(), PATIENCE).unref()
   const passing = new Transform({
     highWaterMark: maxBytes,
     transform(chunk: Buffer | string, encoding, callback) {
@@ -52,8 +45,7 @@ export function collect(source: Readable, maxBytes: number, done: (body: Buffer 
       if (bytes > maxBytes) end()
       if (!ended) {
         chunks.push(piece)
-        cancel()
-        cancel = wait()
+        timer.refresh()
       }
       callback(null, piece)
     },
@@ -72,5 +64,3 @@ export function discard(source: Readable): void {
   source.on('error', () => {})
   source.resume()
 }
-
-export const emptyStream = (): Readable => new PassThrough().end()

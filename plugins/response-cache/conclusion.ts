@@ -36,7 +36,7 @@ export function conclude(
   const { stored, fill, conditions, before } = work
   const { status, personal } = exchange
   restoreConditions(request, conditions)
-  const now = Date.now()
+  const now = answers.now()
   const hooked = changedBetween(work.after, reply.getHeaders())
   const origin: Origin = {
     route: route.terms,
@@ -49,7 +49,7 @@ export function conclude(
     status.forwardedStatus = reply.statusCode
     status.left = leftAt(answer, now)
     resetHeaders(reply, before, hooked)
-    return deliver(request, reply, answer, conditions, personal, route.told)
+    return deliver(request, reply, answer, conditions, personal, route.told, now)
   }
 
   if (stored && (work.failed || reply.statusCode >= 500) && mayStandIn(stored, now)) {

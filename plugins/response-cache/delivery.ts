@@ -24,8 +24,8 @@ export function deliver(
   conditions: Conditions,
   personal: boolean,
   told: Told,
+  now: number,
 ): string | Buffer | undefined {
-  const now = Date.now()
   reply.code(answer.status).headers(answer.headers)
   reply.header('age', Math.floor(ageAt(answer, now) / 1_000))
   // When it was made, not when it is sent (RFC 9111 §4).
@@ -34,7 +34,7 @@ export function deliver(
   // Fastify tells the length of a HEAD's answer by its payload, which a 304 has not.
   if (request.method === 'HEAD') return answer.body
   if (confirms(reply, answer, conditions)) return undefined
-  return part(reply, answer, conditions)
+  return part(reply, answer, conditions, now)
 }
 
 /** Sets what goes with every answer that is kept. */
@@ -61,10 +61,10 @@ export function confirms(reply: FastifyReply, answer: CachedAnswer | AnswerHead,
 }
 
 /** The whole body, or the part of it that the client asks for, with its headers (RFC 9110 §14, §15.3.7, §15.5.17). */
-function part(reply: FastifyReply, answer: CachedAnswer, conditions: Conditions): string | Buffer {
+function part(reply: FastifyReply, answer: CachedAnswer, conditions: Conditions, now: number): string | Buffer {
   if (conditions.range === undefined) return answer.body
   const bytes = Buffer.from(answer.body as string)
-  const asked = partOf(conditions, answer, bytes.length)
+  const asked = partOf(conditions, answer, bytes.length, now)
   if (asked === 'whole') return answer.body
   if (asked === 'none') {
     reply.code(416).header('content-range', `bytes */${bytes.length}`)

@@ -55,7 +55,7 @@ export function cachedHandler(answers: Answers, route: CachedRoute, handler: Rou
     const part = conditions.range !== undefined
     if (part || request.method === 'HEAD' || wishes.onlyIfCached || wishes.validate) {
       const held = await answers.held(asked).catch(() => undefined)
-      const verdict = held && judge(held.answer, wishes, Date.now())
+      const verdict = held && judge(held.answer, wishes, answers.now())
       if (held && (verdict === 'serve' || verdict === 'renew')) {
         return serve(request, reply, exchange, held.answer, conditions)
       }
@@ -71,7 +71,7 @@ export function cachedHandler(answers: Answers, route: CachedRoute, handler: Rou
       request.log.warn({ err: error }, 'not cached: its tags could not be told')
       return forward.call(this, request, reply, exchange, 'bypass')
     }
-    const began = Date.now()
+    const began = answers.now()
     const found = await answers.find(asked, () => reply.sent || reply.raw.destroyed).catch(() => undefined)
     if (found?.what === 'use') {
       exchange.status.collapsed = found.answer.at > began
@@ -99,9 +99,10 @@ export function cachedHandler(answers: Answers, route: CachedRoute, handler: Rou
   ): FastifyReply {
     const { status } = exchange
     status.hit = !status.collapsed
-    status.left = leftAt(stored, Date.now())
+    const now = answers.now()
+    status.left = leftAt(stored, now)
     exchange.served = stored
-    return reply.send(deliver(request, reply, stored, conditions, exchange.personal, route.told))
+    return reply.send(deliver(request, reply, stored, conditions, exchange.personal, route.told, now))
   }
 
   /** Lets the handler answer as if there were no cache. */

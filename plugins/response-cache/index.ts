@@ -34,9 +34,9 @@ export const responseCache = defineService<ResponseCacheOptions>(
   'response-cache',
   async (fastify, options) => {
     const defaults = readOptions(RESPONSE_CACHE_RULES, options, 'responseCache')
-    const { namespace, name, maxBytes } = defaults
+    const { namespace, name, maxBytes, clock } = defaults
     const cache = fastify.cache.namespace(namespace)
-    const answers = new Answers(cache)
+    const answers = new Answers(cache, () => clock.now())
     const changes = new Changes()
     const log = fastify.log.child({ plugin: 'response-cache' })
     /** Those whose handlers stand behind the cache. */

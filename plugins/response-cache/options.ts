@@ -1,7 +1,9 @@
 import type { FastifyRequest } from 'fastify'
+import type { Clock } from '../support/clock.ts'
 import type { Duration } from '../support/durations.ts'
 import {
   checkedDuration,
+  clock,
   duration,
   flag,
   invalidOption,
@@ -74,6 +76,8 @@ export interface ResponseCacheOptions {
   cdn?: Duration | CacheDirectives
   /** For routes that do not say it themselves. */
   staleIfError?: Duration
+  /** Default: the system's. */
+  clock?: Clock
 }
 
 /** What each option must be, and what holds without it. */
@@ -84,6 +88,7 @@ export const RESPONSE_CACHE_RULES = {
   browser: directives,
   cdn: directives,
   staleIfError: duration(undefined),
+  clock,
 } satisfies Rules<ResponseCacheOptions>
 
 /** The same for `config.cache` of a route. */

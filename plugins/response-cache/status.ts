@@ -37,7 +37,7 @@ export function tellStatus(reply: FastifyReply, name: string, status: CacheStatu
   if (status.forwardedStatus !== undefined) parts.push(`fwd-status=${status.forwardedStatus}`)
   if (status.stored) parts.push('stored')
   if (status.collapsed) parts.push('collapsed')
-  if (status.left !== undefined) parts.push(`ttl=${Math.floor(status.left / 1_000)}`)
+  if (status.left !== undefined) parts.push(`ttl=${Math.trunc(status.left / 1_000)}`)
   const own = parts.join('; ')
   reply.header('cache-status', others === undefined ? own : `${others}, ${own}`)
 }
