@@ -56,10 +56,13 @@ export function conclude(
     fill?.settle({ ...stored, failed: true })
     return instead(stored)
   }
-  if (work.failed) {
+  const unkept = (sent: unknown) => {
     fill?.settle(undefined)
-    return given
+    // No cache on the way may keep either what is for somebody in particular.
+    if (personal && !reply.hasHeader('cache-control')) reply.header('cache-control', 'private, no-cache')
+    return sent
   }
+  if (work.failed) return unkept(given)
   const payload = unwrapped(reply, given)
   const made: Made = { status: reply.statusCode, headers: reply.getHeaders(), before, hooked }
   if (stored && made.status === 304) {
@@ -80,14 +83,11 @@ export function conclude(
         .drop(work.key)
         .catch((err: unknown) => request.log.warn({ err }, 'an outdated answer stays until its time'))
     }
-    return payload
+    return unkept(payload)
   }
   const head = answerHead(made, origin, now)
   const large = Number(made.headers['content-length'] ?? 0) > maxBytes
-  if (head === undefined || large || !isKeepable(payload, made.headers)) {
-    fill.settle(undefined)
-    return payload
-  }
+  if (head === undefined || large || !isKeepable(payload, made.headers)) return unkept(payload)
   if (isStream(payload)) {
     const passing = collect(payload, maxBytes, (body) => fill.settle(body && wholeAnswer(head, body)))
     status.stored = true
@@ -97,10 +97,7 @@ export function conclude(
     return null
   }
   const body = (payload ?? '') as string | Buffer
-  if (Buffer.byteLength(body) > maxBytes) {
-    fill.settle(undefined)
-    return payload
-  }
+  if (Buffer.byteLength(body) > maxBytes) return unkept(payload)
   const answer = wholeAnswer(head, body)
   fill.settle(answer)
   status.stored = true

@@ -3,6 +3,8 @@ import type { Mutant } from '../checkers/mutation.ts'
 const guards = 'test/plugins/response-cache/guards.test.ts'
 const keys = 'test/plugins/response-cache/keys.test.ts'
 const answers = 'test/plugins/response-cache/answers.test.ts'
+const http = 'test/plugins/response-cache/http.test.ts'
+const refusals = 'test/plugins/response-cache/refusals.test.ts'
 
 export default [
   {
@@ -79,5 +81,77 @@ export default [
     to: '    return hijack',
     suite: answers,
     timeout: 90_000,
+  },
+  {
+    guards: 'refusals: credentials, among ten thousand requests',
+    file: 'plugins/response-cache/key.ts',
+    from: 'if (!rule.shared && isPersonal(request, rule.vary)) return false',
+    to: '',
+    suite: refusals,
+    timeout: 150_000,
+  },
+  {
+    guards: 'refusals: a credential that the route names is told apart',
+    file: 'plugins/response-cache/key.ts',
+    from: 'const values = names.map((name) => [name, request.headers[name] ?? null])',
+    to: 'const values = names.map((name) => [name, name in request.headers])',
+    suite: refusals,
+    timeout: 150_000,
+  },
+  {
+    guards: 'a strong tag names one encoding',
+    file: 'plugins/response-cache/delivery.ts',
+    from: "if ('etag' in fields) fields['etag'] = `W/${etag}`",
+    to: "if ('etag' in fields) fields['etag'] = etag",
+    suite: http,
+  },
+  {
+    guards: 'a 304 does not make a weak tag strong',
+    file: 'plugins/response-cache/delivery.ts',
+    from: "if (etag !== undefined) reply.header('etag', tagFor(conditions, etag))",
+    to: '',
+    suite: http,
+  },
+  {
+    guards: 'what must be confirmed is never served stale',
+    file: 'plugins/response-cache/freshness.ts',
+    from: "const strict = forbidden || directives.has('s-maxage')",
+    to: 'const strict = false',
+    suite: http,
+  },
+  {
+    guards: 'cookies are nobody else’s',
+    file: 'plugins/response-cache/answer.ts',
+    from: "return name !== '' && !personal && value.length <= IMPERSONAL_COOKIE",
+    to: "return name !== ''",
+    suite: http,
+  },
+  {
+    guards: 'headers that a hook has set are of one request',
+    file: 'plugins/response-cache/headers.ts',
+    from: 'if (named.has(name) || hooked.has(name)) continue',
+    to: 'if (named.has(name)) continue',
+    suite: http,
+  },
+  {
+    guards: 'a success of an unsafe method ends what is kept',
+    file: 'plugins/response-cache/index.ts',
+    from: 'if (keys.length > 0) await cache.delete(keys)',
+    to: '',
+    suite: http,
+  },
+  {
+    guards: 'an answer that a change has overtaken is not found under its variants',
+    file: 'plugins/response-cache/key.ts',
+    from: 'keyText(request.url, [nonce, ',
+    to: 'keyText(request.url, [',
+    suite: http,
+  },
+  {
+    guards: 'errors do not take the place of an answer that may stand in',
+    file: 'plugins/response-cache/conclusion.ts',
+    from: '(work.failed || reply.statusCode >= 500) && mayStandIn(stored, now)',
+    to: 'work.failed && mayStandIn(stored, now)',
+    suite: http,
   },
 ] satisfies Mutant[]

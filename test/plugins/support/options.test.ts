@@ -341,6 +341,8 @@ async function documented(file: string, heading: RegExp): Promise<string[]> {
 t.test('each option that a table of the documentation names is one', async (t) => {
   const tables: [file: string, heading: RegExp, table: object][] = [
     ['docs/cache.md', /^## Options/m, CACHE_RULES],
+    ['docs/response-cache.md', /^## Options/m, RESPONSE_CACHE_RULES],
+    ['docs/response-cache.md', /^Of a route, in/m, ROUTE_RULES],
     ['docs/sessions.md', /^## Options/m, SESSION_RULES],
     ['docs/sessions.md', /^\| *`?(Option|throttle)?.*\n.*\n\| `perAccount`/m, THROTTLE_RULES],
     ['docs/state.md', /^\|.*\n.*\n\| `limits\.valueBytes`/m, { ...STATE_RULES, 'limits.keyBytes': 1 }],
