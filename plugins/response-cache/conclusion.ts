@@ -35,6 +35,7 @@ export function conclude(
 ): unknown {
   const { stored, fill, conditions, before } = work
   const { status, personal } = exchange
+  work.concluded = true
   restoreConditions(request, conditions)
   const now = answers.now()
   const hooked = changedBetween(work.after, reply.getHeaders())

@@ -21,6 +21,8 @@ export interface Work {
   fill: Fill | undefined
   /** It has thrown: what an error handler says instead is no answer of it. */
   failed: boolean
+  /** Its answer has been seen, and will be settled. */
+  concluded: boolean
 }
 
 /** One request to a route whose answers are cached. */
@@ -56,7 +58,7 @@ export function watchSend(reply: FastifyReply, work: Work): void {
 }
 
 /** Who waits for an answer is released as soon as it is clear that there will be none. */
-export function watchEnd(reply: FastifyReply, fill: Fill): void {
+export function watchEnd(reply: FastifyReply, work: Work, fill: Fill): void {
   const { hijack } = reply
   // Whoever takes over the socket makes no answer that others could have.
   reply.hijack = () => {
@@ -64,6 +66,6 @@ export function watchEnd(reply: FastifyReply, fill: Fill): void {
     return hijack.call(reply)
   }
   reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) fill.settle(undefined)
+    if (!work.concluded) fill.settle(undefined)
   })
 }

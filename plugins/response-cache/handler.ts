@@ -127,10 +127,10 @@ export function cachedHandler(answers: Answers, route: CachedRoute, handler: Rou
   ): Promise<unknown> {
     const before = reply.getHeaders()
     const conditions = replaceConditions(request, stored)
-    const work: Work = { before, after: undefined, conditions, stored, key, fill, failed: false }
+    const work: Work = { before, after: undefined, conditions, stored, key, fill, failed: false, concluded: false }
     exchange.work = work
     watchSend(reply, work)
-    if (fill) watchEnd(reply, fill)
+    if (fill) watchEnd(reply, work, fill)
     const made = handler.call(this, request, reply)
     // Without a promise the handler sends, now or later; the one to wait for is the reply itself.
     if (made === undefined) return reply

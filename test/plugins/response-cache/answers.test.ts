@@ -145,7 +145,8 @@ t.test('an answer that says what it depends on is given to who asks the same', a
     })
   })
   const ask = async (url: string, headers = {}) => (await app.inject({ url, headers })).body
-  t.not(await ask('/-'), await ask('/-'), '*: nobody asks the same')
+  const any = [await ask('/-'), await ask('/-'), await ask('/-'), await ask('/-')]
+  t.equal(new Set(any).size, 4, '*: nobody asks the same')
   for (const vary of ['Accept', 'Origin', 'Accept-Encoding', 'X-Theme']) {
     const url = `/${slug(vary === 'X-Theme' ? 'accept-language, X-Theme' : vary)}`
     const name = vary.toLowerCase()

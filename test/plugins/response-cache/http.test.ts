@@ -11,6 +11,7 @@ import { cache } from '../../../plugins/cache/index.ts'
 import { type ResponseCacheOptions, type RouteCache, responseCache } from '../../../plugins/response-cache/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { type Clock, systemClock } from '../../../plugins/support/clock.ts'
+import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 interface Timed {
   app: FastifyInstance
@@ -24,6 +25,7 @@ async function timed(
   set: (app: FastifyInstance) => unknown,
   options: ResponseCacheOptions = {},
   before: (app: FastifyInstance) => unknown = () => {},
+  url = 'memory:',
 ): Promise<Timed> {
   let ahead = 0
   const clock: Clock = {
@@ -33,8 +35,9 @@ async function timed(
   }
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(storage, { storage: 'memory:' })
-  await app.register(cache, { clock })
+  await app.register(storage, { storage: url })
+  // A busy machine is no outage.
+  await app.register(cache, { clock, l2: { timeout: '10s' } })
   await before(app)
   await app.register(responseCache, { clock, ...options })
   await set(app)
@@ -513,47 +516,56 @@ t.test('Cache-Status tells what happened', async (t) => {
 })
 
 t.test('what an unsafe method has changed is not served any more', async (t) => {
-  let calls = 0
-  const { app } = await timed(t, (app) => {
-    const config = { cache: { ttl: '1h', vary: ['accept'] } }
-    app.get('/things/:id', { config }, async () => `${++calls}`)
-    app.get('/things', { config: { cache: { ttl: 'headers' } } }, async (_request, reply) => {
-      reply.header('cache-control', 'max-age=60')
-      return `${++calls}`
-    })
-    app.put('/things/:id', async ({ headers }, reply) => {
-      if (headers['x-fail']) return reply.code(409).send('no')
-      return 'ok'
-    })
-    app.post('/things', async (request, reply) => {
-      const { to } = request.query as { to?: string }
-      return reply.code(201).header('location', to).send('made')
-    })
-    app.delete('/other', async (_request, reply) =>
-      reply.header('content-location', 'http://elsewhere/things/1').send('x'),
-    )
+  await onEveryStorage(t, async (t, kind) => {
+    const url = await storageUrl(t, kind)
+    let calls = 0
+    const set = (app: FastifyInstance) => {
+      const config = { cache: { ttl: '1h', vary: ['accept'] } }
+      app.get('/things/:id', { config }, async () => `${++calls}`)
+      app.get('/things', { config: { cache: { ttl: 'headers' } } }, async (_request, reply) => {
+        reply.header('cache-control', 'max-age=60')
+        return `${++calls}`
+      })
+      app.put('/things/:id', async ({ headers }, reply) => {
+        if (headers['x-fail']) return reply.code(409).send('no')
+        return 'ok'
+      })
+      app.post('/things', async (request, reply) => {
+        const { to } = request.query as { to?: string }
+        return reply.code(201).header('location', to).send('made')
+      })
+      app.delete('/other', async (_request, reply) =>
+        reply.header('content-location', 'http://elsewhere/things/1').send('x'),
+      )
+    }
+    const { app } = await timed(t, set, {}, () => {}, url)
+    const get = async (url: string, accept = 'a') => (await app.inject({ url, headers: { accept } })).body
+    const before = [
+      await get('/things/1'),
+      await get('/things/1', 'b'),
+      await get('/things?x=1'),
+      await get('/things/2'),
+    ]
+    const now = async () => [
+      await get('/things/1'),
+      await get('/things/1', 'b'),
+      await get('/things?x=1'),
+      await get('/things/2'),
+    ]
+    await app.inject({ method: 'PUT', url: '/things/1', headers: { 'x-fail': '1' } })
+    await app.inject({ method: 'DELETE', url: '/other' })
+    await app.inject({ method: 'OPTIONS', url: '/things/1' })
+    t.strictSame(await now(), before, 'a failure, another host and a safe method change nothing')
+    await app.inject({ method: 'PUT', url: '/things/1' })
+    const changed = await now()
+    t.not(changed[0], before[0])
+    t.not(changed[1], before[1], 'each of its answers')
+    t.strictSame(changed.slice(2), before.slice(2), 'and no other')
+    await app.inject({ method: 'POST', url: '/things?to=/things/2' })
+    const made = await now()
+    t.not(made[3], changed[3], 'what Location names')
+    t.strictSame(made.slice(0, 3), changed.slice(0, 3))
   })
-  const get = async (url: string, accept = 'a') => (await app.inject({ url, headers: { accept } })).body
-  const before = [await get('/things/1'), await get('/things/1', 'b'), await get('/things?x=1'), await get('/things/2')]
-  const now = async () => [
-    await get('/things/1'),
-    await get('/things/1', 'b'),
-    await get('/things?x=1'),
-    await get('/things/2'),
-  ]
-  await app.inject({ method: 'PUT', url: '/things/1', headers: { 'x-fail': '1' } })
-  await app.inject({ method: 'DELETE', url: '/other' })
-  await app.inject({ method: 'OPTIONS', url: '/things/1' })
-  t.strictSame(await now(), before, 'a failure, another host and a safe method change nothing')
-  await app.inject({ method: 'PUT', url: '/things/1' })
-  const changed = await now()
-  t.not(changed[0], before[0])
-  t.not(changed[1], before[1], 'each of its answers')
-  t.strictSame(changed.slice(2), before.slice(2), 'and no other')
-  await app.inject({ method: 'POST', url: '/things?to=/things/2' })
-  const made = await now()
-  t.not(made[3], changed[3], 'what Location names')
-  t.strictSame(made.slice(0, 3), changed.slice(0, 3))
 })
 
 t.test('a change while an answer is made: the answer is not kept', async (t) => {
@@ -604,6 +616,41 @@ t.test('a wrong option ends the boot, and says which', async (t) => {
       { message },
       `${message}`,
     )
+  }
+})
+
+t.test('a reply that ends without Fastify releases who waits at once', async (t) => {
+  let calls = 0
+  const { app } = await timed(t, (app) => {
+    app.get('/', { config: { cache: { ttl: '1m' } } }, (_request, reply) => {
+      if (++calls > 1) return reply.send('own')
+      reply.raw.end('by hand')
+      return undefined
+    })
+  })
+  const answers = await Promise.all([app.inject('/'), app.inject('/')])
+  t.strictSame(answers.map(({ body }) => body).sort(), ['by hand', 'own'])
+})
+
+t.test('a query lasts to the last character; which there may be, the route says', async (t) => {
+  const ask = async (app: FastifyInstance, url: string) => (await app.inject(url)).body
+  for (const [cache, cached] of [
+    [{ ttl: '1m' }, false],
+    [{ ttl: '1m', query: ['a'] }, true],
+    [{ ttl: 'headers' }, true],
+    [{ ttl: 'headers', query: ['b'] }, false],
+  ] as const) {
+    let calls = 0
+    const { app } = await timed(t, (app) =>
+      app.get('/', { config: { cache: cache as RouteCache } }, async (_request, reply) => {
+        reply.header('cache-control', 'max-age=60')
+        return `${++calls}`
+      }),
+    )
+    const first = await ask(app, '/?a=1')
+    t.equal((await ask(app, '/?a=1')) === first, cached, JSON.stringify(cache))
+    t.not(await ask(app, '/?a=1&a=1'), first)
+    t.not(await ask(app, '/?a=%31'), first)
   }
 })
 
