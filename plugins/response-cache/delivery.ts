@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type AnswerHead, type CachedAnswer, isWeak } from './answer.ts'
 import { type Conditions, holds, tagFor } from './conditional.ts'
 import { ageAt } from './freshness.ts'
-import { addVary, isEncoded, removeContentHeaders } from './headers.ts'
+import { addVary, beforeHead, isEncoded, OF_CONTENT } from './headers.ts'
 import { partOf } from './range.ts'
 
 /** What a route tells caches on the way; texts of headers. */
@@ -31,9 +31,8 @@ export function deliver(
   // When it was made, not when it is sent (RFC 9111 §4).
   if (answer.headers['date'] === undefined) reply.header('date', new Date(answer.at).toUTCString())
   describe(reply, answer, personal, told)
-  // Fastify tells the length of a HEAD's answer by its payload, which a 304 has not.
-  if (request.method === 'HEAD') return answer.body
   if (confirms(reply, answer, conditions)) return undefined
+  if (request.method === 'HEAD') return answer.body
   return part(reply, answer, conditions, now)
 }
 
@@ -55,8 +54,11 @@ export function confirms(reply: FastifyReply, answer: CachedAnswer | AnswerHead,
   const { etag, headers, status } = answer
   if (status !== 200 || !holds(conditions, { etag: etag ?? '', headers })) return false
   reply.code(304)
-  removeContentHeaders(reply)
   if (etag !== undefined) reply.header('etag', tagFor(conditions, etag))
+  // Also what hooks and Fastify itself tell of the content that is not there.
+  beforeHead(reply, (head) => {
+    for (const name of OF_CONTENT) head.remove(name)
+  })
   return true
 }
 
@@ -78,16 +80,7 @@ function part(reply: FastifyReply, answer: CachedAnswer, conditions: Conditions,
 function setTag(reply: FastifyReply, etag: string): void {
   reply.header('etag', etag)
   if (isWeak(etag) || isEncoded(reply.getHeaders())) return
-  const { raw } = reply
-  const { writeHead } = raw
-  raw.writeHead = ((...args: Parameters<typeof writeHead>) => {
-    const given = args.at(-1)
-    const fields = (typeof given === 'object' && !Array.isArray(given) ? given : {}) as Record<string, string>
-    const encoding = fields['content-encoding'] ?? raw.getHeader('content-encoding')
-    if (isEncoded({ 'content-encoding': encoding as string | undefined })) {
-      if ('etag' in fields) fields['etag'] = `W/${etag}`
-      else raw.setHeader('etag', `W/${etag}`)
-    }
-    return writeHead.apply(raw, args)
-  }) as typeof writeHead
+  beforeHead(reply, (head) => {
+    if (isEncoded({ 'content-encoding': head.get('content-encoding') })) head.set('etag', `W/${etag}`)
+  })
 }

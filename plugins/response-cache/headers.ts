@@ -16,7 +16,7 @@ const NOT_KEPT = new Set(
 /** Describe the content that is stored: a 304 changes none of them (RFC 9111 §3.2). */
 const OF_STORED_CONTENT = new Set(['content-encoding', 'content-md5', 'content-range', 'etag'])
 /** A 304 has no content that they could describe. */
-const OF_CONTENT = ['content-type', 'content-length', 'content-encoding', 'content-language', 'content-range']
+export const OF_CONTENT = ['content-type', 'content-length', 'content-encoding', 'content-language', 'content-range']
 /**
  * What an answer may say that it depends on without being told apart by it, if a hook has said so before the handler
  * ran: CORS and compression do their work around the cache, with each answer anew.
@@ -69,8 +69,33 @@ export function isEncoded(headers: HeaderFields): boolean {
   return encoding !== '' && encoding !== 'identity'
 }
 
-export function removeContentHeaders(reply: FastifyReply): void {
-  for (const name of OF_CONTENT) reply.removeHeader(name)
+/** The head of an answer when every hook has run. */
+export interface Head {
+  get(name: string): HeaderFields[string]
+  set(name: string, value: string): void
+  remove(name: string): void
+}
+
+/** Calls `change` right before the head is written. */
+export function beforeHead({ raw }: FastifyReply, change: (head: Head) => void): void {
+  const { writeHead } = raw
+  raw.writeHead = ((...args: Parameters<typeof writeHead>) => {
+    const given = args.at(-1)
+    // Fastify gives them here, or has set them before when it sends a stream.
+    const fields = (typeof given === 'object' && !Array.isArray(given) ? given : {}) as Record<string, string>
+    change({
+      get: (name) => fields[name] ?? raw.getHeader(name),
+      set: (name, value) => {
+        if (name in fields) fields[name] = value
+        else raw.setHeader(name, value)
+      },
+      remove: (name) => {
+        delete fields[name]
+        raw.removeHeader(name)
+      },
+    })
+    return writeHead.apply(raw, args)
+  }) as typeof writeHead
 }
 
 /** Takes back what the handler has set, and leaves what hooks have. */

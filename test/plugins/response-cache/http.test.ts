@@ -271,9 +271,13 @@ t.test('a 304 has what RFC 9110 asks, and nothing of the content', async (t) => 
     reply.header('cache-control', 'max-age=60')
   })
   const { headers } = await ask()
-  for (const condition of [`if-none-match: ${headers.etag}`, 'if-modified-since: Wed, 21 Oct 2015 07:28:00 GMT']) {
-    const text = await wire(app, 'GET / HTTP/1.1', condition)
-    t.match(text, /^HTTP\/1\.1 304 /, condition)
+  const conditions = [`if-none-match: ${headers.etag}`, 'if-modified-since: Wed, 21 Oct 2015 07:28:00 GMT']
+  for (const [method, condition] of conditions.flatMap((one) => [
+    ['GET', one],
+    ['HEAD', one],
+  ])) {
+    const text = await wire(app, `${method} / HTTP/1.1`, condition as string)
+    t.match(text, /^HTTP\/1\.1 304 /, `${method} ${condition}`)
     for (const name of ['cache-control', 'cdn-cache-control', 'content-location', 'date', 'etag', 'expires', 'vary']) {
       t.match(text.toLowerCase(), new RegExp(`\r\n${name}: `), name)
     }
@@ -366,11 +370,16 @@ t.test('streams are kept while they pass, up to a bound', async (t) => {
 
 t.test('a strong ETag names one encoding, whoever compresses', async (t) => {
   const text = 'hello '.repeat(1_000)
-  const compressing = async (app: FastifyInstance) => {
-    await app.register(compress, { threshold: 0 })
-    await app.register(etag)
-  }
-  for (const order of ['before', 'after']) {
+  for (const [order, tagged] of [
+    ['before', true],
+    ['before', false],
+    ['after', true],
+    ['after', false],
+  ] as const) {
+    const compressing = async (app: FastifyInstance) => {
+      await app.register(compress, { threshold: 0 })
+      if (tagged) await app.register(etag)
+    }
     const cached = { config: { cache: { ttl: '1m' } } }
     const set = async (app: FastifyInstance) => {
       if (order === 'after') await compressing(app)
@@ -400,6 +409,7 @@ t.test('a strong ETag names one encoding, whoever compresses', async (t) => {
         if (headers.etag !== undefined && headers.age !== undefined)
           t.equal(again.statusCode, 304, `${url} ${encoding}`)
         if (name.startsWith('W/')) t.match(again.headers.etag, /^W\//, 'a 304 does not make it strong')
+        if (again.statusCode === 304) t.equal(again.headers['content-encoding'], undefined, `${url} ${encoding}`)
       }
     }
   }
