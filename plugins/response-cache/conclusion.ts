@@ -63,6 +63,10 @@ export function conclude(
     if (personal && !reply.hasHeader('cache-control')) reply.header('cache-control', 'private, no-cache')
     return sent
   }
+  const drop = () => {
+    const failed = (err: unknown) => request.log.warn({ err }, 'an outdated answer stays until its time')
+    answers.drop(work.key).catch(failed)
+  }
   if (work.failed) return unkept(given)
   const payload = unwrapped(reply, given)
   const made: Made = { status: reply.statusCode, headers: reply.getHeaders(), before, hooked }
@@ -77,18 +81,18 @@ export function conclude(
     if (cookies !== undefined && `${answer.headers['set-cookie']}` !== `${cookies}`) reply.header('set-cookie', cookies)
     return result
   }
+  // Whatever it is, its maker has another one by now.
+  const outdated = stored !== undefined && made.status < 500
   if (!fill) {
-    // Its maker has another one by now.
-    if (stored && made.status < 500) {
-      answers
-        .drop(work.key)
-        .catch((err: unknown) => request.log.warn({ err }, 'an outdated answer stays until its time'))
-    }
+    if (outdated) drop()
     return unkept(payload)
   }
   const head = answerHead(made, origin, now)
   const large = Number(made.headers['content-length'] ?? 0) > maxBytes
-  if (head === undefined || large || !isKeepable(payload, made.headers)) return unkept(payload)
+  if (head === undefined || large || !isKeepable(payload, made.headers)) {
+    if (outdated) drop()
+    return unkept(payload)
+  }
   if (isStream(payload)) {
     const passing = collect(payload, maxBytes, (body) => fill.settle(body && wholeAnswer(head, body)))
     status.stored = true

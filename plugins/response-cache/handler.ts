@@ -31,7 +31,8 @@ export function cachedHandler(answers: Answers, route: CachedRoute, handler: Rou
     if ((method === 'HEAD' && !route.head) || !isShareable(request, route.rule, exchange.asked)) {
       return forward.call(this, request, reply, exchange, 'bypass')
     }
-    exchange.personal = isPersonal(request)
+    // Elsewhere somebody in particular has not come so far.
+    exchange.personal = (route.rule.shared || route.rule.vary.length > 0) && isPersonal(request)
     if (wishes.noStore) return forward.call(this, request, reply, exchange, 'request')
     const asked: Asked = {
       resource: resourceKey(request, route.rule.signature),

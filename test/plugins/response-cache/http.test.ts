@@ -153,6 +153,19 @@ t.test('a stale answer is served while it is made anew, by word of the route or 
   }
 })
 
+t.test('a stale answer goes when its maker has another one that is not kept', async (t) => {
+  for (const gone of [404, 200]) {
+    const { ask, pass } = await counting(t, { ttl: '10s', stale: '1h' }, (reply, call) => {
+      if (call > 1) reply.code(gone).header('cache-control', gone === 200 ? 'no-store' : undefined)
+    })
+    await ask()
+    pass(20)
+    t.match(await ask(), { statusCode: gone, body: '2' })
+    t.match(await ask(), { statusCode: gone, body: '3' })
+    t.match((await Promise.all([ask(), ask()])).map(({ body }) => body).sort(), ['4', '5'])
+  }
+})
+
 t.test('what must be confirmed is never served stale', async (t) => {
   for (const header of ['max-age=10, must-revalidate', 'max-age=10, proxy-revalidate', 's-maxage=10']) {
     const { ask, pass } = await counting(t, { ttl: '1h', stale: '1h' }, (reply, call) => {
