@@ -138,12 +138,6 @@ export const CacheStoreError = define(
   'The cache store did not confirm the %s: what was cached before may still be served elsewhere. Try again.',
   503,
 )
-export const NotCachedError = define(
-  'STATEFUL_NOT_CACHED',
-  'There is no stored answer that fits, and the request takes no other (only-if-cached). Ask without it.',
-  504,
-)
-
 export const CacheLoadTimeoutError = define(
   'STATEFUL_CACHE_LOAD_TIMEOUT',
   "The loader of a cache entry in namespace '%s' took longer than %s ms.",
@@ -169,6 +163,13 @@ export const WriteBehindLostError = define(
   'STATEFUL_WRITE_BEHIND_LOST',
   "This instance no longer hands over the writes of '%s': %s. They stay in the journal, and another instance may be at it.",
   503,
+)
+
+// --- response cache ------------------------------------------------------------------------------
+export const NotCachedError = define(
+  'STATEFUL_NOT_CACHED',
+  'There is no stored answer that fits, and the request takes no other (only-if-cached). Ask without it.',
+  504,
 )
 
 // --- sync -------------------------------------------------------------------------------------
