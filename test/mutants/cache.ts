@@ -13,6 +13,20 @@ const histories = 'test/plugins/cache/write-behind/histories/histories.test.ts'
 
 export default [
   {
+    file: 'plugins/cache/policy/window-tuner.ts',
+    from: 'Math.max(0, regret - advantage)',
+    to: '0',
+    suite: 'test/plugins/cache/policy/adversaries.test.ts',
+    guards: 'useless turns of the policy become rarer',
+  },
+  {
+    file: 'plugins/cache/policy/eviction-policy.ts',
+    from: 'const reserved = mainEntries > 1 && this._share < 1',
+    to: 'const reserved = false',
+    suite: 'test/plugins/cache/policy/hit-rate.test.ts',
+    guards: 'main leaves the window its share',
+  },
+  {
     guards: 'the lease check: a load that an invalidation overtook is not stored',
     file: 'plugins/cache/tier/local.ts',
     from: 'this.#lease(namespace, key)?.token !== token || !this.#stand(namespace, stamps)',
