@@ -445,7 +445,7 @@ export interface paths {
         put?: never;
         /**
          * Hand refused writes to their handler again
-         * @description They come behind everything that waits, also behind later writes of the same key.
+         * @description They come behind everything that waits. One whose key has a newer write that waits is only forgotten.
          */
         post: operations["retryDeadLetters"];
         delete?: never;

@@ -11,7 +11,8 @@ import type { CacheTier } from './tier/contract.ts'
 import { openJournal, openTier } from './tier/open.ts'
 import { Warming } from './warming.ts'
 import type { Journal } from './write-behind/journal.ts'
-import { type WriteHandler, Writers } from './write-behind/writers.ts'
+import { Writers } from './write-behind/writers.ts'
+import type { WriteHandler } from './write-behind/writes.ts'
 
 /** What a cache stands on; {@link cacheParts} makes it from a storage. */
 export interface CacheParts {
@@ -35,7 +36,7 @@ export async function cacheParts(
 ): Promise<CacheParts> {
   const { clock, l2, outage } = resolveOptions(options)
   const tier = await openTier(storage, clock, l2)
-  const journal = await openJournal(storage)
+  const journal = await openJournal(storage, tier, clock)
   // Memory and LMDB are never away.
   if (!tier.shared) return { tier, journal }
   const breaker = new Breaker(tier, {
@@ -85,6 +86,7 @@ export class Cache extends CacheNamespace {
     )
     const shared: Shared = {
       tier: parts.tier,
+      journal: parts.journal,
       options: resolved,
       writers,
       warming,

@@ -2,7 +2,7 @@ import { StorageFullError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
 import { CallNames, callKey } from './calls.ts'
 import { type Held, Levels, type Reading } from './coherence/levels.ts'
-import { Mutations } from './coherence/mutations.ts'
+import { Mutations, type Terms } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
@@ -22,11 +22,13 @@ import {
 } from './types.ts'
 import { checkValue, cloned } from './values.ts'
 import type { Warming } from './warming.ts'
+import type { Overlay } from './write-behind/journal.ts'
 import type { Writers } from './write-behind/writers.ts'
 
 /** What all namespaces of a cache share. */
 export interface Shared {
   tier: CacheTier
+  journal: Overlay
   options: ResolvedOptions
   writers: Writers
   warming: Warming
@@ -63,7 +65,7 @@ export class CacheNamespace {
   constructor(name: string, shared: Shared) {
     this.name = name
     this.#shared = shared
-    this.#levels = new Levels(shared.tier, name, shared.options, this.#counters)
+    this.#levels = new Levels(shared.tier, shared.journal, name, shared.options, this.#counters)
     this.#loads = new Loads(this.#levels, shared.options, this.#counters)
     this.#mutations = new Mutations(this.#levels, shared.options, this.#counters)
     this.#levels.watch((message) => {
@@ -108,18 +110,14 @@ export class CacheNamespace {
 
   /** Stores all in one step; same errors as `set`. */
   async setMany(entries: Iterable<readonly [key: string, value: unknown]>, options: SetOptions = {}): Promise<void> {
-    refuseUnknown(options, SET_OPTIONS)
-    const { ttl, tags = [], stale } = options
+    const terms = this.#terms(options)
     const last = new Map(entries)
     if (last.size === 0) return
-    checkTags(tags)
     for (const [key, value] of last) {
       checkKey(key)
       checkValue(value)
     }
-    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : lifetime(ttl, 'ttl')
-    const grace = stale === undefined ? 0 : lifetime(stale, 'stale')
-    await this.#mutations.put(last, { ttl: fresh, stale: grace, tags })
+    await this.#mutations.put(last, terms)
   }
 
   /**
@@ -236,15 +234,17 @@ export class CacheNamespace {
   }
 
   /**
-   * Write-behind: resolves when the write is in the journal and in the cache; the handler gets it later.
+   * Write-behind: resolves when the write is in the journal and in the cache; the handler gets it later. Until it has
+   * persisted it, readers who do not find the key in the cache are given the write, also after a `delete`, an
+   * invalidation or the end of its `ttl`: they see what the source will have.
    * @throws STATEFUL_UNKNOWN_WRITER, STATEFUL_WRITE_BEHIND_FULL and what `set` throws
    */
   async setWithDelayedPersist(key: string, value: unknown, options: DelayedPersistOptions = {}): Promise<void> {
     checkKey(key)
     const { writer = 'default', ...rest } = options
-    refuseUnknown(rest, SET_OPTIONS)
-    await this.#shared.writers.append(writer, this.name, key, value)
-    await this.#setPersisted(key, value, rest)
+    const journal = this.#shared.writers.of(writer)
+    checkValue(value)
+    await this.#mutations.delay(key, value, this.#terms(rest), (write) => journal.append(write))
   }
 
   /** The source has it, or will: where there is no room for the new value the old one must not stay. */
@@ -383,6 +383,13 @@ export class CacheNamespace {
 
   stopCoherence(): Promise<void> {
     return this.#levels.coherence.stop()
+  }
+
+  #terms({ ttl, stale, tags = [], ...unknown }: SetOptions): Terms {
+    refuseUnknown(unknown, SET_OPTIONS)
+    checkTags(tags)
+    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : lifetime(ttl, 'ttl')
+    return { ttl: fresh, stale: stale === undefined ? 0 : lifetime(stale, 'stale'), tags }
   }
 
   #give(held: Held): Promise<unknown> {

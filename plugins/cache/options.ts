@@ -15,6 +15,7 @@ import {
   texts,
   wholeNumber,
 } from '../support/options.ts'
+import type { DeadWrite } from './write-behind/writes.ts'
 
 export interface CacheOptions {
   /** The first level: values in this process, bounds per namespace. */
@@ -113,8 +114,26 @@ export interface WriteBehindOptions {
   attempts?: number
   /** Wait before the second attempt; doubles each time up to 30 s. Default 200 ms. */
   backoff?: Duration
-  /** Most writes that wait; more are refused with STATEFUL_WRITE_BEHIND_FULL. Default 100 000. */
+  /**
+   * Most keys of a writer that wait, on Redis in each namespace; more are refused with STATEFUL_WRITE_BEHIND_FULL.
+   * Default 100 000.
+   */
   maxPending?: number
+  /**
+   * How long a handler may take for a batch. Then its signal is aborted, and the batch counts as failed. Default `'30s'`.
+   */
+  timeout?: Duration
+  /**
+   * How long the instance that hands over stays the only one without renewing it, as it does while it works: so long it
+   * takes until another one goes on after it was killed. On Redis only. Default 1500 ms.
+   */
+  lease?: Duration
+  /** How often an instance looks for writes that another one has left. On Redis only. Default 1500 ms. */
+  takeover?: Duration
+  /** How long `close` waits for handlers; what they have not persisted by then stays in the journal. Default `'5s'`. */
+  closing?: Duration
+  /** Told of each write that is given up, after it has gone to the dead letters and out of the cache. */
+  onDeadLetter?: (letter: DeadWrite & { writer: string }) => void
 }
 
 /** What each option must be, and what holds without it. */
@@ -150,6 +169,11 @@ export const CACHE_RULES = {
     attempts: wholeNumber(5),
     backoff: duration(200, { least: 0 }),
     maxPending: wholeNumber(100_000),
+    timeout: duration('30s'),
+    lease: duration(1_500, { least: 100 }),
+    takeover: duration(1_500),
+    closing: duration('5s', { least: 0 }),
+    onDeadLetter: supplied<NonNullable<WriteBehindOptions['onDeadLetter']>>(),
   },
   warming: { keys: wholeNumber(500, 0), interval: duration('1m') },
   clock,

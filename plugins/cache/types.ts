@@ -56,8 +56,8 @@ export interface LoadContext {
   readonly staleValue: unknown
   /** Push further tags. */
   readonly tags: string[]
-  /** 0 for not at all, as `skip`. */
-  setTtl(ttl: Duration): void
+  /** @param ttl 0 for not at all, as `skip` @param stale see {@link SetOptions}; default: as the load says */
+  setTtl(ttl: Duration, stale?: Duration): void
   /** Return the value to the callers, but do not cache it. */
   skip(): void
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import { MAX_KEY_BYTES } from '../support/keys.ts'
-import type { RouteCache } from './index.ts'
+import type { RouteCache } from './options.ts'
 
 /**
  * Headers that tell who asks, by their names: nobody can list them all, so whatever sounds like a credential or like
@@ -15,55 +15,87 @@ const IMPERSONAL = /^(:|sec-ch-|sec-fetch-|sec-gpc$)/
 
 /** What of a route its keys depend on. */
 export interface KeyRule {
-  /** Query parameters that may be there. */
-  query: ReadonlySet<string>
+  /** Query parameters that may be there; `undefined` for any. */
+  query: ReadonlySet<string> | undefined
   /** Request headers whose value is in the key, in lower case and sorted. */
   vary: readonly string[]
   shared: boolean
-  /** Apart from the other routes of the same path. */
-  constraints: string
+  /** Tells the route apart from the others of the same address. */
+  signature: string
 }
 
-export function keyRule({ query = [], vary = [], shared = false }: RouteCache, route: RouteOptions): KeyRule {
+/** Where a resource lies, as the client and as the router see it. */
+export interface Address {
+  protocol: string
+  host: string
+  url: string
+  originalUrl: string
+}
+
+export function keyRule({ ttl, query, vary = [], shared = false }: RouteCache, route: RouteOptions): KeyRule {
   const { constraints = {} } = route
   const named = vary.map((name) => name.toLowerCase())
   // A range such as `1.x` reaches the newest version that there is, which another deployment may have changed.
   if ('version' in constraints) named.push('accept-version')
+  const sorted = [...new Set(named)].sort()
+  const told = JSON.stringify(constraints, (_name, value) => (value instanceof RegExp ? `${value}` : value))
   return {
-    query: new Set(query),
-    vary: [...new Set(named)].sort(),
+    query: query ? new Set(query) : ttl === 'headers' ? undefined : new Set(),
+    vary: sorted,
     shared,
-    constraints: JSON.stringify(constraints, (_name, value) => (value instanceof RegExp ? `${value}` : value)),
+    signature: JSON.stringify([told, sorted]),
   }
 }
 
 /**
- * The key of a request, or `undefined` when its answer must not be shared: it carries something that the handler may
- * read and that the key would not hold. Two requests with one key have the same method, host, URL to the last
+ * The key of what lies at an address for the routes of one signature. What varies there is told apart by
+ * {@link variantKey}, so that whoever changes the resource can tell its key without knowing who has asked for it.
+ */
+export function resourceKey({ protocol, host, url, originalUrl }: Address, signature: string): string {
+  return keyText(url, [protocol, host, url, originalUrl, signature])
+}
+
+/**
+ * The key of one of the answers that a resource has, by the request headers that they depend on, to the letter.
+ *
+ * @param nonce of the generation: once it is forgotten nobody finds them any more
+ */
+export function variantKey(request: FastifyRequest, names: readonly string[], nonce: string): string {
+  const values = names.map((name) => [name, request.headers[name] ?? null])
+  return keyText(request.url, [nonce, request.protocol, request.host, request.url, request.originalUrl, values])
+}
+
+function keyText(url: string, parts: readonly unknown[]): string {
+  const digest = createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
+  const key = `GET ${url.split('?', 1)[0]} ${digest}`
+  return Buffer.byteLength(key) <= MAX_KEY_BYTES ? key : `GET ${digest}`
+}
+
+/**
+ * Whether the answer to a request may be shared with all that have the same key; not when it carries something that the
+ * handler may read and that the key would not hold. Two requests with one key have the same host, URL to the last
  * character and named headers, so that no parser of queries can tell them apart.
  *
  * @param asked names of the query parameters as the application's parser found them, before validation changed them
  */
-export function keyOf(request: FastifyRequest, rule: KeyRule, asked: readonly string[]): string | undefined {
+export function isShareable(request: FastifyRequest, rule: KeyRule, asked: readonly string[]): boolean {
   // What a handler with `attachValidation` judges by itself may lie in a header.
-  if (request.validationError || (request.body !== undefined && request.body !== null)) return undefined
-  if (!rule.shared && isPersonal(request, rule.vary)) return undefined
-  if (!asked.every((name) => rule.query.has(name))) return undefined
-  const { method, protocol, host, url, originalUrl, headers } = request
-  const named = rule.vary.map((name) => [name, headers[name] ?? null])
-  const parts = [protocol, host, url, originalUrl, rule.constraints, named]
-  const digest = createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
-  const key = `${method} ${url.split('?', 1)[0]} ${digest}`
-  return Buffer.byteLength(key) <= MAX_KEY_BYTES ? key : `${method} ${digest}`
+  if (request.validationError || (request.body !== undefined && request.body !== null)) return false
+  if (!rule.shared && isPersonal(request, rule.vary)) return false
+  const { query } = rule
+  return query === undefined || asked.every((name) => query.has(name))
 }
 
 /** Whether the request tells who asks, by more than the headers that are named. */
 export function isPersonal({ headers, socket }: FastifyRequest, named: readonly string[] = []): boolean {
   for (const name in headers) {
-    if (PERSONAL.test(name) && !IMPERSONAL.test(name) && !named.includes(name)) return true
+    if (soundsPersonal(name) && !named.includes(name)) return true
   }
   return hasCertificate(socket as Partial<TLSSocket>)
 }
+
+/** Whether a header or a cookie of this name tells who asks; in lower case. */
+export const soundsPersonal = (name: string): boolean => PERSONAL.test(name) && !IMPERSONAL.test(name)
 
 /** A client's certificate is a credential that no header carries. */
 function hasCertificate(socket: Partial<TLSSocket>): boolean {

@@ -150,9 +150,10 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.addHook('onClose', () => engine.close())
 })
 
+/** Whether the response cache has made the answer, or will look at it: then it says who may keep it. */
 function isInResponseCache(request: FastifyRequest): boolean {
-  const { cache } = request.routeOptions.config as { cache?: { ttl?: unknown } }
-  return cache?.ttl !== undefined && request.server.hasRequestDecorator('cacheFill')
+  const { cacheExchange } = request as { cacheExchange?: { work: unknown; served: unknown } | null }
+  return (cacheExchange?.work ?? cacheExchange?.served) !== undefined
 }
 
 function signerOf({ secret, algorithm }: ReadSessionOptions, production: boolean): SessionSigner {

@@ -164,6 +164,24 @@ export const WriteBehindFullError = define(
   "The write-behind journal of '%s' holds %s entries, its bound; its handler does not keep up.",
   503,
 )
+/** Why a handler's signal is aborted, and why a batch is tried again. */
+export const WriteBehindTimeoutError = define(
+  'STATEFUL_WRITE_BEHIND_TIMEOUT',
+  "The write-behind handler '%s' took longer than %s ms. Its writes stay in the journal and are handed over again.",
+  504,
+)
+export const WriteBehindLostError = define(
+  'STATEFUL_WRITE_BEHIND_LOST',
+  "This instance no longer hands over the writes of '%s': %s. They stay in the journal, and another instance may be at it.",
+  503,
+)
+
+// --- response cache ------------------------------------------------------------------------------
+export const NotCachedError = define(
+  'STATEFUL_NOT_CACHED',
+  'There is no stored answer that fits, and the request takes no other (only-if-cached). Ask without it.',
+  504,
+)
 
 // --- sync -------------------------------------------------------------------------------------
 export const ForeignOriginError = define(

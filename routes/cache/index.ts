@@ -258,7 +258,8 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           operationId: 'retryDeadLetters',
           tags,
           summary: 'Hand refused writes to their handler again',
-          description: 'They come behind everything that waits, also behind later writes of the same key.',
+          description:
+            'They come behind everything that waits. One whose key has a newer write that waits is only forgotten.',
           params: WriterParams,
           body: reference(DeadLetterRetry),
           response: { 200: reference(DeadLettersRetried), ...problems(400, 401, 403, 404, 413, 415, 507) },

@@ -13,8 +13,26 @@ const walk = 'test/plugins/cache/tier/walk.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
+const overlay = 'test/plugins/cache/write-behind/overlay.test.ts'
+const owner = 'test/plugins/cache/write-behind/owner.test.ts'
+const journal = 'test/plugins/cache/write-behind/journal.test.ts'
+const histories = 'test/plugins/cache/write-behind/histories/histories.test.ts'
 
 export default [
+  {
+    file: 'plugins/cache/policy/window-tuner.ts',
+    from: 'Math.max(0, regret - advantage)',
+    to: '0',
+    suite: 'test/plugins/cache/policy/adversaries.test.ts',
+    guards: 'useless turns of the policy become rarer',
+  },
+  {
+    file: 'plugins/cache/policy/eviction-policy.ts',
+    from: 'const reserved = mainEntries > 1 && this._share < 1',
+    to: 'const reserved = false',
+    suite: 'test/plugins/cache/policy/hit-rate.test.ts',
+    guards: 'main leaves the window its share',
+  },
   {
     guards: 'the lease check: a load that an invalidation overtook is not stored',
     file: 'plugins/cache/tier/local.ts',
@@ -164,17 +182,122 @@ export default [
   },
   {
     guards: 'a failing handler is given its pause',
-    file: 'plugins/cache/write-behind/writers.ts',
+    file: 'plugins/cache/write-behind/worker.ts',
     from: 'this.#timer = clock.after(due - now,',
     to: 'this.#timer = clock.after(ms,',
     suite: writeBehind,
   },
   {
     guards: 'what waits is handed over at close',
-    file: 'plugins/cache/write-behind/writers.ts',
-    from: '    this.#timer?.cancel()\n    await this.drain()\n',
-    to: '    this.#timer?.cancel()\n',
+    file: 'plugins/cache/write-behind/worker.ts',
+    from: 'const ended = this.drain().then(',
+    to: 'const ended = Promise.resolve().then(',
     suite: writeBehind,
+  },
+  {
+    guards: 'a timer that fires while a batch is handed over is not lost',
+    file: 'plugins/cache/write-behind/worker.ts',
+    from: 'if (this.#again) this.#schedule(',
+    to: 'if (false) this.#schedule(',
+    suite: writeBehind,
+  },
+  {
+    guards: 'a handler has its time',
+    file: 'plugins/cache/write-behind/worker.ts',
+    from: 'running.abort(new WriteBehindTimeoutError(this.#name, writeBehind.timeout)),',
+    to: 'undefined,',
+    suite: owner,
+  },
+  {
+    guards: 'readers see the write that waits',
+    file: 'plugins/cache/coherence/levels.ts',
+    from: 'if (this.#overlay.waits(this.namespace)) await this.#lay(keys, found)',
+    to: '',
+    suite: histories,
+  },
+  {
+    guards: 'who was granted a load looks once more for a write that waits',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'const waiting = await this.#levels.waiting(key)',
+    to: 'const waiting = await Promise.resolve<Found | undefined>(undefined)',
+    suite: overlay,
+  },
+  {
+    guards: 'the fence: an owner from before removes nothing',
+    file: 'plugins/cache/write-behind/memory.ts',
+    from: 'if (token < this.#book(writer).token) return false',
+    to: '',
+    suite: journal,
+  },
+  {
+    guards: 'a lease is renewed while its handler works',
+    file: 'plugins/cache/write-behind/ownership.ts',
+    from: '() => void this.#renew())',
+    to: '() => {})',
+    suite: owner,
+  },
+  {
+    guards: 'an owner that cannot renew its lease stops before another one begins',
+    file: 'plugins/cache/write-behind/ownership.ts',
+    from: "() => this.lose('its lease could not be renewed in time'))",
+    to: '() => {})',
+    suite: owner,
+  },
+  {
+    guards: 'one owner at a time',
+    file: 'plugins/cache/write-behind/memory.ts',
+    from: 'if (book.owner && book.owner.by !== by && book.owner.until > now) {',
+    to: 'if (false) {',
+    suite: histories,
+  },
+  {
+    guards: 'a write that comes while an older one of its key is handed over goes on waiting',
+    file: 'plugins/cache/write-behind/memory.ts',
+    from: 'else waiting.set(place(at), entry)',
+    to: '',
+    suite: histories,
+  },
+  {
+    guards: 'a write whose stamps have fallen leaves no older value behind',
+    file: 'plugins/cache/write-behind/memory.ts',
+    from: '      this.#tier.invalidate(namespace, { keys: [key] }),\n      latest ?',
+    to: "      { epoch: '', seq: 0, removed: 0 },\n      latest ?",
+    suite: histories,
+  },
+  {
+    guards: 'what is given up leaves the cache',
+    file: 'plugins/cache/write-behind/memory.ts',
+    from: '...refused.map(({ namespace, key }) => this.#tier.invalidate(namespace, { keys: [key] })),',
+    to: '',
+    suite: overlay,
+  },
+  {
+    guards: 'the fence on Redis',
+    file: 'plugins/cache/write-behind/remove.lua',
+    from: 'if fenceOf(KEYS[1]) > tonumber(ARGV[1]) then return 0 end',
+    to: '',
+    suite: owner,
+  },
+  {
+    guards: 'on Redis a write and the value in the cache are one step',
+    file: 'plugins/cache/write-behind/append.lua',
+    from: "if stored then redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[7]) else redis.call('UNLINK', KEYS[2]) end",
+    to: '',
+    suite: writeBehind,
+  },
+  {
+    guards: 'on Redis a namespace tells that something waits',
+    file: 'plugins/cache/tier/redis.ts',
+    from: 'this.#mark(namespace, found.pop())',
+    to: 'this.#mark(namespace, null)\n      found.pop()',
+    suite: overlay,
+  },
+  {
+    guards: 'on Redis what is given up leaves the cache',
+    file: 'plugins/cache/write-behind/bury.lua',
+    from: "    redis.call('UNLINK', KEYS[at])\n",
+    to: '',
+    suite: overlay,
   },
   {
     guards: 'while the store is gone the first level is still there',

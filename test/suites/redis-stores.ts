@@ -4,6 +4,7 @@ import type { PresenceMember } from '../../openapi/messages/server.ts'
 import { RedisAccountStore } from '../../plugins/accounts/stores/redis.ts'
 import { RedisLimiter } from '../../plugins/accounts/stores/redis-limiter.ts'
 import { openTier } from '../../plugins/cache/tier/open.ts'
+import { RedisTier } from '../../plugins/cache/tier/redis.ts'
 import { RedisJournal } from '../../plugins/cache/write-behind/redis.ts'
 import { RedisSessionStore } from '../../plugins/session/stores/redis.ts'
 import { openStateLog } from '../../plugins/state/log/open.ts'
@@ -13,6 +14,7 @@ import { systemClock } from '../../plugins/support/clock.ts'
 import { RedisPresence } from '../../plugins/sync/cluster/redis-presence.ts'
 import { accountStoreSuite } from './account-store.ts'
 import { cacheTierSuite } from './cache-tier.ts'
+import { journalContract } from './journal.ts'
 import { sessionStoreSuite } from './session-store.ts'
 import { stateLogSuite } from './state-log.ts'
 import { boardSuite } from './stats-board.ts'
@@ -93,22 +95,9 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
   })
 
   await t.test('a journal of write-behind', async (t) => {
-    const journal = new RedisJournal(await open(t))
-    t.equal(await journal.own('users', 1_000), true)
-    const write = { namespace: 'a', key: 'k', data: Buffer.from('data') }
-    const ids = [await journal.append('users', write), await journal.append('users', write)]
-    t.same(
-      await journal.read('users', 10),
-      ids.map((id) => ({ id, ...write })),
-    )
-    await journal.bury('users', [{ id: ids[0] as string, ...write, reason: 'refused', at: 1 }])
-    await journal.remove('users', [ids[1] as string])
-    t.same(await journal.size('users'), { pending: 0, dead: 1 })
-    const [letter] = await journal.dead('users', 10)
-    t.match(letter, { key: 'k', reason: 'refused', at: 1 })
-    await journal.discard('users', [letter?.id as string])
-    await journal.disown('users')
-    t.equal(await new RedisJournal(await open(t)).own('users', 1_000), true)
+    const storage = await open(t)
+    const instance = () => new RedisJournal(storage, new RedisTier(storage, systemClock))
+    await journalContract(t, instance(), instance())
   })
 
   await t.test('failed logins', async (t) => {

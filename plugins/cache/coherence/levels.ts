@@ -1,3 +1,4 @@
+import { within } from '../../support/deadline.ts'
 import { deepFreeze } from '../../support/freeze.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
@@ -6,6 +7,7 @@ import type { ResolvedOptions } from '../options.ts'
 import { TinyLfu } from '../policy/tiny-lfu.ts'
 import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
 import { bytesInMemory, type CacheRecord, decode } from '../tier/record.ts'
+import type { Overlay } from '../write-behind/journal.ts'
 import { coarse } from './clock.ts'
 import { Coherence } from './coherence.ts'
 import { type Cell, StampMirror } from './stamp-mirror.ts'
@@ -71,6 +73,7 @@ export class Levels {
   readonly namespace: string
   readonly coherence: Coherence
   readonly stamps: StampMirror
+  readonly #overlay: Overlay
   readonly #options: ResolvedOptions
   readonly #counters: Counters
   readonly #l1: TinyLfu<Held>
@@ -86,8 +89,9 @@ export class Levels {
   /** Writes of this instance that have no answer yet, by their keys. */
   readonly #writes = new Map<string, Promise<unknown>>()
 
-  constructor(tier: CacheTier, namespace: string, options: ResolvedOptions, counters: Counters) {
+  constructor(tier: CacheTier, overlay: Overlay, namespace: string, options: ResolvedOptions, counters: Counters) {
     this.tier = tier
+    this.#overlay = overlay
     this.namespace = namespace
     this.#options = options
     this.#counters = counters
@@ -256,7 +260,33 @@ export class Levels {
       if (found.fresh && !this.#writes.has(keys[i] as string)) this.hold(keys[i] as string, found, seq, era, now)
       return found
     })
+    if (this.#overlay.waits(this.namespace)) await this.#lay(keys, found)
     return { data, found }
+  }
+
+  /** The write of the key that waits to be persisted: what the source is going to have. */
+  async waiting(key: string): Promise<Found | undefined> {
+    if (!this.#overlay.waits(this.namespace)) return undefined
+    const found: (Found | undefined)[] = [undefined]
+    await this.#lay([key], found)
+    return found[0]
+  }
+
+  /** Puts writes that wait in the place of what was not found fresh. They enter the first level when they are persisted. */
+  async #lay(keys: readonly string[], found: (Found | undefined)[]): Promise<void> {
+    const missing = keys.flatMap((_, i) => (found[i]?.fresh ? [] : [i]))
+    if (missing.length === 0) return
+    const asked = this.#overlay.pending(
+      this.namespace,
+      missing.map((i) => keys[i] as string),
+    )
+    const late = () => new Error('the journal took too long')
+    const pending = await within(asked, this.#options.l2.timeout, this.#options.clock, late)
+    for (const [j, i] of missing.entries()) {
+      const data = pending[j]
+      const record = data && decode(data)
+      if (record) found[i] = { record, fresh: true, guards: [] }
+    }
   }
 
   /** Reads one key; what is asked for in one turn of the event loop goes to a shared store in one round trip. */

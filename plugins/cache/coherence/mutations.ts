@@ -4,13 +4,15 @@ import {
   CacheStoreRefusedError,
   InvalidCacheValueError,
   StorageFullError,
+  WriteBehindFullError,
 } from '../../support/errors.ts'
 import type { Counters } from '../counters.ts'
 import { GENERATION } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { DEFERRED, type Invalidation, type Mutation } from '../tier/contract.ts'
-import { encode } from '../tier/record.ts'
+import { DEFERRED, type Entry, type Invalidation, type Mutation } from '../tier/contract.ts'
+import { type CacheRecord, encode } from '../tier/record.ts'
 import { cloned } from '../values.ts'
+import type { Appended, NewWrite } from '../write-behind/journal.ts'
 import type { Levels } from './levels.ts'
 
 /** How often a `put` is tried again because a stamp was renewed between reading it and storing. */
@@ -21,6 +23,14 @@ export interface Terms {
   ttl: number
   stale: number
   tags: readonly string[]
+}
+
+const CHANGING = 'the stamps changed faster than the entry could be stored'
+
+type CurrentStamps = ReadonlyMap<string, string>
+
+interface Item extends Entry {
+  record: Omit<CacheRecord, 'expired' | 'bytes'>
 }
 
 /**
@@ -45,6 +55,29 @@ export class Mutations {
     const keys = [...entries.keys()]
     await this.#levels.write(keys, () => this.#mutate(keys, 'write', () => this.#store(entries, terms)))
     this.#counters.sets += entries.size
+  }
+
+  /**
+   * Lets a write wait in the journal and stores it meanwhile, in one step of the store: who reads finds the latest that
+   * was written, whichever instance was how fast.
+   * @throws STATEFUL_WRITE_BEHIND_FULL
+   */
+  async delay(
+    key: string,
+    value: unknown,
+    terms: Terms,
+    append: (write: NewWrite) => Promise<Extract<Appended, { state: 'done' }>>,
+  ): Promise<void> {
+    await this.#mutate([key], 'write', async () => {
+      const { era } = this.#levels
+      const { namespace } = this.#levels
+      const [item] = this.#items(new Map([[key, value]]), terms, await this.#currentStamps([key], terms.tags))
+      const { record, data, ttl } = item as Item
+      const { mutation, stored } = await append({ namespace, key, data, ttl, stamps: record.stamps })
+      if (stored) await this.#levels.adopt(mutation, [{ key, record, data }], era)
+      return mutation
+    })
+    this.#counters.sets++
   }
 
   /** Resolves to how many entries were there. */
@@ -79,31 +112,44 @@ export class Mutations {
     return mutation.removed
   }
 
-  async #store(entries: ReadonlyMap<string, unknown>, { ttl, stale, tags }: Terms): Promise<Mutation> {
+  async #store(entries: ReadonlyMap<string, unknown>, terms: Terms): Promise<Mutation> {
     const { tier, namespace } = this.#levels
-    const names = new Map([...entries.keys()].map((key) => [key, this.#levels.namesFor(key, tags)]))
-    const all = [...new Set([...names.values()].flat())]
+    const keys = [...entries.keys()]
     for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
       const { era } = this.#levels
-      const current = await this.#levels.currentStamps(all)
-      if (!current) continue
-      const stampOf = new Map(current.stamps)
-      const now = tier.now()
-      const items = [...entries].map(([key, value]) => {
-        const stamps = (names.get(key) as string[]).map((name) => [name, stampOf.get(name) as string] as const)
-        const own = this.#options.values === 'clone' ? cloned(value) : value
-        const record = { freshUntil: now + ttl, deadAt: now + ttl + stale, cost: 0, stamps, value: own }
-        return { key, record, data: encode(record), ttl: ttl + stale }
-      })
-      const mutation = await tier.put(namespace, items, current.stamps)
+      const current = await this.#currentStamps(keys, terms.tags)
+      const items = this.#items(entries, terms, current)
+      const mutation = await tier.put(namespace, items, [...current])
       if (mutation) {
         await this.#levels.adopt(mutation, items, era)
         return mutation
       }
       // A stamp was renewed and the bus has not told yet, or the store has lost it.
-      await this.#levels.stamps.ask(all)
+      await this.#levels.stamps.ask([...current.keys()])
     }
-    throw new Error('the stamps changed faster than the entry could be stored')
+    throw new Error(CHANGING)
+  }
+
+  /** What is stored under the current stamps. */
+  #items(entries: ReadonlyMap<string, unknown>, { ttl, stale, tags }: Terms, current: CurrentStamps): Item[] {
+    const now = this.#levels.tier.now()
+    return [...entries].map(([key, value]) => {
+      const names = this.#levels.namesFor(key, tags)
+      const stamps = names.map((name) => [name, current.get(name) as string] as const)
+      const own = this.#options.values === 'clone' ? cloned(value) : value
+      const record = { freshUntil: now + ttl, deadAt: now + ttl + stale, cost: 0, stamps, value: own }
+      return { key, record, data: encode(record), ttl: ttl + stale }
+    })
+  }
+
+  /** Of all that entries of these keys are made under. */
+  async #currentStamps(keys: readonly string[], tags: readonly string[]): Promise<CurrentStamps> {
+    const names = [...new Set(keys.flatMap((key) => this.#levels.namesFor(key, tags)))]
+    for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
+      const current = await this.#levels.currentStamps(names)
+      if (current) return new Map(current.stamps)
+    }
+    throw new Error(CHANGING)
   }
 
   /** Runs a change of the store and does here at once what the bus will tell the others. */
@@ -117,7 +163,7 @@ export class Mutations {
     } catch (cause) {
       // It may or may not have happened; if it does later, the bus tells.
       this.#levels.drop(keys)
-      if (cause instanceof InvalidCacheValueError) throw cause
+      if (cause instanceof InvalidCacheValueError || cause instanceof WriteBehindFullError) throw cause
       this.#counters.storeFailures++
       if (cause instanceof StorageFullError) throw cause
       throw isRefusal(cause) ? new CacheStoreRefusedError(what, { cause }) : new CacheStoreError(what, { cause })

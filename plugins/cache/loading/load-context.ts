@@ -37,10 +37,10 @@ export function planOf(options: LoadOptions, { l2, loadTimeout }: ResolvedOption
 /** What a loader is told and may say, see {@link LoadContext}. */
 export class Context implements LoadContext {
   readonly key: string
-  readonly stale: number
   readonly staleValue: unknown
   readonly tags: string[]
   ttl: number
+  stale: number
   skipped = false
   readonly #abort = new AbortController()
 
@@ -56,8 +56,9 @@ export class Context implements LoadContext {
     return this.#abort.signal
   }
 
-  setTtl(ttl: number | string): void {
+  setTtl(ttl: number | string, stale?: number | string): void {
     this.ttl = lifetime(ttl, 'ttl', { least: 0 })
+    if (stale !== undefined) this.stale = lifetime(stale, 'stale', { least: 0 })
   }
 
   skip(): void {

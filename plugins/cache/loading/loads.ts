@@ -209,9 +209,12 @@ export class Loads {
         const learn = this.#levels.stamps.asking(names)
         const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen, names)
         if (answer.state === 'granted') {
-          if (load.abandoned) await this.#levels.tier.release(this.#levels.namespace, key, token)
-          if (load.abandoned) return { state: 'failed', error: load.abandoned.reason }
           learn(answer)
+          // From here on a write ends the lease; one that waits for the source since before is newer than what it has.
+          const waiting = await this.#levels.waiting(key)
+          if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)
+          if (load.abandoned) return { state: 'failed', error: load.abandoned.reason }
+          if (waiting) return { state: 'found', value: waiting.record.value }
           const { epoch, seq } = answer
           const stamps = answer.values.map((value, i): Stamp => [names[i] as string, value])
           return { state: 'load', found: stale, lease: { key, token, epoch, seq, stamps } }

@@ -63,8 +63,8 @@ export interface PolicyLists {
  * reads the `#` fields of later ones through generic lookups, and a hit takes three times as long.
  */
 export class EvictionPolicy {
-  private readonly _maxEntries: number
-  private readonly _maxBytes: number
+  readonly maxEntries: number
+  readonly maxBytes: number
   private readonly _random: () => number
   private readonly _evicted: (slot: number) => void
 
@@ -90,8 +90,8 @@ export class EvictionPolicy {
 
   /** @param evicted is told of each slot that the policy frees by itself, before the slot is used again */
   constructor(maxEntries: number, maxBytes: number, random: () => number, evicted: (slot: number) => void) {
-    this._maxEntries = maxEntries
-    this._maxBytes = maxBytes
+    this.maxEntries = maxEntries
+    this.maxBytes = maxBytes
     this._random = random
     this._evicted = evicted
     for (let list = 0; list < FIRST_SLOT; list++) this._close(list)
@@ -113,12 +113,16 @@ export class EvictionPolicy {
 
   set windowShare(share: number) {
     this._share = share
-    this._maxWindowEntries = Math.max(1, Math.round(share * this._maxEntries))
-    this._maxWindowBytes = part(share, this._maxBytes)
+    this._maxWindowEntries = Math.max(1, Math.round(share * this.maxEntries))
+    this._maxWindowBytes = part(share, this.maxBytes)
   }
 
   hash(slot: number): number {
     return this._slots[(slot << SLOT_SHIFT) | HASH] as number
+  }
+
+  weight(slot: number): number {
+    return this._weights[slot] as number
   }
 
   /** How often the slot's entry was used lately. */
@@ -219,7 +223,8 @@ export class EvictionPolicy {
       this._link(candidate, MAIN)
       this._compete(candidate)
     }
-    while (this._exceeded(0, 0)) this._evict(this._victim())
+    // Not by what main may have: a window that has just been widened takes it over as entries come, not at once.
+    while (this._exceeded()) this._evict(this._victim())
   }
 
   /** Frees the slot, remembering how often its entry was used. */
@@ -241,10 +246,10 @@ export class EvictionPolicy {
   }
 
   /** Visits all entries, those that look least worth keeping first. */
-  each(visit: (hash: number, uses: number) => void): void {
+  each(visit: (hash: number, bytes: number, uses: number) => void): void {
     for (const list of [MAIN, WINDOW]) {
       for (let slot = this._tail(list); slot !== list; slot = this._slots[(slot << SLOT_SHIFT) | PREVIOUS] as number) {
-        visit(this.hash(slot), this.uses(slot))
+        visit(this.hash(slot), this.weight(slot), this.uses(slot))
       }
     }
   }
@@ -280,22 +285,26 @@ export class EvictionPolicy {
     return Math.min(this.uses(slot), MAX_FREQUENCY)
   }
 
+  private _exceeded(): boolean {
+    return this._entries > this.maxEntries || this._bytes > this.maxBytes
+  }
+
   /**
-   * Whether a bound is exceeded, even without `entries` and `bytes` of main. Main must leave the window its share also
-   * while that is not used up, or the next entries of the window would push entries out of main without a contest.
+   * Whether main exceeds what is its own, even without `entries` and `bytes` of it. It must leave the window its share
+   * also while that is not used up, or the next entries of the window would push entries out of main without a contest.
    */
-  private _exceeded(entries: number, bytes: number): boolean {
+  private _crowded(entries: number, bytes: number): boolean {
     const mainEntries = this._entries - this._windowEntries - entries
     const mainBytes = this._bytes - this._windowBytes - bytes
-    const crowded = mainEntries > 1 && this._share < 1
-    const windowEntries = crowded ? Math.max(this._windowEntries, this._maxWindowEntries) : this._windowEntries
-    const windowBytes = crowded ? Math.max(this._windowBytes, this._maxWindowBytes) : this._windowBytes
-    return mainEntries + windowEntries > this._maxEntries || mainBytes + windowBytes > this._maxBytes
+    const reserved = mainEntries > 1 && this._share < 1
+    const windowEntries = reserved ? Math.max(this._windowEntries, this._maxWindowEntries) : this._windowEntries
+    const windowBytes = reserved ? Math.max(this._windowBytes, this._maxWindowBytes) : this._windowBytes
+    return mainEntries + windowEntries > this.maxEntries || mainBytes + windowBytes > this.maxBytes
   }
 
   /** Lets the newest entry of main stay only if it is worth more than what must go for it. */
   private _compete(candidate: number): void {
-    if (!this._exceeded(0, 0)) return
+    if (!this._crowded(0, 0)) return
     if (!this._wasFull) {
       this._wasFull = true
       this._startGeneration(HALVINGS_WHEN_FULL)
@@ -306,18 +315,18 @@ export class EvictionPolicy {
     let bytes = 0
     let rivals = ADMISSION_MARGIN
     let victim = this._tail(MAIN)
-    while (victim !== candidate && rivals <= frequency && victims < MAX_VICTIMS && this._exceeded(victims, bytes)) {
+    while (victim !== candidate && rivals <= frequency && victims < MAX_VICTIMS && this._crowded(victims, bytes)) {
       rivals += this._frequency(victim)
       victims++
       bytes += this._weights[victim] as number
       victim = this._slots[(victim << SLOT_SHIFT) | PREVIOUS] as number
     }
-    const admitted = rivals <= frequency && !this._exceeded(victims, bytes)
+    const admitted = rivals <= frequency && !this._crowded(victims, bytes)
     if (!admitted && !(frequency >= WARM_CANDIDATE && this._random() < LUCKY)) {
       this._evict(candidate)
       return
     }
-    while (this._exceeded(0, 0) && this._tail(MAIN) !== candidate) this._evict(this._tail(MAIN))
+    while (this._crowded(0, 0) && this._tail(MAIN) !== candidate) this._evict(this._tail(MAIN))
   }
 
   /** Gives what was used again at the tail of main another round. */
@@ -392,7 +401,7 @@ export class EvictionPolicy {
 
   private _grow(): void {
     // One entry more than the bound is there while it is decided who goes.
-    const length = Math.min(this._top * 2, this._maxEntries + FIRST_SLOT + 1)
+    const length = Math.min(this._top * 2, this.maxEntries + FIRST_SLOT + 1)
     const slots = new Int32Array(length << SLOT_SHIFT)
     const weights = new Float64Array(length)
     slots.set(this._slots)

@@ -178,7 +178,7 @@ export class TinyLfu<V> {
   private _use(slot: number): void {
     this._policy.use(slot)
     const hash = this._policy.hash(slot)
-    if (hash < this._threshold) this._tune(hash, true)
+    if (hash < this._threshold) this._tune(hash, true, this._policy.weight(slot))
   }
 
   private _insert(key: string, value: V, bytes: number): void {
@@ -189,13 +189,13 @@ export class TinyLfu<V> {
     this._keys[slot] = key
     this._values[slot] = value
     this._policy.insert(slot, hash, bytes)
-    if (hash < this._threshold) this._tune(hash, false)
+    if (hash < this._threshold) this._tune(hash, false, bytes)
     if (this._slots.size <= size) this._wakeTuner()
   }
 
-  private _tune(hash: number, hit: boolean): void {
+  private _tune(hash: number, hit: boolean, bytes: number): void {
     const tuner = this._tuner as WindowTuner
-    tuner.access(hash, hit)
+    tuner.access(hash, hit, bytes)
     if (tuner.share !== this._policy.windowShare) this._policy.windowShare = tuner.share
     if (tuner.idle) this._threshold = NO_SAMPLE
   }

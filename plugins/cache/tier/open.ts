@@ -5,6 +5,7 @@ import { MemoryJournal } from '../write-behind/memory.ts'
 import type { CacheTier } from './contract.ts'
 import { LocalTier } from './local.ts'
 import { MemoryShelf } from './memory.ts'
+import type { RedisTier } from './redis.ts'
 
 export interface TierBounds {
   /** The most entries on memory and LMDB; Redis has a bound of its own (`maxmemory`). */
@@ -29,18 +30,21 @@ export async function openTier(storage: Storage, clock: Clock, bounds: TierBound
   }
 }
 
-/** The write-behind journal beside it. */
-export async function openJournal(storage: Storage): Promise<Journal> {
+/**
+ * The write-behind journal beside it.
+ * @param tier what `openTier` has made of this storage
+ */
+export async function openJournal(storage: Storage, tier: CacheTier, clock: Clock): Promise<Journal> {
   switch (storage.kind) {
     case 'redis': {
       const { RedisJournal } = await import('../write-behind/redis.ts')
-      return new RedisJournal(storage)
+      return new RedisJournal(storage, tier as RedisTier)
     }
     case 'lmdb': {
       const { LmdbJournal } = await import('../write-behind/lmdb.ts')
-      return new LmdbJournal(storage)
+      return new LmdbJournal(storage, tier, clock)
     }
     default:
-      return new MemoryJournal()
+      return new MemoryJournal(tier, clock)
   }
 }

@@ -23,6 +23,11 @@ import { unique } from './record.ts'
 const beginning = readText(new URL('./head.lua', import.meta.url))
 const sourceOf = (file: URL) => `${beginning}\n${readText(file)}`
 const script = (file: URL): RedisScript => new RedisScript(sourceOf(file))
+
+/** A script that changes a namespace, for `RedisTier.run`. */
+export const headScript = (source: string, whenFull = (whole: string): string => whole): RedisScript =>
+  new RedisScript(whenFull(`${beginning}\n${source}`))
+
 /**
  * An invalidation must not fail for want of memory, nor what proves that none was missed. What these write is a line:
  * one head for a namespace, a stamp of a second or in the place of another, one lease of seconds for a load.
@@ -52,7 +57,7 @@ const MAX_COUNTS = 8
 /**
  * The second level on Redis 7 or Valkey. Everything of a namespace lies in one slot (`{namespace}`):
  * `v:<key>` entries, `l:<key>` leases, `s:<name>` stamps, `h` the head, `i` the index of entries and leases; `bus` is the
- * channel.
+ * channel; for the journals of write-behind see RedisJournal, whose mark comes with every reading.
  * Each mutation is one script that also numbers and publishes it, so no instance can miss one without a gap; what is
  * more than one script can name is several mutations.
  */
@@ -71,6 +76,8 @@ export class RedisTier implements CacheTier {
   /** Namespaces whose head was checked against that run: before, an entry may be one that a failover brought back. */
   readonly #verified = new Set<string>()
   readonly #interrupted = new Set<() => void>()
+  /** Writers of which something waits in a namespace, as the last answer told. */
+  readonly #writers = new Map<string, readonly string[]>()
   readonly #unwatch: () => void
   readonly #forget = () => {
     for (const [namespace, run] of this.#runs) {
@@ -100,17 +107,33 @@ export class RedisTier implements CacheTier {
   get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
     if (keys.length === 0) return Promise.resolve([])
     if (!this.#verified.has(namespace)) return this.head(namespace).then(() => this.get(namespace, keys))
-    const base = `${this.#base(namespace)}v:`
-    return this.#storage.client
-      .mget(keys.map((key) => base + key))
-      .then((found) => found.map((data) => data ?? undefined))
+    const base = this.base(namespace)
+    return this.#storage.client.mget([...keys.map((key) => `${base}v:${key}`), `${base}p`]).then((found) => {
+      this.#mark(namespace, found.pop())
+      return found.map((data) => data ?? undefined)
+    })
+  }
+
+  /** Writers of which something waited in the namespace when the last answer was given. Answers come in order. */
+  writersIn(namespace: string): readonly string[] {
+    return this.#writers.get(namespace) ?? NO_WRITERS
+  }
+
+  /** Something of the writer waits from now on. */
+  marked(namespace: string, writer: string): void {
+    const writers = this.writersIn(namespace)
+    if (!writers.includes(writer)) this.#writers.set(namespace, [...writers, writer])
+  }
+
+  #mark(namespace: string, mark: Buffer | string | null | undefined): void {
+    if (mark) this.#writers.set(namespace, `${mark}`.split(',').filter(Boolean))
+    else this.#writers.delete(namespace)
   }
 
   async stamps(namespace: string, names: readonly string[]): Promise<Stamps> {
     const parts = await Promise.all(
       chunked(names, MAX_STAMPS).map(
-        (some) =>
-          this.#call(scripts.stamps, namespace, this.#stampKeys(namespace, some), [...some]) as Promise<string[]>,
+        (some) => this.run(scripts.stamps, namespace, this.stampKeys(namespace, some), [...some]) as Promise<string[]>,
       ),
     )
     return stampsOf(parts)
@@ -125,10 +148,16 @@ export class RedisTier implements CacheTier {
     names: readonly string[] = [],
   ): Promise<LeaseAnswer> {
     const some = names.slice(0, MAX_STAMPS)
-    const keys = [...this.#entryKeys(namespace, [key]), ...this.#stampKeys(namespace, some), this.#indexKey(namespace)]
-    const answer = await this.#call(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen, key, ...some])
-    const [state, epoch, seq, ...values] = answer as [LeaseAnswer['state'], string, number, ...string[]]
+    const keys = [
+      ...this.entryKeys(namespace, [key]),
+      `${this.base(namespace)}p`,
+      ...this.stampKeys(namespace, some),
+      this.indexKey(namespace),
+    ]
+    const answer = await this.run(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen, key, ...some])
+    const [state, epoch, seq, mark, ...values] = answer as [LeaseAnswer['state'], string, number, string, ...string[]]
     if (state !== 'granted') return { state }
+    this.#mark(namespace, mark)
     const parts = [[epoch, ...values]]
     if (names.length > MAX_STAMPS) {
       const others = await this.stamps(namespace, names.slice(MAX_STAMPS))
@@ -145,27 +174,27 @@ export class RedisTier implements CacheTier {
     names: readonly string[] = [],
   ): Promise<boolean> {
     const kept = names.filter((name) => name !== GENERATION).slice(0, MAX_STAMPS)
-    const keys = [`${this.#base(namespace)}l:${key}`, ...this.#stampKeys(namespace, kept), this.#indexKey(namespace)]
-    return (await this.#call(scripts.renew, namespace, keys, [token, Math.ceil(ms), key])) === 1
+    const keys = [`${this.base(namespace)}l:${key}`, ...this.stampKeys(namespace, kept), this.indexKey(namespace)]
+    return (await this.run(scripts.renew, namespace, keys, [token, Math.ceil(ms), key])) === 1
   }
 
   async release(namespace: string, key: string, token: string): Promise<void> {
-    await this.#call(
+    await this.run(
       scripts.renew,
       namespace,
-      [`${this.#base(namespace)}l:${key}`, this.#indexKey(namespace)],
+      [`${this.base(namespace)}l:${key}`, this.indexKey(namespace)],
       [token, 0, key],
     )
   }
 
   async fill(namespace: string, { key, token, ttl, data, stamps }: Fill): Promise<Mutation | undefined> {
     const keys = [
-      ...this.#entryKeys(namespace, [key]),
-      ...this.#stampKeys(namespace, stamps.map(nameOf)),
-      this.#indexKey(namespace),
+      ...this.entryKeys(namespace, [key]),
+      ...this.stampKeys(namespace, stamps.map(nameOf)),
+      this.indexKey(namespace),
     ]
     const args = [key, token, lifetime(ttl), Buffer.from(data), stamps.length, ...stamps.flat()]
-    return mutation(await this.#call(scripts.fill, namespace, keys, args))
+    return mutation(await this.run(scripts.fill, namespace, keys, args))
   }
 
   async put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined> {
@@ -179,18 +208,18 @@ export class RedisTier implements CacheTier {
   }
 
   async #put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined> {
-    const names = this.#stampKeys(namespace, stamps.map(nameOf))
+    const names = this.stampKeys(namespace, stamps.map(nameOf))
     const keys = [
       ...names,
-      ...this.#entryKeys(
+      ...this.entryKeys(
         namespace,
         entries.map(({ key }) => key),
       ),
-      this.#indexKey(namespace),
+      this.indexKey(namespace),
     ]
     const items = entries.flatMap(({ key, ttl, data }) => [key, lifetime(ttl), Buffer.from(data)])
     const args = [stamps.length, ...stamps.flat(), ...items]
-    return mutation(await this.#call(scripts.put, namespace, keys, args))
+    return mutation(await this.run(scripts.put, namespace, keys, args))
   }
 
   async invalidate(namespace: string, { keys = [], names = [], pattern }: Invalidation): Promise<Mutation> {
@@ -230,12 +259,12 @@ export class RedisTier implements CacheTier {
       const under = roughly ? [] : [...made]
       const counting = roughly ? 'roughly' : 'exactly'
       const all = [
-        ...this.#stampKeys(namespace, [...names, ...under]),
-        ...this.#entryKeys(namespace, keys),
-        this.#indexKey(namespace),
+        ...this.stampKeys(namespace, [...names, ...under]),
+        ...this.entryKeys(namespace, keys),
+        this.indexKey(namespace),
       ]
       const args = [action, pattern, counting, names.length, ...names, under.length, ...under, ...keys]
-      const answer = (await this.#call(scripts.invalidate, namespace, all, args)) as unknown[]
+      const answer = (await this.run(scripts.invalidate, namespace, all, args)) as unknown[]
       if (answer[0] !== 'again') return mutation(answer) as Mutation
       for (const name of answer[1] as string[]) made.add(name)
     }
@@ -264,7 +293,7 @@ export class RedisTier implements CacheTier {
   }
 
   subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>> {
-    return this.#storage.channels.subscribe(`${this.#base(namespace)}bus`, (text) => {
+    return this.#storage.channels.subscribe(`${this.base(namespace)}bus`, (text) => {
       const message = parse(text)
       // What cannot be read is as good as lost: the next number shows the gap.
       if (message) listener(message)
@@ -277,7 +306,7 @@ export class RedisTier implements CacheTier {
   }
 
   async *keys(namespace: string): AsyncGenerator<string[]> {
-    if ((await this.#call(scripts.whole, namespace, [this.#indexKey(namespace)], [])) !== 1) {
+    if ((await this.run(scripts.whole, namespace, [this.indexKey(namespace)], [])) !== 1) {
       // Nobody can tell any more what there was.
       await this.invalidate(namespace, { names: [GENERATION] })
       return
@@ -293,19 +322,19 @@ export class RedisTier implements CacheTier {
     let removed = 0
     // Matched here and not by Redis, whose own matcher would let one hostile pattern hold up everybody.
     const matches = globMatcher(pattern)
-    const base = this.#base(namespace)
+    const base = this.base(namespace)
     for await (const keys of this.#walk(namespace, kind, literalPrefix(pattern))) {
       const members = keys.filter(matches).map((key) => kind + key)
       if (members.length === 0) continue
-      const names = [...members.map((member) => base + member), this.#indexKey(namespace)]
-      removed += (await this.#call(scripts.forget, namespace, names, members)) as number
+      const names = [...members.map((member) => base + member), this.indexKey(namespace)]
+      removed += (await this.run(scripts.forget, namespace, names, members)) as number
     }
     return removed
   }
 
   /** Keys of entries or leases as the index has them. @param prefix what they begin with */
   async *#walk(namespace: string, kind: 'v:' | 'l:', prefix: string): AsyncGenerator<string[]> {
-    for await (const members of this.#storage.client.zscan(this.#indexKey(namespace), kind + prefix, WALK_COUNT)) {
+    for await (const members of this.#storage.client.zscan(this.indexKey(namespace), kind + prefix, WALK_COUNT)) {
       yield members.map((member) => member.slice(kind.length))
     }
   }
@@ -315,31 +344,33 @@ export class RedisTier implements CacheTier {
     return /run_id:(\w+)/.exec(server)?.[1] ?? ''
   }
 
-  #indexKey(namespace: string): string {
-    return `${this.#base(namespace)}i`
+  /** Of everything that has a place in the index, the last of the keys that a script gets. */
+  indexKey(namespace: string): string {
+    return `${this.base(namespace)}i`
   }
 
   #headKey(namespace: string): string {
-    return `${this.#base(namespace)}h`
+    return `${this.base(namespace)}h`
   }
 
   /** Each entry's and its lease's. */
-  #entryKeys(namespace: string, keys: readonly string[]): string[] {
-    const base = this.#base(namespace)
+  entryKeys(namespace: string, keys: readonly string[]): string[] {
+    const base = this.base(namespace)
     return keys.flatMap((key) => [`${base}v:${key}`, `${base}l:${key}`])
   }
 
   /** The generation stands in the head. */
-  #stampKeys(namespace: string, names: readonly string[]): string[] {
-    const base = this.#base(namespace)
+  stampKeys(namespace: string, names: readonly string[]): string[] {
+    const base = this.base(namespace)
     return names.map((name) => (name === GENERATION ? this.#headKey(namespace) : `${base}s:${name}`))
   }
 
-  #base(namespace: string): string {
+  base(namespace: string): string {
     return `${this.#storage.prefix}cache:{${namespace}}:`
   }
 
-  async #call(
+  /** Runs a script that begins with head.lua and changes the namespace. @param keys after the head */
+  async run(
     script: RedisScript,
     namespace: string,
     keys: readonly string[],
@@ -356,7 +387,7 @@ export class RedisTier implements CacheTier {
     args: readonly ScriptArgument[],
   ): Promise<unknown> {
     const { client, channels } = this.#storage
-    const common = [unique(), channels.publishing, `${this.#base(namespace)}bus`]
+    const common = [unique(), channels.publishing, `${this.base(namespace)}bus`]
     return script.run(client, [this.#headKey(namespace), ...keys], [...common, ...args])
   }
 }
@@ -368,6 +399,8 @@ interface Change {
   names: readonly string[]
   pattern: string
 }
+
+const NO_WRITERS: readonly string[] = []
 
 const nameOf = ([name]: Stamp): string => name
 

@@ -1,10 +1,12 @@
-/** One write that waits for its handler. */
+import type { Mutation, Stamp } from '../tier/contract.ts'
+
+/** One write that waits for its handler: the latest of its key. */
 export interface JournalEntry {
-  /** Ascending in the order of the writes of one writer. */
+  /** Its number: ascending in the order of the writes of a key, whichever instance they came from. */
   id: string
   namespace: string
   key: string
-  /** The encoded value. */
+  /** An entry as the second level keeps it, see record.ts. */
   data: Uint8Array
 }
 
@@ -14,22 +16,85 @@ export interface DeadLetter extends JournalEntry {
   at: number
 }
 
-/** Where write-behind keeps what it has acknowledged. */
-export interface Journal {
-  /** Resolves to the id when the write will survive the death of this process (on memory: at once). */
-  append(writer: string, entry: Omit<JournalEntry, 'id'>): Promise<string>
-  /** The oldest writes. */
-  read(writer: string, limit: number): Promise<JournalEntry[]>
-  remove(writer: string, ids: readonly string[]): Promise<void>
-  /** Moves writes to the dead letters. */
-  bury(writer: string, letters: readonly DeadLetter[]): Promise<void>
+/** A write on its way into the journal. */
+export interface NewWrite extends Omit<JournalEntry, 'id'> {
+  /** For how long and under which stamps the cache has it meanwhile. */
+  ttl: number
+  stamps: readonly Stamp[]
+}
+
+/** What became of it; `pending` is how many keys wait now. */
+export type Appended =
+  | { state: 'full' }
+  | {
+      state: 'done'
+      id: string
+      pending: number
+      mutation: Mutation
+      /** Whether the cache has it: not when one of its stamps has fallen. Then it has nothing of the key. */
+      stored: boolean
+    }
+
+/** What somebody says who wants to be the owner. */
+export interface Claim {
+  by: string
+  /** For how long. */
+  ms: number
+  /** What it was given before; 0 for nothing. */
+  token: number
+}
+
+/**
+ * A token above those of all owners before, and whether others have asked lately; or for how many ms another one still is
+ * the owner.
+ */
+export type Ownership = { token: number; wanted: boolean } | { busy: number }
+
+/**
+ * Where write-behind keeps what it has acknowledged, and the order of it: a write gets its number, takes the place of
+ * an older one of its key and gets into the cache in one step. While it waits, it is what readers are given instead of
+ * what the source still has.
+ *
+ * One owner at a time hands a writer's journal over. Its token is a fence: what an owner does whose time has run out
+ * changes nothing once there is another one.
+ */
+export interface Journal extends Overlay {
+  /** Whether other processes append and hand over as well. */
+  readonly shared: boolean
+  /**
+   * Resolves when the write will survive the death of this process (on memory: at once).
+   * @param most keys that may wait
+   */
+  append(writer: string, write: NewWrite, most: number): Promise<Appended>
+  /** Becomes or stays the owner. */
+  own(writer: string, claim: Claim): Promise<Ownership>
+  /** Lets another one become the owner at once. */
+  disown(writer: string, by: string): Promise<void>
+  /** What has waited longest, each key once; `undefined` when there is another owner. */
+  read(writer: string, token: number, limit: number): Promise<JournalEntry[] | undefined>
+  /** They are persisted; a newer write of a key goes on waiting. `false` when there is another owner. */
+  remove(writer: string, token: number, entries: readonly JournalEntry[]): Promise<boolean>
+  /**
+   * Moves them to the dead letters and out of the cache, but for those that a newer write has replaced. Resolves to what
+   * was moved; `undefined` when there is another owner.
+   */
+  bury(writer: string, token: number, letters: readonly DeadLetter[]): Promise<DeadLetter[] | undefined>
   /** The oldest dead letters. */
   dead(writer: string, limit: number): Promise<DeadLetter[]>
-  /** Forgets dead letters. */
-  discard(writer: string, ids: readonly string[]): Promise<void>
+  /**
+   * Lets a dead letter wait again, as the latest write of its key; where a newer one waits it is only forgotten.
+   * Resolves to whether it waits.
+   */
+  retry(writer: string, letter: DeadLetter): Promise<boolean>
   size(writer: string): Promise<{ pending: number; dead: number }>
-  /** Becomes or stays the only reader of the writer's journal for `ms`; `false` while another instance is. */
-  own(writer: string, ms: number): Promise<boolean>
-  /** Lets another instance read. */
-  disown(writer: string): Promise<void>
+  /** For how many ms the oldest has waited; `undefined` when nothing does. For those who only look. */
+  waited(writer: string): Promise<number | undefined>
+}
+
+/** The side of the journal that readers of the cache see. */
+export interface Overlay {
+  /** Whether anything of the namespace waits, as far as this instance was told by the answers that it has had. */
+  waits(namespace: string): boolean
+  /** The write of each key that waits, whoever hands it over. */
+  pending(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
 }

@@ -1,46 +1,52 @@
 import type { LmdbStorage } from '../../storage/index.ts'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
-import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
-import { journalId } from './memory.ts'
+import type { Clock } from '../../support/clock.ts'
+import type { CacheTier } from '../tier/contract.ts'
+import type { DeadLetter, JournalEntry } from './journal.ts'
+import { MemoryJournal, type Waiting } from './memory.ts'
 
 type Key = [writer: string, id: string]
 
-/** A journal that survives `kill -9`: `append` resolves when LMDB has committed. */
-export class LmdbJournal implements Journal {
+/** A journal that survives `kill -9`: `append` resolves when LMDB has committed. Values stay in the file. */
+export class LmdbJournal extends MemoryJournal {
   readonly #pending: CheckedDatabase<Omit<JournalEntry, 'id'>, Key>
   readonly #dead: CheckedDatabase<Omit<DeadLetter, 'id'>, Key>
   readonly #commits: Commits
-  #next: number
 
-  constructor(storage: LmdbStorage) {
+  constructor(storage: LmdbStorage, tier: Pick<CacheTier, 'put' | 'invalidate'>, clock: Clock) {
+    super(tier, clock)
     this.#commits = storage.commits
     // Never taken from a backup: writes that were carried out since then would be once more, over newer ones.
     this.#pending = new CheckedDatabase(storage, { name: 'cache-journal' })
     this.#dead = new CheckedDatabase(storage, { name: 'cache-dead-letters' })
-    let last = 0
-    for (const db of [this.#pending, this.#dead]) {
-      // One that is no number would make all that follow the same one.
-      for (const [, id] of db.getKeys()) if (/^\d{1,16}$/.test(id)) last = Math.max(last, Number(id))
+    for (const key of [...this.#pending.getKeys()]) {
+      const [writer, id] = key
+      // One that cannot be read has a place of its own.
+      const { namespace, key: of } = entryAt(this.#pending, key) ?? { namespace: '', key: id }
+      this.adopt(writer, { id, namespace, key: of, data: undefined })
     }
-    this.#next = last + 1
   }
 
-  async append(writer: string, entry: Omit<JournalEntry, 'id'>): Promise<string> {
-    const id = journalId(this.#next++)
+  override async dead(writer: string, limit: number): Promise<DeadLetter[]> {
+    const keys = [...this.#dead.getKeys({ ...bounds(writer), limit })]
+    return keys.map((key) => ({ ...(entryAt(this.#dead, key) ?? UNREADABLE), id: key[1] }))
+  }
+
+  override async size(writer: string): Promise<{ pending: number; dead: number }> {
+    const { pending } = await super.size(writer)
+    return { pending, dead: this.#dead.raw.getKeysCount(bounds(writer)) }
+  }
+
+  protected override async keep(writer: string, { id, ...entry }: JournalEntry): Promise<void> {
     await this.#commits.write(() => this.#pending.put([writer, id], entry))
-    return id
   }
 
-  async read(writer: string, limit: number): Promise<JournalEntry[]> {
-    return range(this.#pending, writer, limit)
+  protected override async erase(writer: string, entries: readonly Pick<JournalEntry, 'id'>[]): Promise<void> {
+    await Promise.all(entries.map(({ id }) => this.#commits.letGo(() => this.#pending.remove([writer, id]))))
   }
 
-  async remove(writer: string, ids: readonly string[]): Promise<void> {
-    await Promise.all(ids.map((id) => this.#commits.letGo(() => this.#pending.remove([writer, id]))))
-  }
-
-  async bury(writer: string, letters: readonly DeadLetter[]): Promise<void> {
+  protected override async entomb(writer: string, letters: readonly DeadLetter[]): Promise<void> {
     const bury = () => {
       for (const { id, ...letter } of letters) {
         this.#dead.put([writer, id], letter)
@@ -50,33 +56,31 @@ export class LmdbJournal implements Journal {
     await this.#commits.letGo(() => this.#pending.raw.transaction(bury))
   }
 
-  async dead(writer: string, limit: number): Promise<DeadLetter[]> {
-    return range(this.#dead, writer, limit)
+  protected override async forget(writer: string, { id }: DeadLetter): Promise<void> {
+    await this.#commits.letGo(() => this.#dead.remove([writer, id]))
   }
 
-  async discard(writer: string, ids: readonly string[]): Promise<void> {
-    await Promise.all(ids.map((id) => this.#commits.letGo(() => this.#dead.remove([writer, id]))))
+  protected override async revive(writer: string, letter: DeadLetter, entry: JournalEntry): Promise<void> {
+    const { id, namespace, key, data } = entry
+    const revive = () => {
+      this.#pending.put([writer, id], { namespace, key, data })
+      this.#dead.remove([writer, letter.id])
+    }
+    await this.#commits.write(() => this.#pending.raw.transaction(revive))
   }
 
-  async size(writer: string): Promise<{ pending: number; dead: number }> {
-    const bounds = { start: [writer, ''] as Key, end: [writer, '\uffff'] as Key }
-    return { pending: this.#pending.raw.getKeysCount(bounds), dead: this.#dead.raw.getKeysCount(bounds) }
+  protected override kept(entry: JournalEntry): Waiting {
+    return { ...entry, data: undefined }
   }
 
-  /** The folder has one owner, so the journal has. */
-  async own(): Promise<boolean> {
-    return true
+  /** One that cannot be read goes the way of all that its handler refuses, instead of holding up those behind it. */
+  protected override dataOf(writer: string, { id }: Waiting): Uint8Array {
+    return entryAt(this.#pending, [writer, id])?.data ?? UNREADABLE.data
   }
-
-  async disown(): Promise<void> {}
 }
 
-function range<V extends object>(db: CheckedDatabase<V, Key>, writer: string, limit: number): (V & { id: string })[] {
-  const keys = [...db.getKeys({ start: [writer, ''], end: [writer, '\uffff'], limit })]
-  return keys.map((key) => ({ ...(entryAt(db, key) ?? UNREADABLE), id: key[1] }) as V & { id: string })
-}
+const bounds = (writer: string): { start: Key; end: Key } => ({ start: [writer, ''], end: [writer, '\uffff'] })
 
-/** One that cannot be read goes the way of all that its handler refuses, instead of holding up those behind it. */
 const UNREADABLE: DeadLetter = {
   id: '',
   namespace: '',

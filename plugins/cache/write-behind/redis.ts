@@ -1,99 +1,265 @@
 import type { RedisStorage } from '../../storage/index.ts'
-import type { StreamEntry } from '../../storage/redis/client.ts'
-import { evenWhenFull, RedisScript } from '../../storage/redis/script.ts'
-import { unique } from '../tier/record.ts'
-import type { DeadLetter, Journal, JournalEntry } from './journal.ts'
+import { chunked, type StreamEntry } from '../../storage/redis/client.ts'
+import { evenWhenFull, MAX_KEYS, RedisScript } from '../../storage/redis/script.ts'
+import { readText } from '../../support/text.ts'
+import { headScript, type RedisTier } from '../tier/redis.ts'
+import type { Appended, Claim, DeadLetter, Journal, JournalEntry, NewWrite, Ownership } from './journal.ts'
 
-// What empties the journal: the owner's name, and a letter in the place of a write.
-const own = RedisScript.fromFile(new URL('./own.lua', import.meta.url), evenWhenFull)
-const bury = RedisScript.fromFile(new URL('./bury.lua', import.meta.url), evenWhenFull)
+const fence = readText(new URL('./fence.lua', import.meta.url))
+const fenced = (file: URL): string => `${fence}\n${readText(file)}`
+
+// What empties a journal runs also when memory is full: a letter in the place of a write, a name, a number.
+const scripts = {
+  append: headScript(readText(new URL('./append.lua', import.meta.url))),
+  own: RedisScript.fromFile(new URL('./own.lua', import.meta.url), evenWhenFull),
+  disown: RedisScript.fromFile(new URL('./disown.lua', import.meta.url), evenWhenFull),
+  read: new RedisScript(evenWhenFull(fenced(new URL('./read.lua', import.meta.url)))),
+  remove: new RedisScript(evenWhenFull(fenced(new URL('./remove.lua', import.meta.url)))),
+  bury: headScript(fenced(new URL('./bury.lua', import.meta.url)), evenWhenFull),
+}
+
+const ID_LENGTH = 16
+/** Letters that one script buries, each with the keys of its entry. */
+const MAX_LETTERS = Math.floor((MAX_KEYS - 6) / 2)
 
 /**
- * A journal in a Redis stream per writer. How durable an acknowledged write is depends on the server's `appendfsync`.
- * One instance at a time reads, so writes of one key reach the handler in their order.
+ * A journal on Redis. Each namespace's part of it lies where the namespace does, so that appending a write and putting it
+ * into the cache are one script: `q:<writer>` is the queue (keys by when they began to wait), `w` the latest write of each
+ * key (`<writer>:<key>`), `p` names the writers of which something waits, `n` is the last number, `f:<writer>` the fence,
+ * `d:<writer>` the dead letters. The owner and the names of the namespaces lie beside them, by the writer.
+ * How durable an acknowledged write is depends on the server's `appendfsync`.
  */
 export class RedisJournal implements Journal {
+  readonly shared = true
   readonly #storage: RedisStorage
-  readonly #id = unique()
+  readonly #tier: RedisTier
+  /** Namespaces of each writer that were told to the others, or by them. */
+  readonly #known = new Map<string, Set<string>>()
+  /** The highest fence met, if the counter of tokens should have been lost. */
+  readonly #fences = new Map<string, number>()
 
-  constructor(storage: RedisStorage) {
+  constructor(storage: RedisStorage, tier: RedisTier) {
     this.#storage = storage
+    this.#tier = tier
   }
 
-  async append(writer: string, { namespace, key, data }: Omit<JournalEntry, 'id'>): Promise<string> {
-    const fields = ['ns', namespace, 'key', key, 'data', Buffer.from(data)]
-    return this.#storage.client.xadd(this.#key(writer, 'pending'), fields)
+  append(writer: string, write: NewWrite, most: number): Promise<Appended> {
+    return this.#append(writer, write, most, '') as Promise<Appended>
   }
 
-  async read(writer: string, limit: number): Promise<JournalEntry[]> {
-    return (await this.#range(this.#key(writer, 'pending'), limit)).map(toEntry)
+  async own(writer: string, { by, ms, token }: Claim): Promise<Ownership> {
+    const keys = ['owner', 'token', 'wanted'].map((part) => this.#ofWriter(writer, part))
+    const least = this.#fences.get(writer) ?? 0
+    const answer = await scripts.own.run(this.#storage.client, keys, [by, Math.ceil(ms), token, least])
+    const [state, number, wanted] = answer as ['busy' | 'owner', number, number]
+    return state === 'busy' ? { busy: Math.max(0, number) } : { token: number, wanted: wanted === 1 }
   }
 
-  async remove(writer: string, ids: readonly string[]): Promise<void> {
-    if (ids.length > 0) await this.#storage.client.xdel(this.#key(writer, 'pending'), ids)
+  async disown(writer: string, by: string): Promise<void> {
+    await scripts.disown.run(this.#storage.client, [this.#ofWriter(writer, 'owner')], [by])
   }
 
-  async bury(writer: string, letters: readonly DeadLetter[]): Promise<void> {
-    const keys = [this.#key(writer, 'pending'), this.#key(writer, 'dead')]
-    const args = letters.flatMap(({ id, namespace, key, data, reason, at }) => [
-      ...[id, namespace, key, Buffer.from(data), reason, at],
-    ])
-    await bury.run(this.#storage.client, keys, args)
+  async read(writer: string, token: number, limit: number): Promise<JournalEntry[] | undefined> {
+    const parts = await Promise.all(
+      (await this.#namespaces(writer)).map((namespace) => this.#read(writer, namespace, token, limit)),
+    )
+    const entries: JournalEntry[] = []
+    for (const part of parts) {
+      if (part === undefined) return undefined
+      entries.push(...part)
+    }
+    // Those of one namespace are in order.
+    return parts.length > 1 ? entries.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit) : entries
+  }
+
+  async remove(writer: string, token: number, entries: readonly JournalEntry[]): Promise<boolean> {
+    const parts = [...byNamespace(entries)].map(async ([namespace, some]) => {
+      const keys = this.#keys(namespace, writer, 'f', 'q', 'w', 'p')
+      const args = [token, writer, ...some.flatMap(({ id, key }) => [key, id])]
+      return (await scripts.remove.run(this.#storage.client, keys, args)) === 1
+    })
+    return (await Promise.all(parts)).every(Boolean)
+  }
+
+  async bury(writer: string, token: number, letters: readonly DeadLetter[]): Promise<DeadLetter[] | undefined> {
+    const buried: DeadLetter[] = []
+    for (const [namespace, all] of byNamespace(letters)) {
+      for (const some of chunked(all, MAX_LETTERS)) {
+        const entries = this.#tier.entryKeys(
+          namespace,
+          some.map(({ key }) => key),
+        )
+        const keys = [
+          ...this.#keys(namespace, writer, 'f', 'q', 'w', 'p', 'd'),
+          ...entries,
+          this.#tier.indexKey(namespace),
+        ]
+        const args = some.flatMap(({ key, id, data, reason, at }) => [key, id, Buffer.from(data), reason, at])
+        const places = await this.#tier.run(scripts.bury, namespace, keys, [token, writer, ...args])
+        if (!Array.isArray(places)) return undefined
+        for (const place of places) buried.push(some[place - 1] as DeadLetter)
+      }
+    }
+    return buried
   }
 
   async dead(writer: string, limit: number): Promise<DeadLetter[]> {
-    return (await this.#range(this.#key(writer, 'dead'), limit)).map((item) => {
-      const fields = toFields(item)
-      return {
-        ...toEntry(item),
-        reason: `${fields.get('reason') ?? ''}`,
-        at: Math.trunc(Number(`${fields.get('at')}`)) || 0,
-      }
-    })
+    const parts = await Promise.all(
+      (await this.#namespaces(writer)).map(async (namespace) => {
+        const [key] = this.#keys(namespace, writer, 'd')
+        return (await this.#storage.client.xrange(key as string, limit)).map((item) => toLetter(namespace, item))
+      }),
+    )
+    return parts.flat().slice(0, limit)
   }
 
-  async discard(writer: string, ids: readonly string[]): Promise<void> {
-    if (ids.length > 0) await this.#storage.client.xdel(this.#key(writer, 'dead'), ids)
+  async retry(writer: string, letter: DeadLetter): Promise<boolean> {
+    const write = { ...letter, ttl: 0, stamps: [] }
+    const { state } = await this.#append(writer, write, Number.MAX_SAFE_INTEGER, letter.id)
+    return state === 'done'
   }
 
   async size(writer: string): Promise<{ pending: number; dead: number }> {
-    const [pending, dead] = await Promise.all([
-      this.#storage.client.xlen(this.#key(writer, 'pending')),
-      this.#storage.client.xlen(this.#key(writer, 'dead')),
-    ])
-    return { pending, dead }
+    const { client } = this.#storage
+    const parts = (await this.#namespaces(writer)).map(async (namespace) => {
+      const [queue, letters] = this.#keys(namespace, writer, 'q', 'd') as [string, string]
+      return Promise.all([client.zcard(queue), client.xlen(letters)])
+    })
+    const total = { pending: 0, dead: 0 }
+    for (const [pending, dead] of await Promise.all(parts)) {
+      total.pending += pending
+      total.dead += dead
+    }
+    return total
   }
 
-  async own(writer: string, ms: number): Promise<boolean> {
-    return (await own.run(this.#storage.client, [this.#key(writer, 'owner')], [this.#id, Math.ceil(ms)])) === 1
+  async waited(writer: string): Promise<number | undefined> {
+    const queues = (await this.#namespaces(writer)).flatMap((namespace) => this.#keys(namespace, writer, 'q'))
+    const oldest = await Promise.all(queues.map((key) => this.#storage.client.zlowest(key)))
+    const numbers = oldest.filter((score) => score !== undefined)
+    return numbers.length === 0 ? undefined : this.#tier.now() - Math.min(...numbers) / 1_000
   }
 
-  async disown(writer: string): Promise<void> {
-    await own.run(this.#storage.client, [this.#key(writer, 'owner')], [this.#id, 0])
+  waits(namespace: string): boolean {
+    return this.#tier.writersIn(namespace).length > 0
   }
 
-  #range(key: string, limit: number): Promise<StreamEntry[]> {
-    return this.#storage.client.xrange(key, limit)
+  async pending(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    const writers = this.#tier.writersIn(namespace)
+    if (writers.length === 0 || keys.length === 0) return keys.map(() => undefined)
+    const fields = keys.flatMap((key) => writers.map((writer) => `${writer}:${key}`))
+    const values = await this.#storage.client.hmget(`${this.#tier.base(namespace)}w`, fields)
+    return keys.map((_, i) => {
+      // Numbers stand in front and are of one length: the greatest value is the latest write.
+      const own = values.slice(i * writers.length, (i + 1) * writers.length).filter((value) => value !== null)
+      return own.sort(Buffer.compare).at(-1)?.subarray(ID_LENGTH)
+    })
   }
 
-  #key(writer: string, part: string): string {
+  async #append(
+    writer: string,
+    write: NewWrite,
+    most: number,
+    letter: string,
+  ): Promise<Appended | { state: 'gone' | 'replaced' }> {
+    const { namespace, key, data, ttl, stamps } = write
+    await this.#announce(writer, namespace)
+    const names = stamps.map(([name]) => name)
+    const keys = [
+      ...this.#tier.entryKeys(namespace, [key]),
+      ...this.#keys(namespace, '', 'w'),
+      ...this.#keys(namespace, writer, 'q'),
+      ...this.#keys(namespace, '', 'p', 'n'),
+      ...this.#keys(namespace, writer, 'd'),
+      ...this.#tier.stampKeys(namespace, names),
+      this.#tier.indexKey(namespace),
+    ]
+    const args = [writer, key, Buffer.from(data), Math.ceil(ttl), most, letter, stamps.length, ...stamps.flat()]
+    const answer = (await this.#tier.run(scripts.append, namespace, keys, args)) as unknown[]
+    const [state, id, pending, stored, epoch, seq] = answer as [string, string, number, number, string, number]
+    if (state !== 'done') return { state: state as 'full' | 'gone' | 'replaced' }
+    this.#tier.marked(namespace, writer)
+    return { state, id, pending, stored: stored === 1, mutation: { epoch, seq, removed: 0 } }
+  }
+
+  async #read(writer: string, namespace: string, token: number, limit: number): Promise<JournalEntry[] | undefined> {
+    const keys = this.#keys(namespace, writer, 'f', 'q', 'w')
+    const answer = await scripts.read.run(this.#storage.client, keys, [token, writer, limit])
+    if (typeof answer === 'number') {
+      this.#fences.set(writer, answer)
+      return undefined
+    }
+    const queued = answer as string[]
+    if (queued.length === 0) return []
+    const fields = queued.map((key) => `${writer}:${key}`)
+    // Only the owner takes something out, and whatever is newer by now is what it has to hand over.
+    const values = await this.#storage.client.hmget(keys[2] as string, fields)
+    return queued.flatMap((key, i) => {
+      const value = values[i]
+      const id = value?.toString('latin1', 0, ID_LENGTH)
+      return value && id ? [{ id, namespace, key, data: value.subarray(ID_LENGTH) }] : []
+    })
+  }
+
+  /** Whoever hands over has to know where to look, before there is something to find. */
+  async #announce(writer: string, namespace: string): Promise<void> {
+    const known = this.#namesOf(writer)
+    if (known.has(namespace)) return
+    await this.#storage.client.hset(this.#ofWriter(writer, 'namespaces'), [namespace, ''])
+    known.add(namespace)
+  }
+
+  /** Also those that only this instance remembers: a Redis that was emptied has to learn them again. */
+  async #namespaces(writer: string): Promise<string[]> {
+    const known = this.#namesOf(writer)
+    const told = Object.keys(await this.#storage.client.hgetall(this.#ofWriter(writer, 'namespaces')))
+    const forgotten = [...known].filter((name) => !told.includes(name))
+    for (const name of told) known.add(name)
+    if (forgotten.length > 0) {
+      const pairs = forgotten.flatMap((name) => [name, ''])
+      await this.#storage.client.hset(this.#ofWriter(writer, 'namespaces'), pairs)
+    }
+    return [...known]
+  }
+
+  #namesOf(writer: string): Set<string> {
+    const known = this.#known.get(writer) ?? new Set()
+    this.#known.set(writer, known)
+    return known
+  }
+
+  /** Parts of a journal in a namespace: `w`, `p` and `n` are of all writers. */
+  #keys(namespace: string, writer: string, ...parts: string[]): string[] {
+    const base = this.#tier.base(namespace)
+    return parts.map((part) => (SHARED.has(part) ? base + part : `${base}${part}:${writer}`))
+  }
+
+  #ofWriter(writer: string, part: string): string {
     return `${this.#storage.prefix}cache-journal:{${writer}}:${part}`
   }
 }
 
-function toFields([, flat]: StreamEntry): Map<string, Buffer> {
-  const fields = new Map<string, Buffer>()
-  for (let i = 0; i + 1 < flat.length; i += 2) fields.set(`${flat[i]}`, flat[i + 1] as Buffer)
-  return fields
+const SHARED = new Set(['w', 'p', 'n'])
+
+function byNamespace<Of extends { namespace: string }>(entries: readonly Of[]): Map<string, Of[]> {
+  const groups = new Map<string, Of[]>()
+  for (const entry of entries) {
+    const group = groups.get(entry.namespace)
+    if (group) group.push(entry)
+    else groups.set(entry.namespace, [entry])
+  }
+  return groups
 }
 
-function toEntry(item: StreamEntry): JournalEntry {
-  const fields = toFields(item)
+function toLetter(namespace: string, [id, flat]: StreamEntry): DeadLetter {
+  const fields = new Map<string, Buffer>()
+  for (let i = 0; i + 1 < flat.length; i += 2) fields.set(`${flat[i]}`, flat[i + 1] as Buffer)
   return {
-    // A dead letter keeps the id that it had as a write.
-    id: `${item[0]}`,
-    namespace: `${fields.get('ns') ?? ''}`,
+    id: `${id}`,
+    namespace,
     key: `${fields.get('key') ?? ''}`,
     data: fields.get('data') ?? new Uint8Array(),
+    reason: `${fields.get('reason') ?? ''}`,
+    at: Math.trunc(Number(`${fields.get('at')}`)) || 0,
   }
 }

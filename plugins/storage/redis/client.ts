@@ -89,6 +89,11 @@ export class RedisClient {
     return this.#driver.hget(key, field).catch(refuse)
   }
 
+  async hmget(key: string, fields: readonly string[]): Promise<(Buffer | null)[]> {
+    const parts = chunked(fields).map((some) => this.#driver.hmgetBuffer(key, ...some))
+    return (await Promise.all(parts).catch(refuse)).flat()
+  }
+
   hgetall(key: string): Promise<Record<string, string>> {
     return this.#driver.hgetall(key).catch(refuse)
   }
@@ -106,13 +111,18 @@ export class RedisClient {
     return this.#sum(fields, (some) => this.#driver.hdel(key, ...some))
   }
 
-  zrangebyscore(key: string, from: number | string, to: number | string): Promise<string[]> {
-    return this.#driver.zrangebyscore(key, from, to).catch(refuse)
+  zcard(key: string): Promise<number> {
+    return this.#driver.zcard(key).catch(refuse)
   }
 
-  /** @returns the id that it got */
-  async xadd(key: string, pairs: readonly Argument[]): Promise<string> {
-    return (await this.#driver.xadd(key, '*', ...pairs).catch(refuse)) as string
+  /** The lowest score; `undefined` for an empty set. */
+  async zlowest(key: string): Promise<number | undefined> {
+    const [, score] = await this.#driver.zrange(key, '0', '0', 'WITHSCORES').catch(refuse)
+    return score === undefined ? undefined : Number(score)
+  }
+
+  zrangebyscore(key: string, from: number | string, to: number | string): Promise<string[]> {
+    return this.#driver.zrangebyscore(key, from, to).catch(refuse)
   }
 
   async xrange(key: string, limit: number): Promise<StreamEntry[]> {
@@ -122,10 +132,6 @@ export class RedisClient {
 
   xlen(key: string): Promise<number> {
     return this.#driver.xlen(key).catch(refuse)
-  }
-
-  xdel(key: string, ids: readonly string[]): Promise<number> {
-    return this.#sum(ids, (some) => this.#driver.xdel(key, ...some))
   }
 
   /** Members of a sorted set that begin so, in batches; one that comes or goes meanwhile may be missing, one come twice. */

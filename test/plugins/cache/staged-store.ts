@@ -38,7 +38,7 @@ export class Stage {
   async instance(t: Test, options: CacheOptions = {}): Promise<{ cache: Cache; line: Line }> {
     const { tier, line } = this.connect()
     const cache = new Cache(
-      { tier, journal: new MemoryJournal() },
+      { tier, journal: new MemoryJournal(tier, this.clock) },
       { clock: this.clock, coherence: 500, warming: { keys: 0 }, ...options },
     )
     await cache.start()

@@ -92,7 +92,7 @@ for (const [where, register] of Object.entries(guards)) {
       calls = 0
       t.equal((await ask('secret')).statusCode, 200)
       t.equal((await ask('secret')).statusCode, 200)
-      t.equal(calls, 1, 'it is cached')
+      t.equal(calls, method === 'GET' ? 1 : 0, 'it is cached')
       for (const key of [undefined, 'other', '']) {
         const refused = await ask(key)
         t.equal(refused.statusCode, 401, `${method} ${key}`)

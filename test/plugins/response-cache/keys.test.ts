@@ -149,6 +149,17 @@ t.test('known confusions', async (t) => {
   }
 })
 
+t.test('each host has answers of its own', async (t) => {
+  let calls = 0
+  const app = await buildApp(t, (app) => app.get('/', { config: { cache: { ttl: '1m' } } }, async () => `${++calls}`))
+  const ask = async (host: string) => (await app.inject({ url: '/', headers: { host } })).body
+  const hosts = ['a.example', 'b.example', 'a.example:81', 'A.example']
+  const answers = []
+  for (const host of hosts) answers.push(await ask(host))
+  t.equal(new Set(answers).size, hosts.length)
+  for (const [i, host] of hosts.entries()) t.equal(await ask(host), answers[i])
+})
+
 t.test('a parameter that is not declared is not cached, as the application parses it', async (t) => {
   let calls = 0
   const app = await buildApp(

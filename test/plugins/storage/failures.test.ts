@@ -52,7 +52,7 @@ async function services(storage: RedisStorage): Promise<{ reading: Questions; wr
   const throttle = new LoginThrottle(storage, {})
   const sessions = new RedisSessionStore(storage)
   const tier = new RedisTier(storage, systemClock)
-  const journal = new RedisJournal(storage)
+  const journal = new RedisJournal(storage, tier)
   const log = openStateLog(storage, 'space', { commits: 10, bytes: 2 ** 25 })
   const confirmed = openStateLog(
     storage,
@@ -73,7 +73,8 @@ async function services(storage: RedisStorage): Promise<{ reading: Questions; wr
       'a failed login': () => throttle.attempt({ account: 'a', address: '192.0.2.1' }, async () => undefined),
       'an entry of the cache': () =>
         tier.put('n', [{ key, data: Buffer.from('x'), ttl: 1_000 }], [['t', stamp as string]]),
-      'a write behind': () => journal.append('w', { namespace: 'n', key, data: Buffer.from('x') }),
+      'a write behind': () =>
+        journal.append('w', { namespace: 'n', key, data: Buffer.from('x'), ttl: 1_000, stamps: [] }, 10),
       'a snapshot of state': () => log.replace(base, { cause: 'restore', tx: 'tx', entries }),
     },
     reading: {
@@ -88,9 +89,9 @@ async function services(storage: RedisStorage): Promise<{ reading: Questions; wr
       'an invalidation': () => tier.invalidate('n', { keys: [key] }),
       'a pattern': () => tier.invalidate('n', { pattern: 'k*' }),
       'the bus of the cache': () => tier.subscribe('n', () => {}),
-      'the journal': () => journal.read('w', 10),
+      'the journal': () => journal.read('w', 1, 10),
       'its size': () => journal.size('w'),
-      'its owner': () => journal.own('w', 1_000),
+      'its owner': () => journal.own('w', { by: 'me', ms: 1_000, token: 0 }),
       state: () => log.load(),
       'what followed in it': () => log.since(base),
       'whether there is any': () => log.exists(),
@@ -136,10 +137,11 @@ t.test('each command of the client, a script, the channels and a connection of i
     hset: () => client.hset('k', ['f', 'v']),
     hdel: () => client.hdel('k', ['f']),
     zrangebyscore: () => client.zrangebyscore('k', 0, 1),
-    xadd: () => client.xadd('k', ['f', 'v']),
+    zcard: () => client.zcard('k'),
+    zlowest: () => client.zlowest('k'),
+    hmget: () => client.hmget('k', ['f']),
     xrange: () => client.xrange('k', 1),
     xlen: () => client.xlen('k'),
-    xdel: () => client.xdel('k', ['1-1']),
     zscan: () => client.zscan('k', '', 1).next(),
     info: () => client.info('server'),
     evictionPolicy: () => client.evictionPolicy('k'),

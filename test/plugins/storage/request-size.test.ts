@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import type { Message, Stamp } from '../../../plugins/cache/tier/contract.ts'
 import { openTier } from '../../../plugins/cache/tier/open.ts'
 import { encode } from '../../../plugins/cache/tier/record.ts'
+import { RedisTier } from '../../../plugins/cache/tier/redis.ts'
 import { RedisJournal } from '../../../plugins/cache/write-behind/redis.ts'
 import { RedisSessionStore } from '../../../plugins/session/stores/redis.ts'
 import { ownerOf } from '../../../plugins/session/token.ts'
@@ -161,19 +162,18 @@ t.test('thousands of sessions of one user', async (t) => {
 
 t.test('thousands of writes of a journal', async (t) => {
   const { storage, most } = await watched(t)
-  const journal = new RedisJournal(storage)
-  const write = { namespace: 'a', key: 'k', data: Buffer.from('data') }
-  const ids = await Promise.all(keys.map(() => journal.append('w', write)))
-  await journal.bury(
-    'w',
-    ids.slice(0, 5_000).map((id) => ({ id, ...write, reason: 'refused', at: 1 })),
-  )
-  await journal.remove('w', ids)
-  t.same(await journal.size('w'), { pending: 0, dead: 5_000 })
-  await journal.discard(
-    'w',
-    (await journal.dead('w', MANY)).map(({ id }) => id),
-  )
-  t.same(await journal.size('w'), { pending: 0, dead: 0 })
+  const journal = new RedisJournal(storage, new RedisTier(storage, systemClock))
+  const write = { namespace: 'a', data: Buffer.from('data'), ttl: 1_000, stamps: [] }
+  const some = keys.slice(0, 100)
+  await Promise.all(some.map((key) => journal.append('w', { ...write, key }, MANY)))
+  t.equal((await journal.pending('a', keys)).filter(Boolean).length, some.length)
+  const entries = (await journal.read('w', 1, MANY)) ?? []
+  t.equal(entries.length, some.length)
+  // Of most of them nothing is there any more.
+  const many = [...entries, ...keys.slice(100).map((key) => ({ id: '0', namespace: 'a', key, data: write.data }))]
+  const letters = many.filter((_, n) => n % 2 === 0).map((entry) => ({ ...entry, reason: 'refused', at: 1 }))
+  t.equal((await journal.bury('w', 1, letters))?.length, 50)
+  t.ok(await journal.remove('w', 1, many))
+  t.same(await journal.size('w'), { pending: 0, dead: 50 })
   t.ok((await most()) <= MAX_ARGUMENTS, `${await most()} arguments at most`)
 })

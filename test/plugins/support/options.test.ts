@@ -12,7 +12,8 @@ import { DOCUMENTATION_RULES, documentation } from '../../../plugins/documentati
 import { DRAINING_RULES, draining } from '../../../plugins/draining/index.ts'
 import { serverOptions } from '../../../plugins/problems/index.ts'
 import { PROCESS_ERROR_RULES, processErrors } from '../../../plugins/process-errors/index.ts'
-import { RESPONSE_CACHE_RULES, ROUTE_RULES, responseCache } from '../../../plugins/response-cache/index.ts'
+import { responseCache } from '../../../plugins/response-cache/index.ts'
+import { RESPONSE_CACHE_RULES, ROUTE_RULES } from '../../../plugins/response-cache/options.ts'
 import { CSRF_RULES, csrf } from '../../../plugins/security/csrf.ts'
 import { SECURITY_RULES, security } from '../../../plugins/security/index.ts'
 import { ExpressStore } from '../../../plugins/session/compat/express-store.ts'
@@ -340,6 +341,8 @@ async function documented(file: string, heading: RegExp): Promise<string[]> {
 t.test('each option that a table of the documentation names is one', async (t) => {
   const tables: [file: string, heading: RegExp, table: object][] = [
     ['docs/cache.md', /^## Options/m, CACHE_RULES],
+    ['docs/response-cache.md', /^## Options/m, RESPONSE_CACHE_RULES],
+    ['docs/response-cache.md', /^Of a route, in/m, ROUTE_RULES],
     ['docs/sessions.md', /^## Options/m, SESSION_RULES],
     ['docs/sessions.md', /^\| *`?(Option|throttle)?.*\n.*\n\| `perAccount`/m, THROTTLE_RULES],
     ['docs/state.md', /^\|.*\n.*\n\| `limits\.valueBytes`/m, { ...STATE_RULES, 'limits.keyBytes': 1 }],

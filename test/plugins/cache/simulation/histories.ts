@@ -2,7 +2,12 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { Owner } from '../../../fixtures/cleanup.ts'
 
+/** What is played: invalidations, or writes that wait for their handler. */
+export type Game = 'invalidations' | 'write-behind'
+
 export interface Histories {
+  /** Default `'invalidations'`. */
+  game?: Game
   /** Folder of a copy with a guard taken out; the real engine without. */
   engine?: string
   histories: number

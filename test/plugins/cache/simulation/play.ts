@@ -81,7 +81,8 @@ export async function play(engine: Engine, plan: Plan): Promise<string[]> {
   const caches: Cache[] = []
   for (let i = 0; i < plan.instances; i++) {
     const clock = time.clock((random() * 2 - 1) * HOUR, random() * HOUR)
-    const parts = { tier: world.connect(i), journal: new engine.MemoryJournal() }
+    const tier = world.connect(i)
+    const parts = { tier, journal: new engine.MemoryJournal(tier, clock) }
     caches.push(new engine.Cache(parts, { clock, random, coherence: WINDOW, prefixes: [PREFIX] }))
   }
   const player = new Player(caches, time)

@@ -80,7 +80,7 @@ export class RealWorld {
           onChange: () => {},
         })
         const cache = new Cache(
-          { tier, journal: new MemoryJournal() },
+          { tier, journal: new MemoryJournal(tier, clock) },
           {
             clock,
             coherence: window,

@@ -1,5 +1,6 @@
 import type { CacheTier, Message } from '../../../../plugins/cache/tier/contract.ts'
 import type { KeptStamp, Shelf } from '../../../../plugins/cache/tier/local.ts'
+import type { Journal } from '../../../../plugins/cache/write-behind/journal.ts'
 import type { Engine } from './engine.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
@@ -26,10 +27,13 @@ export class World {
   readonly #listeners = new Set<(message: Message) => void>()
   readonly #interrupted = new Set<() => void>()
   readonly #cutOff = new Set<number>()
+  readonly #crashed = new Set<number>()
   #shelf = new ModelShelf()
   #backup: ModelShelf
   #weather: Weather
   store: CacheTier
+  /** Survives everything: what an append-only file that is written at once would keep. */
+  readonly journal: InstanceType<Engine['MemoryJournal']>
 
   constructor(engine: Engine, time: VirtualTime, random: () => number, weather: Weather) {
     this.#engine = engine
@@ -38,6 +42,46 @@ export class World {
     this.#weather = weather
     this.#backup = this.#shelf.copy()
     this.store = this.#start()
+    const tier = {
+      put: (...args: Parameters<CacheTier['put']>) => this.store.put(...args),
+      invalidate: (...args: Parameters<CacheTier['invalidate']>) => this.store.invalidate(...args),
+    }
+    this.journal = new engine.MemoryJournal(tier, time.clock(0, 0))
+  }
+
+  /**
+   * The journal as one instance reaches it.
+   * @param appended is told of each write when it gets its number
+   */
+  connectJournal(instance: number, appended: (id: string, data: Uint8Array) => void): Journal {
+    const execute = <T>(command: () => Promise<T>): Promise<T> => this.#execute(command, instance)
+    const { journal } = this
+    return {
+      shared: true,
+      append: (writer, write, most) =>
+        execute(async () => {
+          const answer = await journal.append(writer, write, most)
+          if (answer.state === 'done') appended(answer.id, write.data)
+          return answer
+        }),
+      own: (...args) => execute(() => journal.own(...args)),
+      disown: (...args) => execute(() => journal.disown(...args)),
+      read: (...args) => execute(() => journal.read(...args)),
+      remove: (...args) => execute(() => journal.remove(...args)),
+      bury: (...args) => execute(() => journal.bury(...args)),
+      dead: (...args) => execute(() => journal.dead(...args)),
+      retry: (...args) => execute(() => journal.retry(...args)),
+      size: (...args) => execute(() => journal.size(...args)),
+      waited: (...args) => execute(() => journal.waited(...args)),
+      // Told with the answers to other commands, which are older.
+      waits: (namespace) => journal.waits(namespace),
+      pending: (...args) => execute(() => journal.pending(...args)),
+    }
+  }
+
+  /** The process is gone: it hears nothing any more, and what it asks for is not done. */
+  crash(instance: number): void {
+    this.#crashed.add(instance)
   }
 
   /** The store as one instance reaches it. */
@@ -127,6 +171,7 @@ export class World {
   }
 
   async #execute<T>(command: () => Promise<T>, instance: number): Promise<T> {
+    if (this.#crashed.has(instance)) return new Promise(() => {})
     const lost = this.#cutOff.has(instance) || this.#random() < this.#weather.fail
     const lostOnTheWayThere = lost && this.#random() < 0.5
     const answer = this.#carryOut(
@@ -153,7 +198,7 @@ export class World {
   }
 
   #deliver(message: Message, listener: (message: Message) => void, instance: number): void {
-    if (this.#cutOff.has(instance) || this.#random() < this.#weather.drop) return
+    if (this.#crashed.has(instance) || this.#cutOff.has(instance) || this.#random() < this.#weather.drop) return
     this.#time.at(this.#time.now + this.#latency(), () => listener(message))
     if (this.#random() < this.#weather.duplicate) {
       this.#time.at(this.#time.now + this.#latency(), () => listener(message))

@@ -2,10 +2,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import t from 'tap'
+import { Cache, cacheParts } from '../../../../plugins/cache/index.ts'
+import { MemoryJournal } from '../../../../plugins/cache/write-behind/memory.ts'
 import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { eventually } from '../../../fixtures/eventually.ts'
-import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
-import { startCache } from '../fixture.ts'
+import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { deferred, freshCache, startCache } from '../fixture.ts'
 
 t.test('an acknowledged write survives kill -9 and is handed over, in order, by the next process', (t) =>
   onEveryStorage(t, async (t, kind) => {
@@ -91,13 +93,121 @@ t.test('a handler that fails is tried again after pauses that double, with what 
   )
   await cache.setWithDelayedPersist('a', 2, { writer: 'w' })
   await cache.setWithDelayedPersist('b', 1, { writer: 'w' })
+  await cache.setWithDelayedPersist('c', 1, { writer: 'w' })
   broken = false
   tries.length = 0
   await pass(1_600)
   t.strictSame(
     tries.map(([, values]) => values),
-    [[['a', 2]], [['b', 1]]],
+    [
+      [
+        ['a', 2],
+        ['b', 1],
+      ],
+      [['c', 1]],
+    ],
     'no sooner for the new writes; the latest of a key, at most so many writes at once, in order',
   )
-  t.match(cache.stats().writeBehind, { pending: 0, retried: 4, written: 2 })
+  t.match(cache.stats().writeBehind, { pending: 0, retried: 4, written: 3 })
+})
+
+t.test('a write that comes while its handler is at work does not wait for a flush', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    for (const fails of [0, 1]) {
+      const clock = new ManualClock()
+      const cache = await freshCache(t, kind, { clock, writeBehind: { delay: 50, backoff: 50 } })
+      const handed: unknown[] = []
+      const began = deferred()
+      const answer = deferred()
+      let failures = fails
+      cache.writeBehind('default', async (writes) => {
+        began.resolve()
+        await answer.promise
+        if (failures-- > 0) throw new Error('not now')
+        handed.push(...writes.map(({ key }) => key))
+      })
+      await cache.setWithDelayedPersist('a', 1)
+      clock.advance(50)
+      await began.promise
+      await cache.setWithDelayedPersist('b', 1)
+      clock.advance(100)
+      answer.resolve()
+      await eventually(async () => {
+        clock.advance(10)
+        return handed.includes('a') && handed.includes('b')
+      })
+      t.pass(`${fails} failures`)
+    }
+  }),
+)
+
+t.test('nor does one that comes when its handler has just ended', async (t) => {
+  const clock = new ManualClock()
+  const counted = [deferred(), deferred()]
+  const asked = [deferred(), deferred()]
+  class SlowlyCounted extends MemoryJournal {
+    #times = 0
+    override async size(writer: string) {
+      const size = await super.size(writer)
+      const time = this.#times++
+      asked[time]?.resolve()
+      await counted[time]?.promise
+      return size
+    }
+  }
+  const { tier } = await cacheParts(await openTestStorage(t, 'memory:'))
+  const cache = new Cache({ tier, journal: new SlowlyCounted(tier, clock) }, { clock, writeBehind: { delay: 50 } })
+  t.teardown(() => cache.close())
+  const handed: unknown[] = []
+  cache.writeBehind('default', (writes) => handed.push(...writes.map(({ key }) => key)))
+  counted[0]?.resolve()
+  await cache.start()
+  await cache.setWithDelayedPersist('a', 1)
+  clock.advance(50)
+  await asked[1]?.promise
+  await cache.setWithDelayedPersist('b', 1)
+  clock.advance(50)
+  counted[1]?.resolve()
+  await eventually(async () => {
+    clock.advance(10)
+    return handed.length === 2
+  })
+  t.same(handed, ['a', 'b'])
+})
+
+t.test('writes of one key by several instances at once: source and cache end with the same', async (t) => {
+  const KEYS = 200
+  const url = await storageUrl(t, 'redis')
+  const source = new Map<string, unknown>()
+  const ids = new Map<string, string>()
+  let disorder = 0
+  const instances = await Promise.all(
+    ['A', 'B', 'C'].map(async (name) => {
+      const cache = await startCache(t, url, {
+        l2: { timeout: '5s' },
+        writeBehind: { delay: 5, takeover: 50, batch: 7 },
+      })
+      cache.writeBehind('default', (writes) => {
+        for (const { key, value, id } of writes) {
+          if (id <= (ids.get(key) ?? '')) disorder++
+          ids.set(key, id)
+          source.set(key, value)
+        }
+      })
+      return { name, cache }
+    }),
+  )
+  const keys = Array.from({ length: KEYS }, (_, n) => `k${n}`)
+  await Promise.all(
+    keys.flatMap((key) => instances.map(({ name, cache }) => cache.setWithDelayedPersist(key, `${name} ${key}`))),
+  )
+  await eventually(async () => {
+    for (const { cache } of instances) await cache.writers.flush()
+    return instances.every(({ cache }) => cache.stats().writeBehind.pending === 0)
+  })
+  t.equal(disorder, 0)
+  const fresh = await startCache(t, url)
+  for (const cache of [fresh, ...instances.map(({ cache }) => cache)]) {
+    t.same(await cache.getMany(keys), new Map(keys.map((key) => [key, source.get(key)])))
+  }
 })
