@@ -281,7 +281,7 @@ export default [
   {
     guards: 'on Redis a write and the value in the cache are one step',
     file: 'plugins/cache/write-behind/append.lua',
-    from: "if stored then redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[7]) else redis.call('UNLINK', KEYS[2]) end",
+    from: "redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[7])",
     to: '',
     suite: writeBehind,
   },
@@ -407,7 +407,7 @@ export default [
   {
     guards: 'a load that nobody waits for does not begin',
     file: 'plugins/cache/loading/loads.ts',
-    from: 'if (load.abandoned) await this.#levels.tier.release(this.#levels.namespace, key, token)',
+    from: 'if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)',
     to: '',
     suite: callers,
   },
