@@ -1,8 +1,30 @@
 /** Tells whether a text matches one pattern. */
 export type Matcher = (text: string) => boolean
 
+const PAIR = /[\ud800-\udbff][\udc00-\udfff]/g
+/** Halves of pairs, which stand alone in no key. */
+const FIRST_HALF = 0xd800
+const ANY_OTHER = '\udfff'
+const MAX_NAMED = 0x7ff
+
 /**
- * `*` stands for any number of characters, `?` for exactly one; everything else for itself.
+ * `*` stands for any number of characters, `?` for exactly one; everything else for itself. A character is a code point:
+ * an emoji is one, though it takes two units of a string.
+ */
+export function globMatcher(pattern: string): Matcher {
+  if (!pattern.includes('?')) return unitMatcher(pattern)
+  // Each pair becomes one unit, one of its own if the pattern names it.
+  const named = new Map<string, string>()
+  for (const [pair] of pattern.matchAll(PAIR)) {
+    if (named.size < MAX_NAMED && !named.has(pair)) named.set(pair, String.fromCharCode(FIRST_HALF + named.size))
+  }
+  const fold = (text: string) => text.replace(PAIR, (pair) => named.get(pair) ?? ANY_OTHER)
+  const matches = unitMatcher(fold(pattern))
+  return (text) => matches(fold(text))
+}
+
+/**
+ * The same by units.
  *
  * In linear time whatever a client sends: a matcher goes through its text once. Between two stars the earliest match is
  * as good as any, so each part is looked for once, from where the part before it ended, and nothing is ever stepped
@@ -11,7 +33,7 @@ export type Matcher = (text: string) => boolean
  *
  * Made once for many texts: to make it costs as much as to match with it.
  */
-export function globMatcher(pattern: string): Matcher {
+function unitMatcher(pattern: string): Matcher {
   const [first = '', ...rest] = pattern.split(/\*+/)
   const last = rest.pop()
   if (last === undefined) return (text) => text.length === first.length && fits(first, text, 0)

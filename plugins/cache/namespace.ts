@@ -1,15 +1,15 @@
 import { StorageFullError } from '../support/errors.ts'
-import { checkedDuration, refuseUnknown } from '../support/options.ts'
-import { type Held, Levels, type Look, type Reading } from './coherence/levels.ts'
+import { refuseUnknown } from '../support/options.ts'
+import { CallNames, callKey } from './calls.ts'
+import { type Held, Levels, type Reading } from './coherence/levels.ts'
 import { Mutations, type Terms } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
-import { cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
+import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
 import { Loads } from './loading/loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
-import type { ResolvedOptions } from './options.ts'
+import { lifetime, type ResolvedOptions } from './options.ts'
 import type { CacheTier } from './tier/contract.ts'
-import { checkValue } from './tier/record.ts'
 import {
   LOAD_OPTIONS,
   type LoadContext,
@@ -20,7 +20,7 @@ import {
   type WarmEntry,
   type WarmResult,
 } from './types.ts'
-import { cloned } from './values.ts'
+import { checkValue, cloned } from './values.ts'
 import type { Warming } from './warming.ts'
 import type { Overlay } from './write-behind/journal.ts'
 import type { Writers } from './write-behind/writers.ts'
@@ -41,11 +41,10 @@ export interface DelayedPersistOptions extends SetOptions {
   writer?: string
 }
 
+const CACHED_OPTIONS: ReadonlySet<string> = new Set([...LOAD_OPTIONS, 'name'])
 const WARM_PARALLEL = 8
-
-/** What is known after a read that failed. */
-const NOTHING: Reading = { data: [], found: [] }
-const UNSEEN: Look = { data: undefined, found: undefined }
+/** Loads of one batch at a time: all steps of more of them would not end within the deadline of one. */
+const BATCH = 100
 
 /**
  * A cache whose keys, tags and `clear` concern nobody else. A miss is `undefined`; `null` is a value like others.
@@ -61,6 +60,7 @@ export class CacheNamespace {
   readonly #loads: Loads
   readonly #mutations: Mutations
   readonly #clones: boolean
+  readonly #calls = new CallNames()
 
   constructor(name: string, shared: Shared) {
     this.name = name
@@ -124,7 +124,9 @@ export class CacheNamespace {
    * The value; when it is not there, what `loader` returns, stored. One loader runs for a key, here and on other
    * instances; all who ask meanwhile get its result or its failure.
    * @throws whatever the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_KEY;
-   *   STATEFUL_INVALID_CACHE_VALUE when the result cannot be encoded
+   *   STATEFUL_INVALID_CACHE_VALUE when the result cannot be encoded; STATEFUL_CACHE_NESTED_LOAD inside the loader of
+   *   the same key
+   * @example await cache.getOrSet(`user:${id}`, ({ signal }) => db.find(id, { signal }), { ttl: '5m', signal: request.signal })
    */
   getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions = {}): Promise<T> {
     const held = this.#levels.fresh(key)
@@ -136,7 +138,8 @@ export class CacheNamespace {
   }
 
   /**
-   * Like `getOrSet` for many keys, with one round trip to read them; the loader gets each key that is missing in turn.
+   * Like `getOrSet` for many keys, with one round trip to read them; the loader gets each key that is missing in turn,
+   * 100 at a time.
    * Rejects with the first failure of a loader, after all of them have ended.
    */
   async getOrSetMany<T>(
@@ -146,13 +149,19 @@ export class CacheNamespace {
   ): Promise<Map<string, T>> {
     refuseUnknown(options, LOAD_OPTIONS)
     const { values, missing } = await this.#collect<T>(keys)
-    const outcomes = await Promise.allSettled(
-      missing.map((key) => this.getOrSet(key, (context) => loader(key, context), options)),
-    )
-    outcomes.forEach((outcome, i) => {
-      if (outcome.status === 'rejected') throw outcome.reason
-      values.set(missing[i] as string, outcome.value)
-    })
+    const failures = new Map<string, unknown>()
+    const queue = missing.values()
+    const work = async () => {
+      for (const key of queue) {
+        const loading = this.getOrSet(key, (context) => loader(key, context), options)
+        await loading.then(
+          (value) => values.set(key, value),
+          (error: unknown) => failures.set(key, error),
+        )
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(BATCH, missing.length) }, work))
+    for (const key of missing) if (failures.has(key)) throw failures.get(key)
     // In the order in which they were asked for.
     return new Map(keys.map((key) => [key, values.get(key) as T]))
   }
@@ -249,16 +258,27 @@ export class CacheNamespace {
   }
 
   /**
-   * The function, cached: same name and arguments give the same entry.
-   * @param options.key default: the function's name and its arguments as JSON
+   * The function, cached: the same arguments give the same entry.
+   * @param options.name stands in the keys before the arguments; default: made of the function's name and text
+   * @param options.key instead of both
+   * @throws STATEFUL_INVALID_OPTION when the function cannot be told from another one and has neither
+   * @example const rates = cache.wrap((day: Date) => bank.rates(day), { name: 'rates', ttl: '1h' })
    */
   wrap<A extends unknown[], R>(
     fn: (...args: A) => R | Promise<R>,
-    options: LoadOptions & { key?: (...args: A) => string } = {},
+    options: CachedOptions & { key?: (...args: A) => string } = {},
   ): (...args: A) => Promise<R> {
-    const { key = (...args: A) => `${fn.name || 'anonymous'}:${JSON.stringify(args)}`, ...rest } = options
+    const { key, name, ...rest } = options
     refuseUnknown(rest, LOAD_OPTIONS)
-    return (...args) => this.getOrSet(key(...args), () => fn(...args), rest)
+    const called = key ? '' : (name ?? this.#calls.ofFunction(fn))
+    const keyOf = key ?? ((...args: A) => callKey(called, args))
+    return (...args) => {
+      try {
+        return this.getOrSet(keyOf(...args), () => fn(...args), rest)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
   }
 
   /** Gets entries into the first level, from the second or their loaders, a few at a time. Never rejects. */
@@ -306,20 +326,20 @@ export class CacheNamespace {
   }
 
   /**
-   * Method decorator (standard): caches what the method returns.
-   * @param key default: class, method and arguments as JSON
+   * Method decorator: caches what the method returns, for all instances of its class.
+   * @param key default: made of class, method, its text and the arguments
    */
   cached<K extends unknown[] = []>(
-    ttl?: LoadOptions['ttl'] | LoadOptions,
+    ttl?: LoadOptions['ttl'] | CachedOptions,
     key?: (...args: K) => string,
   ): MethodDecorator<K> {
     const options = typeof ttl === 'object' ? ttl : ttl === undefined ? {} : { ttl }
-    refuseUnknown(options, LOAD_OPTIONS)
-    return cachedDecorator(this, options, key)
+    refuseUnknown(options, CACHED_OPTIONS)
+    return cachedDecorator(this, this.#calls, options, key)
   }
 
   /**
-   * Method decorator (standard): after the method has succeeded, removes what the patterns match, before its caller
+   * Method decorator: after the method has succeeded, removes what the patterns match, before its caller
    * gets the result. A failed invalidation rejects.
    * @param patterns keys or globs such as `'user:*'`, or a function of the arguments that returns them
    */
@@ -368,8 +388,8 @@ export class CacheNamespace {
   #terms({ ttl, stale, tags = [], ...unknown }: SetOptions): Terms {
     refuseUnknown(unknown, SET_OPTIONS)
     checkTags(tags)
-    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : checkedDuration(ttl, 'ttl')
-    return { ttl: fresh, stale: stale === undefined ? 0 : checkedDuration(stale, 'stale'), tags }
+    const fresh = ttl === undefined ? this.#shared.options.l2.ttl : lifetime(ttl, 'ttl')
+    return { ttl: fresh, stale: stale === undefined ? 0 : lifetime(stale, 'stale'), tags }
   }
 
   #give(held: Held): Promise<unknown> {
@@ -393,7 +413,9 @@ export class CacheNamespace {
     }
     this.#counters.l1Hits += values.size
     if (unheld.length === 0) return { values, missing: unheld }
-    const { found } = await this.#levels.read(unheld).catch(() => this.#failed(NOTHING))
+    const write = this.#levels.written(unheld)
+    if (write) await write
+    const { found } = await this.#levels.read(unheld).catch(() => this.#failed(this.#interimOf(unheld)))
     const missing: string[] = []
     // This is the way of every batch: destructuring entries() takes longer than looking at what was found.
     for (let i = 0; i < unheld.length; i++) {
@@ -408,7 +430,12 @@ export class CacheNamespace {
 
   async #lookUp(key: string): Promise<unknown> {
     checkKey(key)
-    const { found } = await this.#levels.look(key).catch(() => this.#failed(UNSEEN))
+    const write = this.#levels.written([key])
+    if (write) await write
+    const { found } = await this.#levels.look(key).catch(() => {
+      const [found] = this.#interimOf([key]).found
+      return this.#failed({ data: undefined, found })
+    })
     if (!found?.fresh) {
       this.#counters.misses++
       return undefined
@@ -419,6 +446,8 @@ export class CacheNamespace {
 
   async #load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
     checkKey(key)
+    const write = this.#levels.written([key])
+    if (write) await write
     const value = await this.#loads.load(key, loader, options)
     return this.#own(value)
   }
@@ -426,6 +455,17 @@ export class CacheNamespace {
   /** What a caller gets of a value that the first level may hold. */
   #own(value: unknown): unknown {
     return this.#clones ? cloned(value) : value
+  }
+
+  /** What is known after a read that failed. */
+  #interimOf(keys: readonly string[]): Reading {
+    const found = keys.map((key) => {
+      const interim = this.#loads.interim(key)
+      if (!interim) return undefined
+      const record = { expired: false, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: interim.value, bytes: 0 }
+      return { record, fresh: true, guards: [] }
+    })
+    return { data: [], found }
   }
 
   #warmOne({ key, loader, ...options }: WarmEntry): Promise<unknown> {

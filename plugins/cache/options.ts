@@ -1,7 +1,10 @@
 import type { ClientBounds } from '../support/client-limits.ts'
 import type { Clock } from '../support/clock.ts'
 import { type Duration, told } from '../support/durations.ts'
+import { MAX_DURATION } from '../support/numbers.ts'
 import {
+  type Bounds,
+  checkedDuration,
   choice,
   clock,
   duration,
@@ -137,7 +140,7 @@ export interface WriteBehindOptions {
 export const CACHE_RULES = {
   l1: { maxEntries: wholeNumber(10_000), maxBytes: wholeNumber(64 * 2 ** 20), ttl: duration('5m') },
   l2: {
-    ttl: duration('1h'),
+    ttl: (given: unknown = '1h', option: string) => lifetime(given as Duration, option),
     maxEntries: wholeNumber(100_000),
     maxBytes: wholeNumber(128 * 2 ** 20),
     timeout: duration(250),
@@ -176,6 +179,14 @@ export const CACHE_RULES = {
   clock,
   random: supplied<() => number>(),
 } satisfies Rules<CacheOptions>
+
+/**
+ * How long something lives. For ever is the longest duration there is: nobody who could miss it is there any more.
+ * @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+ */
+export function lifetime(given: Duration, option: string, bounds: Bounds = {}): number {
+  return checkedDuration(given === Number.POSITIVE_INFINITY ? MAX_DURATION : given, option, bounds)
+}
 
 export type ResolvedOptions = ReturnType<typeof resolveOptions>
 

@@ -2,7 +2,7 @@ import type { Duration } from '../support/durations.ts'
 import { namesFor } from '../support/options.ts'
 
 export interface SetOptions {
-  /** How long the entry is fresh. Default: `l2.ttl`. */
+  /** How long the entry is fresh, `Infinity` for ever. Default: `l2.ttl`. */
   ttl?: Duration
   /** Names by which `invalidateTags` reaches it. */
   tags?: string[]
@@ -13,6 +13,8 @@ export interface SetOptions {
 export const SET_OPTIONS = namesFor<SetOptions>({ ttl: true, tags: true, stale: true })
 
 export interface LoadOptions extends SetOptions {
+  /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when nobody waits. */
+  signal?: AbortSignal
   /**
    * Lets an entry be served for so long after its `ttl`, while one caller refreshes it, and when its loader fails.
    * Default: not at all.
@@ -27,7 +29,10 @@ export interface LoadOptions extends SetOptions {
    * Loads). Default 1 with `stale`, else 0: whoever refreshes early needs a value to serve meanwhile.
    */
   early?: number
-  /** How long a failed load is remembered and its error given to whoever asks, in this process. Default: not at all. */
+  /**
+   * How long a failed load is remembered and its error given to whoever asks, in this process; those who allow `stale`
+   * get the old value as long as there is one. Default: not at all.
+   */
   negative?: Duration
 }
 
@@ -39,18 +44,19 @@ export const LOAD_OPTIONS = namesFor<LoadOptions>({
   timeout: true,
   early: true,
   negative: true,
+  signal: true,
 })
 
 /** What a loader is told and may say. */
 export interface LoadContext {
   readonly key: string
-  /** Aborted when the load takes too long. */
+  /** Aborted when the load takes too long, and when none of its callers waits any more. */
   readonly signal: AbortSignal
   /** The value that the new one replaces, when there is one and `stale` allows it. */
   readonly staleValue: unknown
   /** Push further tags. */
   readonly tags: string[]
-  /** @param stale see {@link SetOptions}; default: as the load says */
+  /** @param ttl 0 for not at all, as `skip` @param stale see {@link SetOptions}; default: as the load says */
   setTtl(ttl: Duration, stale?: Duration): void
   /** Return the value to the callers, but do not cache it. */
   skip(): void

@@ -14,6 +14,19 @@ export function storageFailure(cause: unknown, doing: string): Error {
   return full ? new StorageFullError(doing, { cause }) : new StorageUnavailableError(doing, { cause })
 }
 
+/** Replies of a Redis that cannot serve anybody for the moment. */
+const UNABLE = /^(LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|NOREPLICAS|TRYAGAIN|NOAUTH|WRONGPASS|BUSY|UNKILLABLE)\b/
+
+/**
+ * Whether the storage has answered, and will not do just this: it is full, its user lacks a right, the value is not one
+ * that it takes. Whoever counts what a storage that is away costs must not count it.
+ */
+export function isRefusal(error: unknown): boolean {
+  if (error instanceof StorageFullError || isMistake(error)) return true
+  const reply = error instanceof StorageUnavailableError ? error.cause : error
+  return reply instanceof Error && reply.name === 'ReplyError' && !UNABLE.test(reply.message)
+}
+
 /** Whether the program is wrong, and not the storage away: with our own drivers such an error is told as it is. */
 export function isMistake(error: unknown): error is Error {
   return error instanceof TypeError || error instanceof RangeError

@@ -138,10 +138,21 @@ export const CacheStoreError = define(
   'The cache store did not confirm the %s: what was cached before may still be served elsewhere. Try again.',
   503,
 )
+/** The store is there, but does not take it: a right that its user lacks, a key that holds something else. */
+export const CacheStoreRefusedError = define(
+  'STATEFUL_CACHE_STORE_REFUSED',
+  'The cache store refused the %s, and will refuse it again; `cause` says why. docs/redis.md lists what its user must be allowed.',
+  500,
+)
 export const CacheLoadTimeoutError = define(
   'STATEFUL_CACHE_LOAD_TIMEOUT',
   "The loader of a cache entry in namespace '%s' took longer than %s ms.",
   504,
+)
+export const NestedLoadError = define(
+  'STATEFUL_CACHE_NESTED_LOAD',
+  "The loader of a cache entry in namespace '%s' asks for its own key, itself or through other loaders, and would wait for itself. Ask the source instead.",
+  500,
 )
 export const UnknownWriterError = define(
   'STATEFUL_UNKNOWN_WRITER',

@@ -4,6 +4,13 @@ const races = 'test/plugins/cache/coherence/races.test.ts'
 const instances = 'test/plugins/cache/coherence/instances.test.ts'
 const stores = 'test/plugins/cache/tier/stores.test.ts'
 const breaker = 'test/plugins/cache/tier/breaker.test.ts'
+const stamps = 'test/plugins/cache/coherence/stamps.test.ts'
+const trouble = 'test/plugins/cache/tier/trouble.test.ts'
+const callers = 'test/plugins/cache/loading/callers.test.ts'
+const values = 'test/plugins/cache/values.test.ts'
+const calls = 'test/plugins/cache/calls.test.ts'
+const walk = 'test/plugins/cache/tier/walk.test.ts'
+const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
 const overlay = 'test/plugins/cache/write-behind/overlay.test.ts'
@@ -43,7 +50,7 @@ export default [
   {
     guards: 'the stamps of a fill: a load that an invalidation by tag overtook is not stored',
     file: 'plugins/cache/tier/local.ts',
-    from: 'return stamps.every(([name, value]) => this.#shelf.stamp(namespace, name) === value)',
+    from: 'return stamps.every(([name, value]) => this.#stamp(namespace, name) === value)',
     to: 'return true',
     suite: races,
   },
@@ -98,7 +105,7 @@ export default [
   },
   {
     guards: 'stamps are unique on Redis',
-    file: 'plugins/cache/tier/stamps.lua',
+    file: 'plugins/cache/tier/head.lua',
     from: "string.format('%d:%s', named, fresh)",
     to: "'0:start'",
     suite: races,
@@ -120,7 +127,7 @@ export default [
   {
     guards: 'tags that only the loader knew are as old as the load',
     file: 'plugins/cache/loading/loads.ts',
-    from: 'if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined',
+    from: 'if (answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)) return undefined',
     to: '',
     suite: 'test/plugins/cache/cache.test.ts',
   },
@@ -326,5 +333,180 @@ export default [
     to: 'local readable, isThere = true, stands(KEYS[2 + renewed + made + 2 * (i - first)])',
     suite: 'test/app/unreadable.test.ts',
     guards: 'what cannot be read can be deleted',
+  },
+  {
+    guards: 'a stamp that the store lost is made anew for a load that nothing overtook',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'stamps = attempt === 1 ? await this.#unrenewed(lease, names) : undefined',
+    to: 'stamps = undefined',
+    suite: stamps,
+  },
+  {
+    guards: 'a stamp that is made anew is not trusted by a load that a renewal may have overtaken',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)',
+    to: 'answer.epoch !== lease.epoch',
+    suite: stamps,
+  },
+  {
+    guards: 'an instance learns of a stamp that another one had to make anew',
+    file: 'plugins/cache/coherence/stamp-mirror.ts',
+    from: 'cell === undefined || (cell.value !== value && Number.parseInt(value, 10) >= cell.since)',
+    to: 'cell === undefined',
+    suite: stamps,
+  },
+  {
+    guards: 'a stamp on Redis lives as long as what was made under it',
+    file: 'plugins/cache/tier/put.lua',
+    from: 'if #keys > 0 then keepStamps(4, 2, longest) end',
+    to: '',
+    suite: stamps,
+  },
+  {
+    guards: 'a refusal is no outage',
+    file: 'plugins/cache/tier/breaker.ts',
+    from: 'if (isRefusal(error) || this.#sending > LARGE) return',
+    to: 'if (this.#sending > LARGE) return',
+    suite: trouble,
+  },
+  {
+    guards: 'a busy event loop is no outage',
+    file: 'plugins/cache/tier/breaker.ts',
+    from: 'lag > BUSY ? Math.min(lag, deadline) : 0',
+    to: '0',
+    suite: trouble,
+  },
+  {
+    guards: 'an invalidation that is not confirmed ends what was kept for a moment',
+    file: 'plugins/cache/loading/interim.ts',
+    from: 'kept.era === era && ',
+    to: '',
+    suite: trouble,
+  },
+  {
+    guards: 'a read waits for the write of its key',
+    file: 'plugins/cache/namespace.ts',
+    from: '    const write = this.#levels.written([key])\n    if (write) await write\n    const { found }',
+    to: '    const { found }',
+    suite: order,
+  },
+  {
+    guards: 'a write waits for the one of its key before it',
+    file: 'plugins/cache/coherence/levels.ts',
+    from: 'before ? before.then(run) : run()',
+    to: 'run()',
+    suite: order,
+  },
+  {
+    guards: 'a load that somebody waits for is not aborted',
+    file: 'plugins/cache/loading/load.ts',
+    from: 'if (--this.#leaving === 0 && !this.#staying) this.#abandon(signal.reason)',
+    to: 'this.#abandon(signal.reason)',
+    suite: callers,
+  },
+  {
+    guards: 'a load that nobody waits for does not begin',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'if (load.abandoned) await this.#levels.tier.release(this.#levels.namespace, key, token)',
+    to: '',
+    suite: callers,
+  },
+  {
+    guards: 'a failing source is left alone for a while',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'Math.max(failure.restsUntil, failure.toldUntil) > now',
+    to: 'false',
+    suite: callers,
+  },
+  {
+    guards: 'a load of its own key inside a loader is found',
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'if (running.waitsForCurrent()) return',
+    to: 'if (false) return',
+    suite: callers,
+  },
+  {
+    guards: 'two loads that wait for each other are found',
+    file: 'plugins/cache/loading/load.ts',
+    from: 'for (const other of load.#awaits) if (!other.#ended) seen.add(other)',
+    to: '',
+    suite: callers,
+  },
+  {
+    guards: 'the sign of 0',
+    file: 'plugins/cache/values.ts',
+    from: 'Number.isFinite(value) && (value !== 0 || 1 / value > 0)',
+    to: 'Number.isFinite(value)',
+    suite: values,
+  },
+  {
+    guards: 'instances of classes are refused',
+    file: 'plugins/cache/values.ts',
+    from: 'if (!KEPT.has(type) || type?.prototype !== prototype) throw refused(part, nameOf(value))',
+    to: '',
+    suite: values,
+  },
+  {
+    guards: 'objects without a prototype stay so',
+    file: 'plugins/cache/values.ts',
+    from: 'for (const object of bare) Object.setPrototypeOf(object, null)',
+    to: '',
+    suite: values,
+  },
+  {
+    guards: 'a slice counts with the buffer that it keeps alive',
+    file: 'plugins/cache/values.ts',
+    from: 'if (!seen.has(value.buffer)) hidden += value.buffer.byteLength',
+    to: '',
+    suite: values,
+  },
+  {
+    guards: 'methods that read the same, of classes of one name, are apart',
+    file: 'plugins/cache/calls.ts',
+    from: 'return claim.shared ?',
+    to: 'return false ?',
+    suite: calls,
+  },
+  {
+    guards: 'classes of one name are apart by the text of their methods',
+    file: 'plugins/cache/calls.ts',
+    from: '.slice(0, FINGERPRINT)',
+    to: '.slice(0, 0)',
+    suite: calls,
+  },
+  {
+    guards: 'a function that cannot be told from another one is not wrapped',
+    file: 'plugins/cache/calls.ts',
+    from: 'if (claim && claim.by !== fn) {',
+    to: 'if (false) {',
+    suite: calls,
+  },
+  {
+    guards: 'a question mark takes a code point',
+    file: 'plugins/cache/glob.ts',
+    from: 'named.get(pair) ?? ANY_OTHER',
+    to: 'pair',
+    suite: 'test/plugins/cache/glob.test.ts',
+  },
+  {
+    guards: 'a pattern whose index was evicted leaves nothing that it matches',
+    file: 'plugins/cache/tier/invalidate.lua',
+    from: "if ARGV[5] ~= '' and not isWhole() then",
+    to: 'if false then',
+    suite: walk,
+  },
+  {
+    guards: 'an index that ended with its entries is no lost one',
+    file: 'plugins/cache/tier/head.lua',
+    from: 'return indexed <= now() or ',
+    to: 'return indexed == 0 or ',
+    suite: walk,
+  },
+  {
+    guards: 'a load that runs is in the index',
+    file: 'plugins/cache/tier/lease.lua',
+    from: "index({ { 'l:' .. ARGV[7], ARGV[5] } })",
+    to: '',
+    suite: walk,
   },
 ] satisfies Mutant[]

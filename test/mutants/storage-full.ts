@@ -34,8 +34,8 @@ export default [
   {
     guards: 'a store without room is not taken for one that is away',
     file: 'plugins/cache/tier/breaker.ts',
-    from: '!(error instanceof StorageFullError) && ',
-    to: '',
+    from: 'if (isRefusal(error) || this.#sending > LARGE) return',
+    to: 'if (this.#sending > LARGE) return',
     suite: redis,
   },
   {

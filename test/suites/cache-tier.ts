@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { CacheTier, Message, Stamp } from '../../plugins/cache/tier/contract.ts'
+import { type CacheTier, type Message, STAMP_LIFE, type Stamp } from '../../plugins/cache/tier/contract.ts'
 import { decode, encode, versionOf } from '../../plugins/cache/tier/record.ts'
 
 export interface TierUnderTest {
@@ -140,6 +140,31 @@ export function cacheTierSuite(t: Test, make: (t: Test) => Promise<TierUnderTest
     t.ok((second.since[0] as number) > lease.seq)
     t.ok((second.since[2] as number) > lease.seq, 'one that was missing may have been renewed and lost')
     t.equal(second.epoch, lease.epoch)
+  })
+
+  t.test('a lease tells the stamps of its value, and keeps them as long as itself', async (t) => {
+    const { tier, pass } = await make(t)
+    const [before] = (await tier.stamps('a', ['t:x'])).values
+    const lease = await tier.lease('a', 'k', 'one', 60_000, '', ['', 't:x', 't:new'])
+    if (lease.state !== 'granted') throw new Error('not granted')
+    t.equal(lease.values[1], before)
+    t.strictSame((await tier.stamps('a', ['', 't:x', 't:new'])).values, lease.values)
+    t.equal(await tier.renew('a', 'k', 'one', 60_000, ['', 't:x', 't:new']), true)
+    await pass(STAMP_LIFE + 100)
+    t.strictSame((await tier.stamps('a', ['', 't:x', 't:new'])).values, lease.values)
+    const stamps = ['', 't:x', 't:new'].map((name, i): Stamp => [name, lease.values[i] as string])
+    t.ok(await tier.fill('a', { key: 'k', token: 'one', data: record(1, stamps), ttl: 60_000, stamps }))
+  })
+
+  t.test('a stamp that nothing is made under goes, others stay as long as their entries', async (t) => {
+    const { tier, pass } = await make(t)
+    const { values } = await tier.stamps('a', ['', 't:used', 't:unused'])
+    const used: Stamp[] = [['t:used', values[1] as string]]
+    t.ok(await tier.put('a', [{ key: 'k', data: record(1, used), ttl: 60_000 }], used))
+    await pass(STAMP_LIFE + 100)
+    const after = (await tier.stamps('a', ['', 't:used', 't:unused'])).values
+    t.strictSame(after.slice(0, 2), values.slice(0, 2))
+    t.not(after[2], values[2])
   })
 
   t.test('a put under a stamp that fell changes nothing', async (t) => {

@@ -6,7 +6,7 @@ import { GENERATION, prefixName, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { TinyLfu } from '../policy/tiny-lfu.ts'
 import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
-import { type CacheRecord, decode } from '../tier/record.ts'
+import { bytesInMemory, type CacheRecord, decode } from '../tier/record.ts'
 import type { Overlay } from '../write-behind/journal.ts'
 import { coarse } from './clock.ts'
 import { Coherence } from './coherence.ts'
@@ -86,6 +86,8 @@ export class Levels {
   /** Those of this turn of the event loop. */
   #looks: Looking[] = []
   readonly #watchers = new Set<(message: Message | undefined) => void>()
+  /** Writes of this instance that have no answer yet, by their keys. */
+  readonly #writes = new Map<string, Promise<unknown>>()
 
   constructor(tier: CacheTier, overlay: Overlay, namespace: string, options: ResolvedOptions, counters: Counters) {
     this.tier = tier
@@ -179,6 +181,38 @@ export class Levels {
     return () => this.#watchers.delete(watcher)
   }
 
+  /**
+   * Runs a write after those of the same keys that are under way. Until its end nobody is given what was there before:
+   * the first level lets it go, and reads wait for the write, see `written`.
+   */
+  write<T>(keys: readonly string[], run: () => Promise<T>): Promise<T> {
+    const before = this.written(keys)
+    const write = before ? before.then(run) : run()
+    const done = write.then(
+      () => ended(),
+      () => ended(),
+    )
+    const ended = () => {
+      for (const key of keys) if (this.#writes.get(key) === done) this.#writes.delete(key)
+    }
+    for (const key of keys) {
+      this.#l1.delete(key)
+      this.#writes.set(key, done)
+    }
+    return write
+  }
+
+  /** The end of the writes of these keys that are under way, however they end; `undefined` if there are none. */
+  written(keys: Iterable<string> = this.#writes.keys()): Promise<unknown> | undefined {
+    if (this.#writes.size === 0) return undefined
+    const writes = new Set<Promise<unknown>>()
+    for (const key of keys) {
+      const write = this.#writes.get(key)
+      if (write) writes.add(write)
+    }
+    return writes.size === 0 ? undefined : Promise.all(writes)
+  }
+
   /** Names of the stamps that an entry of this key is made under. */
   namesFor(key: string, tags: readonly string[] = []): string[] {
     const prefixes = this.#options.prefixes.filter((prefix) => key.startsWith(prefix))
@@ -207,10 +241,12 @@ export class Levels {
     const era = this.#era
     const data = await this.tier.get(this.namespace, keys)
     const records = data.map((bytes) => bytes && decode(bytes))
-    // Without a fresh proof a renewal may have gone unheard: what is known of these stamps is no better than a guess.
-    if (!this.coherent()) for (const record of records) this.stamps.forget(record?.stamps.map(([name]) => name) ?? [])
-    const unknown = this.#unknown(records)
-    if (unknown.length > 0) await this.stamps.cells(unknown)
+    // Asked again when everything was forgotten meanwhile, as it is by the first beat.
+    for (let unsure = this.#unsure(records), left = 2; unsure.length > 0 && left > 0; left--) {
+      const { era } = this
+      await this.stamps.ask(unsure)
+      unsure = era === this.#era ? [] : this.#unsure(records)
+    }
     const now = this.tier.now()
     let stamps: readonly Stamp[] | undefined
     let guards: Guard[] | undefined
@@ -221,7 +257,7 @@ export class Levels {
       stamps = record.stamps
       if (guards === undefined) return undefined
       const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
-      if (found.fresh) this.hold(keys[i] as string, found, seq, era, now)
+      if (found.fresh && !this.#writes.has(keys[i] as string)) this.hold(keys[i] as string, found, seq, era, now)
       return found
     })
     if (this.#overlay.waits(this.namespace)) await this.#lay(keys, found)
@@ -278,16 +314,18 @@ export class Levels {
     }
   }
 
-  /** Names of stamps that nothing is known of here. */
-  #unknown(records: readonly (CacheRecord | undefined)[]): string[] {
-    const unknown = new Set<string>()
+  /** Names of stamps that the store has to be asked for. */
+  #unsure(records: readonly (CacheRecord | undefined)[]): string[] {
+    // Without a fresh proof a renewal may have gone unheard: what is known is no better than a guess.
+    const known = this.coherent()
+    const unsure = new Set<string>()
     let checked: readonly Stamp[] | undefined
     for (const record of records) {
       if (record === undefined || record.stamps === checked) continue
       checked = record.stamps
-      for (const [name] of checked) if (this.stamps.known(name) === undefined) unknown.add(name)
+      for (const stamp of checked) if (!known || this.stamps.unsure(stamp)) unsure.add(stamp[0])
     }
-    return [...unknown]
+    return [...unsure]
   }
 
   /** `undefined` unless all of the stamps are known and stand. */
@@ -322,7 +360,7 @@ export class Levels {
         const cell = cells[names.indexOf(name)]
         return cell ? [{ cell, value }] : []
       })
-      const whole = { ...record, expired: false, bytes: data.length }
+      const whole = { ...record, expired: false, bytes: bytesInMemory(data, record.value) }
       if (guards.length === record.stamps.length && stand(guards)) {
         this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now())
       }
@@ -361,6 +399,16 @@ export class Levels {
       },
       record.bytes,
     )
+  }
+
+  /** The store is there, but did not take the value of this load: for a moment the first level has it alone. */
+  holdUnstored(
+    { key, epoch, seq }: { key: string; epoch: string; seq: number },
+    record: CacheRecord,
+    era: number,
+  ): void {
+    const guards = epoch === this.coherence.epoch ? this.#guards(record.stamps) : undefined
+    if (guards) this.hold(key, { record, guards }, seq, era, this.tier.now())
   }
 
   /** A mutation of these keys is done: what does not contain it has to go, and stays out. */

@@ -1,5 +1,7 @@
+import { isRefusal } from '../../storage/failure.ts'
 import {
   CacheStoreError,
+  CacheStoreRefusedError,
   InvalidCacheValueError,
   StorageFullError,
   WriteBehindFullError,
@@ -33,8 +35,9 @@ interface Item extends Entry {
 
 /**
  * Changes of one namespace: confirmed by the store, and done here at once as the bus will tell the others.
- * Each rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it, a write with
- * STATEFUL_STORAGE_FULL when there is no room for it: then what was there before still is.
+ * Each rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it, with
+ * STATEFUL_CACHE_STORE_REFUSED when it is there and will not do it, a write with STATEFUL_STORAGE_FULL when there is no
+ * room for it: then what was there before still is.
  */
 export class Mutations {
   readonly #levels: Levels
@@ -49,7 +52,8 @@ export class Mutations {
 
   /** @throws STATEFUL_INVALID_CACHE_VALUE, STATEFUL_CACHE_STORE_UNAVAILABLE */
   async put(entries: ReadonlyMap<string, unknown>, terms: Terms): Promise<void> {
-    await this.#mutate([...entries.keys()], 'write', () => this.#store(entries, terms))
+    const keys = [...entries.keys()]
+    await this.#levels.write(keys, () => this.#mutate(keys, 'write', () => this.#store(entries, terms)))
     this.#counters.sets += entries.size
   }
 
@@ -79,6 +83,9 @@ export class Mutations {
   /** Resolves to how many entries were there. */
   async expire(keys: readonly string[]): Promise<number> {
     const { tier, namespace } = this.#levels
+    // In the order in which they were asked for.
+    const writes = this.#levels.written(keys)
+    if (writes) await writes
     const { removed } = await this.#mutate(keys, 'invalidation', () => tier.expire(namespace, keys))
     this.#counters.invalidations++
     return removed
@@ -88,9 +95,12 @@ export class Mutations {
   async invalidate(what: Invalidation): Promise<number> {
     const { keys = [], names = [], pattern } = what
     const { tier, namespace } = this.#levels
+    const writes = names.length === 0 && pattern === undefined ? this.#levels.written(keys) : this.#levels.written()
+    if (writes) await writes
     const mutation = await this.#mutate(keys, 'invalidation', () => tier.invalidate(namespace, what))
     this.#levels.stamps.forget(names)
-    if (names.includes(GENERATION)) this.#levels.clearL1()
+    if (mutation.cleared) this.#levels.stamps.forget([GENERATION])
+    if (names.includes(GENERATION) || mutation.cleared) this.#levels.clearL1()
     if (pattern !== undefined) this.#levels.dropMatching(pattern)
     this.#levels.tell({
       epoch: mutation.epoch,
@@ -103,7 +113,7 @@ export class Mutations {
   }
 
   async #store(entries: ReadonlyMap<string, unknown>, terms: Terms): Promise<Mutation> {
-    const { tier, namespace, stamps: mirror } = this.#levels
+    const { tier, namespace } = this.#levels
     const keys = [...entries.keys()]
     for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
       const { era } = this.#levels
@@ -114,8 +124,8 @@ export class Mutations {
         await this.#levels.adopt(mutation, items, era)
         return mutation
       }
-      // A stamp was renewed and the bus has not told yet.
-      mirror.forget([...current.keys()])
+      // A stamp was renewed and the bus has not told yet, or the store has lost it.
+      await this.#levels.stamps.ask([...current.keys()])
     }
     throw new Error(CHANGING)
   }
@@ -156,7 +166,7 @@ export class Mutations {
       if (cause instanceof InvalidCacheValueError || cause instanceof WriteBehindFullError) throw cause
       this.#counters.storeFailures++
       if (cause instanceof StorageFullError) throw cause
-      throw new CacheStoreError(what, { cause })
+      throw isRefusal(cause) ? new CacheStoreRefusedError(what, { cause }) : new CacheStoreError(what, { cause })
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { CacheTier } from '../tier/contract.ts'
+import type { CacheTier, Stamp, Stamps } from '../tier/contract.ts'
 
 /** What this instance knows of one stamp. An entry holds the cell, so checking it is one comparison. */
 export interface Cell {
@@ -34,16 +34,36 @@ export class StampMirror {
   async cells(names: readonly string[]): Promise<Cell[]> {
     const cells = names.map((name) => this.#cell(name))
     const unknown = names.filter((_, i) => cells[i]?.value === undefined)
-    if (unknown.length === 0) return cells
-    const asked = unknown.map((name) => this.#cell(name))
-    const { values, since } = await this.#tier.stamps(this.#namespace, unknown)
-    asked.forEach((cell, i) => {
-      // A renewal that the bus told in the meantime is newer, and a cell that was forgotten stays unknown.
-      if (this.#cells.get(unknown[i] as string) !== cell || cell.since >= (since[i] as number)) return
-      cell.value = values[i]
-      cell.since = since[i] as number
-    })
+    if (unknown.length > 0) await this.ask(unknown)
     return cells
+  }
+
+  /** Asks the store, also for what is known. */
+  async ask(names: readonly string[]): Promise<void> {
+    const learn = this.asking(names)
+    learn(await this.#tier.stamps(this.#namespace, names))
+  }
+
+  /** Call it before the store is asked for the stamps of the names, and what it returns with the answer. */
+  asking(names: readonly string[]): (answer: Pick<Stamps, 'values' | 'since'>) => void {
+    const asked = names.map((name) => this.#cell(name))
+    return ({ values, since }) => {
+      asked.forEach((cell, i) => {
+        // A renewal that the bus told in the meantime is newer, and a cell that was forgotten stays unknown.
+        if (this.#cells.get(names[i] as string) !== cell || cell.since > (since[i] as number)) return
+        cell.value = values[i]
+        cell.since = since[i] as number
+      })
+    }
+  }
+
+  /**
+   * Whether the store has to be asked before a record under this stamp can be judged: nothing is known of the name, or
+   * something that may be older. The store may have lost a stamp and made another one, which the bus does not tell.
+   */
+  unsure([name, value]: Stamp): boolean {
+    const cell = this.known(name)
+    return cell === undefined || (cell.value !== value && Number.parseInt(value, 10) >= cell.since)
   }
 
   /** Told by the bus. Messages come in order, but an answer of the store may have overtaken them. */

@@ -1,7 +1,7 @@
-import { checkedDuration, refuseUnknown } from '../../support/options.ts'
+import { checkedDuration, invalidOption, refuseUnknown } from '../../support/options.ts'
 import type { Found } from '../coherence/levels.ts'
 import { checkTags } from '../names.ts'
-import type { ResolvedOptions } from '../options.ts'
+import { lifetime, type ResolvedOptions } from '../options.ts'
 import { LOAD_OPTIONS, type LoadContext, type LoadOptions } from '../types.ts'
 
 /** The options of a load, resolved; times in ms. */
@@ -18,11 +18,14 @@ export interface Plan {
 /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION, STATEFUL_INVALID_CACHE_KEY */
 export function planOf(options: LoadOptions, { l2, loadTimeout }: ResolvedOptions): Plan {
   refuseUnknown(options, LOAD_OPTIONS)
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
+    throw invalidOption('signal', 'must be an AbortSignal.')
+  }
   const tags = options.tags ?? []
   checkTags(tags)
   return {
-    ttl: options.ttl === undefined ? l2.ttl : checkedDuration(options.ttl, 'ttl'),
-    stale: options.stale === undefined ? 0 : checkedDuration(options.stale, 'stale'),
+    ttl: options.ttl === undefined ? l2.ttl : lifetime(options.ttl, 'ttl'),
+    stale: options.stale === undefined ? 0 : lifetime(options.stale, 'stale'),
     softTimeout: options.softTimeout === undefined ? 0 : checkedDuration(options.softTimeout, 'softTimeout'),
     hardTimeout: options.timeout === undefined ? loadTimeout : checkedDuration(options.timeout, 'timeout'),
     early: options.early ?? (options.stale === undefined ? 0 : 1),
@@ -54,15 +57,15 @@ export class Context implements LoadContext {
   }
 
   setTtl(ttl: number | string, stale?: number | string): void {
-    this.ttl = checkedDuration(ttl, 'ttl')
-    if (stale !== undefined) this.stale = checkedDuration(stale, 'stale', { least: 0 })
+    this.ttl = lifetime(ttl, 'ttl', { least: 0 })
+    if (stale !== undefined) this.stale = lifetime(stale, 'stale', { least: 0 })
   }
 
   skip(): void {
     this.skipped = true
   }
 
-  abort(reason: Error): void {
+  abort(reason: unknown): void {
     this.#abort.abort(reason)
   }
 }

@@ -1,33 +1,53 @@
 import { within } from '../../support/deadline.ts'
-import { CacheLoadTimeoutError, InvalidCacheValueError } from '../../support/errors.ts'
+import { CacheLoadTimeoutError, InvalidCacheValueError, NestedLoadError } from '../../support/errors.ts'
 import type { Found, Levels } from '../coherence/levels.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
 import { checkTags, GENERATION, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
-import type { LeaseAnswer, Message, Stamp } from '../tier/contract.ts'
-import { encode, unique, versionOf } from '../tier/record.ts'
+import type { Message, Stamp } from '../tier/contract.ts'
+import { bytesInMemory, type CacheRecord, encode, unique, versionOf } from '../tier/record.ts'
 import type { Loader, LoadOptions } from '../types.ts'
+import { Interim } from './interim.ts'
+import { Load } from './load.ts'
 import { Context, type Plan, planOf } from './load-context.ts'
 
-type Lease = Extract<LeaseAnswer, { state: 'granted' }> & { token: string; key: string }
+interface Lease {
+  key: string
+  token: string
+  epoch: string
+  /** Of the head when it was granted. */
+  seq: number
+  /** What the value is made under: as it was when the lease was granted, hence before its loader runs. */
+  stamps: Stamp[]
+}
 
-interface Load {
-  promise: Promise<unknown>
-  startedAt: number
-  /** Renewals of stamps heard before it began: after another one nobody may join. */
-  renewals: number
-  /** Whether its callers take a stale value. */
-  allowsStale: boolean
-  /** Given to them while the load runs. */
-  stale: Found | undefined
+/** What becomes of a call: a value, an error, or the right to load one (without a lease when the store is away). */
+type Outcome =
+  | { state: 'found'; value: unknown }
+  | { state: 'failed'; error: unknown }
+  | { state: 'load'; found: Found | undefined; lease: Lease | undefined }
+
+/** Loads of a key that have failed, one after the other. */
+interface Failure {
+  error: unknown
+  times: number
+  /** Until then the error is given to whoever has nothing else. */
+  toldUntil: number
+  /** Until then those who have a stale value are given it without another attempt. */
+  restsUntil: number
 }
 
 /** A lease lasts this long and is renewed while its loader runs: a process that died holds others up no longer. */
 const LEASE = 3_000
 /** How long a waiter trusts the bus to tell it of a fill before it looks for itself. */
 const LOOK_AGAIN = 100
+/** How long a value is served from the first level that the second one did not take. */
+const UNSTORED = 1_000
 const MAX_FAILURES = 10_000
+/** Pause after a refresh that failed; doubles with each further one. */
+const REST = 1_000
+const MAX_REST = 30_000
 
 /**
  * Loads of one namespace: one for a key in this process, one for a key among all instances by leases in the store.
@@ -40,13 +60,15 @@ export class Loads {
   readonly #counters: Counters
   readonly #pending = new Map<string, Load>()
   readonly #waiting = new Map<string, Set<() => void>>()
-  readonly #failures = new Map<string, { error: unknown; until: number }>()
+  readonly #failures = new Map<string, Failure>()
+  readonly #interim: Interim
   #renewals = 0
 
   constructor(levels: Levels, options: ResolvedOptions, counters: Counters) {
     this.#levels = levels
     this.#options = options
     this.#counters = counters
+    this.#interim = new Interim(options.clock)
     levels.watch((message) => this.#overtake(message))
   }
 
@@ -54,36 +76,44 @@ export class Loads {
     return this.#pending.size
   }
 
-  /** @throws whatever the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_VALUE */
+  /**
+   * @throws whatever the loader throws; the reason of `signal`; STATEFUL_CACHE_LOAD_TIMEOUT;
+   * STATEFUL_INVALID_CACHE_VALUE; STATEFUL_CACHE_NESTED_LOAD
+   */
   load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
+    const { signal } = options
+    if (signal?.aborted) return Promise.reject(signal.reason)
     const running = this.#pending.get(key)
     // Who takes only fresh values cannot wait with those who may be given a stale one.
     if (running && this.#joinable(running) && (!running.allowsStale || options.stale !== undefined)) {
       if (running.stale) {
         return Promise.resolve(this.#serve(running.stale))
       }
+      if (running.waitsForCurrent()) return Promise.reject(new NestedLoadError(this.#levels.namespace))
       this.#counters.joined++
-      return running.promise
+      return running.wait(signal)
     }
+    if (Load.nests(this, key)) return Promise.reject(new NestedLoadError(this.#levels.namespace))
     const failure = this.#failures.get(key)
-    if (failure) {
-      if (failure.until > this.#options.clock.monotonic()) {
-        this.#counters.joined++
-        return Promise.reject(failure.error)
-      }
-      this.#failures.delete(key)
+    if (failure && options.stale === undefined && failure.toldUntil > this.#options.clock.monotonic()) {
+      this.#counters.joined++
+      return Promise.reject(failure.error)
     }
     const plan = planOf(options, this.#options)
-    const load: Load = {
-      promise: Promise.resolve(),
-      startedAt: this.#options.clock.monotonic(),
-      renewals: this.#renewals,
-      allowsStale: plan.stale > 0,
-      stale: undefined,
-    }
+    const startedAt = this.#options.clock.monotonic()
+    const load = new Load(
+      { owner: this, key, startedAt, renewals: this.#renewals, allowsStale: plan.stale > 0 },
+      // Whoever asks from now on begins anew.
+      (load) => this.#over(load),
+    )
     this.#pending.set(key, load)
-    load.promise = this.#run(load, key, loader, plan)
-    return load.promise
+    load.promise = this.#run(load, loader, plan)
+    return load.wait(signal)
+  }
+
+  /** While the store cannot be asked: what was loaded a moment ago. */
+  interim(key: string): { value: unknown } | undefined {
+    return this.#interim.get(key, this.#levels.era)
   }
 
   /** Waits for all loads, whatever comes of them. */
@@ -102,11 +132,15 @@ export class Loads {
 
   #overtake(message: Message | undefined): void {
     // A failure is no value, but an invalidation means: ask the source again.
-    if (!message || message.names || message.pattern !== undefined) this.#failures.clear()
+    if (!message || message.names || message.pattern !== undefined) {
+      this.#failures.clear()
+      this.#interim.forget()
+    }
     if (!message) {
       this.#pending.clear()
       return
     }
+    this.#interim.forget(message.keys ?? [])
     for (const key of message.keys ?? []) {
       this.#pending.delete(key)
       this.#failures.delete(key)
@@ -121,38 +155,42 @@ export class Loads {
     for (const key of [...this.#pending.keys()]) if (matches(key)) this.#pending.delete(key)
   }
 
-  async #run(load: Load, key: string, loader: Loader, plan: Plan): Promise<unknown> {
+  #over(load: Load): void {
+    if (this.#pending.get(load.key) === load) this.#pending.delete(load.key)
+  }
+
+  async #run(load: Load, loader: Loader, plan: Plan): Promise<unknown> {
     let background: Promise<unknown> | undefined
+    const done = () => {
+      load.end()
+      this.#over(load)
+    }
     try {
-      const outcome = await this.#acquire(key, plan)
+      const outcome = await this.#acquire(load, plan)
+      if (outcome.state === 'failed') throw outcome.error
       if (outcome.state === 'found') return outcome.value
       const { found, lease } = outcome
-      const refresh = this.#execute(key, loader, plan, lease, found)
+      const refresh = this.#execute(load, loader, plan, lease, found)
       if (!found) {
         this.#counters.misses++
         return await refresh
       }
       load.stale = found
+      load.stay()
       background = refresh
       return await this.#staleUnlessSoon(refresh, found, plan)
     } finally {
-      const done = () => {
-        if (this.#pending.get(key) === load) this.#pending.delete(key)
-      }
       if (background) background.then(done, done)
       else done()
     }
   }
 
-  /** Finds a value, or the right to load one (without a lease when the store is away). */
-  async #acquire(
-    key: string,
-    plan: Plan,
-  ): Promise<
-    { state: 'found'; value: unknown } | { state: 'load'; found: Found | undefined; lease: Lease | undefined }
-  > {
+  /** Finds a value, or the right to load one. */
+  async #acquire(load: Load, plan: Plan): Promise<Outcome> {
+    const { key } = load
     const { clock } = this.#options
     const deadline = clock.monotonic() + plan.hardTimeout
+    const names = this.#levels.namesFor(key, plan.tags)
     let waited = false
     try {
       for (;;) {
@@ -164,19 +202,27 @@ export class Loads {
         }
         // A value that is still fresh may be served by whoever does not get to refresh it.
         const stale = plan.stale > 0 || found?.fresh ? found : undefined
+        const failed = this.#resting(key, stale)
+        if (failed) return failed
         const seen = data ? versionOf(data) : ''
         const token = unique()
-        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen)
+        const learn = this.#levels.stamps.asking(names)
+        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen, names)
         if (answer.state === 'granted') {
+          learn(answer)
           // From here on a write ends the lease; one that waits for the source since before is newer than what it has.
           const waiting = await this.#levels.waiting(key)
-          if (!waiting) return { state: 'load', found: stale, lease: { ...answer, token, key } }
-          await this.#levels.tier.release(this.#levels.namespace, key, token)
-          return { state: 'found', value: waiting.record.value }
+          if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)
+          if (load.abandoned) return { state: 'failed', error: load.abandoned.reason }
+          if (waiting) return { state: 'found', value: waiting.record.value }
+          const { epoch, seq } = answer
+          const stamps = answer.values.map((value, i): Stamp => [names[i] as string, value])
+          return { state: 'load', found: stale, lease: { key, token, epoch, seq, stamps } }
         }
         if (answer.state === 'changed') continue
         if (stale) return { state: 'found', value: this.#serve(stale) }
         waited = true
+        if (load.abandoned) return { state: 'failed', error: load.abandoned.reason }
         const left = deadline - clock.monotonic()
         if (left <= 0) throw new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
         await this.#heard(key, Math.min(left, LOOK_AGAIN))
@@ -184,8 +230,27 @@ export class Loads {
     } catch (error) {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
-      return { state: 'load', found: plan.stale > 0 ? this.#levels.leftover(key) : undefined, lease: undefined }
+      const interim = this.interim(key)
+      if (interim) {
+        this.#counters.l1Hits++
+        return { state: 'found', value: interim.value }
+      }
+      const found = plan.stale > 0 ? this.#levels.leftover(key) : undefined
+      return this.#resting(key, found) ?? { state: 'load', found, lease: undefined }
     }
+  }
+
+  /** Whether the source is to be left alone for now, as the latest loads of the key have failed. */
+  #resting(key: string, found: Found | undefined): Outcome | undefined {
+    const failure = this.#failures.get(key)
+    if (failure === undefined) return undefined
+    const now = this.#options.clock.monotonic()
+    if (found && Math.max(failure.restsUntil, failure.toldUntil) > now) {
+      return { state: 'found', value: this.#serve(found) }
+    }
+    if (failure.toldUntil <= now) return undefined
+    this.#counters.joined++
+    return { state: 'failed', error: failure.error }
   }
 
   /** What is there, to somebody who does not wait for the refresh; before its end it is as good as any. */
@@ -239,37 +304,42 @@ export class Loads {
   }
 
   async #execute(
-    key: string,
+    load: Load,
     loader: Loader,
     plan: Plan,
     lease: Lease | undefined,
     found: Found | undefined,
   ): Promise<unknown> {
+    const { key } = load
     const { clock } = this.#options
     const { tier, namespace } = this.#levels
     const era = this.#levels.era
+    const names = lease?.stamps.map(([name]) => name)
     const renewal =
-      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE).catch(() => {}))
+      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE, names).catch(() => {}))
     let filled = false
     try {
-      // Before the loader starts: what is renewed while it runs then differs, and the fill is refused.
-      const current =
-        lease && (await this.#levels.currentStamps(this.#levels.namesFor(key, plan.tags)).catch(() => undefined))
       const started = clock.monotonic()
       const context = new Context(key, plan, found)
       this.#counters.loads++
       let value: unknown
       try {
-        value = await this.#withTimeout(loader, context, plan)
+        value = await this.#withTimeout(load, loader, context, plan)
+        this.#failures.delete(key)
       } catch (error) {
         this.#counters.loadFailures++
-        if (plan.negative > 0) this.#remember(key, error, plan.negative)
+        if (!load.abandoned && (found || plan.negative > 0)) this.#remember(key, error, plan, found)
         throw error
       } finally {
         this.#counters.loaded(clock.monotonic() - started)
       }
-      if (value === undefined || context.skipped || !lease) return value
-      filled = await this.#fill(lease, value, context, current?.stamps, clock.monotonic() - started, era)
+      if (value === undefined || context.skipped || context.ttl === 0) return value
+      if (!lease) {
+        // Whatever overtook the load took it off the list, or began another era.
+        if (this.#pending.get(key) === load && era === this.#levels.era) this.#interim.set(key, value, context.ttl, era)
+        return value
+      }
+      filled = await this.#fill(lease, value, context, clock.monotonic() - started, era)
       return value
     } finally {
       renewal?.cancel()
@@ -278,13 +348,20 @@ export class Loads {
     }
   }
 
-  #remember(key: string, error: unknown, ms: number): void {
+  #remember(key: string, error: unknown, { negative }: Plan, found: Found | undefined): void {
+    const times = (this.#failures.get(key)?.times ?? 0) + 1
+    this.#failures.delete(key)
     if (this.#failures.size >= MAX_FAILURES) this.#failures.delete(this.#failures.keys().next().value as string)
-    this.#failures.set(key, { error, until: this.#options.clock.monotonic() + ms })
+    const now = this.#options.clock.monotonic()
+    const rest = found ? Math.min(REST * 2 ** (times - 1), MAX_REST) : 0
+    this.#failures.set(key, { error, times, toldUntil: now + negative, restsUntil: now + rest })
   }
 
-  async #withTimeout(loader: Loader, context: Context, plan: Plan): Promise<unknown> {
-    const loading = Promise.resolve(loader(context))
+  #withTimeout(load: Load, loader: Loader, context: Context, plan: Plan): Promise<unknown> {
+    const loading = load.run(
+      () => loader(context),
+      (reason) => context.abort(reason),
+    )
     return within(loading, plan.hardTimeout, this.#options.clock, () => {
       const error = new CacheLoadTimeoutError(this.#levels.namespace, plan.hardTimeout)
       context.abort(error)
@@ -293,50 +370,60 @@ export class Loads {
   }
 
   /** Whether the value is in the store; if not, the lease may still be there. */
-  async #fill(
-    lease: Lease,
-    value: unknown,
-    context: Context,
-    captured: Stamp[] | undefined,
-    cost: number,
-    era: number,
-  ): Promise<boolean> {
+  async #fill(lease: Lease, value: unknown, context: Context, cost: number, era: number): Promise<boolean> {
     const { tier, namespace } = this.#levels
     const now = tier.now()
+    let unstored: { record: Omit<CacheRecord, 'expired' | 'bytes'>; bytes: number } | undefined
     const fresh = context.ttl * (1 - this.#options.jitter * this.#options.random())
     const freshUntil = now + fresh
     const ttl = fresh + context.stale
     try {
-      const stamps = captured && (await this.#withLateTags(lease, captured, context))
-      if (!stamps) {
-        this.#counters.refused++
-        return false
+      let stamps = await this.#withLateTags(lease, context)
+      for (let attempt = 1; stamps; attempt++) {
+        const record = { freshUntil, deadAt: now + ttl, cost, stamps, value }
+        const data = encode(record)
+        const { key, token } = lease
+        unstored = { record, bytes: bytesInMemory(data, value) }
+        const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
+        if (mutation) {
+          await this.#levels.adopt(mutation, [{ key, record, data }], era)
+          return true
+        }
+        // The store may have lost a stamp, which is no invalidation: without this nothing would be stored any more.
+        const names = stamps.map(([name]) => name)
+        stamps = attempt === 1 ? await this.#unrenewed(lease, names) : undefined
       }
-      const record = { freshUntil, deadAt: now + ttl, cost, stamps, value }
-      const data = encode(record)
-      const { key, token } = lease
-      const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
-      if (!mutation) {
-        this.#counters.refused++
-        return false
-      }
-      await this.#levels.adopt(mutation, [{ key, record, data }], era)
-      return true
+      this.#counters.refused++
+      return false
     } catch (error) {
       if (error instanceof InvalidCacheValueError) throw error
       this.#counters.storeFailures++
+      if (unstored) {
+        const { record, bytes } = unstored
+        const until = Math.min(now + UNSTORED, freshUntil)
+        this.#levels.holdUnstored(lease, { ...record, freshUntil: until, deadAt: until, expired: false, bytes }, era)
+      }
       return false
     }
   }
 
-  /** Tags that only the loader knew: good if none of them was renewed since the load began, told by the store itself. */
-  async #withLateTags(lease: Lease, captured: Stamp[], context: Context): Promise<Stamp[] | undefined> {
-    const known = new Set(captured.map(([name]) => name))
+  /** With those of tags that only the loader knew. */
+  async #withLateTags(lease: Lease, context: Context): Promise<Stamp[] | undefined> {
+    const known = new Set(lease.stamps.map(([name]) => name))
     const late = [...new Set(context.tags.map(tagName))].filter((name) => !known.has(name))
-    if (late.length === 0) return captured
+    if (late.length === 0) return lease.stamps
     checkTags(context.tags)
-    const { epoch, values, since } = await this.#levels.tier.stamps(this.#levels.namespace, late)
-    if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined
-    return [...captured, ...late.map((name, i): Stamp => [name, values[i] as string])]
+    const stamps = await this.#unrenewed(lease, late)
+    return stamps && [...lease.stamps, ...stamps]
+  }
+
+  /** The stamps as the store has them now, if none of them was renewed since the load began: by its own numbers. */
+  async #unrenewed(lease: Lease, names: readonly string[]): Promise<Stamp[] | undefined> {
+    const { stamps: mirror, tier, namespace } = this.#levels
+    const learn = mirror.asking(names)
+    const answer = await tier.stamps(namespace, names)
+    learn(answer)
+    if (answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)) return undefined
+    return names.map((name, i): Stamp => [name, answer.values[i] as string])
   }
 }

@@ -1,6 +1,5 @@
+import { isRefusal } from '../../storage/failure.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
-import { StorageFullError } from '../../support/errors.ts'
-import { coarse } from '../coherence/clock.ts'
 import { GENERATION } from '../names.ts'
 import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './contract.ts'
 
@@ -25,11 +24,29 @@ interface Deferred {
 
 interface Running {
   until: number
+  /** What the store had sent when it began. */
+  received: number
+  /** How often its deadline was put off. */
+  spared: number
+  /** Further deadlines that it has, as it is more than one command. */
+  further: number
   late: boolean
   refuse(error: Error): void
 }
 
 const MAX_DEFERRED = 10_000
+/**
+ * The timer of a deadline comes before the answers that have arrived while the event loop was busy: when it is so many
+ * milliseconds late itself, they are read first.
+ */
+const BUSY = 25
+/** Bytes that a store surely moves in a millisecond: large values take longer, and so does what waits behind them. */
+const PACE = 10_000
+const MAX_SPARED = 40
+/** So many keys and names go in one command. */
+const AT_ONCE = 500
+/** While a write of so many bytes is on its way nothing is told by what fails behind it. */
+const LARGE = 2 ** 20
 /** What a success takes off the count of failures: a store that fails more than every third time is no good either. */
 const FORGIVEN = 0.5
 
@@ -37,6 +54,9 @@ const FORGIVEN = 0.5
  * A store that is away must cost nobody its timeout again and again: after a few failures the circuit is open and every
  * step fails at once, until a `head` (the beat of coherence asks for it all the time) has got through. Before the
  * circuit closes, the invalidations that were kept meanwhile are carried out, so nothing can be read that they forbid.
+ *
+ * Only a store that does not answer is away. One that refuses (it is full, a right is missing) has answered; one that is
+ * busy with a large value is moving bytes; and an event loop that is busy itself has not looked yet.
  */
 export class Breaker implements CacheTier {
   readonly shared = true
@@ -50,13 +70,13 @@ export class Breaker implements CacheTier {
   /** In the order of their deadlines. */
   readonly #running = new Set<Running>()
   #timer: Timer | undefined
-  readonly #now: () => number
+  /** Bytes of writes that have no answer yet. */
+  #sending = 0
 
   constructor(tier: CacheTier, options: BreakerOptions) {
     this.kind = tier.kind
     this.#tier = tier
     this.#options = options
-    this.#now = coarse(options.clock)
   }
 
   /** On the monotonic clock: since when the store is away. */
@@ -74,8 +94,13 @@ export class Breaker implements CacheTier {
   lease: CacheTier['lease'] = (...args) => this.#through(() => this.#tier.lease(...args))
   renew: CacheTier['renew'] = (...args) => this.#through(() => this.#tier.renew(...args))
   release: CacheTier['release'] = (...args) => this.#through(() => this.#tier.release(...args))
-  fill: CacheTier['fill'] = (...args) => this.#through(() => this.#tier.fill(...args))
-  put: CacheTier['put'] = (...args) => this.#through(() => this.#tier.put(...args))
+  fill: CacheTier['fill'] = (namespace, fill) =>
+    this.#sized(fill.data.length, () => this.#through(() => this.#tier.fill(namespace, fill)))
+  put: CacheTier['put'] = (namespace, entries, stamps) =>
+    this.#sized(
+      entries.reduce((bytes, { data }) => bytes + data.length, 0),
+      () => this.#through(() => this.#tier.put(namespace, entries, stamps), true, entries.length + stamps.length),
+    )
 
   invalidate: CacheTier['invalidate'] = (namespace, what) =>
     // A pattern goes through all keys: it has the deadlines of its commands, not one for the whole.
@@ -121,13 +146,21 @@ export class Breaker implements CacheTier {
   }
 
   /** Written without `async`: every read of the second level goes through here, and each layer of promises costs. */
-  #through<T>(step: () => Promise<T>, timed = true): Promise<T> {
+  #through<T>(step: () => Promise<T>, timed = true, size = 1): Promise<T> {
     if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
     const failed = (error: unknown) => {
-      // A store that has no room answers, and still has what it has.
-      if (!(error instanceof StorageFullError) && ++this.#failures >= this.#options.failures) this.#open()
+      if (isRefusal(error) || this.#sending > LARGE) return
+      if (++this.#failures >= this.#options.failures) this.#open()
     }
-    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed)
+    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed, size)
+  }
+
+  #sized<T>(bytes: number, step: () => Promise<T>): Promise<T> {
+    if (bytes < PACE) return step()
+    this.#sending += bytes
+    return step().finally(() => {
+      this.#sending -= bytes
+    })
   }
 
   async #orLater(
@@ -137,7 +170,7 @@ export class Breaker implements CacheTier {
     timed: boolean,
   ): Promise<Mutation> {
     try {
-      return await this.#through(step, timed)
+      return await this.#through(step, timed, (what.keys?.length ?? 0) + (what.names?.length ?? 0))
     } catch (error) {
       if (!this.#options.journal) throw error
       this.#defer({ namespace, what })
@@ -180,14 +213,21 @@ export class Breaker implements CacheTier {
   }
 
   /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
-  #within<T>(step: Promise<T>, ms = this.#options.deadline, failed: (error: unknown) => void = () => {}): Promise<T> {
+  #within<T>(
+    step: Promise<T>,
+    ms = this.#options.deadline,
+    failed: (error: unknown) => void = () => {},
+    size = 1,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const refuse = (error: unknown) => {
         this.#running.delete(running)
         failed(error)
         reject(error)
       }
-      const running: Running = { until: this.#now() + ms, late: false, refuse }
+      const until = this.#options.clock.monotonic() + ms
+      const further = Math.ceil(size / AT_ONCE) - 1
+      const running: Running = { until, received: this.#received(), spared: 0, further, late: false, refuse }
       if (ms < Number.POSITIVE_INFINITY) {
         this.#running.add(running)
         this.#arm()
@@ -209,16 +249,45 @@ export class Breaker implements CacheTier {
     if (this.#timer) return
     const [oldest] = this.#running
     if (!oldest) return
-    const left = Math.max(1, oldest.until - this.#options.clock.monotonic())
-    this.#timer = this.#options.clock.after(left, () => {
+    const { clock } = this.#options
+    const before = clock.monotonic()
+    const wait = Math.max(1, oldest.until - before)
+    this.#timer = clock.after(wait, () => {
       this.#timer = undefined
-      const now = this.#options.clock.monotonic()
-      for (const running of this.#running) {
+      const now = clock.monotonic()
+      const lag = now - before - wait
+      for (const running of [...this.#running]) {
         if (running.until > now) break
+        const grace = this.#grace(running, lag)
+        if (grace > 0) {
+          // Behind the others: the order is that of the deadlines.
+          this.#running.delete(running)
+          this.#running.add(running)
+          running.until = now + grace
+          continue
+        }
         running.late = true
         running.refuse(new Error('the store took too long'))
       }
       this.#arm()
     })
+  }
+
+  /** For how many milliseconds a step that is late is no sign that the store is away. */
+  #grace(running: Running, lag: number): number {
+    const { deadline } = this.#options
+    if (running.further-- > 0) return deadline
+    if (++running.spared > MAX_SPARED) return 0
+    const received = this.#received()
+    if (received - running.received >= deadline * PACE) {
+      running.received = received
+      return deadline
+    }
+    if (running.spared === 1) return Math.max(lag > BUSY ? Math.min(lag, deadline) : 0, this.#sending / PACE)
+    return lag > BUSY && running.spared < 4 ? BUSY : 0
+  }
+
+  #received(): number {
+    return this.#tier.received?.() ?? 0
   }
 }

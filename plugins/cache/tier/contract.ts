@@ -8,7 +8,8 @@
  *   so a fill by a load that began before them is refused.
  * - A *stamp* is the current, unique value of a name (a tag, a declared prefix, or `''`: the generation). An entry
  *   carries the stamps it was made under. A stamp that is missing is created anew and never equals an old one, so
- *   lost metadata is a miss and never a resurrection.
+ *   lost metadata is a miss and never a resurrection. It is kept as long as an entry that was made under it, for the
+ *   length of a lease that names it, and otherwise for {@link STAMP_LIFE}; that of a generation, as long as its head.
  */
 export interface CacheTier {
   readonly kind: 'memory' | 'lmdb' | 'redis'
@@ -16,6 +17,8 @@ export interface CacheTier {
   readonly shared: boolean
   /** On the monotonic clock: since when it is known to be out of reach. */
   readonly awaySince?: number | undefined
+  /** Bytes that the store has sent to this process so far. */
+  received?(): number
   /** Milliseconds on the store's own clock; times in records are on it, so that hosts need not agree on theirs. */
   now(): number
 
@@ -28,11 +31,19 @@ export interface CacheTier {
   /**
    * Asks for the right to fill `key` for `ms`.
    * @param seen version of the data that the caller has seen under the key, `''` for none
+   * @param names whose stamps the value will be made under: they are told in the same step, made if missing
    */
-  lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer>
+  lease(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    seen: string,
+    names?: readonly string[],
+  ): Promise<LeaseAnswer>
 
-  /** Makes the lease last `ms` from now; `false` when it is gone. */
-  renew(namespace: string, key: string, token: string, ms: number): Promise<boolean>
+  /** Makes the lease last `ms` from now, and the stamps of the names with it; `false` when it is gone. */
+  renew(namespace: string, key: string, token: string, ms: number, names?: readonly string[]): Promise<boolean>
 
   /** Gives the lease back without a value. */
   release(namespace: string, key: string, token: string): Promise<void>
@@ -67,6 +78,9 @@ export interface CacheTier {
   close(): Promise<void>
 }
 
+/** For how many milliseconds a stamp is kept that nothing has been made under yet. */
+export const STAMP_LIFE = 1_000
+
 /** Name of a tag, a declared prefix or the generation, with the value it had. */
 export type Stamp = readonly [name: string, value: string]
 
@@ -84,8 +98,8 @@ export interface Head {
 }
 
 export type LeaseAnswer =
-  /** The caller may load; `seq` is the head's at this moment. */
-  | { state: 'granted'; epoch: string; seq: number }
+  /** The caller may load; `seq` is the head's at this moment, as are the stamps of the names that it gave. */
+  | ({ state: 'granted'; seq: number } & Stamps)
   /** Somebody else loads. */
   | { state: 'busy' }
   /** Somebody else has stored since the caller looked. */
@@ -125,6 +139,8 @@ export interface Mutation {
    * there. Unknown (0) for stamps, whose entries nobody counts.
    */
   removed: number
+  /** The store could not tell which keys a pattern matches, so everything of the namespace is gone. */
+  cleared?: boolean
 }
 
 /** What one mutation did, as told to all instances. */

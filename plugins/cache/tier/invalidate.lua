@@ -1,4 +1,4 @@
--- KEYS: 2… stamps to renew, stamps that the entries were made under, then (entry, lease)…
+-- KEYS: 2… stamps to renew, stamps that the entries were made under, then (entry, lease)…, the index
 -- ARGV: 4 'remove' or 'expire'  5 pattern or ''  6 'exactly', or 'roughly' when entries whose stamps are not
 --       among the keys count as there
 --       7 number of names, name…; number of names that the entries were made under, name…; key…
@@ -43,14 +43,20 @@ if ARGV[4] == 'remove' then
   if exactly and #unknown > 0 then return { 'again', unknown } end
 end
 
-local keys, names = {}, {}
+local keys, names, lost = {}, {}, false
 advance()
+-- Nothing older counts, so the index begins anew.
+local function clear(value)
+  redis.call('HSET', KEYS[1], 'generation', value)
+  redis.call('HDEL', KEYS[1], 'indexed')
+  redis.call('UNLINK', KEYS[#KEYS])
+end
 for i = 1, renewed do
   local name, value = ARGV[7 + i], string.format('%d:%s', seq, fresh)
   if name == '' then
-    redis.call('HSET', KEYS[1], 'generation', value)
+    clear(value)
   else
-    redis.call('SET', KEYS[1 + i], value, 'PX', STAMP_TTL)
+    redis.call('SET', KEYS[1 + i], value, 'PX', math.max(redis.call('PTTL', KEYS[1 + i]), STAMP_LIFE))
     redis.call('HSET', KEYS[1], 'named', seq)
   end
   names[#names + 1] = { name, value }
@@ -60,17 +66,26 @@ for i = first, #ARGV do
   local key = KEYS[entry]
   if ARGV[4] == 'remove' then
     redis.call('UNLINK', key)
+    redis.call('ZREM', KEYS[#KEYS], 'v:' .. ARGV[i])
   elseif redis.call('EXISTS', key) == 1 then
     -- The flag stands behind the 16 characters of version. What has no place for it is no entry.
     local marked = redis.pcall('SETRANGE', key, 16, 'x')
     if type(marked) == 'table' then redis.call('UNLINK', key) else removed = removed + 1 end
   end
   redis.call('DEL', KEYS[entry + 1])
+  redis.call('ZREM', KEYS[#KEYS], 'l:' .. ARGV[i])
   keys[#keys + 1] = ARGV[i]
+end
+-- The walk through the index has missed what an index that was evicted had named.
+if ARGV[5] ~= '' and not isWhole() then
+  local value = string.format('%d:%s', seq, fresh)
+  clear(value)
+  names[#names + 1] = { '', value }
+  lost = true
 end
 local message = {}
 if #keys > 0 then message.keys = keys end
 if #names > 0 then message.names = names end
 if ARGV[5] ~= '' then message.pattern = ARGV[5] end
 tell(message)
-return { epoch, seq, removed }
+return { epoch, seq, removed, lost and 1 or 0 }

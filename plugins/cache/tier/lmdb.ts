@@ -2,12 +2,11 @@ import type { LmdbStorage } from '../../storage/index.ts'
 import { CHECK_BYTES, CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
-import type { Shelf } from './local.ts'
+import type { KeptStamp, Shelf } from './local.ts'
+import { sweeping } from './sweep.ts'
 
 type Key = [namespace: string, name: string]
 
-const SWEEP_INTERVAL = 60_000
-const SWEEP_ENTRIES = 2_000
 /** How many neighbours are looked at to find the one to evict, as Redis samples. */
 const SAMPLE = 16
 const MAX_STAMPS = 100_000
@@ -19,15 +18,15 @@ const MAX_STAMPS = 100_000
 export class LmdbShelf implements Shelf {
   readonly #entries: Table
   readonly #stamps: Table
-  readonly #clock: Clock
-  readonly #timer: Timer
+  readonly #timers: Timer[]
 
   /** @param maxEntries of all namespaces together */
   constructor(storage: LmdbStorage, clock: Clock, maxEntries: number) {
     this.#entries = new Table(storage, 'cache', maxEntries)
     this.#stamps = new Table(storage, 'cache-stamps', MAX_STAMPS)
-    this.#clock = clock
-    this.#timer = clock.every(SWEEP_INTERVAL, () => this.#entries.sweep(this.#clock.now(), SWEEP_ENTRIES))
+    this.#timers = [this.#entries, this.#stamps].map((table) =>
+      sweeping(clock, (most) => table.sweep(clock.now(), most)),
+    )
   }
 
   get(namespace: string, key: string): { data: Uint8Array; deadAt: number } | undefined {
@@ -51,13 +50,14 @@ export class LmdbShelf implements Shelf {
     return this.#entries.keys(namespace)
   }
 
-  stamp(namespace: string, name: string): string | undefined {
-    return this.#stamps.get([namespace, name])?.subarray(8).toString()
+  stamp(namespace: string, name: string): KeptStamp | undefined {
+    const stored = this.#stamps.get([namespace, name])
+    return isTimed(stored) ? { value: stored.toString('utf8', 8), until: stored.readDoubleLE(0) } : undefined
   }
 
-  setStamp(namespace: string, name: string, value: string): void {
+  setStamp(namespace: string, name: string, { value, until }: KeptStamp): void {
     // A line in the place of another, without which nothing could be invalidated.
-    this.#stamps.replace([namespace, name], withTime(this.#clock.now(), Buffer.from(value)))
+    this.#stamps.replace([namespace, name], withTime(until, Buffer.from(value)))
   }
 
   async settled(): Promise<void> {
@@ -65,7 +65,7 @@ export class LmdbShelf implements Shelf {
   }
 
   async close(): Promise<void> {
-    this.#timer.cancel()
+    for (const timer of this.#timers) timer.cancel()
     await this.settled()
   }
 }
@@ -157,9 +157,11 @@ class Table {
     return this.#last
   }
 
-  /** Removes what is dead among the next `limit` entries; goes round and round. */
-  sweep(now: number, limit: number): void {
-    for (const { key, time } of this.#next(limit)) if (!(time > now)) this.remove(key)
+  /** Removes what is dead among the next `limit` entries; goes round and round. Answers how many were. */
+  sweep(now: number, limit: number): number {
+    const dead = this.#next(limit).filter(({ time }) => !(time > now))
+    for (const { key } of dead) this.remove(key)
+    return dead.length
   }
 
   /** Of the next few entries the one that would die first has to go. */

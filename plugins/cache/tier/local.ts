@@ -1,17 +1,18 @@
 import type { Clock } from '../../support/clock.ts'
 import { globMatcher } from '../glob.ts'
 import { GENERATION } from '../names.ts'
-import type {
-  CacheTier,
-  Entry,
-  Fill,
-  Head,
-  Invalidation,
-  LeaseAnswer,
-  Message,
-  Mutation,
-  Stamp,
-  Stamps,
+import {
+  type CacheTier,
+  type Entry,
+  type Fill,
+  type Head,
+  type Invalidation,
+  type LeaseAnswer,
+  type Message,
+  type Mutation,
+  STAMP_LIFE,
+  type Stamp,
+  type Stamps,
 } from './contract.ts'
 import { EXPIRED, stampsIn, unique, VERSION_LENGTH, versionOf } from './record.ts'
 
@@ -24,12 +25,21 @@ export interface Shelf {
   /** Whether it was there. */
   remove(namespace: string, key: string): boolean
   keys(namespace: string): Iterable<string>
-  stamp(namespace: string, name: string): string | undefined
-  setStamp(namespace: string, name: string, value: string): void
+  stamp(namespace: string, name: string): KeptStamp | undefined
+  setStamp(namespace: string, name: string, stamp: KeptStamp): void
   /** Resolves when everything so far is committed; rejects when it is not. */
   settled(): Promise<void>
   close(): Promise<void>
 }
+
+/** A stamp, and the moment on the clock of the tier from which nobody needs it any more. */
+export interface KeptStamp {
+  value: string
+  until: number
+}
+
+/** By how much of the time that it is needed a stamp is kept longer, so that it is written down again rarely. */
+const SPARE = 1 / 4
 
 interface Lease {
   token: string
@@ -69,30 +79,35 @@ export class LocalTier implements CacheTier {
   }
 
   async stamps(namespace: string, names: readonly string[]): Promise<Stamps> {
-    const { named } = this.#head(namespace)
-    const values = names.map((name) => {
-      const value = this.#shelf.stamp(namespace, name)
-      if (value !== undefined) return value
-      // As old as the latest renewal of any name: a load that began before that must not trust it.
-      const made = `${named}:${this.#epoch}:${unique()}`
-      this.#shelf.setStamp(namespace, name, made)
-      return made
-    })
-    return { epoch: this.#epoch, values, since: values.map((value) => this.#since(value)) }
+    return this.#current(namespace, names, STAMP_LIFE)
   }
 
-  async lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer> {
+  async lease(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    seen: string,
+    names: readonly string[] = [],
+  ): Promise<LeaseAnswer> {
     const data = this.#live(namespace, key)
     if ((data ? versionOf(data) : '') !== seen) return { state: 'changed' }
     if (this.#lease(namespace, key)) return { state: 'busy' }
     this.#leases.set(`${namespace}:${key}`, { token, until: this.#clock.monotonic() + ms })
-    return { state: 'granted', epoch: this.#epoch, seq: this.#head(namespace).seq }
+    return { state: 'granted', seq: this.#head(namespace).seq, ...this.#current(namespace, names, ms) }
   }
 
-  async renew(namespace: string, key: string, token: string, ms: number): Promise<boolean> {
+  async renew(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    names: readonly string[] = [],
+  ): Promise<boolean> {
     const lease = this.#lease(namespace, key)
     if (lease?.token !== token) return false
     lease.until = this.#clock.monotonic() + ms
+    this.#keep(namespace, names, ms)
     return true
   }
 
@@ -104,6 +119,7 @@ export class LocalTier implements CacheTier {
     if (this.#lease(namespace, key)?.token !== token || !this.#stand(namespace, stamps)) return undefined
     this.#leases.delete(`${namespace}:${key}`)
     this.#shelf.put(namespace, key, data, this.now() + ttl)
+    this.#keep(namespace, stamps.map(nameOf), ttl)
     return this.#done(namespace, 0, { keys: [key], filled: true })
   }
 
@@ -112,6 +128,7 @@ export class LocalTier implements CacheTier {
     for (const { key, data, ttl } of entries) {
       this.#leases.delete(`${namespace}:${key}`)
       this.#shelf.put(namespace, key, data, this.now() + ttl)
+      this.#keep(namespace, stamps.map(nameOf), ttl)
     }
     return this.#done(namespace, 0, { keys: entries.map(({ key }) => key) })
   }
@@ -137,7 +154,8 @@ export class LocalTier implements CacheTier {
     }
     const renewed = names.map((name): [string, string] => {
       const value = `${head.seq + 1}:${this.#epoch}:${unique()}`
-      this.#shelf.setStamp(namespace, name, value)
+      const kept = this.#shelf.stamp(namespace, name)?.until ?? 0
+      this.#setStamp(namespace, name, value, Math.max(kept, this.now() + STAMP_LIFE))
       if (name !== GENERATION) head.named = head.seq + 1
       return [name, value]
     })
@@ -199,6 +217,39 @@ export class LocalTier implements CacheTier {
     return head
   }
 
+  /** The stamps of the names, made if they are missing, and kept for `ms` at least. */
+  #current(namespace: string, names: readonly string[], ms: number): Stamps {
+    const { named } = this.#head(namespace)
+    const values = names.map((name) => {
+      const value = this.#stamp(namespace, name)
+      if (value !== undefined) return value
+      // As old as the latest renewal of any name: a load that began before that must not trust it.
+      const made = `${named}:${this.#epoch}:${unique()}`
+      this.#setStamp(namespace, name, made, this.now() + ms)
+      return made
+    })
+    this.#keep(namespace, names, ms)
+    return { epoch: this.#epoch, values, since: values.map((value) => this.#since(value)) }
+  }
+
+  #keep(namespace: string, names: readonly string[], ms: number): void {
+    const until = this.now() + ms
+    for (const name of names) {
+      const kept = this.#shelf.stamp(namespace, name)
+      if (kept && kept.until < until) this.#setStamp(namespace, name, kept.value, until + ms * SPARE)
+    }
+  }
+
+  /** The generation is needed as long as its namespace. */
+  #setStamp(namespace: string, name: string, value: string, until: number): void {
+    this.#shelf.setStamp(namespace, name, { value, until: name === GENERATION ? Number.POSITIVE_INFINITY : until })
+  }
+
+  #stamp(namespace: string, name: string): string | undefined {
+    const kept = this.#shelf.stamp(namespace, name)
+    return kept && kept.until > this.now() ? kept.value : undefined
+  }
+
   /** A stamp of an earlier life of the process is older than everything in this one. */
   #since(value: string): number {
     const [seq, epoch] = value.split(':')
@@ -206,7 +257,7 @@ export class LocalTier implements CacheTier {
   }
 
   #stand(namespace: string, stamps: readonly Stamp[]): boolean {
-    return stamps.every(([name, value]) => this.#shelf.stamp(namespace, name) === value)
+    return stamps.every(([name, value]) => this.#stamp(namespace, name) === value)
   }
 
   #live(namespace: string, key: string): Uint8Array | undefined {
@@ -228,3 +279,5 @@ export class LocalTier implements CacheTier {
     return { epoch: this.#epoch, seq, removed }
   }
 }
+
+const nameOf = ([name]: Stamp): string => name

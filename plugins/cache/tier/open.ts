@@ -26,7 +26,7 @@ export async function openTier(storage: Storage, clock: Clock, bounds: TierBound
       return new LocalTier('lmdb', new LmdbShelf(storage, clock, bounds.maxEntries), clock)
     }
     default:
-      return new LocalTier('memory', new MemoryShelf(bounds), clock)
+      return new LocalTier('memory', new MemoryShelf(bounds, clock), clock)
   }
 }
 

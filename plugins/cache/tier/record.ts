@@ -1,7 +1,6 @@
-import { Packr } from 'msgpackr/pack'
 import { InvalidCacheValueError } from '../../support/errors.ts'
 import { randomText } from '../../support/random.ts'
-import { refuseFunctions } from '../values.ts'
+import { checkValue, hiddenBytes, isJsonBody, readBody, writeBody } from '../values.ts'
 import type { Stamp } from './contract.ts'
 
 /**
@@ -36,15 +35,12 @@ const COST = DEAD_AT + 8
 const STAMPS_LENGTH = COST + 8
 const STAMPS = STAMPS_LENGTH + 4
 
-/** Nothing reads JSON as fast as V8 does, but it knows neither Map nor Date. */
-const JSON_BODY = 0x6a // j
-const MSGPACK_BODY = 0x6d // m
-/** Records keep Map, Set, Date, Error, typed arrays and bigints what they are, in a stand-alone encoding. */
-const packr = new Packr({ moreTypes: true, useRecords: true, copyBuffers: true })
-
 /** Most entries share their stamps with many others, so reading them again is a look-up. */
 const stampsOf = new Map<string, readonly Stamp[]>()
 const MAX_KNOWN_STAMPS = 10_000
+
+/** The most that one entry may take: everybody waits while it is on its way. */
+const MAX_BYTES = 64 * 2 ** 20
 
 const UNIQUE_BYTES = 12
 
@@ -55,12 +51,14 @@ export const unique = (): string => randomText(UNIQUE_BYTES)
 export function encode(record: Omit<CacheRecord, 'expired' | 'bytes'>): Buffer {
   checkValue(record.value)
   const stamps = ascii(JSON.stringify(record.stamps))
-  const simple = isJson(record.value, 0)
-  const body = simple ? Buffer.from(JSON.stringify(record.value)) : pack(record.value)
-  const data = Buffer.allocUnsafe(STAMPS + stamps.length + body.length)
+  const { kind, bytes: body } = writeBody(record.value)
+  const length = STAMPS + stamps.length + body.length
+  // A server that takes less than is sent ends the connection, and everything on it.
+  if (length > MAX_BYTES) throw new InvalidCacheValueError(`has ${length} bytes encoded, more than ${MAX_BYTES}`)
+  const data = Buffer.allocUnsafe(length)
   data.write(unique(), 0, 'latin1')
   data[VERSION_LENGTH] = FRESH
-  data[KIND] = simple ? JSON_BODY : MSGPACK_BODY
+  data[KIND] = kind
   data.writeDoubleLE(record.freshUntil, FRESH_UNTIL)
   data.writeDoubleLE(record.deadAt, DEAD_AT)
   data.writeDoubleLE(record.cost, COST)
@@ -78,7 +76,8 @@ export function decode(bytes: Uint8Array): CacheRecord | undefined {
   if (STAMPS + length >= data.length) return undefined
   try {
     // Each call into the decoder of UTF-8 costs more than what it decodes, so there is one.
-    const simple = data[KIND] === JSON_BODY
+    const kind = data[KIND] as number
+    const simple = isJsonBody(kind)
     const text = data.toString('utf8', STAMPS, simple ? data.length : STAMPS + length)
     const freshUntil = data.readDoubleLE(FRESH_UNTIL)
     const deadAt = data.readDoubleLE(DEAD_AT)
@@ -91,7 +90,7 @@ export function decode(bytes: Uint8Array): CacheRecord | undefined {
       deadAt,
       cost,
       stamps: readStamps(text.slice(0, length)),
-      value: simple ? JSON.parse(text.slice(length)) : packr.unpack(data.subarray(STAMPS + length)),
+      value: simple ? JSON.parse(text.slice(length)) : readBody(kind, data.subarray(STAMPS + length)),
       bytes: data.length,
     }
   } catch {
@@ -130,46 +129,21 @@ function readStamps(text: string): readonly Stamp[] {
 const isStamp = (stamp: unknown): stamp is Stamp =>
   Array.isArray(stamp) && typeof stamp[0] === 'string' && typeof stamp[1] === 'string'
 
-/** A value alone, as write-behind keeps it. @throws STATEFUL_INVALID_CACHE_VALUE */
+/** A value alone, as write-behind keeps it: its kind, and its body. @throws STATEFUL_INVALID_CACHE_VALUE */
 export function encodeValue(value: unknown): Buffer {
   checkValue(value)
-  return pack(value)
+  const { kind, bytes } = writeBody(value)
+  return Buffer.concat([Buffer.of(kind), bytes])
 }
 
-/** @throws STATEFUL_INVALID_CACHE_VALUE for what cannot be told from a miss, or would come back as something else */
-export function checkValue(value: unknown): void {
-  if (value === undefined) throw new InvalidCacheValueError('is undefined, which stands for a miss: use null')
-  if (typeof value === 'function' || typeof value === 'symbol') {
-    throw new InvalidCacheValueError(`is a ${typeof value}, which cannot be encoded`)
-  }
-}
-
+/** @throws for what is none */
 export function decodeValue(data: Uint8Array): unknown {
-  return packr.unpack(data)
+  return readBody(data[0] as number, data.subarray(1))
 }
 
-/** Whether JSON gives back just this; what is deeper than records usually are is left to MessagePack, so that this ends. */
-function isJson(value: unknown, depth: number): boolean {
-  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true
-  if (typeof value === 'number') return Number.isFinite(value)
-  if (typeof value !== 'object' || depth > 16) return false
-  if (Array.isArray(value)) {
-    // Not every(), which skips holes.
-    for (let i = 0; i < value.length; i++) if (!isJson(value[i], depth + 1)) return false
-    return true
-  }
-  if (Object.getPrototypeOf(value) !== Object.prototype) return false
-  for (const key in value) if (!isJson((value as Record<string, unknown>)[key], depth + 1)) return false
-  return true
-}
-
-function pack(body: unknown): Buffer {
-  refuseFunctions(body)
-  try {
-    return packr.pack(body)
-  } catch (cause) {
-    throw new InvalidCacheValueError(`cannot be encoded (${(cause as Error).message})`, { cause })
-  }
+/** What an entry takes in the first level, as far as can be told. */
+export function bytesInMemory(data: Uint8Array, value: unknown): number {
+  return data.length + (isJsonBody(data[KIND]) ? 0 : hiddenBytes(value))
 }
 
 export function versionOf(data: Uint8Array): string {

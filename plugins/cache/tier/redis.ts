@@ -30,32 +30,34 @@ export const headScript = (source: string, whenFull = (whole: string): string =>
 
 /**
  * An invalidation must not fail for want of memory, nor what proves that none was missed. What these write is a line:
- * one head for a namespace, one stamp in the place of another for a tag or prefix, one lease of seconds for a load.
+ * one head for a namespace, a stamp of a second or in the place of another, one lease of seconds for a load.
  */
 const small = (file: URL): RedisScript => new RedisScript(evenWhenFull(sourceOf(file)))
 
 const scripts = {
-  stamps: script(new URL('./stamps.lua', import.meta.url)),
+  stamps: small(new URL('./stamps.lua', import.meta.url)),
   lease: small(new URL('./lease.lua', import.meta.url)),
   renew: small(new URL('./renew.lua', import.meta.url)),
+  forget: small(new URL('./forget.lua', import.meta.url)),
+  whole: small(new URL('./whole.lua', import.meta.url)),
   fill: script(new URL('./fill.lua', import.meta.url)),
   put: script(new URL('./put.lua', import.meta.url)),
   invalidate: small(new URL('./invalidate.lua', import.meta.url)),
   beat: small(new URL('./beat.lua', import.meta.url)),
 }
 
-const SCAN_COUNT = 500
+const WALK_COUNT = 500
 /** Keys of a script that stand for the stamps; the others for entries and their leases. */
 const MAX_STAMPS = 1_000
 /** Entries that one script changes, each with its lease, beside the head and two lists of stamps. */
-const MAX_ENTRIES = Math.floor((MAX_KEYS - 1 - 2 * MAX_STAMPS) / 2)
+const MAX_ENTRIES = Math.floor((MAX_KEYS - 2 - 2 * MAX_STAMPS) / 2)
 /** How often entries may turn out to be made under other stamps than those last seen, before they are counted roughly. */
 const MAX_COUNTS = 8
 
 /**
  * The second level on Redis 7 or Valkey. Everything of a namespace lies in one slot (`{namespace}`):
- * `v:<key>` entries, `l:<key>` leases, `s:<name>` stamps, `h` the head; `bus` is the channel; for the journals of
- * write-behind see RedisJournal, whose mark comes with every reading.
+ * `v:<key>` entries, `l:<key>` leases, `s:<name>` stamps, `h` the head, `i` the index of entries and leases; `bus` is the
+ * channel; for the journals of write-behind see RedisJournal, whose mark comes with every reading.
  * Each mutation is one script that also numbers and publishes it, so no instance can miss one without a gap; what is
  * more than one script can name is several mutations.
  */
@@ -64,7 +66,6 @@ export class RedisTier implements CacheTier {
   readonly shared = true
   readonly #storage: RedisStorage
   readonly #clock: Clock
-  /** Names the messages of this tier. */
   /** Server time minus local monotonic time; known after the first head. */
   #offset: number | undefined
   /** Run id of the server that has the namespace; unknown again whenever another may answer. */
@@ -96,6 +97,10 @@ export class RedisTier implements CacheTier {
 
   now(): number {
     return this.#clock.monotonic() + (this.#offset ?? this.#clock.now() - this.#clock.monotonic())
+  }
+
+  received(): number {
+    return this.#storage.client.received
   }
 
   /** Written without `async`: each layer of promises costs, and this is the way of every hit. */
@@ -131,35 +136,63 @@ export class RedisTier implements CacheTier {
         (some) => this.run(scripts.stamps, namespace, this.stampKeys(namespace, some), [...some]) as Promise<string[]>,
       ),
     )
-    const epochs = new Set(parts.map(([epoch]) => epoch as string))
-    const values = parts.flatMap(([, ...values]) => values)
-    // None, if the head was lost in between.
-    return {
-      epoch: epochs.size === 1 ? ([...epochs][0] as string) : '',
-      values,
-      since: values.map((value) => Number.parseInt(value, 10)),
+    return stampsOf(parts)
+  }
+
+  async lease(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    seen: string,
+    names: readonly string[] = [],
+  ): Promise<LeaseAnswer> {
+    const some = names.slice(0, MAX_STAMPS)
+    const keys = [
+      ...this.entryKeys(namespace, [key]),
+      `${this.base(namespace)}p`,
+      ...this.stampKeys(namespace, some),
+      this.indexKey(namespace),
+    ]
+    const answer = await this.run(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen, key, ...some])
+    const [state, epoch, seq, mark, ...values] = answer as [LeaseAnswer['state'], string, number, string, ...string[]]
+    if (state !== 'granted') return { state }
+    this.#mark(namespace, mark)
+    const parts = [[epoch, ...values]]
+    if (names.length > MAX_STAMPS) {
+      const others = await this.stamps(namespace, names.slice(MAX_STAMPS))
+      parts.push([others.epoch, ...others.values])
     }
+    return { state, seq, ...stampsOf(parts) }
   }
 
-  async lease(namespace: string, key: string, token: string, ms: number, seen: string): Promise<LeaseAnswer> {
-    const keys = [...this.entryKeys(namespace, [key]), `${this.base(namespace)}p`]
-    const answer = await this.run(scripts.lease, namespace, keys, [token, Math.ceil(ms), seen])
-    const [state, epoch, seq, mark] = answer as [LeaseAnswer['state'], string, number, string]
-    if (state === 'granted') this.#mark(namespace, mark)
-    return state === 'granted' ? { state, epoch, seq } : { state }
-  }
-
-  async renew(namespace: string, key: string, token: string, ms: number): Promise<boolean> {
-    const keys = [`${this.base(namespace)}l:${key}`]
-    return (await this.run(scripts.renew, namespace, keys, [token, Math.ceil(ms)])) === 1
+  async renew(
+    namespace: string,
+    key: string,
+    token: string,
+    ms: number,
+    names: readonly string[] = [],
+  ): Promise<boolean> {
+    const kept = names.filter((name) => name !== GENERATION).slice(0, MAX_STAMPS)
+    const keys = [`${this.base(namespace)}l:${key}`, ...this.stampKeys(namespace, kept), this.indexKey(namespace)]
+    return (await this.run(scripts.renew, namespace, keys, [token, Math.ceil(ms), key])) === 1
   }
 
   async release(namespace: string, key: string, token: string): Promise<void> {
-    await this.run(scripts.renew, namespace, [`${this.base(namespace)}l:${key}`], [token, 0])
+    await this.run(
+      scripts.renew,
+      namespace,
+      [`${this.base(namespace)}l:${key}`, this.indexKey(namespace)],
+      [token, 0, key],
+    )
   }
 
   async fill(namespace: string, { key, token, ttl, data, stamps }: Fill): Promise<Mutation | undefined> {
-    const keys = [...this.entryKeys(namespace, [key]), ...this.stampKeys(namespace, stamps.map(nameOf))]
+    const keys = [
+      ...this.entryKeys(namespace, [key]),
+      ...this.stampKeys(namespace, stamps.map(nameOf)),
+      this.indexKey(namespace),
+    ]
     const args = [key, token, lifetime(ttl), Buffer.from(data), stamps.length, ...stamps.flat()]
     return mutation(await this.run(scripts.fill, namespace, keys, args))
   }
@@ -182,6 +215,7 @@ export class RedisTier implements CacheTier {
         namespace,
         entries.map(({ key }) => key),
       ),
+      this.indexKey(namespace),
     ]
     const items = entries.flatMap(({ key, ttl, data }) => [key, lifetime(ttl), Buffer.from(data)])
     const args = [stamps.length, ...stamps.flat(), ...items]
@@ -193,8 +227,8 @@ export class RedisTier implements CacheTier {
     if (pattern !== undefined) {
       // Leases first: a load that began before this call then either is refused, or has stored what the second
       // pass is sure to find.
-      await this.#unlinkMatching(namespace, 'l:', pattern)
-      removed = await this.#unlinkMatching(namespace, 'v:', pattern)
+      await this.#forgetMatching(namespace, 'l:', pattern)
+      removed = await this.#forgetMatching(namespace, 'v:', pattern)
     }
     const done = await this.#change(namespace, { action: 'remove', keys, names, pattern: pattern ?? '' })
     return { ...done, removed: done.removed + removed }
@@ -224,7 +258,11 @@ export class RedisTier implements CacheTier {
       const roughly = attempt > MAX_COUNTS || made.size > MAX_STAMPS
       const under = roughly ? [] : [...made]
       const counting = roughly ? 'roughly' : 'exactly'
-      const all = [...this.stampKeys(namespace, [...names, ...under]), ...this.entryKeys(namespace, keys)]
+      const all = [
+        ...this.stampKeys(namespace, [...names, ...under]),
+        ...this.entryKeys(namespace, keys),
+        this.indexKey(namespace),
+      ]
       const args = [action, pattern, counting, names.length, ...names, under.length, ...under, ...keys]
       const answer = (await this.run(scripts.invalidate, namespace, all, args)) as unknown[]
       if (answer[0] !== 'again') return mutation(answer) as Mutation
@@ -268,34 +306,47 @@ export class RedisTier implements CacheTier {
   }
 
   async *keys(namespace: string): AsyncGenerator<string[]> {
-    const start = `${this.base(namespace)}v:`.length
-    for await (const keys of this.#scan(namespace, 'v:', '')) yield keys.map((key) => key.slice(start))
+    if ((await this.run(scripts.whole, namespace, [this.indexKey(namespace)], [])) !== 1) {
+      // Nobody can tell any more what there was.
+      await this.invalidate(namespace, { names: [GENERATION] })
+      return
+    }
+    for await (const keys of this.#walk(namespace, 'v:', '')) yield keys
   }
 
   async close(): Promise<void> {
     this.#unwatch()
   }
 
-  async #unlinkMatching(namespace: string, kind: 'v:' | 'l:', pattern: string): Promise<number> {
+  async #forgetMatching(namespace: string, kind: 'v:' | 'l:', pattern: string): Promise<number> {
     let removed = 0
     // Matched here and not by Redis, whose own matcher would let one hostile pattern hold up everybody.
     const matches = globMatcher(pattern)
-    const start = `${this.base(namespace)}${kind}`.length
-    for await (const keys of this.#scan(namespace, kind, literalPrefix(pattern))) {
-      const matching = keys.filter((key) => matches(key.slice(start)))
-      if (matching.length > 0) removed += await this.#storage.client.unlink(matching)
+    const base = this.base(namespace)
+    for await (const keys of this.#walk(namespace, kind, literalPrefix(pattern))) {
+      const members = keys.filter(matches).map((key) => kind + key)
+      if (members.length === 0) continue
+      const names = [...members.map((member) => base + member), this.indexKey(namespace)]
+      removed += (await this.run(scripts.forget, namespace, names, members)) as number
     }
     return removed
   }
 
-  /** @param prefix what the keys begin with */
-  #scan(namespace: string, kind: 'v:' | 'l:', prefix: string): AsyncGenerator<string[]> {
-    return this.#storage.client.scan(`${this.base(namespace)}${kind}${prefix}`, SCAN_COUNT)
+  /** Keys of entries or leases as the index has them. @param prefix what they begin with */
+  async *#walk(namespace: string, kind: 'v:' | 'l:', prefix: string): AsyncGenerator<string[]> {
+    for await (const members of this.#storage.client.zscan(this.indexKey(namespace), kind + prefix, WALK_COUNT)) {
+      yield members.map((member) => member.slice(kind.length))
+    }
   }
 
   async #runOf(namespace: string): Promise<string> {
     const server = await this.#storage.client.info('server', this.#headKey(namespace))
     return /run_id:(\w+)/.exec(server)?.[1] ?? ''
+  }
+
+  /** Of everything that has a place in the index, the last of the keys that a script gets. */
+  indexKey(namespace: string): string {
+    return `${this.base(namespace)}i`
   }
 
   #headKey(namespace: string): string {
@@ -353,13 +404,25 @@ const NO_WRITERS: readonly string[] = []
 
 const nameOf = ([name]: Stamp): string => name
 
+/** Of answers of one moment after the other: an epoch, and the stamps. */
+function stampsOf(parts: readonly (readonly string[])[]): Stamps {
+  const epochs = new Set(parts.map(([epoch]) => epoch as string))
+  const values = parts.flatMap(([, ...values]) => values)
+  return {
+    // None, if the head was lost in between.
+    epoch: epochs.size === 1 ? ([...epochs][0] as string) : '',
+    values,
+    since: values.map((value) => Number.parseInt(value, 10)),
+  }
+}
+
 /** Redis takes whole milliseconds above 0. */
 const lifetime = (ttl: number): number => Math.max(1, Math.ceil(ttl))
 
 function mutation(answer: unknown): Mutation | undefined {
   if (!Array.isArray(answer)) return undefined
-  const [epoch, seq, removed] = answer as [string, number, number]
-  return { epoch, seq, removed }
+  const [epoch, seq, removed, lost] = answer as [string, number, number, number | undefined]
+  return lost === 1 ? { epoch, seq, removed, cleared: true } : { epoch, seq, removed }
 }
 
 function parse(text: string): Message | undefined {

@@ -1,4 +1,4 @@
--- KEYS: 2 fence  3 queue  4 waiting  5 marker  6 dead letters, then (entry, lease)…
+-- KEYS: 2 fence  3 queue  4 waiting  5 marker  6 dead letters, then (entry, lease)…, the index
 -- ARGV: 4 token  5 writer  (key, id, data, reason, at)…  → which of them were buried, or 0
 if fenceOf(KEYS[2]) > tonumber(ARGV[4]) then return 0 end
 local keys, buried, at = {}, {}, 7
@@ -8,6 +8,7 @@ for i = 6, #ARGV, 5 do
     -- Nobody may go on reading what is not going to be persisted.
     redis.call('UNLINK', KEYS[at])
     redis.call('DEL', KEYS[at + 1])
+    redis.call('ZREM', KEYS[#KEYS], 'v:' .. ARGV[i], 'l:' .. ARGV[i])
     keys[#keys + 1] = ARGV[i]
     buried[#buried + 1] = (i - 1) / 5
   end

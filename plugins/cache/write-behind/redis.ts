@@ -89,7 +89,11 @@ export class RedisJournal implements Journal {
           namespace,
           some.map(({ key }) => key),
         )
-        const keys = [...this.#keys(namespace, writer, 'f', 'q', 'w', 'p', 'd'), ...entries]
+        const keys = [
+          ...this.#keys(namespace, writer, 'f', 'q', 'w', 'p', 'd'),
+          ...entries,
+          this.#tier.indexKey(namespace),
+        ]
         const args = some.flatMap(({ key, id, data, reason, at }) => [key, id, Buffer.from(data), reason, at])
         const places = await this.#tier.run(scripts.bury, namespace, keys, [token, writer, ...args])
         if (!Array.isArray(places)) return undefined
@@ -168,6 +172,7 @@ export class RedisJournal implements Journal {
       ...this.#keys(namespace, '', 'p', 'n'),
       ...this.#keys(namespace, writer, 'd'),
       ...this.#tier.stampKeys(namespace, names),
+      this.#tier.indexKey(namespace),
     ]
     const args = [writer, key, Buffer.from(data), Math.ceil(ttl), most, letter, stamps.length, ...stamps.flat()]
     const answer = (await this.#tier.run(scripts.append, namespace, keys, args)) as unknown[]

@@ -50,6 +50,13 @@ export class RedisClient {
     return this.servers.onChange(listener)
   }
 
+  /** Bytes that came over the connections of the moment. */
+  get received(): number {
+    let bytes = 0
+    for (const { stream } of this.servers.all()) bytes += (stream as { bytesRead?: number } | undefined)?.bytesRead ?? 0
+    return bytes
+  }
+
   // --- commands -----------------------------------------------------------------------------------
 
   /** Text; of several reads in one turn of the event loop those of keys that hold something else are `null`. */
@@ -127,15 +134,15 @@ export class RedisClient {
     return this.#driver.xlen(key).catch(refuse)
   }
 
-  /** Keys that begin so, in batches; on a Cluster they lie in one slot, which the beginning names. */
-  async *scan(beginning: string, count: number): AsyncGenerator<string[]> {
-    const server = this.servers.of(beginning)
+  /** Members of a sorted set that begin so, in batches; one that comes or goes meanwhile may be missing, one come twice. */
+  async *zscan(key: string, beginning: string, count: number): AsyncGenerator<string[]> {
     const match = `${beginning.replace(/[[\]\\*?]/g, '\\$&')}*`
     let cursor = '0'
     do {
-      const [next, keys] = await server.scan(cursor, 'MATCH', match, 'COUNT', count).catch(refuse)
+      const [next, found] = await this.#driver.zscan(key, cursor, 'MATCH', match, 'COUNT', count).catch(refuse)
       cursor = next
-      yield keys
+      // Each with its score.
+      yield found.filter((_, i) => i % 2 === 0)
     } while (cursor !== '0')
   }
 

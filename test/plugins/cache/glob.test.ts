@@ -5,9 +5,10 @@ import { storageKinds } from '../../fixtures/storages.ts'
 import { freshCache } from './fixture.ts'
 
 /** What a pattern means, without any care for speed: the table of which beginnings match which. */
-function reference(pattern: string, text: string): boolean {
+function reference(pattern: string, all: string): boolean {
+  const text = [...all]
   let row = Array.from({ length: text.length + 1 }, (_, length) => length === 0)
-  for (const wanted of pattern.split('')) {
+  for (const wanted of pattern) {
     const above = row
     row = []
     for (let length = 0; length <= text.length; length++) {
@@ -19,7 +20,7 @@ function reference(pattern: string, text: string): boolean {
 }
 
 const words = (letters: string, maxLength: number) =>
-  fc.array(fc.constantFrom(...letters.split('')), { maxLength }).map((parts) => parts.join(''))
+  fc.array(fc.constantFrom(...[...letters]), { maxLength }).map((parts) => parts.join(''))
 
 t.test('it matches what the definition says', async (t) => {
   const agree = (pattern: string, text: string) => globMatcher(pattern)(text) === reference(pattern, text)
@@ -27,6 +28,7 @@ t.test('it matches what the definition says', async (t) => {
   // Parts that are longer than a machine word.
   fc.assert(fc.property(words('aaaaaaa?', 90), words('aaaaaaaaab', 200), (part, text) => agree(`*${part}b*`, text)))
   fc.assert(fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), agree))
+  fc.assert(fc.property(words('a🦊😀*?', 10), words('ab🦊😀🐱', 12), agree), { numRuns: 3_000 })
   t.ok(globMatcher('user:*')('user:1'))
 })
 
@@ -123,5 +125,16 @@ for (const kind of storageKinds) {
       t.equal(await cache.deleteMatching(pattern), count, pattern)
     }
     t.equal(await cache.get('ac'), 1)
+  })
+}
+
+for (const kind of storageKinds) {
+  t.test(`characters are counted, not units, on ${kind}`, async (t) => {
+    const cache = await freshCache(t, kind)
+    const entries = ['k🦊', 'kab', 'ka', 'ké', 'k👨‍👩‍👧'].map((key): [string, number] => [key, 1])
+    await cache.setMany(entries)
+    t.equal(await cache.deleteMatching('k?'), 3)
+    t.strictSame([...(await cache.getMany(entries.map(([key]) => key))).keys()], ['kab', 'k👨‍👩‍👧'])
+    t.equal(await cache.deleteMatching('k?????'), 1, 'a family is five')
   })
 }

@@ -128,7 +128,7 @@ t.test('a wrong option stops the boot and is named', async (t) => {
 t.test('a wrong option of a call is refused, and nothing happens', async (t) => {
   const cache = await freshCache(t, 'memory')
   const refused = { code: /STATEFUL_INVALID_(OPTION|DURATION)/ }
-  for (const ttl of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, 'soon', '']) {
+  for (const ttl of [0, -1, Number.NaN, Number.NEGATIVE_INFINITY, 'soon', '']) {
     await t.rejects(cache.set('k', 1, { ttl }), refused, `${ttl}`)
     await t.rejects(
       cache.getOrSet('k', () => t.fail('loaded'), { ttl }),

@@ -25,7 +25,7 @@ const guards: Record<string, Mutation[]> = {
     },
     {
       file: 'plugins/cache/tier/local.ts',
-      from: 'return stamps.every(([name, value]) => this.#shelf.stamp(namespace, name) === value)',
+      from: 'return stamps.every(([name, value]) => this.#stamp(namespace, name) === value)',
       to: 'return true',
     },
   ],

@@ -1,5 +1,5 @@
 import type { CacheTier, Message } from '../../../../plugins/cache/tier/contract.ts'
-import type { Shelf } from '../../../../plugins/cache/tier/local.ts'
+import type { KeptStamp, Shelf } from '../../../../plugins/cache/tier/local.ts'
 import type { Journal } from '../../../../plugins/cache/write-behind/journal.ts'
 import type { Engine } from './engine.ts'
 import type { VirtualTime } from './virtual-time.ts'
@@ -213,7 +213,7 @@ export class World {
 /** Entries and stamps in plain sight. */
 export class ModelShelf implements Shelf {
   readonly entries = new Map<string, { data: Uint8Array; deadAt: number }>()
-  readonly stamps = new Map<string, string>()
+  readonly stamps = new Map<string, KeptStamp>()
 
   copy(): ModelShelf {
     const copy = new ModelShelf()
@@ -246,8 +246,8 @@ export class ModelShelf implements Shelf {
     return this.stamps.get(`${namespace}:${name}`)
   }
 
-  setStamp(namespace: string, name: string, value: string) {
-    this.stamps.set(`${namespace}:${name}`, value)
+  setStamp(namespace: string, name: string, stamp: KeptStamp) {
+    this.stamps.set(`${namespace}:${name}`, stamp)
   }
 
   async settled() {}

@@ -108,7 +108,7 @@ t.test('nor is one granted that looked before the write and asked after its inva
       return super.lease(...args)
     }
   }
-  const tier = new LateLease('memory', new MemoryShelf({ maxEntries: 10, maxBytes: 10_000 }), systemClock)
+  const tier = new LateLease('memory', new MemoryShelf({ maxEntries: 10, maxBytes: 10_000 }, systemClock), systemClock)
   const cache = new Cache({ tier, journal: new MemoryJournal(tier, systemClock) }, LATER)
   t.teardown(() => cache.close())
   cache.writeBehind('default', () => {})
