@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { answerHead, confirmed, type Made, type Origin, ownCookies, wholeAnswer } from './answer.ts'
-import type { Answers } from './answers.ts'
+import { answerHead, type CachedAnswer, confirmed, type Made, type Origin, ownCookies, wholeAnswer } from './answer.ts'
+import type { Answers, Fill } from './answers.ts'
 import { collect, discard, isStream, unwrapped } from './collect.ts'
 import { restoreConditions } from './conditional.ts'
 import { confirms, deliver, describe } from './delivery.ts'
@@ -12,7 +12,7 @@ import { type HeaderFields, resetHeaders } from './headers.ts'
 /** Set while an answer is sent, by Fastify or by whoever describes the content: as good as said by the handler. */
 const OF_SENDING = new Set(['content-type', 'content-length', 'etag', 'last-modified', 'vary', 'cache-control'])
 
-interface Conclusion {
+interface Concerned {
   exchange: Exchange
   work: Work
   route: CachedRoute
@@ -24,90 +24,119 @@ interface Conclusion {
 /**
  * Makes of what a handler has answered what is kept, and what this client gets: the answer, the word that the client
  * has it, or the stored answer that the handler has confirmed or failed to replace.
- *
- * @returns the payload to send
  */
-export function conclude(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { exchange, work, route, answers, maxBytes }: Conclusion,
-  given: unknown,
-): unknown {
-  const { stored, fill, conditions, before } = work
-  const { status, personal } = exchange
-  work.concluded = true
-  restoreConditions(request, conditions)
-  const now = answers.now()
-  const hooked = changedBetween(work.after, reply.getHeaders())
-  const origin: Origin = {
-    route: route.terms,
-    shared: route.rule.shared,
-    personal,
-    credentials: request.headers.authorization !== undefined && !route.rule.vary.includes('authorization'),
-  }
-  const instead = (answer: NonNullable<typeof stored>) => {
-    if (isStream(given)) discard(given)
-    status.forwardedStatus = reply.statusCode
-    status.left = leftAt(answer, now)
-    resetHeaders(reply, before, hooked)
-    return deliver(request, reply, answer, conditions, personal, route.told, now)
+export class Conclusion {
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #concerned: Concerned
+  readonly #now: number
+  /** Names of the headers that hooks have set since the handler has answered. */
+  readonly #hooked: ReadonlySet<string>
+
+  constructor(request: FastifyRequest, reply: FastifyReply, concerned: Concerned) {
+    const { work, answers } = concerned
+    this.#request = request
+    this.#reply = reply
+    this.#concerned = concerned
+    this.#now = answers.now()
+    this.#hooked = changedBetween(work.after, reply.getHeaders())
+    work.concluded = true
+    restoreConditions(request, work.conditions)
   }
 
-  if (stored && (work.failed || reply.statusCode >= 500) && mayStandIn(stored, now)) {
-    fill?.settle({ ...stored, failed: true })
-    return instead(stored)
+  /** @returns the payload to send */
+  payload(given: unknown): unknown {
+    const { stored, fill, failed, before } = this.#concerned.work
+    const reply = this.#reply
+    const payload = unwrapped(reply, given)
+    if (stored && (failed || reply.statusCode >= 500) && mayStandIn(stored, this.#now)) {
+      fill?.settle({ ...stored, failed: true })
+      return this.#instead(stored, payload)
+    }
+    if (failed) return this.#unkept(payload)
+    const made: Made = { status: reply.statusCode, headers: reply.getHeaders(), before, hooked: this.#hooked }
+    if (stored && made.status === 304) return this.#confirm(stored, made, payload)
+    const kept = fill && this.#keep(fill, made, payload)
+    if (kept) return kept.payload
+    // Whatever it is, its maker has another one by now.
+    if (stored && made.status < 500) this.#drop()
+    return this.#unkept(payload)
   }
-  const unkept = (sent: unknown) => {
-    fill?.settle(undefined)
-    // No cache on the way may keep either what is for somebody in particular.
-    if (personal && !reply.hasHeader('cache-control')) reply.header('cache-control', 'private, no-cache')
-    return sent
-  }
-  const drop = () => {
-    const failed = (err: unknown) => request.log.warn({ err }, 'an outdated answer stays until its time')
-    answers.drop(work.key).catch(failed)
-  }
-  if (work.failed) return unkept(given)
-  const payload = unwrapped(reply, given)
-  const made: Made = { status: reply.statusCode, headers: reply.getHeaders(), before, hooked }
-  if (stored && made.status === 304) {
-    const answer = confirmed(stored, made, origin, now)
-    const keep = answer.terms.keepFor > 0 || leftAt(answer, now) > 0
+
+  /** The handler has confirmed what is stored: it is as good as new. */
+  #confirm(stored: CachedAnswer, made: Made, payload: unknown): unknown {
+    const { fill } = this.#concerned.work
+    const answer = confirmed(stored, made, this.#origin(), this.#now)
+    const keep = answer.terms.keepFor > 0 || leftAt(answer, this.#now) > 0
     fill?.settle(keep ? answer : undefined)
-    status.stored = keep && fill !== undefined
+    this.#concerned.exchange.status.stored = keep && fill !== undefined
+    const result = this.#instead(answer, payload)
     const cookies = ownCookies(made)
-    const result = instead(answer)
     // For this client alone, unless they are for all.
-    if (cookies !== undefined && `${answer.headers['set-cookie']}` !== `${cookies}`) reply.header('set-cookie', cookies)
+    if (cookies !== undefined && `${answer.headers['set-cookie']}` !== `${cookies}`) {
+      this.#reply.header('set-cookie', cookies)
+    }
     return result
   }
-  // Whatever it is, its maker has another one by now.
-  const outdated = stored !== undefined && made.status < 500
-  if (!fill) {
-    if (outdated) drop()
-    return unkept(payload)
-  }
-  const head = answerHead(made, origin, now)
-  const large = Number(made.headers['content-length'] ?? 0) > maxBytes
-  if (head === undefined || large || !isKeepable(payload, made.headers)) {
-    if (outdated) drop()
-    return unkept(payload)
-  }
-  if (isStream(payload)) {
+
+  /** Keeps the answer, if it may be kept; what to send then. */
+  #keep(fill: Fill, made: Made, payload: unknown): { payload: unknown } | undefined {
+    const { maxBytes, exchange, work, route } = this.#concerned
+    const head = answerHead(made, this.#origin(), this.#now)
+    const large = Number(made.headers['content-length'] ?? 0) > maxBytes
+    if (head === undefined || large || !isKeepable(payload, made.headers)) return undefined
+    if (!isStream(payload)) {
+      const body = (payload ?? '') as string | Buffer
+      if (Buffer.byteLength(body) > maxBytes) return undefined
+      const answer = wholeAnswer(head, body)
+      fill.settle(answer)
+      exchange.status.stored = true
+      describe(this.#reply, answer, exchange.personal, route.told)
+      return { payload: confirms(this.#reply, answer, work.conditions) ? null : payload }
+    }
     const passing = collect(payload, maxBytes, (body) => fill.settle(body && wholeAnswer(head, body)))
-    status.stored = true
-    describe(reply, head, personal, route.told)
-    if (!confirms(reply, head, conditions)) return passing
+    exchange.status.stored = true
+    describe(this.#reply, head, exchange.personal, route.told)
+    if (!confirms(this.#reply, head, work.conditions)) return { payload: passing }
     discard(passing)
-    return null
+    return { payload: null }
   }
-  const body = (payload ?? '') as string | Buffer
-  if (Buffer.byteLength(body) > maxBytes) return unkept(payload)
-  const answer = wholeAnswer(head, body)
-  fill.settle(answer)
-  status.stored = true
-  describe(reply, answer, personal, route.told)
-  return confirms(reply, answer, conditions) ? null : payload
+
+  /** Sends a stored answer in place of what the handler has said. */
+  #instead(answer: CachedAnswer, payload: unknown): unknown {
+    const { exchange, work, route } = this.#concerned
+    if (isStream(payload)) discard(payload)
+    exchange.status.forwardedStatus = this.#reply.statusCode
+    exchange.status.left = leftAt(answer, this.#now)
+    resetHeaders(this.#reply, work.before, this.#hooked)
+    return deliver(this.#request, this.#reply, answer, work.conditions, exchange.personal, route.told, this.#now)
+  }
+
+  #unkept(payload: unknown): unknown {
+    const { exchange, work } = this.#concerned
+    work.fill?.settle(undefined)
+    // No cache on the way may keep either what is for somebody in particular.
+    if (exchange.personal && !this.#reply.hasHeader('cache-control')) {
+      this.#reply.header('cache-control', 'private, no-cache')
+    }
+    return payload
+  }
+
+  #drop(): void {
+    const { answers, work } = this.#concerned
+    const failed = (err: unknown) => this.#request.log.warn({ err }, 'an outdated answer stays until its time')
+    answers.drop(work.key).catch(failed)
+  }
+
+  #origin(): Origin {
+    const { route, exchange } = this.#concerned
+    return {
+      route: route.terms,
+      shared: route.rule.shared,
+      personal: exchange.personal,
+      credentials: this.#request.headers.authorization !== undefined && !route.rule.vary.includes('authorization'),
+    }
+  }
 }
 
 /** Events have no end that others could wait for. */

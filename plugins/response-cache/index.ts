@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { defineService } from '../support/define.ts'
 import { readOptions } from '../support/options.ts'
 import { Answers } from './answers.ts'
-import { conclude } from './conclusion.ts'
+import { Conclusion } from './conclusion.ts'
 import { type Exchange, newExchange } from './exchange.ts'
 import { type CachedRoute, cachedHandler } from './handler.ts'
 import { Changes, isSafe } from './invalidation.ts'
@@ -99,7 +99,8 @@ export const responseCache = defineService<ResponseCacheOptions>(
       const route = routes.get(request.routeOptions.config.cache ?? {})
       if (!exchange || !route) return payload
       const { work, served } = exchange
-      const result = work ? conclude(request, reply, { exchange, work, route, answers, maxBytes }, payload) : payload
+      const conclusion = work && new Conclusion(request, reply, { exchange, work, route, answers, maxBytes })
+      const result = conclusion ? conclusion.payload(payload) : payload
       // What a maker has not said of its content, Fastify has guessed.
       if (served && served.headers['content-type'] === undefined) reply.removeHeader('content-type')
       exchange.otherStatus ??= { field: reply.getHeader('cache-status')?.toString() }

@@ -15,6 +15,8 @@ const FAILING: Record<string, string> = {
   ),
 }
 
+t.setTimeout(120_000)
+
 t.test('http-cache-tests, with an application as the cache', { timeout: 120_000 }, async (t) => {
   const results = await runCacheTests(t)
   const tests = (await sharedCacheTests()).flatMap((suite) => suite.tests)

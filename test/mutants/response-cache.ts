@@ -150,8 +150,8 @@ export default [
   {
     guards: 'errors do not take the place of an answer that may stand in',
     file: 'plugins/response-cache/conclusion.ts',
-    from: '(work.failed || reply.statusCode >= 500) && mayStandIn(stored, now)',
-    to: 'work.failed && mayStandIn(stored, now)',
+    from: '(failed || reply.statusCode >= 500) && mayStandIn(stored, this.#now)',
+    to: 'failed && mayStandIn(stored, this.#now)',
     suite: http,
   },
 ] satisfies Mutant[]

@@ -143,8 +143,8 @@ export class Worker {
           from = now
         }
         if (this.#failures === 0) await this.#ownership.release()
-        if (!this.#cutOff) await this.count()
       }
+      if (!this.#cutOff) await this.count()
     } catch (error) {
       // The journal cannot be reached.
       if (!this.#cutOff) this.#report(error)

@@ -166,7 +166,7 @@ t.test('write-through persists first and caches nothing when that fails', (t) =>
 
 t.test('write-behind hands the latest value of each key to its handler', (t) =>
   onEveryStorage(t, async (t, kind) => {
-    const cache = await freshCache(t, kind, { writeBehind: { delay: 1, backoff: 1, attempts: 2 } })
+    const cache = await freshCache(t, kind, { writeBehind: { delay: '1h', backoff: 1, attempts: 2 } })
     const batches: unknown[][] = []
     let failures = 1
     cache.writeBehind('default', (writes) => {

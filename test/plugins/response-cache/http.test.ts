@@ -185,6 +185,7 @@ t.test('a stale answer stands in when its making fails', async (t) => {
     },
     'sends an error': (reply) => reply.send(new Error('down')),
     'answers 503': (reply) => reply.code(503).header('x-of-error', '1').send({ error: 'down' }),
+    'is a Response of 500': (reply) => reply.send(new Response('down', { status: 500 })),
     'streams a 500': (reply) => reply.code(500).send(Readable.from(['down'])),
   }
   for (const [how, fail] of Object.entries(failures)) {

@@ -15,6 +15,7 @@ import { SECRET } from '../../fixtures/session-app.ts'
  */
 const REQUESTS = 10_000
 const SEED = Number(process.env['SEED'] ?? 20_261_129)
+t.setTimeout(150_000)
 
 const USERS = ['ada', 'bob', 'mallory'] as const
 type User = (typeof USERS)[number]

@@ -53,6 +53,18 @@ t.test('an invalidation while a write waits does not bring the old value back', 
   }),
 )
 
+t.test('what is persisted can be removed by a pattern like everything else', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const cache = await freshCache(t, kind, LATER)
+    cache.writeBehind('default', () => {})
+    await cache.setWithDelayedPersist('user:1', 'new')
+    await cache.writers.flush()
+    t.equal(await cache.get('user:1'), 'new')
+    t.equal(await cache.deleteMatching('*er:1'), 1)
+    t.equal(await cache.get('user:1'), undefined)
+  }),
+)
+
 t.test('nor does the end of its time', async (t) => {
   const clock = new ManualClock()
   const cache = await startCache(t, 'memory:', { clock, ...LATER })
