@@ -20,6 +20,13 @@ const histories = 'test/plugins/cache/write-behind/histories/histories.test.ts'
 
 export default [
   {
+    file: 'plugins/cache/loading/loads.ts',
+    from: 'this.#levels.servesUnasked() ? this.#interim.get(key, this.#levels.era) : undefined',
+    to: 'this.#interim.get(key, this.#levels.era)',
+    suite: 'test/plugins/cache/coherence/instances.test.ts',
+    guards: 'what was loaded while the store is away is served as the first level is',
+  },
+  {
     file: 'plugins/cache/policy/window-tuner.ts',
     from: 'Math.max(0, regret - advantage)',
     to: '0',

@@ -149,6 +149,12 @@ export class Levels {
     return held.guards === undefined || stand(held.guards)
   }
 
+  /** Whether this instance may answer without asking the store: it has heard everything, or nobody can be heard. */
+  servesUnasked(): boolean {
+    const now = this.#now()
+    return this.coherence.proves(now) || this.#excused(now)
+  }
+
   /** While the store is away: what the first level has for those who take stale values. */
   leftover(key: string): Found | undefined {
     const held = this.#l1.get(key)

@@ -6,7 +6,8 @@ const MAX_KEPT = 10_000
 
 /**
  * What was loaded while the store is away, for a second: the source then sees a load a key and second, not one a call.
- * An invalidation by this instance ends it, confirmed or not. Others cannot be heard, which is why it is so short.
+ * An invalidation ends it, one by this instance also when it was not confirmed. While others cannot be heard it is served
+ * as the first level is, see `outage.serveL1`.
  */
 export class Interim {
   readonly #clock: Clock

@@ -111,9 +111,9 @@ export class Loads {
     return load.wait(signal)
   }
 
-  /** While the store cannot be asked: what was loaded a moment ago. */
+  /** While the store cannot be asked: what was loaded a moment ago, on the same terms as the first level. */
   interim(key: string): { value: unknown } | undefined {
-    return this.#interim.get(key, this.#levels.era)
+    return this.#levels.servesUnasked() ? this.#interim.get(key, this.#levels.era) : undefined
   }
 
   /** Waits for all loads, whatever comes of them. */

@@ -183,6 +183,26 @@ t.test('while Redis is gone the first level and stale values are served, and for
   t.strictSame([a.peek('fresh'), await a.get('fresh')], [undefined, undefined], 'the new server knows nothing of it')
 })
 
+t.test('what was loaded while Redis is gone is kept on the terms of the first level', async (t) => {
+  for (const [serveL1, loads] of [
+    ['1m', 1],
+    [0, 3],
+  ] as const) {
+    const server = await startRedis(t)
+    const a = await startCache(t, server.url, {
+      coherence: 100,
+      outage: { failures: 2, retry: 50, serveL1 },
+      warming: { keys: 0 },
+    })
+    await eventually(() => a.coherent)
+    await server.kill()
+    await eventually(async () => (await a.get('other')) === undefined && !a.coherent && a.stats().storeFailures > 3)
+    let loaded = 0
+    for (let call = 0; call < 3; call++) await a.getOrSet('k', () => ++loaded)
+    t.equal(loaded, loads, `${loads} loads of three calls with serveL1: ${serveL1}`)
+  }
+})
+
 t.test('journalled invalidations are carried out before anything is read again', async (t) => {
   const server = await startRedis(t)
   const options: CacheOptions = {

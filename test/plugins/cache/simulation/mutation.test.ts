@@ -61,7 +61,7 @@ const guards: Record<string, Mutation[]> = {
   'the age of tags that only the loader knew': [
     {
       file: 'plugins/cache/loading/loads.ts',
-      from: 'if (epoch !== lease.epoch || since.some((seq) => seq > lease.seq)) return undefined',
+      from: 'if (answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)) return undefined',
       to: '',
     },
   ],
