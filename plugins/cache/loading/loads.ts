@@ -192,6 +192,7 @@ export class Loads {
     const deadline = clock.monotonic() + plan.hardTimeout
     const names = this.#levels.namesFor(key, plan.tags)
     let waited = false
+    let granted: string | undefined
     try {
       for (;;) {
         const { data, found } = await this.#levels.look(key)
@@ -209,6 +210,7 @@ export class Loads {
         const learn = this.#levels.stamps.asking(names)
         const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen, names)
         if (answer.state === 'granted') {
+          granted = token
           learn(answer)
           // From here on a write ends the lease; one that waits for the source since before is newer than what it has.
           const waiting = await this.#levels.waiting(key)
@@ -230,6 +232,8 @@ export class Loads {
     } catch (error) {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
+      // What waits could not be told: nobody else may wait for a load that is not going to fill it.
+      if (granted) void this.#levels.tier.release(this.#levels.namespace, key, granted).catch(() => {})
       const interim = this.interim(key)
       if (interim) {
         this.#counters.l1Hits++

@@ -120,6 +120,27 @@ t.test('nor is one granted that looked before the write and asked after its inva
   t.equal(await cache.getOrSet('k', NEVER), 'new')
 })
 
+t.test('a journal that cannot be asked leaves no load behind for which others wait', async (t) => {
+  const tier = new LocalTier('memory', new MemoryShelf({ maxEntries: 10, maxBytes: 10_000 }, systemClock), systemClock)
+  let asked = 0
+  class Trouble extends MemoryJournal {
+    override waits = () => true
+    override async pending(): Promise<undefined[]> {
+      // Once when the key is looked for, once when the load has its lease.
+      if (++asked === 2) throw new Error('gone')
+      return [undefined]
+    }
+  }
+  // A clock that stands still: who waited for a lease to end would wait for ever.
+  const clock = new ManualClock()
+  const cache = new Cache({ tier, journal: new Trouble(tier, clock) }, { clock })
+  t.teardown(() => cache.close())
+  t.equal(await cache.getOrSet('k', () => 'first'), 'first')
+  t.equal(asked, 2)
+  t.equal(await cache.getOrSet('k', () => 'second', { ttl: '1m' }), 'second')
+  t.equal(await cache.get('k'), 'second', 'and the next load is stored')
+})
+
 t.test('after a restart it is the journal that is read', (t) =>
   onEveryStorage(t, async (t, kind) => {
     // The journal in memory lives and dies with the process, as documented.
