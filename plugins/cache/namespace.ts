@@ -1,7 +1,7 @@
 import { StorageFullError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
 import { CallNames, callKey } from './calls.ts'
-import { type Held, Levels, type Reading } from './coherence/levels.ts'
+import { Levels, type Reading } from './coherence/levels.ts'
 import { Mutations, type Terms } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
@@ -79,17 +79,12 @@ export class CacheNamespace {
    * @throws STATEFUL_INVALID_CACHE_KEY
    */
   get<T = unknown>(key: string): Promise<T | undefined> {
-    const held = this.#levels.fresh(key)
-    if (held === undefined) return this.#lookUp(key) as Promise<T | undefined>
-    this.#counters.l1Hits++
-    return this.#give(held) as Promise<T>
+    return (this.#hit(key) ?? this.#lookUp(key)) as Promise<T | undefined>
   }
 
   /** The value if the first level has it, at once. It leaves no trace: neither a hit nor a use that keeps the entry. */
   peek<T = unknown>(key: string): T | undefined {
-    const held = this.#levels.peek(key)
-    if (held === undefined) return undefined
-    return this.#own(held.value) as T
+    return this.#own(this.#levels.peek(key)) as T | undefined
   }
 
   /**
@@ -129,12 +124,7 @@ export class CacheNamespace {
    * @example await cache.getOrSet(`user:${id}`, ({ signal }) => db.find(id, { signal }), { ttl: '5m', signal: request.signal })
    */
   getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions = {}): Promise<T> {
-    const held = this.#levels.fresh(key)
-    if (held !== undefined) {
-      this.#counters.l1Hits++
-      return this.#give(held) as Promise<T>
-    }
-    return this.#load(key, loader, options) as Promise<T>
+    return (this.#hit(key) ?? this.#load(key, loader, options)) as Promise<T>
   }
 
   /**
@@ -392,10 +382,16 @@ export class CacheNamespace {
     return { ttl: fresh, stale: stale === undefined ? 0 : lifetime(stale, 'stale'), tags }
   }
 
-  #give(held: Held): Promise<unknown> {
-    if (this.#clones) return Promise.resolve(this.#own(held.value))
-    held.promise ??= Promise.resolve(held.value)
-    return held.promise
+  /** What the first level has of the key, counted. */
+  #hit(key: string): Promise<unknown> | undefined {
+    const promise = this.#clones ? this.#cloneOf(key) : this.#levels.promised(key)
+    if (promise !== undefined) this.#counters.l1Hits++
+    return promise
+  }
+
+  #cloneOf(key: string): Promise<unknown> | undefined {
+    const value = this.#levels.fresh(key)
+    return value === undefined ? undefined : Promise.resolve(cloned(value))
   }
 
   /** What both levels have of the keys, counted, and those that are missing, not counted. */
@@ -403,12 +399,12 @@ export class CacheNamespace {
     const values = new Map<string, T>()
     const unheld: string[] = []
     for (const key of new Set(keys)) {
-      const held = this.#levels.fresh(key)
-      if (held === undefined) {
+      const value = this.#levels.fresh(key)
+      if (value === undefined) {
         checkKey(key)
         unheld.push(key)
       } else {
-        values.set(key, this.#own(held.value) as T)
+        values.set(key, this.#own(value) as T)
       }
     }
     this.#counters.l1Hits += values.size

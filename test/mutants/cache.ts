@@ -16,6 +16,7 @@ const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
 const overlay = 'test/plugins/cache/write-behind/overlay.test.ts'
 const owner = 'test/plugins/cache/write-behind/owner.test.ts'
 const journal = 'test/plugins/cache/write-behind/journal.test.ts'
+const firstLevel = 'test/plugins/cache/coherence/first-level.test.ts'
 const histories = 'test/plugins/cache/write-behind/histories/histories.test.ts'
 
 export default [
@@ -99,9 +100,30 @@ export default [
   {
     guards: 'the age of the proof',
     file: 'plugins/cache/coherence/levels.ts',
-    from: '!(this.coherence.proves(now) || this.#excused(now))',
-    to: 'false',
+    from: 'this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))',
+    to: 'this.#l1.isFresh(slot, now)',
     suite: races,
+  },
+  {
+    guards: 'an entry in the first level is judged by its own stamps',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: 'return guards === undefined || stand(guards)',
+    to: 'return true',
+    suite: firstLevel,
+  },
+  {
+    guards: 'a slot that is used again has nothing of the entry before',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: '        this._forget(slot)\n        if (isEviction(reason))',
+    to: '        if (isEviction(reason))',
+    suite: firstLevel,
+  },
+  {
+    guards: 'a value that replaces another one has a promise of its own',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: '    this._asOf[slot] = asOf\n    this._forget(slot)',
+    to: '    this._asOf[slot] = asOf',
+    suite: firstLevel,
   },
   {
     guards: 'stamps are unique: one that was lost does not come back',

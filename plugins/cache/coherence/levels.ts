@@ -4,33 +4,13 @@ import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
 import { GENERATION, prefixName, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { TinyLfu } from '../policy/tiny-lfu.ts'
 import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
 import { bytesInMemory, type CacheRecord, decode } from '../tier/record.ts'
 import type { Overlay } from '../write-behind/journal.ts'
 import { coarse } from './clock.ts'
 import { Coherence } from './coherence.ts'
-import { type Cell, StampMirror } from './stamp-mirror.ts'
-
-/** A value in the first level. Times are on the monotonic clock. */
-export interface Held {
-  value: unknown
-  /** Made by the first caller that needs one, then shared by all: a hit allocates nothing. */
-  promise: Promise<unknown> | undefined
-  /** Served from here without asking anybody until then. */
-  freshUntil: number
-  /** While the store is away those who take stale values get it until then. */
-  staleUntil: number
-  /** Every mutation up to this number is in it. */
-  asOf: number
-  /** What it was made under; `undefined` for an entry without tags (the generation is guarded by emptying L1). */
-  guards: Guard[] | undefined
-}
-
-export interface Guard {
-  cell: Cell
-  value: string
-}
+import { FirstLevel, type Guard, stand } from './first-level.ts'
+import { StampMirror } from './stamp-mirror.ts'
 
 /** What a read of the second level found. */
 export interface Found {
@@ -76,7 +56,7 @@ export class Levels {
   readonly #overlay: Overlay
   readonly #options: ResolvedOptions
   readonly #counters: Counters
-  readonly #l1: TinyLfu<Held>
+  readonly #l1: FirstLevel
   readonly #now: () => number
   readonly #heard = new Float64Array(STRIPES)
   /** Raised whenever everything that was learnt before has become uncertain. */
@@ -97,12 +77,12 @@ export class Levels {
     this.#counters = counters
     this.#now = coarse(options.clock)
     this.stamps = new StampMirror(tier, namespace)
-    this.#l1 = new TinyLfu({
+    this.#l1 = new FirstLevel({
       maxEntries: options.l1.maxEntries,
       maxBytes: options.l1.maxBytes,
       random: options.random,
-      onEvict: (_key, _held, reason) => {
-        if (reason === 'evicted' || reason === 'oversized') counters.evictions++
+      onEvict: () => {
+        counters.evictions++
       },
     })
     this.coherence = new Coherence(tier, namespace, options.clock, options.coherence, {
@@ -131,22 +111,27 @@ export class Levels {
     return n === 0 ? [] : this.#l1.hottest(n)
   }
 
-  /** The value that may be served without asking anybody. */
-  fresh(key: string): Held | undefined {
-    const held = this.#l1.get(key)
-    return held !== undefined && this.#servable(held) ? held : undefined
+  /** The value that may be served without asking anybody; `undefined`, which no value is, when there is none. */
+  fresh(key: string): unknown {
+    const slot = this.#l1.use(key)
+    return slot >= 0 && this.#servable(slot) ? this.#l1.value(slot) : undefined
+  }
+
+  /** A promise of it, the same for all callers. */
+  promised(key: string): Promise<unknown> | undefined {
+    const slot = this.#l1.use(key)
+    return slot >= 0 && this.#servable(slot) ? this.#l1.promise(slot) : undefined
   }
 
   /** Like `fresh`, but does not count as a use. */
-  peek(key: string): Held | undefined {
-    const held = this.#l1.peek(key)
-    return held !== undefined && this.#servable(held) ? held : undefined
+  peek(key: string): unknown {
+    const slot = this.#l1.find(key)
+    return slot >= 0 && this.#servable(slot) ? this.#l1.value(slot) : undefined
   }
 
-  #servable(held: Held): boolean {
+  #servable(slot: number): boolean {
     const now = this.#now()
-    if (now >= held.freshUntil || !(this.coherence.proves(now) || this.#excused(now))) return false
-    return held.guards === undefined || stand(held.guards)
+    return this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))
   }
 
   /** Whether this instance may answer without asking the store: it has heard everything, or nobody can be heard. */
@@ -157,11 +142,11 @@ export class Levels {
 
   /** While the store is away: what the first level has for those who take stale values. */
   leftover(key: string): Found | undefined {
-    const held = this.#l1.get(key)
+    const slot = this.#l1.use(key)
     const now = this.#now()
-    if (held === undefined || now >= held.staleUntil || !this.#excused(now)) return undefined
-    if (held.guards !== undefined && !stand(held.guards)) return undefined
-    const record = { expired: true, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: held.value, bytes: 0 }
+    if (slot < 0 || !this.#l1.isUsable(slot, now) || !this.#excused(now)) return undefined
+    const value = this.#l1.value(slot)
+    const record = { expired: true, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value, bytes: 0 }
     return { record, fresh: false, guards: [] }
   }
 
@@ -397,7 +382,6 @@ export class Levels {
       key,
       {
         value: record.value,
-        promise: undefined,
         freshUntil: this.#now() + lifetime,
         staleUntil: this.#now() + record.deadAt - now,
         asOf,
@@ -422,8 +406,8 @@ export class Levels {
     for (const key of keys) {
       const at = stripe(key)
       if ((this.#heard[at] as number) < seq) this.#heard[at] = seq
-      const held = this.#l1.peek(key)
-      if (held && held.asOf < seq) this.#l1.delete(key)
+      const slot = this.#l1.find(key)
+      if (slot >= 0 && this.#l1.asOf(slot) < seq) this.#l1.delete(key)
     }
   }
 
@@ -468,11 +452,6 @@ export class Levels {
     this.stamps.forgetAll()
     for (const watcher of this.#watchers) watcher(undefined)
   }
-}
-
-function stand(guards: readonly Guard[]): boolean {
-  for (const { cell, value } of guards) if (cell.value !== value) return false
-  return true
 }
 
 function stripe(key: string): number {
