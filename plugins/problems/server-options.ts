@@ -75,7 +75,10 @@ export function serverOptions(options: ServerSettings = {}) {
   } satisfies FastifyHttpOptions<Server>
 }
 
-function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
+/** What Node says of a request that it could not read. */
+type ClientError = Error & { code?: string; rawPacket?: unknown }
+
+function clientErrorHandler(this: FastifyInstance, error: ClientError, socket: Socket): void {
   // Whoever is gone, or is in the middle of an answer, cannot be told.
   if (error.code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
     socket.destroy()
@@ -84,8 +87,15 @@ function clientErrorHandler(this: FastifyInstance, error: Error & { code?: strin
   const { status, code, detail } = PARSER_ERRORS[error.code ?? ''] ?? MALFORMED
   const { headers, body } = problemText(this, status, code, detail, error)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${asksForHead(error) ? '' : body}`,
+  )
   // Destroyed at once, with something unread, the connection would be reset and the answer lost.
   const timer = systemClock.after(LINGER, () => socket.destroy())
   socket.once('close', () => timer.cancel())
+}
+
+/** The answer to a HEAD has no body, whatever it says. What came in an earlier packet is not known here. */
+function asksForHead({ rawPacket }: ClientError): boolean {
+  return Buffer.isBuffer(rawPacket) && rawPacket.toString('latin1', 0, 5) === 'HEAD '
 }
