@@ -1,11 +1,11 @@
-import { type ServerOptions as HttpOptions, type Server, STATUS_CODES } from 'node:http'
+import type { ServerOptions as HttpOptions, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyHttpOptions, FastifyInstance } from 'fastify'
 import { systemClock } from '../support/clock.ts'
 import type { Duration } from '../support/durations.ts'
 import { duration, namesFor, refuseUnknown } from '../support/options.ts'
 import { isAnswering } from './connections.ts'
-import { problemText } from './raw.ts'
+import { problemAnswer } from './raw.ts'
 import { sendProblem } from './send.ts'
 
 export interface ServerSettings {
@@ -84,18 +84,14 @@ function clientErrorHandler(this: FastifyInstance, error: ClientError, socket: S
     socket.destroy()
     return
   }
-  const { status, code, detail } = PARSER_ERRORS[error.code ?? ''] ?? MALFORMED
-  const { headers, body } = problemText(this, status, code, detail, error)
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${asksForHead(error) ? '' : body}`,
-  )
+  const problem = PARSER_ERRORS[error.code ?? ''] ?? MALFORMED
+  socket.end(problemAnswer(this, problem, { err: error, head: asksForHead(error) }))
   // Destroyed at once, with something unread, the connection would be reset and the answer lost.
   const timer = systemClock.after(LINGER, () => socket.destroy())
   socket.once('close', () => timer.cancel())
 }
 
-/** The answer to a HEAD has no body, whatever it says. What came in an earlier packet is not known here. */
+/** As far as can be told: what came in an earlier packet is not known here. */
 function asksForHead({ rawPacket }: ClientError): boolean {
   return Buffer.isBuffer(rawPacket) && rawPacket.toString('latin1', 0, 5) === 'HEAD '
 }
