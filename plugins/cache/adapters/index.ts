@@ -5,6 +5,7 @@
 export { betterAuthStorage } from './better-auth.ts'
 export { KeyvStore } from './keyv.ts'
 export { KeyvStore6 } from './keyv-6.ts'
+export { type NextCacheHandlerOptions, nextCacheHandler } from './next.ts'
 export { type RateLimitStore, rateLimitStore } from './rate-limit.ts'
 export { UndiciCacheStore, type UndiciCacheStoreOptions } from './undici.ts'
 export { type UnstorageDriverOptions, unstorageDriver } from './unstorage.ts'
