@@ -100,6 +100,16 @@ for (const [name, open] of VERSIONS) {
   })
 }
 
+t.test('Keyv 6: an entry whose end is this moment is over', async (t) => {
+  const store = new KeyvStore6((await freshCache(t, 'memory')).namespace('keyv'))
+  for (const ago of [0, 1, 1_000]) {
+    await store.set('k', 1, Date.now() - ago)
+    t.equal(await store.get('k'), undefined)
+  }
+  await store.set('k', 1, Date.now() + 60_000)
+  t.equal(await store.get('k'), 1)
+})
+
 t.test('what Keyv 5 has stored, Keyv 6 reads, and the other way round', async (t) => {
   const cache = (await freshCache(t, 'lmdb')).namespace('keyv')
   const [five, six] = VERSIONS.map(([, open]) => open(cache, 'users')) as [AnyKeyv, AnyKeyv]

@@ -125,6 +125,21 @@ t.test('what one instance has fetched another one need not, and an invalidation 
   t.strictSame(asked, ['GET /', 'POST /', 'GET /'])
 })
 
+t.test('an answer that was under way at an invalidation is not kept', async (t) => {
+  const store = new UndiciCacheStore((await freshCache(t, 'memory')).namespace('fetched'))
+  const key = { origin: 'http://localhost', path: '/', method: 'GET' }
+  const [cachedAt, staleAt, deleteAt] = [Date.now(), Date.now() + 30_000, Date.now() + 60_000]
+  const begun = store.createWriteStream(key, {
+    ...{ statusCode: 200, statusMessage: '', headers: {} },
+    ...{ cachedAt, staleAt, deleteAt },
+  })
+  begun.write(Buffer.from('old'))
+  await store.delete({ ...key, method: 'POST' })
+  begun.end()
+  await once(begun, 'close')
+  t.equal(await store.get(key), undefined)
+})
+
 t.test('without Redis it fetches, and nothing rejects that nobody catches', async (t) => {
   const redis = await startRedis(t)
   const { asked, url } = await origin(t, (_request, response) => {

@@ -12,6 +12,10 @@ const calls = 'test/plugins/cache/calls.test.ts'
 const walk = 'test/plugins/cache/tier/walk.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
+const keyv6 = 'test/ecosystem/keyv.test.ts'
+const undici = 'test/ecosystem/undici.test.ts'
+const betterAuth = 'test/ecosystem/better-auth.test.ts'
+const nextHandler = 'test/ecosystem/next-cache-handler.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
 const overlay = 'test/plugins/cache/write-behind/overlay.test.ts'
 const owner = 'test/plugins/cache/write-behind/owner.test.ts'
@@ -208,6 +212,34 @@ export default [
     from: 'if (!hasWildcard(namespace)) {',
     to: 'if (namespace) {',
     suite: keyv,
+  },
+  {
+    guards: 'Keyv 6: an entry that is over is not kept for ever',
+    file: 'plugins/cache/adapters/keyv-6.ts',
+    from: 'return ttl > 0 ? ttl : -1',
+    to: 'return Math.max(0, ttl)',
+    suite: keyv6,
+  },
+  {
+    guards: 'undici: an answer from before an invalidation is not kept',
+    file: 'plugins/cache/adapters/undici.ts',
+    from: 'if (writing.outdated || value.deleteAt <= now) return',
+    to: 'if (value.deleteAt <= now) return',
+    suite: undici,
+  },
+  {
+    guards: 'better-auth: one taker gets a value',
+    file: 'plugins/cache/adapters/better-auth.ts',
+    from: 'if (count > 1) return null',
+    to: '',
+    suite: betterAuth,
+  },
+  {
+    guards: 'Next: what began before a revalidation is not served',
+    file: 'plugins/cache/adapters/next.ts',
+    from: 'expired <= now && expired > stored.timestamp',
+    to: 'expired > now',
+    suite: nextHandler,
   },
   {
     guards: 'a failing handler is given its pause',
