@@ -436,7 +436,7 @@ export default [
   {
     guards: 'a load that nobody waits for does not begin',
     file: 'plugins/cache/loading/loads.ts',
-    from: 'if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)',
+    from: 'if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, { key, token })',
     to: '',
     suite: callers,
   },

@@ -1,5 +1,10 @@
 import { within } from '../../support/deadline.ts'
-import { CacheLoadTimeoutError, InvalidCacheValueError, NestedLoadError } from '../../support/errors.ts'
+import {
+  CacheLoadTimeoutError,
+  InvalidCacheKeyError,
+  InvalidCacheValueError,
+  NestedLoadError,
+} from '../../support/errors.ts'
 import type { Found, Levels } from '../coherence/levels.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
@@ -208,13 +213,19 @@ export class Loads {
         const seen = data ? versionOf(data) : ''
         const token = unique()
         const learn = this.#levels.stamps.asking(names)
-        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen, names)
+        const answer = await this.#levels.tier.lease(this.#levels.namespace, {
+          key,
+          token,
+          ms: LEASE,
+          seen,
+          names,
+        })
         if (answer.state === 'granted') {
           granted = token
           learn(answer)
           // From here on a write ends the lease; one that waits for the source since before is newer than what it has.
           const waiting = await this.#levels.waiting(key)
-          if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)
+          if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, { key, token })
           if (load.abandoned) return { state: 'failed', error: load.abandoned.reason }
           if (waiting) return { state: 'found', value: waiting.record.value }
           const { epoch, seq } = answer
@@ -233,7 +244,7 @@ export class Loads {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
       // What waits could not be told: nobody else may wait for a load that is not going to fill it.
-      if (granted) void this.#levels.tier.release(this.#levels.namespace, key, granted).catch(() => {})
+      if (granted) void this.#levels.tier.release(this.#levels.namespace, { key, token: granted }).catch(() => {})
       const interim = this.interim(key)
       if (interim) {
         this.#counters.l1Hits++
@@ -320,7 +331,7 @@ export class Loads {
     const era = this.#levels.era
     const names = lease?.stamps.map(([name]) => name)
     const renewal =
-      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE, names).catch(() => {}))
+      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, { ...lease, ms: LEASE, names }).catch(() => {}))
     let filled = false
     try {
       const started = clock.monotonic()
@@ -347,7 +358,7 @@ export class Loads {
       return value
     } finally {
       renewal?.cancel()
-      if (lease && !filled) await tier.release(namespace, key, lease.token).catch(() => {})
+      if (lease && !filled) await tier.release(namespace, lease).catch(() => {})
       for (const wake of [...(this.#waiting.get(key) ?? [])]) wake()
     }
   }
@@ -400,7 +411,7 @@ export class Loads {
       this.#counters.refused++
       return false
     } catch (error) {
-      if (error instanceof InvalidCacheValueError) throw error
+      if (error instanceof InvalidCacheValueError || error instanceof InvalidCacheKeyError) throw error
       this.#counters.storeFailures++
       if (unstored) {
         const { record, bytes } = unstored

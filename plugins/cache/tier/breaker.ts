@@ -88,7 +88,7 @@ export class Breaker implements CacheTier {
     return this.#tier.now()
   }
 
-  get: CacheTier['get'] = (...args) => this.#through(() => this.#tier.get(...args))
+  get: CacheTier['get'] = (namespace, keys) => this.#through(() => this.#tier.get(namespace, keys), true, keys.length)
   stamps: CacheTier['stamps'] = (...args) => this.#through(() => this.#tier.stamps(...args))
   exists: CacheTier['exists'] = (...args) => this.#through(() => this.#tier.exists(...args))
   lease: CacheTier['lease'] = (...args) => this.#through(() => this.#tier.lease(...args))

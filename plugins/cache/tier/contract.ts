@@ -28,25 +28,14 @@ export interface CacheTier {
   /** The current stamp of each name, made if missing. */
   stamps(namespace: string, names: readonly string[]): Promise<Stamps>
 
-  /**
-   * Asks for the right to fill `key` for `ms`.
-   * @param seen version of the data that the caller has seen under the key, `''` for none
-   * @param names whose stamps the value will be made under: they are told in the same step, made if missing
-   */
-  lease(
-    namespace: string,
-    key: string,
-    token: string,
-    ms: number,
-    seen: string,
-    names?: readonly string[],
-  ): Promise<LeaseAnswer>
+  /** Asks for the right to fill one key. */
+  lease(namespace: string, request: LeaseRequest): Promise<LeaseAnswer>
 
   /** Makes the lease last `ms` from now, and the stamps of the names with it; `false` when it is gone. */
-  renew(namespace: string, key: string, token: string, ms: number, names?: readonly string[]): Promise<boolean>
+  renew(namespace: string, lease: LeaseTerms): Promise<boolean>
 
   /** Gives the lease back without a value. */
-  release(namespace: string, key: string, token: string): Promise<void>
+  release(namespace: string, lease: Pick<LeaseTerms, 'key' | 'token'>): Promise<void>
 
   /** Stores if the lease and all stamps still stand, else changes nothing and answers `undefined`. */
   fill(namespace: string, fill: Fill): Promise<Mutation | undefined>
@@ -95,6 +84,21 @@ export interface Head {
   epoch: string
   seq: number
   generation: string
+}
+
+export interface LeaseTerms {
+  key: string
+  /** Whose lease it is: unique. */
+  token: string
+  /** How long it lasts unless it is renewed. */
+  ms: number
+  /** Whose stamps the value will be made under: told when the lease is granted, made if missing. Default none. */
+  names?: readonly string[] | undefined
+}
+
+export interface LeaseRequest extends LeaseTerms {
+  /** Version of the data that the caller has seen under the key, `''` for none. */
+  seen: string
 }
 
 export type LeaseAnswer =

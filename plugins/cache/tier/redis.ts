@@ -13,6 +13,8 @@ import type {
   Head,
   Invalidation,
   LeaseAnswer,
+  LeaseRequest,
+  LeaseTerms,
   Message,
   Mutation,
   Stamp,
@@ -139,14 +141,7 @@ export class RedisTier implements CacheTier {
     return stampsOf(parts)
   }
 
-  async lease(
-    namespace: string,
-    key: string,
-    token: string,
-    ms: number,
-    seen: string,
-    names: readonly string[] = [],
-  ): Promise<LeaseAnswer> {
+  async lease(namespace: string, { key, token, ms, seen, names = [] }: LeaseRequest): Promise<LeaseAnswer> {
     const some = names.slice(0, MAX_STAMPS)
     const keys = [
       ...this.entryKeys(namespace, [key]),
@@ -166,19 +161,13 @@ export class RedisTier implements CacheTier {
     return { state, seq, ...stampsOf(parts) }
   }
 
-  async renew(
-    namespace: string,
-    key: string,
-    token: string,
-    ms: number,
-    names: readonly string[] = [],
-  ): Promise<boolean> {
+  async renew(namespace: string, { key, token, ms, names = [] }: LeaseTerms): Promise<boolean> {
     const kept = names.filter((name) => name !== GENERATION).slice(0, MAX_STAMPS)
     const keys = [`${this.base(namespace)}l:${key}`, ...this.stampKeys(namespace, kept), this.indexKey(namespace)]
     return (await this.run(scripts.renew, namespace, keys, [token, Math.ceil(ms), key])) === 1
   }
 
-  async release(namespace: string, key: string, token: string): Promise<void> {
+  async release(namespace: string, { key, token }: Pick<LeaseTerms, 'key' | 'token'>): Promise<void> {
     await this.run(
       scripts.renew,
       namespace,
