@@ -72,6 +72,10 @@ export class LocalTier implements CacheTier {
     this.#offset = clock.now() - clock.monotonic()
   }
 
+  buckets(namespace: string): string[] {
+    return [namespace]
+  }
+
   now(): number {
     return this.#clock.monotonic() + this.#offset
   }
