@@ -572,7 +572,7 @@ export default [
     guards: 'the memory of a cleared bucket is let go',
     file: 'plugins/cache/coherence/first-level.ts',
     from: 'if (!this._stands(this.find(key))) this.delete(key)',
-    to: '',
+    to: 'void key',
     suite: buckets,
   },
   {
