@@ -16,7 +16,7 @@ export interface Held {
   staleUntil: number
   /** Every mutation up to this number is in it. */
   asOf: number
-  /** What it was made under; `undefined` for an entry without tags (the generation is guarded by emptying L1). */
+  /** What it was made under; `undefined` where nothing has to be looked at, see `Levels.hold`. */
   guards: Guard[] | undefined
 }
 
@@ -31,7 +31,7 @@ export interface FirstLevelOptions {
 }
 
 /**
- * What this process holds of one namespace, by the slots of {@link TinyLfu}.
+ * What this process holds of one namespace, of all of its buckets, by the slots of {@link TinyLfu}.
  *
  * An entry is no object but a row: a number that every entry has lies in a typed array, what only some have (guards, a
  * promise) in arrays that are made when the first one has it. An object of the same fields, with its boxed numbers, took
@@ -53,6 +53,7 @@ export class FirstLevel {
   private _asOf = NONE
   private _guards: (Guard[] | undefined)[] = []
   private _promises: (Promise<unknown> | undefined)[] = []
+  private _sweeping = false
 
   constructor({ onEvict, ...bounds }: FirstLevelOptions) {
     this._entries = new TinyLfu({
@@ -147,6 +148,16 @@ export class FirstLevel {
     this._guards = []
     this._promises = []
     this._entries.clear()
+  }
+
+  /** Soon lets go of all whose guards have fallen; once, however many buckets ask for it. */
+  sweep(): void {
+    if (this._sweeping) return
+    this._sweeping = true
+    setImmediate(() => {
+      this._sweeping = false
+      for (const key of [...this.keys()]) if (!this._stands(this.find(key))) this.delete(key)
+    })
   }
 
   private _stands(slot: number): boolean {
