@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { referenceDocument } from './openapi/document.ts'
 import { accounts } from './plugins/accounts/index.ts'
 import { connectionLimit } from './plugins/connection-limit/index.ts'
 import { dashboard } from './plugins/dashboard/index.ts'
@@ -67,7 +68,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
 
   const routes = { prefix, ...(authorize ? { authorize } : {}) }
   // Before the routes, which it describes, and after the sessions, which it asks who may see them.
-  await app.register(documentation, { ...routes, production })
+  await app.register(documentation, { ...routes, production, openapi: referenceDocument() })
   await app.register(healthRoutes, { prefix })
   await app.register(authRoutes, { prefix })
   await app.register(sessionRoutes, routes)
