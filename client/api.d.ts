@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The OpenAPI 3.1 document of this API
+         * The OpenAPI document of this API
          * @description In production only for administrators, unless configured otherwise.
          */
         get: operations["getOpenApi"];
@@ -32,7 +32,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The AsyncAPI 3 document of the WebSocket at `/sync`
+         * The AsyncAPI 3 document of the WebSocket
          * @description In production only for administrators, unless configured otherwise.
          */
         get: operations["getAsyncApi"];
@@ -51,7 +51,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process answers */
+        /**
+         * Whether the process answers
+         * @description For whoever restarts what does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.
+         */
         get: operations["getLiveness"];
         put?: never;
         post?: never;
@@ -128,7 +131,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is logged in, since when, and with which preferences */
+        /**
+         * Who is logged in, since when, and with which preferences
+         * @description Of the session that the request comes with. What is told of the user is what the login told.
+         */
         get: operations["getProfile"];
         put?: never;
         post?: never;
@@ -165,7 +171,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The user's sessions, the newest first */
+        /**
+         * The user's sessions, the newest first
+         * @description Where the user is logged in, with the session of this request among them. With `userId`, an administrator sees those of that user.
+         */
         get: operations["listSessions"];
         put?: never;
         post?: never;
@@ -189,7 +198,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End one session */
+        /**
+         * End one session
+         * @description On every instance, and with it what it has open. The session of this request ends like a logout. With `userId`, an administrator ends one of that user.
+         */
         delete: operations["endSession"];
         options?: never;
         head?: never;
@@ -203,7 +215,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A user, out of the cache when it is there */
+        /**
+         * A user, out of the cache when it is there
+         * @description Never out of date: what changes an account invalidates the entry. There is neither a password in it nor its hash.
+         */
         get: operations["getUser"];
         /**
          * Change a user, or create one
@@ -226,7 +241,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where a space stands */
+        /**
+         * Where a space stands
+         * @description The position to follow it from, and how much it holds. A space that nobody has written to is empty.
+         */
         get: operations["getState"];
         put?: never;
         post?: never;
@@ -243,7 +261,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The keys of a space, sorted */
+        /**
+         * The keys of a space, sorted
+         * @description In pages: pass the `cursor` of a page for the next one. What changes meanwhile may or may not be in it.
+         */
         get: operations["listStateKeys"];
         put?: never;
         post?: never;
@@ -260,7 +281,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a key holds */
+        /**
+         * What a key holds
+         * @description With its revision as the entity tag, for a write that is to be made only if nobody else made one.
+         */
         get: operations["getStateKey"];
         /**
          * Set a key
@@ -268,11 +292,17 @@ export interface paths {
          */
         put: operations["setStateKey"];
         post?: never;
-        /** Delete a key */
+        /**
+         * Delete a key
+         * @description With `If-Match` only if it is at that revision; a key that is not there is then no error of its own.
+         */
         delete: operations["deleteStateKey"];
         options?: never;
         head?: never;
-        /** Merge fields into the object that a key holds */
+        /**
+         * Merge fields into the object that a key holds
+         * @description Its other fields stay; an absent key becomes an object of these. What is no object is not replaced: 422.
+         */
         patch: operations["mergeStateKey"];
         trace?: never;
     };
@@ -303,7 +333,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything that a space holds, at one revision */
+        /**
+         * Everything that a space holds, at one revision
+         * @description The answer is made while it is sent: writes go on meanwhile, and are not in it. Its position is where to follow the space from.
+         */
         get: operations["getStateSnapshot"];
         put?: never;
         post?: never;
@@ -324,7 +357,7 @@ export interface paths {
         put?: never;
         /**
          * Replace everything that a space holds
-         * @description Begins a new epoch: every follower gets the space whole. Takes what `GET /state/snapshot` gives.
+         * @description Begins a new epoch: every follower gets the space whole. Takes what `getStateSnapshot` gives.
          */
         post: operations["restoreState"];
         delete?: never;
@@ -362,9 +395,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an entry */
+        /**
+         * Read an entry
+         * @description From the first level or the second. A value that is not there is not loaded: that is for the application.
+         */
         get: operations["getCacheEntry"];
-        /** Store an entry */
+        /**
+         * Store an entry
+         * @description On every instance it replaces what was there. Without a `ttl` it lives as long as the second level keeps entries.
+         */
         put: operations["putCacheEntry"];
         post?: never;
         /**
@@ -424,7 +463,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the writes that a write-behind handler refused for good */
+        /**
+         * List the writes that a write-behind handler refused for good
+         * @description They are kept until they are retried, and their entries have left the cache.
+         */
         get: operations["listDeadLetters"];
         put?: never;
         post?: never;
@@ -463,7 +505,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Clear one namespace */
+        /**
+         * Clear one namespace
+         * @description All of its entries, on every instance. Other namespaces, and what else is in the storage, stay.
+         */
         post: operations["clearCache"];
         delete?: never;
         options?: never;
@@ -518,7 +563,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the live connections */
+        /**
+         * List the live connections
+         * @description WebSockets and event streams, of this instance or of all, with whose they are and how far they are behind.
+         */
         get: operations["listSyncNodes"];
         put?: never;
         post?: never;
@@ -555,7 +603,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Hit rates and counts of all services */
+        /**
+         * Hit rates and counts of all services
+         * @description Those that are registered: the others are absent. In the scope `cluster` the sum of all instances, and each by itself.
+         */
         get: operations["getStats"];
         put?: never;
         post?: never;
@@ -609,7 +660,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Problem: {
+        /**
+         * @description What every error is answered with ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). Program against `code`; `title` and `detail` are for people.
+         * @example {
+         *       "type": "urn:fastify-stateful:problem:not-found",
+         *       "title": "Not Found",
+         *       "status": 404,
+         *       "code": "STATEFUL_NOT_FOUND",
+         *       "detail": "There is no key 'theme' in space 'app'.",
+         *       "requestId": "req-1"
+         *     }
+         */
+        StatefulProblem: {
             /**
              * Format: uri-reference
              * @description Names the kind of problem; one per code.
@@ -617,6 +679,7 @@ export interface components {
             type: string;
             /** @description What happened, the same for every occurrence. */
             title: string;
+            /** @description The status of the answer. */
             status: number;
             /** @description Stable, machine-readable. Listed in docs/errors.md. */
             code: string;
@@ -624,97 +687,259 @@ export interface components {
             detail?: string;
             /** @description Each place of the input that was refused. */
             errors?: {
+                /** @description The part of the request, and the place in it, as a JSON pointer. */
                 path: string;
+                /** @description What is wrong there. */
                 message: string;
             }[];
             /** @description Quote it when you ask for help; it is in the log. */
             requestId: string;
         };
-        /** @description The process answers. */
-        Live: {
-            /** @constant */
+        /**
+         * @description The process answers.
+         * @example {
+         *       "status": "ok"
+         *     }
+         */
+        StatefulLive: {
+            /**
+             * @description Nothing else is answered under 200.
+             * @constant
+             */
             status: "ok";
         };
-        /** @description The process can serve: its storage answers. */
-        Ready: {
-            /** @constant */
+        /**
+         * @description The process can serve: its storage answers.
+         * @example {
+         *       "status": "ok",
+         *       "storage": "redis"
+         *     }
+         */
+        StatefulReady: {
+            /**
+             * @description Nothing else is answered under 200.
+             * @constant
+             */
             status: "ok";
             /** @description The kind of storage that answered. */
             storage: "memory" | "lmdb" | "redis";
         };
-        Credentials: {
+        /**
+         * @description Who logs in, and the proof.
+         * @example {
+         *       "username": "grace",
+         *       "password": "compilers are fun"
+         *     }
+         */
+        StatefulCredentials: {
+            /** @description Of the account. */
             username: string;
+            /** @description Of the account. */
             password: string;
         };
-        Identity: {
+        /**
+         * @description Who the session belongs to, as it was at the login.
+         * @example {
+         *       "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "username": "grace",
+         *       "role": "user"
+         *     }
+         */
+        StatefulIdentity: {
+            /** @description Of the user; never changes. */
             id: string;
+            /** @description What the user logged in with. */
             username?: string;
             /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
             role?: "administrator" | "user";
         };
-        LoginResult: {
-            user: components["schemas"]["Identity"];
+        /**
+         * @description The session that the login began; its cookie comes with this answer.
+         * @example {
+         *       "user": {
+         *         "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *         "username": "grace",
+         *         "role": "user"
+         *       },
+         *       "loginCount": 12,
+         *       "loginTime": "2026-03-14T09:26:53.589Z"
+         *     }
+         */
+        StatefulLoginResult: {
+            user: components["schemas"]["StatefulIdentity"];
             /** @description How often the user has logged in, this time included. */
             loginCount: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the user logged in to this session.
+             */
             loginTime: string;
         };
-        Preferences: {
+        /**
+         * @description Settings of a session: texts, numbers, booleans and `null`, by name.
+         * @example {
+         *       "theme": "dark",
+         *       "pageSize": 50,
+         *       "beta": true
+         *     }
+         */
+        StatefulPreferences: {
             [key: string]: string | number | boolean | null;
         };
-        PreferencesResult: {
-            preferences: components["schemas"]["Preferences"];
+        /**
+         * @description All preferences, with the change.
+         * @example {
+         *       "preferences": {
+         *         "theme": "dark",
+         *         "pageSize": 50,
+         *         "beta": true
+         *       }
+         *     }
+         */
+        StatefulPreferencesResult: {
+            preferences: components["schemas"]["StatefulPreferences"];
         };
-        Profile: {
-            user: components["schemas"]["Identity"];
+        /**
+         * @description Who is logged in, since when, and with which preferences.
+         * @example {
+         *       "user": {
+         *         "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *         "username": "grace",
+         *         "role": "user"
+         *       },
+         *       "loginCount": 12,
+         *       "loginTime": "2026-03-14T09:26:53.589Z",
+         *       "lastActivity": "2026-03-14T09:31:07.020Z",
+         *       "preferences": {
+         *         "theme": "dark"
+         *       }
+         *     }
+         */
+        StatefulProfile: {
+            user: components["schemas"]["StatefulIdentity"];
             /** @description How often the user has logged in, this time included. */
             loginCount: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the user logged in to this session.
+             */
             loginTime: string;
             /**
              * Format: date-time
              * @description When the session was used before this request.
              */
             lastActivity: string;
-            preferences: components["schemas"]["Preferences"];
+            preferences: components["schemas"]["StatefulPreferences"];
         };
-        SessionInfo: {
+        /**
+         * @description A session, as its user may see it.
+         * @example {
+         *       "handle": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "current": true,
+         *       "createdAt": "2026-03-14T09:26:53.589Z",
+         *       "lastActivity": "2026-03-14T09:31:07.020Z",
+         *       "ip": "203.0.113.7",
+         *       "userAgent": "Mozilla/5.0 (X11; Linux x86_64)"
+         *     }
+         */
+        StatefulSessionInfo: {
+            /** @description Names the session, to end it by; it opens nothing. */
             handle: string;
             /** @description It is the session of this request. */
             current: boolean;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
             createdAt: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was used last.
+             */
             lastActivity: string;
             /** @description Where the login came from. */
             ip?: string;
             /** @description What the client called itself at the login. */
             userAgent?: string;
         };
-        SessionList: {
+        /**
+         * @description Where the user is logged in.
+         * @example {
+         *       "current": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "sessions": [
+         *         {
+         *           "handle": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *           "current": true,
+         *           "createdAt": "2026-03-14T09:26:53.589Z",
+         *           "lastActivity": "2026-03-14T09:31:07.020Z",
+         *           "ip": "203.0.113.7",
+         *           "userAgent": "Mozilla/5.0 (X11; Linux x86_64)"
+         *         }
+         *       ],
+         *       "loginCount": 12
+         *     }
+         */
+        StatefulSessionList: {
             /** @description Handle of the session of this request. */
             current: string;
-            sessions: components["schemas"]["SessionInfo"][];
+            /** @description The newest first. */
+            sessions: components["schemas"]["StatefulSessionInfo"][];
             /** @description How often the user of this request has logged in. */
             loginCount: number;
         };
-        RevokedSessions: {
+        /**
+         * @description They are ended, on every instance.
+         * @example {
+         *       "revoked": 2
+         *     }
+         */
+        StatefulRevokedSessions: {
+            /** @description Sessions that were ended. */
             revoked: number;
         };
-        User: {
+        /**
+         * @description An account, as others may see it.
+         * @example {
+         *       "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "username": "grace",
+         *       "role": "user",
+         *       "displayName": "Grace Hopper"
+         *     }
+         */
+        StatefulUser: {
+            /** @description Never changes. */
             id: string;
+            /** @description What the user logs in with. */
             username: string;
             /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
             role: "administrator" | "user";
+            /** @description What others see. */
             displayName?: string;
+            /** @description An address; not checked. */
             email?: string;
         };
-        UserChange: {
+        /**
+         * @description What of a user is to be different; what is not named stays.
+         * @example {
+         *       "displayName": "Grace Hopper",
+         *       "email": "grace@example.com"
+         *     }
+         * @example {
+         *       "username": "grace",
+         *       "password": "compilers are fun",
+         *       "role": "user"
+         *     }
+         */
+        StatefulUserChange: {
+            /** @description What the user logs in with: everyday letters of one script, digits and signs. */
             username?: string;
+            /** @description The new password. Only its hash is kept. */
             password?: string;
             /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
             role?: "administrator" | "user";
+            /** @description What others see. */
             displayName?: string;
+            /** @description An address; not checked. */
             email?: string;
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
@@ -761,16 +986,41 @@ export interface components {
          *       "key": "theme"
          *     }
          */
-        StateOp: {
+        StatefulStateOp: {
+            /** @description What is done to the key. */
             op: "set" | "merge" | "increment" | "append" | "setAdd" | "setRemove" | "delete";
+            /**
+             * @description Names a value of a space: at most 512 bytes of UTF-8.
+             * @example theme
+             */
             key: string;
             /** @description The operand, never the result. `set`: the new value; `"dark"` makes `"dark"` of `"light"`. `merge`: the fields to set in the object that is there; `{"city":"Oslo"}` makes `{"name":"Ada","city":"Oslo"}` of `{"name":"Ada","city":"Rome"}`. `increment`: the number to add, 1 without it; `2` makes `42` of `40`. `append`: one element for the end of the list; `"b"` makes `["a","b"]` of `["a"]`. `setAdd`: one member; `"new"` makes `["new"]` of `["new"]`. `setRemove`: one member; `"old"` makes `["new"]` of `["new","old"]`. `delete`: none. */
             value?: unknown;
             /** @description Milliseconds after the commit's `at` when the key is deleted. `set` without it removes an earlier one; the other operations keep it. */
             ttl?: number;
         };
-        /** @description One revision: its operations apply together or not at all. */
-        StateCommit: {
+        /**
+         * @description One revision: its operations apply together or not at all.
+         * @example {
+         *       "space": "app",
+         *       "epoch": "1:kX3v9Qm2",
+         *       "prev": 7,
+         *       "revision": 8,
+         *       "ops": [
+         *         {
+         *           "op": "set",
+         *           "key": "theme",
+         *           "value": "dark"
+         *         }
+         *       ],
+         *       "at": 1770000000000
+         *     }
+         */
+        StatefulStateCommit: {
+            /**
+             * @description Names a space.
+             * @example app
+             */
             space: string;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -778,13 +1028,27 @@ export interface components {
             prev: number;
             /** @description The number of a commit in its space; grows by one with each commit. */
             revision: number;
-            ops: components["schemas"]["StateOp"][];
+            /** @description Applied together, in order. */
+            ops: components["schemas"]["StatefulStateOp"][];
+            /** @description Who wrote it. Absent: the server. */
             clientId?: string;
+            /** @description The writer's own number of it. */
             seq?: number;
             /** @description When it was committed, milliseconds since the Unix epoch; the clock of the writer. */
             at: number;
         };
-        StateSnapshot: {
+        /**
+         * @description Everything that a space holds, at one revision.
+         * @example {
+         *       "epoch": "1:kX3v9Qm2",
+         *       "revision": 8,
+         *       "state": {
+         *         "theme": "dark",
+         *         "likes": 42
+         *       }
+         *     }
+         */
+        StatefulStateSnapshot: {
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
             /** @description The number of a commit in its space; grows by one with each commit. */
@@ -794,7 +1058,20 @@ export interface components {
                 [key: string]: unknown;
             };
         };
-        StateEntry: {
+        /**
+         * @description What a key holds.
+         * @example {
+         *       "key": "theme",
+         *       "value": "dark",
+         *       "revision": 8,
+         *       "epoch": "1:kX3v9Qm2"
+         *     }
+         */
+        StatefulStateEntry: {
+            /**
+             * @description Names a value of a space: at most 512 bytes of UTF-8.
+             * @example theme
+             */
             key: string;
             /** @description Any JSON value. */
             value: unknown;
@@ -805,7 +1082,21 @@ export interface components {
             /** @description When the key will be deleted, milliseconds since the Unix epoch. */
             expiresAt?: number;
         };
-        StateInfo: {
+        /**
+         * @description Where a space stands.
+         * @example {
+         *       "space": "app",
+         *       "epoch": "1:kX3v9Qm2",
+         *       "revision": 8,
+         *       "size": 2,
+         *       "bytes": 25
+         *     }
+         */
+        StatefulStateInfo: {
+            /**
+             * @description Names a space.
+             * @example app
+             */
             space: string;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -816,27 +1107,77 @@ export interface components {
             /** @description Bytes of all keys and their values as JSON. */
             bytes: number;
         };
-        StateKeys: {
+        /**
+         * @description A page of the keys of a space.
+         * @example {
+         *       "keys": [
+         *         "likes",
+         *         "theme"
+         *       ],
+         *       "cursor": "theme"
+         *     }
+         */
+        StatefulStateKeys: {
+            /** @description Sorted. */
             keys: string[];
             /** @description Pass it as `cursor` for the next page; absent on the last page. */
             cursor?: string;
         };
-        StateWrite: {
+        /**
+         * @description What the key is to hold, and for how long.
+         * @example {
+         *       "value": "dark"
+         *     }
+         * @example {
+         *       "value": {
+         *         "name": "Ada"
+         *       },
+         *       "ttl": 60000
+         *     }
+         */
+        StatefulStateWrite: {
             /** @description Any JSON value. */
             value: unknown;
             /** @description Milliseconds until the key is deleted. */
             ttl?: number;
         };
-        StateMerge: {
+        /**
+         * @description Fields for the object that the key holds.
+         * @example {
+         *       "value": {
+         *         "city": "Oslo"
+         *       }
+         *     }
+         */
+        StatefulStateMerge: {
             /** @description Its fields replace or join those of the value; `null` is a value like any other. */
             value: Record<string, never>;
         };
-        StateIncrement: {
-            /** @default 1 */
+        /**
+         * @description What to add to the number that the key holds.
+         * @example {
+         *       "by": 2
+         *     }
+         * @example {}
+         */
+        StatefulStateIncrement: {
+            /**
+             * @description What to add; negative to subtract.
+             * @default 1
+             */
             by: number;
         };
-        /** @description What the space holds afterwards, and nothing else. */
-        StateRestore: {
+        /**
+         * @description What the space holds afterwards, and nothing else.
+         * @example {
+         *       "state": {
+         *         "theme": "dark",
+         *         "likes": 42
+         *       }
+         *     }
+         */
+        StatefulStateRestore: {
+            /** @description Every key with its value. */
             state: {
                 [key: string]: unknown;
             };
@@ -845,22 +1186,71 @@ export interface components {
             /** @description Of the snapshot. */
             revision?: number;
         };
-        StateChanges: {
+        /**
+         * @description What was committed after a position, and the position after that.
+         * @example {
+         *       "epoch": "1:kX3v9Qm2",
+         *       "revision": 8,
+         *       "reset": false,
+         *       "commits": [
+         *         {
+         *           "space": "app",
+         *           "epoch": "1:kX3v9Qm2",
+         *           "prev": 7,
+         *           "revision": 8,
+         *           "ops": [
+         *             {
+         *               "op": "set",
+         *               "key": "theme",
+         *               "value": "dark"
+         *             }
+         *           ],
+         *           "at": 1770000000000
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulStateChanges: {
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
             /** @description The number of a commit in its space; grows by one with each commit. */
             revision: number;
-            commits: components["schemas"]["StateCommit"][];
+            /** @description In order. */
+            commits: components["schemas"]["StatefulStateCommit"][];
             /** @description `true`: the position that was asked for is not in the retained history. Take a snapshot and go on from its revision. */
             reset: boolean;
         };
-        DeadLetters: {
+        /**
+         * @description The writes that a write-behind handler refused for good.
+         * @example {
+         *       "letters": [
+         *         {
+         *           "id": "1770000000000-0",
+         *           "namespace": "default",
+         *           "key": "product:42",
+         *           "value": {
+         *             "name": "Lamp",
+         *             "price": -1
+         *           },
+         *           "reason": "the price is negative",
+         *           "at": 1770000000000
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulDeadLetters: {
             /** @description The oldest first, at most 100. */
             letters: {
+                /** @description Of the write; retry it by this. */
                 id: string;
+                /** @description Of the cache, in which it was written. */
                 namespace: string;
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
+                /** @description What was to be written. */
                 value: unknown;
                 /** @description What the handler said when it refused the write for good. */
                 reason: string;
@@ -868,19 +1258,61 @@ export interface components {
                 at: number;
             }[];
         };
-        DeadLetterRetry: {
+        /**
+         * @description Which of the refused writes to hand over again.
+         * @example {
+         *       "ids": [
+         *         "1770000000000-0"
+         *       ]
+         *     }
+         */
+        StatefulDeadLetterRetry: {
             /** @description Default: all. */
             ids?: string[];
         };
-        DeadLettersRetried: {
+        /**
+         * @description They wait for their handler.
+         * @example {
+         *       "retried": 1
+         *     }
+         */
+        StatefulDeadLettersRetried: {
+            /** @description Writes that are handed over again. */
             retried: number;
         };
-        CacheEntry: {
-            /** @description At most 512 bytes of UTF-8. */
+        /**
+         * @description An entry of the cache.
+         * @example {
+         *       "key": "product:42",
+         *       "value": {
+         *         "name": "Lamp",
+         *         "price": 42
+         *       }
+         *     }
+         */
+        StatefulCacheEntry: {
+            /**
+             * @description Names an entry: at most 512 bytes of UTF-8.
+             * @example product:42
+             */
             key: string;
+            /** @description Any JSON; `null` is a value. */
             value: unknown;
         };
-        CacheWrite: {
+        /**
+         * @description A value to store, for how long, and under which tags.
+         * @example {
+         *       "value": {
+         *         "name": "Lamp",
+         *         "price": 42
+         *       },
+         *       "ttl": "5m",
+         *       "tags": [
+         *         "products"
+         *       ]
+         *     }
+         */
+        StatefulCacheWrite: {
             /** @description Any JSON; `null` is a value. */
             value: unknown;
             /**
@@ -889,38 +1321,104 @@ export interface components {
              * @example 60000
              */
             ttl?: number | string;
+            /** @description Names under which the entry can be invalidated with others. */
             tags?: string[];
         };
-        CacheInvalidation: {
+        /**
+         * @description What is not to be served any more, by any of these.
+         * @example {
+         *       "tags": [
+         *         "products"
+         *       ]
+         *     }
+         * @example {
+         *       "keys": [
+         *         "product:42"
+         *       ],
+         *       "patterns": [
+         *         "search:*"
+         *       ]
+         *     }
+         */
+        StatefulCacheInvalidation: {
+            /** @description These entries. */
             keys?: string[];
+            /** @description Every entry that has one of these tags. */
             tags?: string[];
             /** @description `*` stands for any characters, `?` for one: `user:*`. */
             patterns?: string[];
         };
-        CacheInvalidated: {
+        /**
+         * @description It is done, on every instance.
+         * @example {
+         *       "invalidated": 3
+         *     }
+         */
+        StatefulCacheInvalidated: {
             /** @description Entries removed by key or pattern. What a tag or a declared prefix reaches is gone but not counted. */
             invalidated: number;
         };
-        CacheWarming: {
+        /**
+         * @description What to take into the first level.
+         * @example {
+         *       "keys": [
+         *         "product:42",
+         *         "product:43"
+         *       ]
+         *     }
+         */
+        StatefulCacheWarming: {
+            /** @description Entries that will be asked for soon. */
             keys: string[];
         };
-        CacheWarmed: {
+        /**
+         * @description What became of the keys.
+         * @example {
+         *       "warmed": 1,
+         *       "missing": 1,
+         *       "failed": 0
+         *     }
+         */
+        StatefulCacheWarmed: {
             /** @description Now in the first level. */
             warmed: number;
             /** @description In neither level. */
             missing: number;
+            /** @description Could not be read. */
             failed: number;
         };
-        /** @description A live connection. */
-        SyncNode: {
+        /**
+         * @description A live connection.
+         * @example {
+         *       "id": "8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "instance": "Zt5iKJ0r6mUeY1c9dQm2nA",
+         *       "clientId": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "transport": "websocket",
+         *       "connectedAt": "2026-03-14T09:26:53.589Z",
+         *       "lastSeen": "2026-03-14T09:31:07.020Z",
+         *       "spaces": [
+         *         "app"
+         *       ],
+         *       "subscriptions": 1,
+         *       "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "address": "203.0.113.7",
+         *       "lag": 0,
+         *       "buffered": 0
+         *     }
+         */
+        StatefulSyncNode: {
             /** @description Name of the connection; new with each one. */
             id: string;
             /** @description The instance that it is connected to. */
             instance: string;
             /** @description How its writes are marked in changes; stays the same across reconnects. */
             clientId: string;
+            /** @description What it came by. */
             transport: "websocket" | "event-stream";
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it came.
+             */
             connectedAt: string;
             /**
              * Format: date-time
@@ -931,6 +1429,7 @@ export interface components {
             spaces: string[];
             /** @description How many topics it follows. */
             subscriptions: number;
+            /** @description Whose it is. Absent: nobody is logged in. */
             userId?: string;
             /** @description The address that it connects from. */
             address: string;
@@ -939,23 +1438,88 @@ export interface components {
             /** @description Bytes that its socket has not taken yet. */
             buffered: number;
         };
-        SyncNodes: {
-            nodes: components["schemas"]["SyncNode"][];
+        /**
+         * @description Who is connected.
+         * @example {
+         *       "nodes": [
+         *         {
+         *           "id": "8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *           "instance": "Zt5iKJ0r6mUeY1c9dQm2nA",
+         *           "clientId": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *           "transport": "websocket",
+         *           "connectedAt": "2026-03-14T09:26:53.589Z",
+         *           "lastSeen": "2026-03-14T09:31:07.020Z",
+         *           "spaces": [
+         *             "app"
+         *           ],
+         *           "subscriptions": 1,
+         *           "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *           "address": "203.0.113.7",
+         *           "lag": 0,
+         *           "buffered": 0
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulSyncNodes: {
+            /** @description The live connections. */
+            nodes: components["schemas"]["StatefulSyncNode"][];
             /** @description In the scope `cluster`: instances that did not answer within a second; their connections are missing. */
             unanswered?: number;
         };
-        SyncWrite: {
-            /** @default app */
+        /**
+         * @description A numbered write of a client.
+         * @example {
+         *       "space": "app",
+         *       "clientId": "client-8d0f3a1c",
+         *       "seq": 1,
+         *       "ops": [
+         *         {
+         *           "op": "increment",
+         *           "key": "likes",
+         *           "value": 2
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulSyncWrite: {
+            /**
+             * @description Which space. Default `app`.
+             * @default app
+             * @example app
+             */
             space: string;
             /** @description Random, and kept across retries, so that a write sent twice is applied once. */
             clientId: string;
             /** @description The client's own number of the write, rising by one. */
             seq: number;
             /** @description Applied together or not at all. */
-            ops: components["schemas"]["StateOp"][];
+            ops: components["schemas"]["StatefulStateOp"][];
         };
-        SyncWritten: {
+        /**
+         * @description The write is committed, and durable.
+         * @example {
+         *       "seq": 1,
+         *       "space": "app",
+         *       "epoch": "1:kX3v9Qm2",
+         *       "prev": 7,
+         *       "revision": 8,
+         *       "ops": [
+         *         {
+         *           "op": "increment",
+         *           "key": "likes",
+         *           "value": 2
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulSyncWritten: {
+            /** @description As in the write. */
             seq: number;
+            /**
+             * @description The space that was written to.
+             * @example app
+             */
             space: string;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -964,9 +1528,11 @@ export interface components {
             /** @description The number of a commit in its space; grows by one with each commit. */
             revision: number;
             /** @description What was committed. */
-            ops: components["schemas"]["StateOp"][];
+            ops: components["schemas"]["StatefulStateOp"][];
         };
-        CacheStats: {
+        /** @description The numbers of the multi-level cache. */
+        StatefulCacheStats: {
+            /** @description What the second level is kept in. */
             tier: "memory" | "lmdb" | "redis";
             /** @description Whether the first level is proven current at this moment. */
             coherent: boolean;
@@ -1093,6 +1659,7 @@ export interface components {
                     bytes: number;
                 };
             };
+            /** @description Writes that go to their source later. */
             writeBehind: {
                 /** @description Writes that wait for their handler. */
                 pending: number;
@@ -1103,7 +1670,7 @@ export interface components {
                 /** @description Writes that their handler refused for good. */
                 dead: number;
             };
-            /** @description Hot keys, see `POST /cache/warm` for others. */
+            /** @description Hot keys; `warmCache` takes others. */
             warming: {
                 /** @description Hot keys that are written down. */
                 remembered: number;
@@ -1117,7 +1684,8 @@ export interface components {
                 failed: number;
             };
         };
-        SessionStats: {
+        /** @description The numbers of the sessions. */
+        StatefulSessionStats: {
             /** @description Live sessions, anonymous ones included. */
             total: number;
             /** @description Users with at least one live session. */
@@ -1143,7 +1711,8 @@ export interface components {
             /** @description Records that could not be read and were taken for no session, since this instance started. */
             unreadable: number;
         };
-        StateStats: {
+        /** @description The numbers of the state. */
+        StatefulStateStats: {
             /** @description Open spaces. */
             spaces: number;
             /** @description Revisions of all open spaces together. */
@@ -1181,7 +1750,8 @@ export interface components {
             /** @description New epochs because the store may have lost the end of a log. */
             epochChanges: number;
         };
-        SyncStats: {
+        /** @description The numbers of the live connections. */
+        StatefulSyncStats: {
             /** @description Live connections now. */
             connections: number;
             /** @description Spaces with followers now. */
@@ -1227,9 +1797,11 @@ export interface components {
                 [key: string]: number;
             };
         };
-        ProcessStats: {
+        /** @description The numbers of the process. */
+        StatefulProcessStats: {
             /** @description Seconds since the process started; of a cluster, that of its oldest instance. */
             uptime: number;
+            /** @description What the process takes, in bytes. */
             memory: {
                 /** @description Resident memory in bytes. */
                 rss: number;
@@ -1251,6 +1823,7 @@ export interface components {
                 /** @description Share of the last interval spent working. */
                 utilization: number;
             };
+            /** @description HTTP requests. */
             requests: {
                 /** @description Requests answered. */
                 total: number;
@@ -1258,6 +1831,7 @@ export interface components {
                 active: number;
                 /** @description Requests whose client went away before the answer was complete. */
                 aborted: number;
+                /** @description Answers by the class of their status. */
                 byStatus: {
                     /** @description Answers with a status from 100 to 199. */
                     "1xx": number;
@@ -1288,7 +1862,7 @@ export interface components {
             };
         };
         /** @description The numbers of one instance. */
-        InstanceStats: {
+        StatefulInstanceStats: {
             /** @description Random name of the instance; new with each start. */
             instance: string;
             /**
@@ -1298,14 +1872,81 @@ export interface components {
             at: string;
             /** @description Services whose numbers could not be had, because their storage does not answer. */
             unavailable: string[];
-            cache?: components["schemas"]["CacheStats"];
-            sessions?: components["schemas"]["SessionStats"];
-            state?: components["schemas"]["StateStats"];
-            sync?: components["schemas"]["SyncStats"];
-            process: components["schemas"]["ProcessStats"];
+            cache?: components["schemas"]["StatefulCacheStats"];
+            sessions?: components["schemas"]["StatefulSessionStats"];
+            state?: components["schemas"]["StatefulStateStats"];
+            sync?: components["schemas"]["StatefulSyncStats"];
+            process: components["schemas"]["StatefulProcessStats"];
         };
-        /** @description The numbers of all services that are registered; those that are not are absent. In the scope `cluster` counters are summed, rates weighted, and what the instances share is taken once. */
-        Stats: {
+        /**
+         * @description The numbers of all services that are registered; those that are not are absent. In the scope `cluster` counters are summed, rates weighted, and what the instances share is taken once.
+         * @example {
+         *       "scope": "instance",
+         *       "instance": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "at": "2026-03-14T09:31:07.020Z",
+         *       "unavailable": [],
+         *       "sessions": {
+         *         "total": 31,
+         *         "activeUsers": 12,
+         *         "averagePerUser": 1.5,
+         *         "created": 40,
+         *         "rotated": 12,
+         *         "revoked": 7,
+         *         "expired": 2,
+         *         "saves": 118,
+         *         "refusedSaves": 0,
+         *         "touches": 96,
+         *         "touchesSkipped": 871,
+         *         "unreadable": 0
+         *       },
+         *       "process": {
+         *         "uptime": 3600,
+         *         "memory": {
+         *           "rss": 96468992,
+         *           "heapTotal": 41943040,
+         *           "heapUsed": 33554432,
+         *           "external": 4194304
+         *         },
+         *         "eventLoop": {
+         *           "p50": 0.1,
+         *           "p99": 1.9,
+         *           "max": 4.2,
+         *           "utilization": 0.08
+         *         },
+         *         "requests": {
+         *           "total": 1042,
+         *           "active": 3,
+         *           "aborted": 1,
+         *           "byStatus": {
+         *             "1xx": 0,
+         *             "2xx": 1001,
+         *             "3xx": 12,
+         *             "4xx": 29,
+         *             "5xx": 0
+         *           },
+         *           "duration": {
+         *             "sum": 2504.5,
+         *             "p50": 1.4,
+         *             "p95": 4.8,
+         *             "p99": 9.5,
+         *             "bounds": [
+         *               1,
+         *               5,
+         *               10
+         *             ],
+         *             "counts": [
+         *               402,
+         *               611,
+         *               24,
+         *               5
+         *             ]
+         *           }
+         *         }
+         *       }
+         *     }
+         */
+        StatefulStats: {
+            /** @description Of the instance that answered, or of all that share its storage. */
             scope: "instance" | "cluster";
             /** @description Whose numbers they are; not in the scope `cluster`. */
             instance?: string;
@@ -1316,13 +1957,13 @@ export interface components {
             at: string;
             /** @description Services whose numbers could not be had, because their storage does not answer. */
             unavailable: string[];
-            cache?: components["schemas"]["CacheStats"];
-            sessions?: components["schemas"]["SessionStats"];
-            state?: components["schemas"]["StateStats"];
-            sync?: components["schemas"]["SyncStats"];
-            process: components["schemas"]["ProcessStats"];
+            cache?: components["schemas"]["StatefulCacheStats"];
+            sessions?: components["schemas"]["StatefulSessionStats"];
+            state?: components["schemas"]["StatefulStateStats"];
+            sync?: components["schemas"]["StatefulSyncStats"];
+            process: components["schemas"]["StatefulProcessStats"];
             /** @description In the scope `cluster`: each instance, the one that answers first. */
-            instances?: components["schemas"]["InstanceStats"][];
+            instances?: components["schemas"]["StatefulInstanceStats"][];
         };
     };
     responses: never;
@@ -1359,7 +2000,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1368,7 +2009,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1377,16 +2018,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1417,7 +2060,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1426,7 +2069,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1435,16 +2078,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1464,7 +2109,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Live"];
+                    "application/json": components["schemas"]["StatefulLive"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1473,16 +2118,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1502,7 +2149,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Ready"];
+                    "application/json": components["schemas"]["StatefulReady"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1511,16 +2158,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1534,17 +2183,19 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Credentials"];
+                "application/json": components["schemas"]["StatefulCredentials"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description The session that the login began. */
             200: {
                 headers: {
+                    /** @description The session's cookie, and that of the device. */
+                    "set-cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LoginResult"];
+                    "application/json": components["schemas"]["StatefulLoginResult"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -1553,7 +2204,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1562,7 +2213,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1571,7 +2222,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -1580,7 +2231,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -1589,7 +2240,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -1598,16 +2249,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1616,16 +2269,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -1634,7 +2289,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1661,7 +2316,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1670,7 +2325,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -1679,7 +2334,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -1688,7 +2343,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1697,16 +2352,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -1715,7 +2372,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1729,13 +2386,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Who is logged in, since when, and with which preferences. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Profile"];
+                    "application/json": components["schemas"]["StatefulProfile"];
                 };
             };
             /** @description There is no valid session. */
@@ -1744,7 +2401,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1753,16 +2410,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1776,17 +2435,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Preferences"];
+                "application/json": components["schemas"]["StatefulPreferences"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description All preferences, with the change. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PreferencesResult"];
+                    "application/json": components["schemas"]["StatefulPreferencesResult"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -1795,7 +2454,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1804,7 +2463,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1813,7 +2472,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -1822,7 +2490,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -1831,7 +2499,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -1840,7 +2508,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1849,16 +2517,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -1867,7 +2537,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1884,13 +2554,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Where the user is logged in. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SessionList"];
+                    "application/json": components["schemas"]["StatefulSessionList"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -1899,7 +2569,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1908,7 +2578,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1917,7 +2587,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1926,16 +2596,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1952,13 +2624,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description They are ended, on every instance. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RevokedSessions"];
+                    "application/json": components["schemas"]["StatefulRevokedSessions"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -1967,7 +2639,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1976,7 +2648,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1985,7 +2657,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -1994,7 +2666,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2003,7 +2675,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2012,16 +2684,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2030,7 +2704,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2043,6 +2717,10 @@ export interface operations {
             };
             header?: never;
             path: {
+                /**
+                 * @description Names the session, as the list tells it.
+                 * @example oNKhkSyiqZ1DZbjY9iUZRM
+                 */
                 handle: string;
             };
             cookie?: never;
@@ -2062,7 +2740,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2071,7 +2749,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2080,7 +2758,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2089,7 +2767,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2098,7 +2776,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2107,7 +2794,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2116,16 +2803,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2134,7 +2823,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2144,19 +2833,23 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description An account, as others may see it. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2165,7 +2858,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2174,7 +2867,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2183,7 +2876,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2192,7 +2885,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2201,16 +2903,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2220,32 +2924,36 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserChange"];
+                "application/json": components["schemas"]["StatefulUserChange"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description An account, as others may see it. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
-            /** @description Created. */
+            /** @description An account, as others may see it. */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2254,7 +2962,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2263,7 +2971,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2272,7 +2980,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2281,7 +2989,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -2290,7 +2998,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2299,7 +3007,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2308,7 +3025,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -2317,16 +3034,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2335,16 +3054,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2353,7 +3074,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2361,7 +3082,10 @@ export interface operations {
     getState: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: never;
@@ -2370,13 +3094,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Where a space stands. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateInfo"];
+                    "application/json": components["schemas"]["StatefulStateInfo"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2385,7 +3109,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2394,7 +3118,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2403,25 +3127,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2430,16 +3147,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2447,11 +3166,19 @@ export interface operations {
     listStateKeys: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
                 /** @description Only keys that start so. */
                 prefix?: string;
+                /**
+                 * @description Only keys after this one, that of the last page.
+                 * @example theme
+                 */
                 cursor?: string;
+                /** @description Keys of a page. Default 100. */
                 limit?: number;
             };
             header?: never;
@@ -2460,13 +3187,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description A page of the keys of a space. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateKeys"];
+                    "application/json": components["schemas"]["StatefulStateKeys"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2475,7 +3202,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2484,7 +3211,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2493,25 +3220,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2520,16 +3240,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2537,7 +3259,10 @@ export interface operations {
     getStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -2547,6 +3272,10 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
@@ -2561,7 +3290,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description It is still at the revision that `If-None-Match` names. */
@@ -2577,7 +3306,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2586,7 +3315,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2595,7 +3324,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2604,25 +3333,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
-            /** @description It conflicts with what is there. */
-            409: {
+            /** @description A part of the path is too long. */
+            414: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2631,16 +3362,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2648,7 +3381,10 @@ export interface operations {
     setStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -2658,13 +3394,17 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateWrite"];
+                "application/json": components["schemas"]["StatefulStateWrite"];
             };
         };
         responses: {
@@ -2676,7 +3416,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2685,7 +3425,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2694,7 +3434,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2703,16 +3443,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -2721,7 +3452,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2730,7 +3461,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2739,7 +3479,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -2748,16 +3488,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2766,16 +3508,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2784,7 +3528,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2792,7 +3536,10 @@ export interface operations {
     deleteStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -2802,6 +3549,10 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
@@ -2821,7 +3572,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2830,7 +3581,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2839,7 +3590,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2848,16 +3599,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -2866,7 +3608,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2875,7 +3617,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2884,16 +3635,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is well-formed, but its result was refused. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2902,16 +3664,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2920,7 +3684,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2928,7 +3692,10 @@ export interface operations {
     mergeStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -2938,13 +3705,17 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateMerge"];
+                "application/json": components["schemas"]["StatefulStateMerge"];
             };
         };
         responses: {
@@ -2956,7 +3727,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2965,7 +3736,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2974,7 +3745,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2983,16 +3754,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -3001,7 +3763,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3010,7 +3772,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3019,7 +3790,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -3028,16 +3799,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3046,16 +3819,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3064,7 +3839,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3072,7 +3847,10 @@ export interface operations {
     incrementStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -3082,13 +3860,17 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateIncrement"];
+                "application/json": components["schemas"]["StatefulStateIncrement"];
             };
         };
         responses: {
@@ -3100,7 +3882,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3109,7 +3891,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3118,7 +3900,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3127,16 +3909,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -3145,7 +3918,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3154,7 +3927,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3163,7 +3945,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -3172,16 +3954,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3190,16 +3974,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3208,7 +3994,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3216,7 +4002,10 @@ export interface operations {
     getStateSnapshot: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: never;
@@ -3225,13 +4014,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Everything that a space holds, at one revision. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateSnapshot"];
+                    "application/json": components["schemas"]["StatefulStateSnapshot"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3240,7 +4029,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3249,7 +4038,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3258,16 +4047,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3276,16 +4067,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3293,7 +4086,10 @@ export interface operations {
     restoreState: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: never;
@@ -3302,17 +4098,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateRestore"];
+                "application/json": components["schemas"]["StatefulStateRestore"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description Where a space stands. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateInfo"];
+                    "application/json": components["schemas"]["StatefulStateInfo"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3321,7 +4117,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3330,7 +4126,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3339,16 +4135,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3357,7 +4144,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3366,7 +4153,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -3375,16 +4162,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3393,16 +4182,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3411,7 +4202,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3419,7 +4210,10 @@ export interface operations {
     listStateChanges: {
         parameters: {
             query: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
                 /** @description `<epoch>:<revision>`; a revision alone means the present epoch, `oldest` the begin of the retained history. */
                 since: string;
@@ -3440,7 +4234,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateChanges"];
+                    "application/json": components["schemas"]["StatefulStateChanges"];
                     "application/x-ndjson": string;
                 };
             };
@@ -3450,7 +4244,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3459,7 +4253,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3468,7 +4262,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description What was asked for is not kept any more. */
@@ -3477,16 +4271,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3495,16 +4291,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3512,25 +4310,28 @@ export interface operations {
     getCacheEntry: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
             path: {
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description An entry of the cache. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheEntry"];
+                    "application/json": components["schemas"]["StatefulCacheEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3539,7 +4340,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3548,7 +4349,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3557,7 +4358,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -3566,16 +4367,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3584,16 +4396,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3601,29 +4415,32 @@ export interface operations {
     putCacheEntry: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
             path: {
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CacheWrite"];
+                "application/json": components["schemas"]["StatefulCacheWrite"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description An entry of the cache. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheEntry"];
+                    "application/json": components["schemas"]["StatefulCacheEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3632,7 +4449,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3641,7 +4458,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3650,7 +4467,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3659,7 +4476,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3668,16 +4494,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3686,16 +4514,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3704,7 +4534,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3712,12 +4542,15 @@ export interface operations {
     deleteCacheEntry: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
             path: {
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
             };
             cookie?: never;
@@ -3737,7 +4570,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3746,7 +4579,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3755,7 +4588,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3764,7 +4597,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3773,16 +4615,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3791,16 +4635,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3809,7 +4655,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3817,7 +4663,7 @@ export interface operations {
     invalidateCache: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
@@ -3826,17 +4672,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CacheInvalidation"];
+                "application/json": components["schemas"]["StatefulCacheInvalidation"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description It is done, on every instance. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheInvalidated"];
+                    "application/json": components["schemas"]["StatefulCacheInvalidated"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3845,7 +4691,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3854,7 +4700,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3863,7 +4709,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3872,7 +4718,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3881,16 +4727,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3899,16 +4747,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3917,7 +4767,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3925,7 +4775,7 @@ export interface operations {
     warmCache: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
@@ -3934,17 +4784,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CacheWarming"];
+                "application/json": components["schemas"]["StatefulCacheWarming"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description What became of the keys. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheWarmed"];
+                    "application/json": components["schemas"]["StatefulCacheWarmed"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3953,7 +4803,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3962,7 +4812,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3971,7 +4821,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3980,7 +4830,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3989,16 +4839,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4007,16 +4859,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4025,7 +4879,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4035,20 +4889,23 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Name of a write-behind handler. */
+                /**
+                 * @description Name of a write-behind handler.
+                 * @example orders
+                 */
                 writer: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description The writes that a write-behind handler refused for good. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DeadLetters"];
+                    "application/json": components["schemas"]["StatefulDeadLetters"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4057,7 +4914,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4066,7 +4923,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4075,7 +4932,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -4084,7 +4941,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4093,16 +4959,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4112,24 +4980,27 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Name of a write-behind handler. */
+                /**
+                 * @description Name of a write-behind handler.
+                 * @example orders
+                 */
                 writer: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["DeadLetterRetry"];
+                "application/json": components["schemas"]["StatefulDeadLetterRetry"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description They wait for their handler. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DeadLettersRetried"];
+                    "application/json": components["schemas"]["StatefulDeadLettersRetried"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4138,7 +5009,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4147,7 +5018,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4156,7 +5027,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -4165,7 +5036,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4174,7 +5045,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4183,7 +5063,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4192,16 +5072,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4210,7 +5092,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4218,7 +5100,7 @@ export interface operations {
     clearCache: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
@@ -4240,7 +5122,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4249,7 +5131,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4258,7 +5140,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4267,7 +5149,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4276,16 +5158,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4294,16 +5178,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4312,7 +5198,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4322,10 +5208,20 @@ export interface operations {
             query?: {
                 /** @description What `Authorization: Bearer` would say, for pages: they cannot set headers of a live connection. */
                 access_token?: string;
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
-                /** @description Only this key. Neither key nor prefix: the whole space. */
+                /**
+                 * @description Only this key. Neither key nor prefix: the whole space.
+                 * @example theme
+                 */
                 key?: string;
-                /** @description Only keys that begin with this. */
+                /**
+                 * @description Only keys that begin with this.
+                 * @example theme
+                 */
                 prefix?: string;
                 /** @description Continue from this position, `<epoch>.<revision>`, if possible. */
                 since?: string;
@@ -4354,7 +5250,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4363,7 +5259,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4372,16 +5268,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4390,16 +5288,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4413,17 +5313,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["SyncWrite"];
+                "application/json": components["schemas"]["StatefulSyncWrite"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description The write is committed, and durable. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SyncWritten"];
+                    "application/json": components["schemas"]["StatefulSyncWritten"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4432,7 +5332,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4441,7 +5341,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4450,16 +5350,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4468,7 +5359,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4477,7 +5368,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -4486,16 +5377,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4504,16 +5397,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4522,7 +5417,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4539,13 +5434,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Who is connected. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SyncNodes"];
+                    "application/json": components["schemas"]["StatefulSyncNodes"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4554,7 +5449,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4563,7 +5458,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4572,7 +5467,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4581,16 +5476,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4600,6 +5497,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Names the connection, as the list tells it.
+                 * @example 8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
@@ -4619,7 +5520,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4628,7 +5529,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4637,7 +5538,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -4646,7 +5547,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4655,7 +5556,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4664,7 +5574,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4673,16 +5583,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4705,7 +5617,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Stats"];
+                    "application/json": components["schemas"]["StatefulStats"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4714,7 +5626,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4723,7 +5635,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4732,7 +5644,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4741,16 +5653,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4777,7 +5691,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4786,7 +5700,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4795,7 +5709,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4804,7 +5718,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4813,7 +5727,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4822,16 +5736,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4860,7 +5776,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4869,7 +5785,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4878,16 +5794,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };

@@ -8,15 +8,26 @@ export const MAX_USERNAME_LENGTH = 128
 export const MAX_PASSWORD_LENGTH = 128
 export const MIN_PASSWORD_LENGTH = 8
 
-const Username = Type.String({ minLength: 1, maxLength: MAX_USERNAME_LENGTH, pattern: '^\\S(.*\\S)?$' })
-const NewPassword = Type.String({ minLength: MIN_PASSWORD_LENGTH, maxLength: MAX_PASSWORD_LENGTH })
+const Username = Type.String({
+  minLength: 1,
+  maxLength: MAX_USERNAME_LENGTH,
+  pattern: '^\\S(.*\\S)?$',
+  description: 'What the user logs in with: everyday letters of one script, digits and signs.',
+})
+const NewPassword = Type.String({
+  minLength: MIN_PASSWORD_LENGTH,
+  maxLength: MAX_PASSWORD_LENGTH,
+  description: 'The new password. Only its hash is kept.',
+})
 
 const PreferenceName = '^.{1,64}$'
 const PreferenceValue = Type.Union([Type.String({ maxLength: 1024 }), AnyNumber(), Type.Boolean(), Type.Null()])
 
 /** A user's settings in this session: JSON scalars by name. */
 export const Preferences = Type.Record(Type.String({ pattern: PreferenceName }), PreferenceValue, {
-  $id: 'Preferences',
+  $id: 'StatefulPreferences',
+  description: 'Settings of a session: texts, numbers, booleans and `null`, by name.',
+  examples: [{ theme: 'dark', pageSize: 50, beta: true }],
   additionalProperties: false,
   maxProperties: 50,
 })
@@ -28,8 +39,8 @@ export const UserChange = Type.Object(
     username: Type.Optional(Username),
     password: Type.Optional(NewPassword),
     role: Type.Optional(Role),
-    displayName: Type.Optional(Type.String({ maxLength: 256 })),
-    email: Type.Optional(Type.String({ maxLength: 320 })),
+    displayName: Type.Optional(Type.String({ maxLength: 256, description: 'What others see.' })),
+    email: Type.Optional(Type.String({ maxLength: 320, description: 'An address; not checked.' })),
     currentPassword: Type.Optional(
       Type.String({
         minLength: 1,
@@ -38,6 +49,15 @@ export const UserChange = Type.Object(
       }),
     ),
   },
-  { $id: 'UserChange', additionalProperties: false, minProperties: 1 },
+  {
+    $id: 'StatefulUserChange',
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'What of a user is to be different; what is not named stays.',
+    examples: [
+      { displayName: 'Grace Hopper', email: 'grace@example.com' },
+      { username: 'grace', password: 'compilers are fun', role: 'user' },
+    ],
+  },
 )
 export type UserChange = Static<typeof UserChange>

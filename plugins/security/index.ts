@@ -16,6 +16,7 @@ export {
   type Resource,
   type Resources,
 } from './authorize.ts'
+export { type CorsOptions, cors } from './cors.ts'
 export { type CsrfOptions, csrf } from './csrf.ts'
 export type { ExposureOptions } from './exposure.ts'
 

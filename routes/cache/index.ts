@@ -47,6 +47,19 @@ function clientDuration(ttl: number | string): number {
   throw new InvalidTtlError()
 }
 
+/** Of what is to hold on every instance, and may not be known to. */
+const unconfirmed = [
+  400,
+  401,
+  403,
+  413,
+  415,
+  429,
+  503,
+  507,
+  'STATEFUL_INVALID_CACHE_KEY',
+  'STATEFUL_CACHE_STORE_UNAVAILABLE',
+] as const
 const nothing = Type.Null({ description: 'Done.' })
 
 function spaceOf(request: FastifyRequest): string {
@@ -123,6 +136,8 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           operationId: 'getCacheEntry',
           tags,
           summary: 'Read an entry',
+          description:
+            'From the first level or the second. A value that is not there is not loaded: that is for the application.',
           params: CacheEntryParams,
           querystring: CacheQuery,
           response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 404, 429) },
@@ -147,10 +162,15 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           operationId: 'putCacheEntry',
           tags,
           summary: 'Store an entry',
+          description:
+            'On every instance it replaces what was there. Without a `ttl` it lives as long as the second level keeps entries.',
           params: CacheEntryParams,
           querystring: CacheQuery,
           body: reference(CacheWrite),
-          response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: {
+            200: reference(CacheEntry),
+            ...problems(...unconfirmed, 'STATEFUL_INVALID_TTL', 'STATEFUL_INVALID_CACHE_VALUE'),
+          },
         },
         preValidation: allow('cache:write'),
       },
@@ -173,7 +193,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           description: 'Also when there is none: afterwards it is certain that none is served.',
           params: CacheEntryParams,
           querystring: CacheQuery,
-          response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 204: nothing, ...problems(...unconfirmed) },
         },
         preValidation: allow('cache:write'),
       },
@@ -193,7 +213,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           description: 'Answers when the store has confirmed; loads that are running are not stored afterwards.',
           querystring: CacheQuery,
           body: reference(CacheInvalidation),
-          response: { 200: reference(CacheInvalidated), ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 200: reference(CacheInvalidated), ...problems(...unconfirmed) },
         },
         preValidation: allowFirst,
         preHandler: allowAll,
@@ -219,7 +239,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           description: 'From the second level of this instance; entries that are in neither are counted as missing.',
           querystring: CacheQuery,
           body: reference(CacheWarming),
-          response: { 200: reference(CacheWarmed), ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 200: reference(CacheWarmed), ...problems(...unconfirmed) },
         },
         preValidation: allowFirst,
         preHandler: allowAll,
@@ -243,6 +263,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           operationId: 'listDeadLetters',
           tags,
           summary: 'List the writes that a write-behind handler refused for good',
+          description: 'They are kept until they are retried, and their entries have left the cache.',
           params: WriterParams,
           response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404) },
         },
@@ -278,8 +299,10 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           operationId: 'clearCache',
           tags,
           summary: 'Clear one namespace',
+          description:
+            'All of its entries, on every instance. Other namespaces, and what else is in the storage, stay.',
           querystring: CacheQuery,
-          response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 204: nothing, ...problems(...unconfirmed) },
         },
         preValidation: allow('cache:write'),
       },

@@ -38,7 +38,14 @@ export const USER_ROUTE_RULES = {
   fresh: duration('10m', { least: 0 }),
 } satisfies Rules<UserRoutesOptions>
 
-const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) })
+const Params = Type.Object({
+  id: Type.String({
+    minLength: 1,
+    maxLength: 128,
+    description: 'Of the user.',
+    examples: ['0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10'],
+  }),
+})
 
 /** The worked example: accounts over HTTP, read through the cache and invalidated by what changes them. */
 export const userRoutes = defineRoutes<UserRoutesOptions>(
@@ -87,6 +94,8 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           operationId: 'getUser',
           tags: ['users'],
           summary: 'A user, out of the cache when it is there',
+          description:
+            'Never out of date: what changes an account invalidates the entry. There is neither a password in it nor its hash.',
           params: Params,
           response: { 200: reference(User), ...problems(400, 401, 403, 404) },
         },
@@ -113,7 +122,12 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           response: {
             200: reference(User),
             201: reference(User),
-            ...problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 507),
+            ...problems(
+              ...([400, 401, 403, 404, 413, 415, 507] as const),
+              ...(['STATEFUL_INVALID_USERNAME', 'STATEFUL_INVALID_PASSWORD', 'STATEFUL_FRESH_LOGIN_REQUIRED'] as const),
+              ...(['STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_USERNAME_TAKEN', 'STATEFUL_INCOMPLETE_ACCOUNT'] as const),
+              'STATEFUL_TOO_MANY_ATTEMPTS',
+            ),
           },
         },
         preValidation: (request) => demand(authorize, request, 'users:write', { userId: idOf(request) }),
