@@ -1,10 +1,12 @@
 /**
  * Makes sure that what the tests run against is here: a Redis server (7 or newer) and a Chromium. What is missing is
  * installed by apt-get or Homebrew where this user may do that; otherwise the command to run is printed and the exit
- * code is 1. Nothing is ever skipped.
+ * code is 1. Nothing is ever skipped. Also installed are packages that only one test needs.
  */
 import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { findChromium } from './chromium.mjs'
+import { installFolder } from './install-folder.mjs'
 
 const playwright = 'npx playwright-core install --with-deps chromium'
 
@@ -33,6 +35,7 @@ for (const { name, isHere, ways } of needs) {
   process.stderr.write(`The tests need a ${name}. Install it, for example by\n  ${command}\n`)
 }
 process.exitCode = missing > 0 ? 1 : 0
+installFolder(fileURLToPath(new URL('../test/ecosystem/generators', import.meta.url)))
 
 function redisVersion() {
   const { stdout } = spawnSync('redis-server', ['--version'], { encoding: 'utf8' })

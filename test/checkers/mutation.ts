@@ -43,6 +43,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FOLDERS = ['plugins', 'openapi', 'client', 'routes', 'scripts', 'test']
 const FILES = /^(package\.json|tsconfig\.json|[\w-]+\.ts)$/
 const DEFAULT_TIMEOUT = 60_000
+const isInstalled = (file: string) => file.endsWith('/node_modules')
 
 /**
  * A private copy of the sources in which guards are removed one at a time. The checkout itself is never changed, so
@@ -63,7 +64,7 @@ export class MutationWorkspace {
     const folder = await mkdtemp(join(tmpdir(), 'stateful-mutants-'))
     for (const entry of await readdir(root)) {
       if (!FOLDERS.includes(entry) && !FILES.test(entry)) continue
-      await cp(join(root, entry), join(folder, entry), { recursive: true })
+      await cp(join(root, entry), join(folder, entry), { recursive: true, filter: (file) => !isInstalled(file) })
     }
     // The page as it was built; of the library nothing built may be there, or a suite would try what is not mutated.
     await cp(join(root, 'dist/dashboard'), join(folder, 'dist/dashboard'), { recursive: true }).catch(() => {})

@@ -3,7 +3,12 @@ import t from 'tap'
 import { missingEntries } from '../../scripts/complete-lockfile.mjs'
 
 t.test('the lock files have the packages of every platform, so that npm ci works on all', async (t) => {
-  for (const file of ['package-lock.json', 'bench/package-lock.json', 'checks/package-lock.json']) {
+  for (const file of [
+    'package-lock.json',
+    'bench/package-lock.json',
+    'checks/package-lock.json',
+    'test/ecosystem/generators/package-lock.json',
+  ]) {
     const lock = JSON.parse(await readFile(new URL(`../../${file}`, import.meta.url), 'utf8'))
     t.same(Object.keys(missingEntries(lock)), [], `${file}: run node scripts/complete-lockfile.mjs ${file}`)
   }
