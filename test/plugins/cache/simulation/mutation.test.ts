@@ -19,7 +19,7 @@ const guards: Record<string, Mutation[]> = {
   ],
   'the stamps of a fill and of a read': [
     {
-      file: 'plugins/cache/coherence/levels.ts',
+      file: 'plugins/cache/coherence/first-level.ts',
       from: 'for (const { cell, value } of guards) if (cell.value !== value) return false',
       to: '',
     },
@@ -54,8 +54,8 @@ const guards: Record<string, Mutation[]> = {
   'the age of the proof': [
     {
       file: 'plugins/cache/coherence/levels.ts',
-      from: '!(this.coherence.proves(now) || this.#excused(now))',
-      to: 'false',
+      from: 'this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))',
+      to: 'this.#l1.isFresh(slot, now)',
     },
   ],
   'the age of tags that only the loader knew': [
