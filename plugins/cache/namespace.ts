@@ -398,11 +398,6 @@ export class CacheNamespace {
     if (!levels.coherent()) await levels.coherence.beat()
   }
 
-  /** Asks the store where it stands: what other instances had changed before is known from then on. Never rejects. */
-  async catchUp(): Promise<void> {
-    await this.#buckets.everywhere(({ levels }) => levels.coherence.beat())
-  }
-
   async stopCoherence(): Promise<void> {
     await this.#buckets.everywhere(({ levels }) => levels.coherence.stop())
   }

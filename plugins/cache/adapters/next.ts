@@ -118,7 +118,7 @@ export function nextCacheHandler(options: NextCacheHandlerOptions) {
 
     /** Before the first read of a request: what other instances have revalidated is known from here on. */
     async refreshTags(): Promise<void> {
-      await (await reachable())?.catchUp()
+      await (await reachable())?.proveCoherence()
     },
 
     /** When the latest of the tags was expired, 0 for never. */
