@@ -161,7 +161,7 @@ export class Cache extends CacheNamespace {
     const { namespace, release } = this.borrow(name, client)
     try {
       // A miss would be told as if there were no such entry.
-      if (this.#running.value) await namespace.proveCoherence(key)
+      if (this.#running.value) await namespace.proveCoherenceOf(key)
       return await namespace.get(key)
     } finally {
       release()

@@ -389,11 +389,13 @@ export class CacheNamespace {
     await this.#buckets.everywhere(({ levels }) => levels.coherence.start())
   }
 
-  /**
-   * Asks the store where it stands with the bucket of a key, unless that is known; what is read before counts as a miss.
-   * Never rejects.
-   */
-  async proveCoherence(key: string): Promise<void> {
+  /** Asks the store where it stands; what is read before that is known counts as a miss. Never rejects. */
+  async proveCoherence(): Promise<void> {
+    await this.#buckets.everywhere(({ levels }) => levels.coherence.beat())
+  }
+
+  /** The same for the bucket of a key, unless it is known. */
+  async proveCoherenceOf(key: string): Promise<void> {
     const { levels } = this.#buckets.of(key)
     if (!levels.coherent()) await levels.coherence.beat()
   }
