@@ -627,6 +627,8 @@ export interface components {
                 path: string;
                 message: string;
             }[];
+            /** @description What was refused, where the caller may not do it: docs/access.md lists them. */
+            action?: string;
             /** @description Quote it when you ask for help; it is in the log. */
             requestId: string;
         };

@@ -79,7 +79,17 @@ export const UnauthenticatedError = define(
   'This needs a session. Log in with POST /login and send the cookie that it sets.',
   401,
 )
-export const ForbiddenError = define('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
+export const ForbiddenError = define('STATEFUL_FORBIDDEN', "You are not allowed to do this: '%s'.", 403)
+export const MissingScopeError = define(
+  'STATEFUL_MISSING_SCOPE',
+  "The access token does not have the scope '%s'. Make one that has it.",
+  403,
+)
+export const InvalidTokenError = define(
+  'STATEFUL_INVALID_TOKEN',
+  'The access token is unknown, revoked or expired. Ask an administrator for a new one.',
+  401,
+)
 export const NotFoundError = define('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
 export const MissingHostError = define('STATEFUL_MISSING_HOST', 'HTTP/1.1 needs the header Host.', 400)
 export const ClosingError = define(

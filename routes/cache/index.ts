@@ -20,14 +20,8 @@ import { DEFAULT_NAMESPACE } from '../../plugins/cache/cache.ts'
 import { hasWildcard, literalPrefix } from '../../plugins/cache/glob.ts'
 import type { CacheNamespace } from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import {
-  AUTHORIZE_RULES,
-  type AuthorizeOption,
-  demand,
-  type Keys,
-  keysOf,
-  textOr,
-} from '../../plugins/security/authorize.ts'
+import type { Resources } from '../../plugins/security/access.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { milliseconds } from '../../plugins/support/durations.ts'
@@ -49,21 +43,21 @@ function clientDuration(ttl: number | string): number {
 
 const nothing = Type.Null({ description: 'Done.' })
 
-function spaceOf(request: FastifyRequest): string {
+function namespaceOf(request: FastifyRequest): string {
   return textOr((request.query as { namespace?: unknown }).namespace, DEFAULT_NAMESPACE)
 }
 
 /**
- * What an invalidation or a warming reaches, one after the other: of a pattern, every key that begins like it; of a
- * tag, any key. The body may not be validated yet: what is no text is refused there.
+ * What an invalidation reaches, one after the other: of a pattern, every key that begins like it. The body may not be
+ * validated yet: what is no text is refused there.
  */
-function* reachedBy(space: string, body: unknown): Generator<Keys> {
+function* reachedBy(namespace: string, body: unknown): Generator<Resources['cache:invalidate']> {
   const { keys, tags, patterns } = (body ?? {}) as { [name: string]: unknown }
-  for (const key of textsIn(keys)) yield { space, key }
+  for (const key of textsIn(keys)) yield { namespace, key }
   for (const pattern of textsIn(patterns)) {
-    yield hasWildcard(pattern) ? { space, prefix: literalPrefix(pattern) } : { space, key: pattern }
+    yield hasWildcard(pattern) ? { namespace, prefix: literalPrefix(pattern) } : { namespace, key: pattern }
   }
-  if (textsIn(tags).size > 0) yield { space, prefix: '' }
+  for (const tag of textsIn(tags)) yield { namespace, tag }
 }
 
 function textsIn(list: unknown): Set<string> {
@@ -98,22 +92,30 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
       }
     }
     // Before validation, so that whoever may not ask does not learn what a valid question looks like.
-    const allow = (action: 'cache:read' | 'cache:write') => async (request: FastifyRequest) => {
-      await demand(authorize, request, action, keysOf(spaceOf(request), request.params as { key?: string }))
+    const allow = (action: 'cache:read' | 'cache:write') => (request: FastifyRequest) => {
+      const { key } = request.params as { key: string }
+      return demand(authorize, request, action, { namespace: namespaceOf(request), key })
     }
-    const allowWriter = async (request: FastifyRequest) => {
-      const { writer } = request.params as { writer: string }
-      await demand(authorize, request, 'cache:write', { writer })
-    }
+    const allowWriter = (action: 'writers:read' | 'writers:retry') => (request: FastifyRequest) =>
+      demand(authorize, request, action, { writer: (request.params as { writer: string }).writer })
+    const invalidate = (request: FastifyRequest, reached: Resources['cache:invalidate']) =>
+      demand(authorize, request, 'cache:invalidate', reached)
     /** The first of what a body names is asked for before it is validated, and all of it, which is bounded, after. */
-    const allowFirst = async (request: FastifyRequest) => {
-      const [first = keysOf(spaceOf(request), {})] = reachedBy(spaceOf(request), request.body)
-      await demand(authorize, request, 'cache:write', first)
+    const mayInvalidateFirst = async (request: FastifyRequest) => {
+      const namespace = namespaceOf(request)
+      const [first = { namespace, prefix: '' }] = reachedBy(namespace, request.body)
+      await invalidate(request, first)
     }
-    const allowAll = async (request: FastifyRequest) => {
-      for (const reached of reachedBy(spaceOf(request), request.body)) {
-        await demand(authorize, request, 'cache:write', reached)
-      }
+    const mayInvalidateAll = async (request: FastifyRequest) => {
+      for (const reached of reachedBy(namespaceOf(request), request.body)) await invalidate(request, reached)
+    }
+    const mayClear = (request: FastifyRequest) => invalidate(request, { namespace: namespaceOf(request), prefix: '' })
+    const mayWarm = (most: number) => async (request: FastifyRequest) => {
+      const namespace = namespaceOf(request)
+      const keys = [...textsIn((request.body as { keys?: unknown } | null | undefined)?.keys)]
+      for (const key of keys.slice(0, most)) await demand(authorize, request, 'cache:warm', { namespace, key })
+      // It names nothing that can be warmed, which is told to who may warm anything.
+      if (keys.length === 0) await demand(authorize, request, 'cache:warm', { namespace, prefix: '' })
     }
 
     fastify.get(
@@ -195,8 +197,8 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           body: reference(CacheInvalidation),
           response: { 200: reference(CacheInvalidated), ...problems(400, 401, 403, 413, 415, 429, 507) },
         },
-        preValidation: allowFirst,
-        preHandler: allowAll,
+        preValidation: mayInvalidateFirst,
+        preHandler: mayInvalidateAll,
       },
       (request) =>
         using(request, async (cache) => {
@@ -221,8 +223,8 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           body: reference(CacheWarming),
           response: { 200: reference(CacheWarmed), ...problems(400, 401, 403, 413, 415, 429, 507) },
         },
-        preValidation: allowFirst,
-        preHandler: allowAll,
+        preValidation: mayWarm(1),
+        preHandler: mayWarm(Number.POSITIVE_INFINITY),
       },
       (request) => using(request, (cache) => cache.warm(request.body.keys)),
     )
@@ -246,7 +248,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           params: WriterParams,
           response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404) },
         },
-        preValidation: allowWriter,
+        preValidation: allowWriter('writers:read'),
       },
       async ({ params: { writer } }) => ({ letters: await known(fastify.cache.writers.deadLetters(writer)) }),
     )
@@ -264,7 +266,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           body: reference(DeadLetterRetry),
           response: { 200: reference(DeadLettersRetried), ...problems(400, 401, 403, 404, 413, 415, 507) },
         },
-        preValidation: allowWriter,
+        preValidation: allowWriter('writers:retry'),
       },
       async ({ params: { writer }, body: { ids } }) => ({
         retried: await known(fastify.cache.writers.retryDeadLetters(writer, ids)),
@@ -281,7 +283,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           querystring: CacheQuery,
           response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429, 507) },
         },
-        preValidation: allow('cache:write'),
+        preValidation: mayClear,
       },
       async (request, reply) => {
         await using(request, (cache) => cache.clear())

@@ -4,7 +4,7 @@ import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { RevokedSessions, SessionInfo, SessionList } from '../../openapi/schemas/session.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, verifiedToken } from '../../plugins/security/authorize.ts'
 import type { SessionInfo as Listed } from '../../plugins/session/index.ts'
 import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
@@ -31,18 +31,26 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
     useStrictValidation(fastify)
     useProblems(fastify)
 
-    /** Whose sessions the request is about; others' are for administrators. */
-    async function subject(request: FastifyRequest): Promise<{ userId: string; own: boolean }> {
-      const user = userOf(request)
-      if (!user) throw new UnauthenticatedError()
-      const userId = textOr((request.query as { userId?: unknown }).userId, user.id)
-      if (userId === user.id) return { userId, own: true }
-      await demand(authorize, request, 'sessions:administer', { userId })
+    /** Whose sessions the request is about; others' are asked for. A machine has none of its own. */
+    async function subject(
+      request: FastifyRequest,
+      action: 'sessions:list' | 'sessions:revoke',
+    ): Promise<{ userId: string; own: boolean }> {
+      const token = await verifiedToken(request)
+      const user = token ? undefined : userOf(request)
+      const { userId } = request.query as { userId?: unknown }
+      if (typeof userId !== 'string' || userId === user?.id) {
+        if (!user) throw new UnauthenticatedError()
+        return { userId: user.id, own: true }
+      }
+      await demand(authorize, request, action, { userId })
       return { userId, own: false }
     }
-    const preValidation = async (request: FastifyRequest) => {
-      await subject(request)
-    }
+    const may = (action: 'sessions:list' | 'sessions:revoke') => ({
+      preValidation: async (request: FastifyRequest) => {
+        await subject(request, action)
+      },
+    })
 
     fastify.get(
       '/sessions',
@@ -54,10 +62,10 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
           querystring: Query,
           response: { 200: reference(SessionList), ...problems(400, 401, 403) },
         },
-        preValidation,
+        ...may('sessions:list'),
       },
       async (request) => {
-        const { userId } = await subject(request)
+        const { userId } = await subject(request, 'sessions:list')
         const current = fastify.sessions.handleOf(request) ?? ''
         const sessions = await fastify.sessions.list(userId)
         return {
@@ -79,10 +87,10 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
           querystring: Query,
           response: { 200: reference(RevokedSessions), ...problems(400, 401, 403, 413, 415, 507) },
         },
-        preValidation,
+        ...may('sessions:revoke'),
       },
       async (request) => {
-        const { userId, own } = await subject(request)
+        const { userId, own } = await subject(request, 'sessions:revoke')
         const revoked = own
           ? await fastify.sessions.revokeOthers(request)
           : await fastify.sessions.revokeUser(userId, { reason: 'administrator' })
@@ -101,10 +109,10 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
           querystring: Query,
           response: { 204: Type.Null({ description: 'It is ended.' }), ...problems(400, 401, 403, 404, 413, 415, 507) },
         },
-        preValidation,
+        ...may('sessions:revoke'),
       },
       async (request, reply) => {
-        const { userId } = await subject(request)
+        const { userId } = await subject(request, 'sessions:revoke')
         const { handle } = request.params
         // The current session ends like a logout, so that its cookie goes, too.
         if (handle === fastify.sessions.handleOf(request)) {

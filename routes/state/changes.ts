@@ -2,8 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { Commit, SpaceName, StateChanges } from '../../openapi/schemas/state.ts'
-import { clientOf } from '../../plugins/security/client.ts'
-import { requestSession } from '../../plugins/session/request/lasting.ts'
+import { clientOf, credentialOf } from '../../plugins/security/client.ts'
 import type { Space, StateManager } from '../../plugins/state/index.ts'
 import { EmptySpace } from '../../plugins/state/replica/readable.ts'
 import type { Client, ClientLimits } from '../../plugins/support/client-limits.ts'
@@ -87,7 +86,7 @@ export async function answerChanges(
     const commits =
       space instanceof EmptySpace
         ? await space.history(position)
-        : await polls.commitsAfter(space, position, wait, reply.raw, client, requestSession(request))
+        : await polls.commitsAfter(space, position, wait, reply.raw, client, credentialOf(request))
     if (!asLines) return page(space, position, commits, limit ?? PAGE)
     if (!commits) throw new StateHistoryGoneError(since)
     return lines(commits.slice(0, limit))

@@ -19,7 +19,7 @@ import {
   StateWrite,
 } from '../../openapi/schemas/state.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
 import { Snapshots } from '../../plugins/state/replica/snapshots.ts'
@@ -79,11 +79,15 @@ interface SessionEvents {
 
 type WithSpace = { Querystring: Static<typeof SpaceQuery> }
 
+function spaceOf({ query }: FastifyRequest): string {
+  return textOr((query as { space?: unknown }).space, 'app')
+}
+
 function infoOf({ name, epoch, revision, size, bytes }: Space | EmptySpace): StateInfo {
   return { space: name, epoch, revision, size, bytes }
 }
 
-/** State over HTTP: reading needs `state:read`, changing `state:write`. */
+/** State over HTTP. Which action each route asks about is in docs/access.md. */
 export const stateRoutes = defineRoutes<StateRoutesOptions>(
   'state',
   async (fastify, options) => {
@@ -107,12 +111,20 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     useAnyFieldName(fastify)
     useProblems(fastify)
 
-    /** Before validation: who may not ask is not told what is wrong with the question. */
-    const may = (action: 'state:read' | 'state:write') => ({
-      preValidation: async (request: FastifyRequest) => {
-        const { space, prefix } = request.query as { space?: unknown; prefix?: unknown }
-        const { key } = request.params as { key?: string }
-        await demand(authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
+    // Each before validation: who may not ask is not told what is wrong with the question.
+    const ofSpace = (action: 'state:describe' | 'state:snapshot' | 'state:history' | 'state:restore') => ({
+      preValidation: (request: FastifyRequest) => demand(authorize, request, action, { space: spaceOf(request) }),
+    })
+    const ofKey = (action: 'state:read' | 'state:write') => ({
+      preValidation: (request: FastifyRequest) => {
+        const { key } = request.params as { key: string }
+        return demand(authorize, request, action, { space: spaceOf(request), key })
+      },
+    })
+    const ofPrefix = (action: 'state:list') => ({
+      preValidation: (request: FastifyRequest) => {
+        const { prefix } = request.query as { prefix?: unknown }
+        return demand(authorize, request, action, { space: spaceOf(request), prefix: textOr(prefix, '') })
       },
     })
     const limits = fastify.state.clientLimits
@@ -122,8 +134,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       perUser: limits.downloadsPerUser,
       perSession: limits.downloadsPerSession,
     })
-    const read = may('state:read')
-    const write = may('state:write')
+    const write = ofKey('state:write')
 
     /** What nobody has written to is empty. */
     function reading<Result>(
@@ -156,7 +167,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state',
       {
-        ...read,
+        ...ofSpace('state:describe'),
         schema: {
           operationId: 'getState',
           tags: ['state'],
@@ -171,7 +182,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state/keys',
       {
-        ...read,
+        ...ofPrefix('state:list'),
         schema: {
           operationId: 'listStateKeys',
           tags: ['state'],
@@ -201,7 +212,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state/keys/:key',
       {
-        ...read,
+        ...ofKey('state:read'),
         schema: {
           operationId: 'getStateKey',
           tags: ['state'],
@@ -329,7 +340,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state/snapshot',
       {
-        ...read,
+        ...ofSpace('state:snapshot'),
         schema: {
           operationId: 'getStateSnapshot',
           tags: ['state'],
@@ -346,7 +357,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       '/state/restore',
       {
         // Before the body is read: nobody else may send one of this size.
-        onRequest: write.preValidation,
+        onRequest: ofSpace('state:restore').preValidation,
         // What a space may hold, as the JSON of a snapshot.
         bodyLimit: 2 * fastify.state.limits.bytes,
         schema: {
@@ -385,7 +396,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         for (const stop of ending) stop()
       })
     }
-    fastify.get('/state/changes', { ...read, schema: changesSchema }, async (request, reply) =>
+    fastify.get('/state/changes', { ...ofSpace('state:history'), schema: changesSchema }, async (request, reply) =>
       answerChanges(fastify.state, request, reply, { polls, downloads, clock }),
     )
   },

@@ -5,7 +5,14 @@ import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import {
+  AUTHORIZE_RULES,
+  type AuthorizeOption,
+  demand,
+  keysOf,
+  textOr,
+  verifiedToken,
+} from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
@@ -91,7 +98,8 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     const mayConnect = async (request: FastifyRequest) => {
       if ((request.query as { space?: unknown }).space !== undefined) return mayFollow(request)
       // It wants nothing yet, and a rule that knows spaces could not answer. Each message will be asked about.
-      if (!authorize && !userOf(request)) throw new UnauthenticatedError()
+      const token = await verifiedToken(request)
+      if (!authorize && !token && !userOf(request)) throw new UnauthenticatedError()
     }
 
     fastify.route({
@@ -192,7 +200,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         },
         preValidation: (request) => {
           const { scope } = request.query as { scope?: unknown }
-          return demand(authorize, request, 'sync:administer', {
+          return demand(authorize, request, 'nodes:list', {
             scope: scope === 'cluster' ? 'cluster' : 'instance',
           })
         },
@@ -217,7 +225,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           },
         },
         preValidation: (request) =>
-          demand(authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),
+          demand(authorize, request, 'nodes:disconnect', { node: (request.params as { id: string }).id }),
       },
       async (request, reply) => {
         if (!(await fastify.sync.clusterDisconnect(request.params.id, 'disconnected by an administrator'))) {

@@ -13,12 +13,7 @@ import type {} from '../../plugins/session/index.ts'
 import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import type { Duration } from '../../plugins/support/durations.ts'
-import {
-  ForbiddenError,
-  IncompleteAccountError,
-  InvalidCredentialsError,
-  NotFoundError,
-} from '../../plugins/support/errors.ts'
+import { IncompleteAccountError, InvalidCredentialsError, NotFoundError } from '../../plugins/support/errors.ts'
 import { duration, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import { tellingWhen } from '../auth/retry-after.ts'
@@ -121,18 +116,16 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
       async (request, reply) => {
         const { id } = request.params
         const { currentPassword, ...body } = request.body
-        const administrator = userOf(request)?.role === 'administrator'
-        if (!administrator && (body.username !== undefined || body.role !== undefined)) {
-          throw new ForbiddenError('users:write of username and role')
-        }
         const former = await fastify.accounts.get(id)
+        if (!former || body.username !== undefined || body.role !== undefined) {
+          await demand(authorize, request, 'users:administer', { userId: id })
+        }
         const { displayName, ...sensitive } = body
         if (!former || currentPassword !== undefined || Object.keys(sensitive).length > 0) {
           await requireProof(request, reply, currentPassword)
         }
         if (!former) {
           const { username, password, role = 'user', ...rest } = body
-          if (!administrator) throw new NotFoundError('user of that id')
           if (username === undefined || password === undefined) throw new IncompleteAccountError()
           return reply.code(201).send(await users.create(id, { username, password, role, ...rest }))
         }
