@@ -6,6 +6,7 @@ export const tags = [
   { name: 'auth', description: 'Log in and out, and the profile of who is logged in.' },
   { name: 'sessions', description: 'The sessions of the logged-in user: list them and end them.' },
   { name: 'users', description: 'Accounts, read through the cache.' },
+  { name: 'tokens', description: 'Access tokens for machines: make, list and revoke them.' },
   { name: 'state', description: 'Application state: a log of revisions, of which every instance holds a replica.' },
   { name: 'cache', description: 'Entries of the multi-level cache, and their invalidation.' },
   { name: 'sync', description: 'Live synchronisation over WebSocket (see `/asyncapi.json`) and server-sent events.' },
@@ -73,6 +74,12 @@ export function swaggerOptions(options: DocumentOptions = {}): FastifyDynamicSwa
             in: 'cookie',
             name: options.cookieName ?? 'sessionId',
             description: 'Set by `POST /login`; httpOnly, so a browser sends it by itself.',
+          },
+          bearer: {
+            type: 'http',
+            scheme: 'bearer',
+            description:
+              'An access token that an administrator made by `POST /tokens`, for machines. What an operation names beside it is the scope that the token needs.',
           },
         },
       },

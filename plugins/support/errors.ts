@@ -90,6 +90,11 @@ export const InvalidTokenError = define(
   'The access token is unknown, revoked or expired. Ask an administrator for a new one.',
   401,
 )
+export const TooManyTokensError = define(
+  'STATEFUL_TOO_MANY_TOKENS',
+  'There are %s access tokens already, as many as there may be. Revoke one first.',
+  409,
+)
 export const NotFoundError = define('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
 export const MissingHostError = define('STATEFUL_MISSING_HOST', 'HTTP/1.1 needs the header Host.', 400)
 export const ClosingError = define(
@@ -364,7 +369,7 @@ export const InvalidPasswordError = define(
 export const UsernameTakenError = define('STATEFUL_USERNAME_TAKEN', 'There is an account of that name.', 409)
 export const TooManyAttemptsError = define(
   'STATEFUL_TOO_MANY_ATTEMPTS',
-  'Too many failed logins. Wait as long as Retry-After says, then try again.',
+  'Too many failed attempts. Wait as long as Retry-After says, then try again.',
   429,
 )
 export const TooManyPreferencesError = define(

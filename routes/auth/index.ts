@@ -5,6 +5,7 @@ import { Credentials, Identity, LoginResult, PreferencesResult, Profile } from '
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import type { Role, User } from '../../openapi/schemas/user.ts'
+import { bySession } from '../../openapi/security.ts'
 import { nameKey } from '../../plugins/accounts/credentials.ts'
 import type { Authentication, ThrottleOptions } from '../../plugins/accounts/index.ts'
 import { KnownDevice } from '../../plugins/accounts/known-device.ts'
@@ -110,6 +111,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
         schema: {
           operationId: 'getProfile',
           tags: ['auth'],
+          security: bySession,
           summary: 'Who is logged in, since when, and with which preferences',
           response: { 200: reference(Profile), ...problems(401) },
         },
@@ -131,6 +133,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
         schema: {
           operationId: 'changePreferences',
           tags: ['auth'],
+          security: bySession,
           summary: "Merge preferences into the session's",
           description: `A name that is sent again gets the new value; up to ${MAX_PREFERENCES} names in all.`,
           body: reference(Preferences),

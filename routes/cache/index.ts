@@ -16,6 +16,7 @@ import {
 } from '../../openapi/schemas/cache.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { asks } from '../../openapi/security.ts'
 import { DEFAULT_NAMESPACE } from '../../plugins/cache/cache.ts'
 import { hasWildcard, literalPrefix } from '../../plugins/cache/glob.ts'
 import type { CacheNamespace } from '../../plugins/cache/index.ts'
@@ -124,6 +125,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'getCacheEntry',
           tags,
+          security: asks('cache:read'),
           summary: 'Read an entry',
           params: CacheEntryParams,
           querystring: CacheQuery,
@@ -148,6 +150,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'putCacheEntry',
           tags,
+          security: asks('cache:write'),
           summary: 'Store an entry',
           params: CacheEntryParams,
           querystring: CacheQuery,
@@ -171,6 +174,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'deleteCacheEntry',
           tags,
+          security: asks('cache:write'),
           summary: 'Delete an entry',
           description: 'Also when there is none: afterwards it is certain that none is served.',
           params: CacheEntryParams,
@@ -191,6 +195,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'invalidateCache',
           tags,
+          security: asks('cache:invalidate'),
           summary: 'Invalidate by keys, tags and patterns',
           description: 'Answers when the store has confirmed; loads that are running are not stored afterwards.',
           querystring: CacheQuery,
@@ -217,6 +222,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'warmCache',
           tags,
+          security: asks('cache:warm'),
           summary: 'Take entries into the first level',
           description: 'From the second level of this instance; entries that are in neither are counted as missing.',
           querystring: CacheQuery,
@@ -244,6 +250,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'listDeadLetters',
           tags,
+          security: asks('writers:read'),
           summary: 'List the writes that a write-behind handler refused for good',
           params: WriterParams,
           response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404) },
@@ -259,6 +266,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'retryDeadLetters',
           tags,
+          security: asks('writers:retry'),
           summary: 'Hand refused writes to their handler again',
           description:
             'They come behind everything that waits. One whose key has a newer write that waits is only forgotten.',
@@ -279,6 +287,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'clearCache',
           tags,
+          security: asks('cache:invalidate'),
           summary: 'Clear one namespace',
           querystring: CacheQuery,
           response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429, 507) },

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { RevokedSessions, SessionInfo, SessionList } from '../../openapi/schemas/session.ts'
+import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand, verifiedToken } from '../../plugins/security/authorize.ts'
 import type { SessionInfo as Listed } from '../../plugins/session/index.ts'
@@ -58,6 +59,7 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'listSessions',
           tags: ['sessions'],
+          security: asks('sessions:list'),
           summary: "The user's sessions, the newest first",
           querystring: Query,
           response: { 200: reference(SessionList), ...problems(400, 401, 403) },
@@ -82,6 +84,7 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'endOtherSessions',
           tags: ['sessions'],
+          security: asks('sessions:revoke'),
           summary: "End all the user's sessions but this one",
           description: "With `userId`, an administrator ends all of that user's.",
           querystring: Query,
@@ -104,6 +107,7 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'endSession',
           tags: ['sessions'],
+          security: asks('sessions:revoke'),
           summary: 'End one session',
           params: Params,
           querystring: Query,

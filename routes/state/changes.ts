@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { Commit, SpaceName, StateChanges } from '../../openapi/schemas/state.ts'
+import { asks } from '../../openapi/security.ts'
 import { clientOf, credentialOf } from '../../plugins/security/client.ts'
 import type { Space, StateManager } from '../../plugins/state/index.ts'
 import { EmptySpace } from '../../plugins/state/replica/readable.ts'
@@ -21,6 +22,7 @@ const LINES = 'application/x-ndjson'
 export const changesSchema = {
   operationId: 'listStateChanges',
   tags: ['state'],
+  security: asks('state:history'),
   summary: 'The commits after a position',
   description:
     'With `wait` the answer comes when there is a commit, or after that time with none. `reset: true` says that the position is not in the retained history.\n\nWith `Accept: application/x-ndjson` the whole rest of the history is streamed as fast as it is read, a commit a line; the position of the last line is the next `since`. A position that is not retained is then answered 410.',

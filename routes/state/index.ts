@@ -18,9 +18,10 @@ import {
   StateSnapshot,
   StateWrite,
 } from '../../openapi/schemas/state.ts'
+import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
-import { clientOf } from '../../plugins/security/client.ts'
+import { clientOf, tokenHandle } from '../../plugins/security/client.ts'
 import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
 import { Snapshots } from '../../plugins/state/replica/snapshots.ts'
 import { ClientLimits } from '../../plugins/support/client-limits.ts'
@@ -74,6 +75,12 @@ const noContent = Type.Null({ description: 'Done.' })
 /** What is read of `app.sessions`, which need not be there. */
 interface SessionEvents {
   on(event: 'revoked' | 'expired', listener: (event: { handle: string }) => void): () => void
+  onMissed(listener: () => void): () => void
+}
+
+/** What is read of `app.accessTokens`, which need not be there. */
+interface TokenEvents {
+  onRevoked(listener: (event: { id: string }) => void): () => void
   onMissed(listener: () => void): () => void
 }
 
@@ -171,6 +178,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'getState',
           tags: ['state'],
+          security: asks('state:describe'),
           summary: 'Where a space stands',
           querystring: SpaceQuery,
           response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 429) },
@@ -186,6 +194,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'listStateKeys',
           tags: ['state'],
+          security: asks('state:list'),
           summary: 'The keys of a space, sorted',
           querystring: Type.Object(
             {
@@ -216,6 +225,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'getStateKey',
           tags: ['state'],
+          security: asks('state:read'),
           summary: 'What a key holds',
           params: KeyParams,
           querystring: SpaceQuery,
@@ -242,6 +252,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'setStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Set a key',
           description:
             'With `If-Match` only if it is at that revision; with `If-None-Match: *` only if it is not there.',
@@ -267,6 +278,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'mergeStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Merge fields into the object that a key holds',
           params: KeyParams,
           querystring: SpaceQuery,
@@ -290,6 +302,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'deleteStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Delete a key',
           params: KeyParams,
           querystring: SpaceQuery,
@@ -320,6 +333,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'incrementStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Add to the number that a key holds',
           description: 'An absent key counts from 0. Concurrent increments all count.',
           params: KeyParams,
@@ -344,6 +358,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'getStateSnapshot',
           tags: ['state'],
+          security: asks('state:snapshot'),
           summary: 'Everything that a space holds, at one revision',
           querystring: SpaceQuery,
           response: { 200: reference(StateSnapshot), ...problems(400, 401, 403, 429) },
@@ -363,6 +378,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'restoreState',
           tags: ['state'],
+          security: asks('state:restore'),
           summary: 'Replace everything that a space holds',
           description:
             'Begins a new epoch: every follower gets the space whole. Takes what `GET /state/snapshot` gives.',
@@ -391,6 +407,16 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         sessions.on('revoked', end),
         sessions.on('expired', end),
         sessions.onMissed(() => void polls.verifyAll()),
+      ]
+      fastify.addHook('onClose', async () => {
+        for (const stop of ending) stop()
+      })
+    }
+    if (fastify.hasDecorator('accessTokens')) {
+      const tokens = fastify.getDecorator<TokenEvents>('accessTokens')
+      const ending = [
+        tokens.onRevoked(({ id }) => polls.endOf(tokenHandle(id))),
+        tokens.onMissed(() => void polls.verifyAll()),
       ]
       fastify.addHook('onClose', async () => {
         for (const stop of ending) stop()

@@ -4,6 +4,7 @@ import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
+import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import {
   AUTHORIZE_RULES,
@@ -28,7 +29,7 @@ import type {} from '../../plugins/sync/index.ts'
 import { isAllowedOrigin } from '../../plugins/sync/transports/origin.ts'
 import { openEventStream } from './event-stream.ts'
 import { AccessToken, EventsQuery, NodesQuery, OwnParameter, Query, Since, type SyncQuery } from './query.ts'
-import { adoptToken } from './token.ts'
+import { adoptToken, withoutToken } from './token.ts'
 import { openWebSocket, turnAway } from './web-socket.ts'
 
 export interface SyncRoutesOptions extends AuthorizeOption {
@@ -105,6 +106,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     fastify.route({
       method: 'GET',
       url: '/sync',
+      logSerializers: withoutToken,
       schema: { hide: true, querystring: withOwn(Query) },
       attachValidation: true,
       onRequest: checkOrigin,
@@ -127,9 +129,11 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     fastify.get(
       '/sync/events',
       {
+        logSerializers: withoutToken,
         schema: {
           operationId: 'streamState',
           tags: ['sync'],
+          security: asks('sync:read'),
           summary: 'Follow state as server-sent events',
           description:
             'The messages of the WebSocket, one a `data` line, read only. The event id is the position; a browser sends it as `Last-Event-ID` when it reconnects, and the stream continues from there.',
@@ -161,6 +165,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'writeState',
           tags: ['sync'],
+          security: asks('sync:write'),
           summary: 'Write as a follower of an event stream does',
           description:
             'The write of the WebSocket for those who cannot send on their stream. Sent again with the same client id and `seq`, it is not applied again.',
@@ -194,6 +199,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'listSyncNodes',
           tags: ['sync'],
+          security: asks('nodes:list'),
           summary: 'List the live connections',
           querystring: NodesQuery,
           response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 503) },
@@ -215,6 +221,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'disconnectSyncNode',
           tags: ['sync'],
+          security: asks('nodes:disconnect'),
           summary: 'End a live connection',
           description:
             'Whichever instance has it. The client is told to reconnect (close code 1001): to keep somebody out, end the session.',

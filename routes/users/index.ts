@@ -4,6 +4,7 @@ import { UserChange } from '../../openapi/schemas/account.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { User } from '../../openapi/schemas/user.ts'
+import { asks } from '../../openapi/security.ts'
 import { nameKey } from '../../plugins/accounts/credentials.ts'
 import type {} from '../../plugins/accounts/index.ts'
 import type {} from '../../plugins/cache/index.ts'
@@ -81,6 +82,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
         schema: {
           operationId: 'getUser',
           tags: ['users'],
+          security: asks('users:read'),
           summary: 'A user, out of the cache when it is there',
           params: Params,
           response: { 200: reference(User), ...problems(400, 401, 403, 404) },
@@ -100,6 +102,7 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
         schema: {
           operationId: 'putUser',
           tags: ['users'],
+          security: asks('users:write', 'users:administer'),
           summary: 'Change a user, or create one',
           description:
             'What the body does not name stays. Users change their own displayName, email and password; administrators change everything, and create a user by naming a username and a password for an id that is free. A new password ends all other sessions of the user, a new role all of them.\n\nUsername, password, role and email are changed, and users created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.',
