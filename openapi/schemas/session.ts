@@ -18,7 +18,9 @@ export type SessionInfo = Static<typeof SessionInfo>
 
 export const SessionList = Type.Object(
   {
-    current: Type.String({ description: 'Handle of the session of this request; empty for a machine, which has none.' }),
+    current: Type.String({
+      description: 'Handle of the session of this request; empty for a machine, which has none.',
+    }),
     sessions: Type.Array(reference(SessionInfo)),
     loginCount: Integer({ description: 'How often the user of this request has logged in; 0 for a machine.' }),
   },

@@ -356,6 +356,18 @@ export const InvalidCredentialsError = define(
   'The username or the password is wrong.',
   401,
 )
+/** Told to nobody but who knows the password. */
+export const AccountDisabledError = define(
+  'STATEFUL_ACCOUNT_DISABLED',
+  'The account is disabled. Ask an administrator to enable it.',
+  403,
+)
+/** Nothing was changed. */
+export const LastAdministratorError = define(
+  'STATEFUL_LAST_ADMINISTRATOR',
+  'This is the last administrator who can log in. Make another one first.',
+  409,
+)
 export const InvalidUsernameError = define(
   'STATEFUL_INVALID_USERNAME',
   'The username is refused: it %s. Use everyday letters of one script, digits and signs, at most 128 of them.',

@@ -51,7 +51,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
           security: asks('stats:read'),
           summary: 'Hit rates and counts of all services',
           querystring: StatsQuery,
-          response: { 200: reference(Stats), ...problems(400, 401, 403) },
+          response: { 200: reference(Stats), ...problems(400, 401, 403, 429) },
         },
       },
       async (request, reply) => {
@@ -70,7 +70,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
           security: asks('stats:reset'),
           summary: 'Set the counters of this instance back to 0',
           description: 'What is there now (sessions, entries, connections) stays as it is, and so do other instances.',
-          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(400, 401, 403, 413, 415) },
+          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(400, 401, 403, 413, 415, 429) },
         },
       },
       async (_request, reply) => {
@@ -95,7 +95,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
               description: 'Text exposition format, version 0.0.4.',
               content: { 'text/plain': { schema: Type.String() } },
             },
-            ...problems(401, 403),
+            ...problems(401, 403, 429),
           },
         },
       },

@@ -202,7 +202,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           security: asks('nodes:list'),
           summary: 'List the live connections',
           querystring: NodesQuery,
-          response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 503) },
+          response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 429, 503) },
         },
         preValidation: (request) => {
           const { scope } = request.query as { scope?: unknown }
@@ -228,7 +228,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           params: NodeParams,
           response: {
             204: Type.Null({ description: 'It is ended.' }),
-            ...problems(400, 401, 403, 404, 413, 415, 503),
+            ...problems(400, 401, 403, 404, 413, 415, 429, 503),
           },
         },
         preValidation: (request) =>

@@ -45,7 +45,7 @@ const samples: { [operationId: string]: Sample[] } = {
   getAsyncApi: [{ asks: [['docs:read', { page: 'docs' }]] }],
   getLiveness: [{ asks: [] }],
   getReadiness: [{ asks: [] }],
-  // Both end the session that the others need; they are asked below.
+  // Of the session itself; the first two end the one that the others need, and are asked below.
   login: [],
   logout: [],
   getProfile: [{ asks: [] }],
@@ -53,6 +53,16 @@ const samples: { [operationId: string]: Sample[] } = {
   listSessions: [{ asks: [] }, { url: '/sessions?userId=other', asks: [['sessions:list', { userId: 'other' }]] }],
   endOtherSessions: [{ url: '/sessions?userId=other', asks: [['sessions:revoke', { userId: 'other' }]] }],
   endSession: [{ url: '/sessions/h?userId=other', asks: [['sessions:revoke', { userId: 'other' }]] }],
+  changePassword: [],
+  listUsers: [
+    { asks: [['users:list', { prefix: '' }]] },
+    { url: '/users?prefix=a', asks: [['users:list', { prefix: 'a' }]] },
+  ],
+  createUser: [
+    { payload: { username: 'new', password: 'a new password' }, asks: [['users:administer', { username: 'new' }]] },
+  ],
+  changeUser: [{ url: '/users/u', payload: { displayName: 'U' }, asks: [['users:write', { userId: 'u' }]] }],
+  deleteUser: [{ url: '/users/u', asks: [['users:administer', { userId: 'u' }]] }],
   getUser: [{ url: '/users/u', asks: [['users:read', { userId: 'u' }]] }],
   putUser: [
     // There is none of that id: it would be created.
@@ -65,6 +75,11 @@ const samples: { [operationId: string]: Sample[] } = {
       ],
     },
   ],
+  listTokens: [{ asks: [['tokens:list', { scope: 'cluster' }]] }],
+  createToken: [
+    { payload: { name: 'metrics', scopes: ['stats:read'] }, asks: [['tokens:create', { name: 'metrics' }]] },
+  ],
+  revokeToken: [{ url: '/tokens/some', asks: [['tokens:revoke', { token: 'some' }]] }],
   getState: [{ asks: [['state:describe', { space: 'app' }]] }],
   listStateKeys: [
     { asks: [['state:list', whole]] },
