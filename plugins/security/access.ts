@@ -86,43 +86,95 @@ export type Resource = Resources[Action]
 /** Who may do it when there is no rule of the application's: every session, the user whom it is about, administrators. */
 type Allowed = 'session' | 'owner' | 'administrator'
 
+interface ActionInfo {
+  /** The names of its resource, for people: one of these. */
+  readonly about: readonly string[]
+  readonly means: string
+  readonly allowed: Allowed
+}
+
 /** Every action, with what it means. The order is that of docs/access.md. */
-export const ACTIONS: { readonly [A in Action]: { readonly means: string; readonly allowed: Allowed } } = {
-  'state:describe': { means: 'Where a space stands: epoch, revision, number of keys, bytes.', allowed: 'session' },
-  'state:list': { means: 'The names of keys, not what they hold.', allowed: 'session' },
-  'state:read': { means: 'What a key holds.', allowed: 'session' },
-  'state:snapshot': { means: 'Everything that a space holds.', allowed: 'session' },
-  'state:history': { means: 'The retained commits of a space, deleted values among them.', allowed: 'session' },
-  'state:write': { means: 'Set, merge, increment or delete a key.', allowed: 'administrator' },
-  'state:restore': { means: 'Replace everything that a space holds.', allowed: 'administrator' },
-  'sync:read': { means: 'Follow a key, a prefix or a space live, and catch up after a gap.', allowed: 'session' },
-  'sync:write': { means: 'Write a key over a live connection.', allowed: 'administrator' },
-  'presence:read': { means: 'Hear who follows a space.', allowed: 'session' },
-  'presence:write': { means: 'Show the others there something of oneself.', allowed: 'session' },
-  'nodes:list': { means: 'List the live connections.', allowed: 'administrator' },
-  'nodes:disconnect': { means: 'End a live connection.', allowed: 'administrator' },
-  'cache:read': { means: 'Read an entry.', allowed: 'session' },
-  'cache:write': { means: 'Store or delete an entry.', allowed: 'administrator' },
-  'cache:invalidate': { means: 'Invalidate by key, pattern or tag; clear a namespace.', allowed: 'administrator' },
-  'cache:warm': { means: 'Take entries into the first level.', allowed: 'administrator' },
-  'writers:read': { means: 'List what a write-behind handler refused for good.', allowed: 'administrator' },
-  'writers:retry': { means: 'Hand refused writes to their handler again.', allowed: 'administrator' },
-  'stats:read': { means: 'Hit rates and counts, as JSON and for Prometheus.', allowed: 'administrator' },
-  'stats:reset': { means: 'Set the counters of an instance back to 0.', allowed: 'administrator' },
-  'users:list': { means: 'List accounts.', allowed: 'administrator' },
-  'users:read': { means: 'Read an account.', allowed: 'session' },
-  'users:write': { means: "Change an account's display name, email address and password.", allowed: 'owner' },
+export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
+  'state:describe': {
+    about: ['space'],
+    means: 'Where a space stands: epoch, revision, number of keys, bytes.',
+    allowed: 'session',
+  },
+  'state:list': { about: ['space prefix'], means: 'The names of keys, not what they hold.', allowed: 'session' },
+  'state:read': { about: ['space key'], means: 'What a key holds.', allowed: 'session' },
+  'state:snapshot': { about: ['space'], means: 'Everything that a space holds.', allowed: 'session' },
+  'state:history': {
+    about: ['space'],
+    means: 'The retained commits of a space, deleted values among them.',
+    allowed: 'session',
+  },
+  'state:write': { about: ['space key'], means: 'Set, merge, increment or delete a key.', allowed: 'administrator' },
+  'state:restore': { about: ['space'], means: 'Replace everything that a space holds.', allowed: 'administrator' },
+  'sync:read': {
+    about: ['space key', 'space prefix'],
+    means: 'Follow a key, a prefix or a space live, and catch up after a gap.',
+    allowed: 'session',
+  },
+  'sync:write': {
+    about: ['space key', 'space prefix'],
+    means: 'Write a key over a live connection.',
+    allowed: 'administrator',
+  },
+  'presence:read': { about: ['space'], means: 'Hear who follows a space.', allowed: 'session' },
+  'presence:write': { about: ['space'], means: 'Show the others there something of oneself.', allowed: 'session' },
+  'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'administrator' },
+  'nodes:disconnect': { about: ['node'], means: 'End a live connection.', allowed: 'administrator' },
+  'cache:read': { about: ['namespace key'], means: 'Read an entry.', allowed: 'session' },
+  'cache:write': { about: ['namespace key'], means: 'Store or delete an entry.', allowed: 'administrator' },
+  'cache:invalidate': {
+    about: ['namespace key', 'namespace prefix', 'namespace tag'],
+    means: 'Invalidate by key, pattern or tag; clear a namespace.',
+    allowed: 'administrator',
+  },
+  'cache:warm': {
+    about: ['namespace key', 'namespace prefix'],
+    means: 'Take entries into the first level.',
+    allowed: 'administrator',
+  },
+  'writers:read': {
+    about: ['writer'],
+    means: 'List what a write-behind handler refused for good.',
+    allowed: 'administrator',
+  },
+  'writers:retry': {
+    about: ['writer'],
+    means: 'Hand refused writes to their handler again.',
+    allowed: 'administrator',
+  },
+  'stats:read': {
+    about: ['scope'],
+    means: 'Hit rates and counts, as JSON and for Prometheus.',
+    allowed: 'administrator',
+  },
+  'stats:reset': { about: ['scope'], means: 'Set the counters of an instance back to 0.', allowed: 'administrator' },
+  'users:list': { about: ['prefix'], means: 'List accounts.', allowed: 'administrator' },
+  'users:read': { about: ['userId'], means: 'Read an account.', allowed: 'session' },
+  'users:write': {
+    about: ['userId'],
+    means: "Change an account's display name, email address and password.",
+    allowed: 'owner',
+  },
   'users:administer': {
+    about: ['userId', 'username'],
     means: 'Create, disable and delete accounts; change username and role; set a password without the old one.',
     allowed: 'administrator',
   },
-  'sessions:list': { means: "List another user's sessions.", allowed: 'administrator' },
-  'sessions:revoke': { means: "End another user's sessions.", allowed: 'administrator' },
-  'tokens:list': { means: 'List access tokens, never the secret.', allowed: 'administrator' },
-  'tokens:create': { means: 'Make an access token.', allowed: 'administrator' },
-  'tokens:revoke': { means: 'End an access token.', allowed: 'administrator' },
-  'docs:read': { means: 'Open the documentation in production.', allowed: 'administrator' },
-  'dashboard:read': { means: 'Open the dashboard where it is not for everybody.', allowed: 'administrator' },
+  'sessions:list': { about: ['userId'], means: "List another user's sessions.", allowed: 'administrator' },
+  'sessions:revoke': { about: ['userId'], means: "End another user's sessions.", allowed: 'administrator' },
+  'tokens:list': { about: ['scope'], means: 'List access tokens, never the secret.', allowed: 'administrator' },
+  'tokens:create': { about: ['name'], means: 'Make an access token.', allowed: 'administrator' },
+  'tokens:revoke': { about: ['token'], means: 'End an access token.', allowed: 'administrator' },
+  'docs:read': { about: ['page'], means: 'Open the documentation in production.', allowed: 'administrator' },
+  'dashboard:read': {
+    about: ['page'],
+    means: 'Open the dashboard where it is not for everybody.',
+    allowed: 'administrator',
+  },
 }
 
 export function isAction(text: unknown): text is Action {

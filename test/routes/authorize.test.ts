@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { clientMessages } from '../../openapi/messages/client.ts'
-import type { Action, Resource } from '../../plugins/security/access.ts'
+import { ACTIONS, type Action, type Resource } from '../../plugins/security/access.ts'
 import { loggedIn, testApp } from '../fixtures/app.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
 
@@ -161,13 +161,16 @@ const samples: { [operationId: string]: Sample[] } = {
 const distinct = (questions: Question[]) => [...new Set(questions.map((one) => JSON.stringify(one)))]
 
 /** Never about nothing, and never about two things. */
-function checkQuestions(t: Test, questions: Question[], about: string) {
+function checkQuestions(t: Test, questions: Question[], asker: string) {
   for (const [action, resource] of questions) {
     const { space, namespace, ...named } = resource
     const [[name, value] = ['space', space]] = Object.entries(named)
-    t.ok(Object.keys(named).length < 2, `${about}: ${action} of ${JSON.stringify(resource)}`)
+    t.ok(Object.keys(named).length < 2, `${asker}: ${action} of ${JSON.stringify(resource)}`)
     t.type(value, 'string')
     if (name !== 'prefix') t.not(value, '')
+    const names = Object.keys(resource).sort().join()
+    const about = ACTIONS[action].about.map((one) => one.split(' ').sort().join())
+    t.ok(about.includes(names), `${asker}: ${action} of ${names}`)
   }
 }
 
