@@ -22,6 +22,7 @@ export {
   type NewAccount,
 } from './accounts.ts'
 export type { Attempt, DelayOptions, LoginThrottle, ThrottleOptions } from './login-throttle.ts'
+export { type Recovered, recoverAdministrator } from './recovery.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
