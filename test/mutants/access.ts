@@ -80,12 +80,9 @@ export default [
     guards: 'a revoked token takes its connections with it',
   },
   {
-    file: 'routes/sync/index.ts',
-    from: "        logSerializers: withoutToken,
-        schema: {
-          operationId: 'streamState',",
-    to: "        schema: {
-          operationId: 'streamState',",
+    file: 'routes/sync/token.ts',
+    from: "url: url.replace(PARAMETER, '$1[redacted]'),",
+    to: 'url,',
     suite: 'test/routes/tokens/tokens.test.ts',
     guards: 'no token of a URL is in the log',
   },
