@@ -59,14 +59,9 @@ app.post('/spaces/:space', async (request, reply) => {
   const user = userOf(request)
   if (user === undefined) return reply.code(401).send()
   const { space } = request.params
-  try {
-    // Of two who want one name, one gets it.
-    await visibility.compareAndSet(space, 0, { owner: user, members: [] })
-    return reply.code(201).send({ space, owner: user })
-  } catch (error) {
-    if (error.code !== 'STATEFUL_STATE_CONFLICT') throw error
-    return reply.code(409).send()
-  }
+  // Of two who want one name, one gets it.
+  const made = await visibility.compareAndSet(space, 0, { owner: user, members: [] })
+  return made ? reply.code(201).send({ space, owner: user }) : reply.code(409).send()
 })
 
 app.put('/spaces/:space/members/:user', async (request, reply) => {
