@@ -38,15 +38,17 @@ export function withAccessTable(page: string, document: object): string {
       )
       .join(', or ')
     const asking = [ELSEWHERE[action as Action], ...(askedBy.get(action) ?? [])].filter((one) => one !== undefined)
-    return `| \`${action}\` | ${resource} | ${means} | ${ALLOWED[allowed]} | ${asking.join(', ')} |\n`
+    return [`\`${action}\``, resource, means, ALLOWED[allowed], asking.join(', ')]
   })
-  const table = [
-    '\n| Action | Resource | What it means | Without a rule | Asked by |\n',
-    '| --- | --- | --- | --- | --- |\n',
-    ...rows,
-    '\n',
-  ].join('')
+  const table = `\n${aligned([['Action', 'Resource', 'What it means', 'Without a rule', 'Asked by'], ...rows])}\n`
   const [before, rest = ''] = page.split(BEGIN)
   const [, after = ''] = rest.split(END)
   return `${before}${BEGIN}${table}${END}${after}`
+}
+
+/** As the formatter of this repository writes a table. */
+function aligned([head = [], ...rows]: string[][]): string {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
+  const line = (cells: string[]) => `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |\n`
+  return [head, widths.map((width) => '-'.repeat(width)), ...rows].map(line).join('')
 }
