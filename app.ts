@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { referenceDocument } from './openapi/document.ts'
 import { accounts } from './plugins/accounts/index.ts'
 import { connectionLimit } from './plugins/connection-limit/index.ts'
 import { dashboard } from './plugins/dashboard/index.ts'
@@ -6,6 +7,7 @@ import { documentation } from './plugins/documentation/index.ts'
 import { draining } from './plugins/draining/index.ts'
 import { problems, type ServerSettings, serverOptions } from './plugins/problems/index.ts'
 import type { AuthorizeOption } from './plugins/security/authorize.ts'
+import { cors } from './plugins/security/cors.ts'
 import { csrf } from './plugins/security/csrf.ts'
 import { security } from './plugins/security/index.ts'
 import type { StatefulOptions } from './plugins/stateful/index.ts'
@@ -31,7 +33,7 @@ export interface AppOptions extends Omit<StatefulOptions, 'problems'>, Authorize
   prefix?: string
   /** The first administrator's password; generated when missing. Kept if the account exists already. */
   adminPassword?: string
-  /** Origins besides the server's own whose pages may open a WebSocket or send unsafe requests. */
+  /** Origins besides the server's own whose pages may use the API: read answers, open a WebSocket, send unsafe requests. */
   allowedOrigins?: string[]
   /** Addresses or networks of proxies whose forwarding headers are believed. Default none. */
   trustProxy?: string[]
@@ -67,6 +69,8 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
     schemaController: sharedSerializers(),
   })
 
+  // Before whatever may refuse a request: a page that may not read an error takes it for a broken network.
+  if (allowedOrigins.length > 0) await app.register(cors, { allowedOrigins })
   await app.register(problems)
   await app.register(connectionLimit, maxConnections ? { maxConnections } : {})
   await app.register(security, { production })
@@ -79,7 +83,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
 
   const routes = { prefix, ...(authorize ? { authorize } : {}) }
   // Before the routes, which it describes, and after the sessions, which it asks who may see them.
-  await app.register(documentation, { ...routes, production })
+  await app.register(documentation, { ...routes, production, openapi: referenceDocument() })
   await app.register(healthRoutes, { prefix })
   await app.register(authRoutes, { prefix })
   await app.register(sessionRoutes, routes)

@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The OpenAPI 3.1 document of this API
+         * The OpenAPI document of this API
          * @description In production only for administrators, unless configured otherwise.
          */
         get: operations["getOpenApi"];
@@ -32,7 +32,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The AsyncAPI 3 document of the WebSocket at `/sync`
+         * The AsyncAPI 3 document of the WebSocket
          * @description In production only for administrators, unless configured otherwise.
          */
         get: operations["getAsyncApi"];
@@ -51,7 +51,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process answers */
+        /**
+         * Whether the process answers
+         * @description For whoever restarts what does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.
+         */
         get: operations["getLiveness"];
         put?: never;
         post?: never;
@@ -128,7 +131,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is logged in, since when, and with which preferences */
+        /**
+         * Who is logged in, since when, and with which preferences
+         * @description Of the session that the request comes with. What is told of the user is what the login told.
+         */
         get: operations["getProfile"];
         put?: never;
         post?: never;
@@ -185,7 +191,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The user's sessions, the newest first */
+        /**
+         * The user's sessions, the newest first
+         * @description Where the user is logged in, with the session of this request among them. With `userId`, an administrator sees those of that user.
+         */
         get: operations["listSessions"];
         put?: never;
         post?: never;
@@ -209,7 +218,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End one session */
+        /**
+         * End one session
+         * @description On every instance, and with it what it has open. The session of this request ends like a logout. With `userId`, an administrator ends one of that user.
+         */
         delete: operations["endSession"];
         options?: never;
         head?: never;
@@ -249,7 +261,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A user, out of the cache when it is there */
+        /**
+         * A user, out of the cache when it is there
+         * @description Never out of date: what changes an account invalidates the entry. There is neither a password in it nor its hash.
+         */
         get: operations["getUser"];
         /**
          * Change a user, or create one
@@ -326,7 +341,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where a space stands */
+        /**
+         * Where a space stands
+         * @description The position to follow it from, and how much it holds. A space that nobody has written to is empty.
+         */
         get: operations["getState"];
         put?: never;
         post?: never;
@@ -343,7 +361,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The keys of a space, sorted */
+        /**
+         * The keys of a space, sorted
+         * @description In pages: pass the `cursor` of a page for the next one. What changes meanwhile may or may not be in it.
+         */
         get: operations["listStateKeys"];
         put?: never;
         post?: never;
@@ -360,7 +381,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a key holds */
+        /**
+         * What a key holds
+         * @description With its revision as the entity tag, for a write that is to be made only if nobody else made one.
+         */
         get: operations["getStateKey"];
         /**
          * Set a key
@@ -368,11 +392,17 @@ export interface paths {
          */
         put: operations["setStateKey"];
         post?: never;
-        /** Delete a key */
+        /**
+         * Delete a key
+         * @description With `If-Match` only if it is at that revision; a key that is not there is then no error of its own.
+         */
         delete: operations["deleteStateKey"];
         options?: never;
         head?: never;
-        /** Merge fields into the object that a key holds */
+        /**
+         * Merge fields into the object that a key holds
+         * @description Its other fields stay; an absent key becomes an object of these. What is no object is not replaced: 422.
+         */
         patch: operations["mergeStateKey"];
         trace?: never;
     };
@@ -403,7 +433,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything that a space holds, at one revision */
+        /**
+         * Everything that a space holds, at one revision
+         * @description The answer is made while it is sent: writes go on meanwhile, and are not in it. Its position is where to follow the space from.
+         */
         get: operations["getStateSnapshot"];
         put?: never;
         post?: never;
@@ -424,7 +457,7 @@ export interface paths {
         put?: never;
         /**
          * Replace everything that a space holds
-         * @description Begins a new epoch: every follower gets the space whole. Takes what `GET /state/snapshot` gives.
+         * @description Begins a new epoch: every follower gets the space whole. Takes what `getStateSnapshot` gives.
          */
         post: operations["restoreState"];
         delete?: never;
@@ -462,9 +495,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an entry */
+        /**
+         * Read an entry
+         * @description From the first level or the second. A value that is not there is not loaded: that is for the application.
+         */
         get: operations["getCacheEntry"];
-        /** Store an entry */
+        /**
+         * Store an entry
+         * @description On every instance it replaces what was there. Without a `ttl` it lives as long as the second level keeps entries.
+         */
         put: operations["putCacheEntry"];
         post?: never;
         /**
@@ -524,7 +563,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the writes that a write-behind handler refused for good */
+        /**
+         * List the writes that a write-behind handler refused for good
+         * @description They are kept until they are retried, and their entries have left the cache.
+         */
         get: operations["listDeadLetters"];
         put?: never;
         post?: never;
@@ -563,7 +605,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Clear one namespace */
+        /**
+         * Clear one namespace
+         * @description All of its entries, on every instance. Other namespaces, and what else is in the storage, stay.
+         */
         post: operations["clearCache"];
         delete?: never;
         options?: never;
@@ -618,7 +663,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the live connections */
+        /**
+         * List the live connections
+         * @description WebSockets and event streams, of this instance or of all, with whose they are and how far they are behind.
+         */
         get: operations["listSyncNodes"];
         put?: never;
         post?: never;
@@ -655,7 +703,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Hit rates and counts of all services */
+        /**
+         * Hit rates and counts of all services
+         * @description Those that are registered: the others are absent. In the scope `cluster` the sum of all instances, and each by itself.
+         */
         get: operations["getStats"];
         put?: never;
         post?: never;
@@ -709,7 +760,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Problem: {
+        /**
+         * @description What every error is answered with ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). Program against `code`; `title` and `detail` are for people.
+         * @example {
+         *       "type": "urn:fastify-stateful:problem:not-found",
+         *       "title": "Not Found",
+         *       "status": 404,
+         *       "code": "STATEFUL_NOT_FOUND",
+         *       "detail": "There is no key 'theme' in space 'app'.",
+         *       "requestId": "req-1"
+         *     }
+         */
+        StatefulProblem: {
             /**
              * Format: uri-reference
              * @description Names the kind of problem; one per code.
@@ -717,6 +779,7 @@ export interface components {
             type: string;
             /** @description What happened, the same for every occurrence. */
             title: string;
+            /** @description The status of the answer. */
             status: number;
             /** @description Stable, machine-readable. Listed in docs/errors.md. */
             code: string;
@@ -724,7 +787,9 @@ export interface components {
             detail?: string;
             /** @description Each place of the input that was refused. */
             errors?: {
+                /** @description The part of the request, and the place in it, as a JSON pointer. */
                 path: string;
+                /** @description What is wrong there. */
                 message: string;
             }[];
             /** @description What was refused, where the caller may not do it: docs/access.md lists them. */
@@ -732,106 +797,269 @@ export interface components {
             /** @description Quote it when you ask for help; it is in the log. */
             requestId: string;
         };
-        /** @description The process answers. */
-        Live: {
-            /** @constant */
+        /**
+         * @description The process answers.
+         * @example {
+         *       "status": "ok"
+         *     }
+         */
+        StatefulLive: {
+            /**
+             * @description Nothing else is answered under 200.
+             * @constant
+             */
             status: "ok";
         };
-        /** @description The process can serve: its storage answers. */
-        Ready: {
-            /** @constant */
+        /**
+         * @description The process can serve: its storage answers.
+         * @example {
+         *       "status": "ok",
+         *       "storage": "redis"
+         *     }
+         */
+        StatefulReady: {
+            /**
+             * @description Nothing else is answered under 200.
+             * @constant
+             */
             status: "ok";
             /** @description The kind of storage that answered. */
             storage: "memory" | "lmdb" | "redis";
         };
-        Credentials: {
+        /**
+         * @description Who logs in, and the proof.
+         * @example {
+         *       "username": "grace",
+         *       "password": "compilers are fun"
+         *     }
+         */
+        StatefulCredentials: {
+            /** @description Of the account. */
             username: string;
+            /** @description Of the account. */
             password: string;
         };
-        Identity: {
+        /**
+         * @description Who the session belongs to, as it was at the login.
+         * @example {
+         *       "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "username": "grace",
+         *       "role": "user"
+         *     }
+         */
+        StatefulIdentity: {
+            /** @description Of the user; never changes. */
             id: string;
+            /** @description What the user logged in with. */
             username?: string;
             /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
             role?: "administrator" | "user";
         };
-        LoginResult: {
-            user: components["schemas"]["Identity"];
+        /**
+         * @description The session that the login began; its cookie comes with this answer.
+         * @example {
+         *       "user": {
+         *         "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *         "username": "grace",
+         *         "role": "user"
+         *       },
+         *       "loginCount": 12,
+         *       "loginTime": "2026-03-14T09:26:53.589Z"
+         *     }
+         */
+        StatefulLoginResult: {
+            user: components["schemas"]["StatefulIdentity"];
             /** @description How often the user has logged in, this time included. */
             loginCount: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the user logged in to this session.
+             */
             loginTime: string;
         };
-        PasswordChange: {
+        StatefulPasswordChange: {
+            /** @description The new password. Only its hash is kept. */
             password: string;
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
-        Preferences: {
+        /**
+         * @description Settings of a session: texts, numbers, booleans and `null`, by name.
+         * @example {
+         *       "theme": "dark",
+         *       "pageSize": 50,
+         *       "beta": true
+         *     }
+         */
+        StatefulPreferences: {
             [key: string]: string | number | boolean | null;
         };
-        PreferencesResult: {
-            preferences: components["schemas"]["Preferences"];
+        /**
+         * @description All preferences, with the change.
+         * @example {
+         *       "preferences": {
+         *         "theme": "dark",
+         *         "pageSize": 50,
+         *         "beta": true
+         *       }
+         *     }
+         */
+        StatefulPreferencesResult: {
+            preferences: components["schemas"]["StatefulPreferences"];
         };
-        Profile: {
-            user: components["schemas"]["Identity"];
+        /**
+         * @description Who is logged in, since when, and with which preferences.
+         * @example {
+         *       "user": {
+         *         "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *         "username": "grace",
+         *         "role": "user"
+         *       },
+         *       "loginCount": 12,
+         *       "loginTime": "2026-03-14T09:26:53.589Z",
+         *       "lastActivity": "2026-03-14T09:31:07.020Z",
+         *       "preferences": {
+         *         "theme": "dark"
+         *       }
+         *     }
+         */
+        StatefulProfile: {
+            user: components["schemas"]["StatefulIdentity"];
             /** @description How often the user has logged in, this time included. */
             loginCount: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the user logged in to this session.
+             */
             loginTime: string;
             /**
              * Format: date-time
              * @description When the session was used before this request.
              */
             lastActivity: string;
-            preferences: components["schemas"]["Preferences"];
+            preferences: components["schemas"]["StatefulPreferences"];
         };
-        SessionInfo: {
+        /**
+         * @description A session, as its user may see it.
+         * @example {
+         *       "handle": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "current": true,
+         *       "createdAt": "2026-03-14T09:26:53.589Z",
+         *       "lastActivity": "2026-03-14T09:31:07.020Z",
+         *       "ip": "203.0.113.7",
+         *       "userAgent": "Mozilla/5.0 (X11; Linux x86_64)"
+         *     }
+         */
+        StatefulSessionInfo: {
+            /** @description Names the session, to end it by; it opens nothing. */
             handle: string;
             /** @description It is the session of this request. */
             current: boolean;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
             createdAt: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was used last.
+             */
             lastActivity: string;
             /** @description Where the login came from. */
             ip?: string;
             /** @description What the client called itself at the login. */
             userAgent?: string;
         };
-        SessionList: {
+        /**
+         * @description Where the user is logged in.
+         * @example {
+         *       "current": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "sessions": [
+         *         {
+         *           "handle": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *           "current": true,
+         *           "createdAt": "2026-03-14T09:26:53.589Z",
+         *           "lastActivity": "2026-03-14T09:31:07.020Z",
+         *           "ip": "203.0.113.7",
+         *           "userAgent": "Mozilla/5.0 (X11; Linux x86_64)"
+         *         }
+         *       ],
+         *       "loginCount": 12
+         *     }
+         */
+        StatefulSessionList: {
             /** @description Handle of the session of this request; empty for a machine, which has none. */
             current: string;
-            sessions: components["schemas"]["SessionInfo"][];
+            /** @description The newest first. */
+            sessions: components["schemas"]["StatefulSessionInfo"][];
             /** @description How often the user of this request has logged in; 0 for a machine. */
             loginCount: number;
         };
-        RevokedSessions: {
+        /**
+         * @description They are ended, on every instance.
+         * @example {
+         *       "revoked": 2
+         *     }
+         */
+        StatefulRevokedSessions: {
+            /** @description Sessions that were ended. */
             revoked: number;
         };
-        User: {
+        /**
+         * @description An account, as others may see it.
+         * @example {
+         *       "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "username": "grace",
+         *       "role": "user",
+         *       "displayName": "Grace Hopper"
+         *     }
+         */
+        StatefulUser: {
+            /** @description Never changes. */
             id: string;
+            /** @description What the user logs in with. */
             username: string;
             /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
             role: "administrator" | "user";
+            /** @description What others see. */
             displayName?: string;
+            /** @description An address; not checked. */
             email?: string;
             /** @description The account is kept, but nobody can log in to it. Absent: one can. */
             disabled?: boolean;
         };
-        UserChange: {
+        /**
+         * @description What of a user is to be different; what is not named stays.
+         * @example {
+         *       "displayName": "Grace Hopper",
+         *       "email": "grace@example.com"
+         *     }
+         * @example {
+         *       "username": "grace",
+         *       "password": "compilers are fun",
+         *       "role": "user"
+         *     }
+         */
+        StatefulUserChange: {
+            /** @description What the user logs in with: everyday letters of one script, digits and signs. */
             username?: string;
+            /** @description The new password. Only its hash is kept. */
             password?: string;
             /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
             role?: "administrator" | "user";
+            /** @description What others see. */
             displayName?: string;
+            /** @description An address; not checked. */
             email?: string;
             /** @description Nobody can log in to it any more, and its sessions end; `false`: one can again. */
             disabled?: boolean;
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
-        NewUser: {
+        StatefulNewUser: {
+            /** @description What the user logs in with: everyday letters of one script, digits and signs. */
             username: string;
+            /** @description The new password. Only its hash is kept. */
             password: string;
             /**
              * @description What the account may do: an administrator everything, a user read and change what is theirs.
@@ -843,21 +1071,21 @@ export interface components {
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
-        UserList: {
+        StatefulUserList: {
             /** @description In the order of their names. */
-            users: components["schemas"]["User"][];
+            users: components["schemas"]["StatefulUser"][];
             /** @description Names the next page, which may be empty. Absent: this is the last one. */
             cursor?: string;
         };
         /** @description An action that the token may do. */
-        Scope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "docs:read" | "dashboard:read";
-        TokenInfo: {
+        StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "docs:read" | "dashboard:read";
+        StatefulTokenInfo: {
             /** @description Names it; opens nothing. */
             id: string;
             /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
             name: string;
             /** @description What the token may do, and nothing else. */
-            scopes: components["schemas"]["Scope"][];
+            scopes: components["schemas"]["StatefulScope"][];
             /** Format: date-time */
             createdAt: string;
             /** @description Id of the user who made it. */
@@ -873,15 +1101,15 @@ export interface components {
              */
             lastUsedAt?: string;
         };
-        TokenList: {
+        StatefulTokenList: {
             /** @description The newest first; expired ones too. */
-            tokens: components["schemas"]["TokenInfo"][];
+            tokens: components["schemas"]["StatefulTokenInfo"][];
         };
-        NewToken: {
+        StatefulNewToken: {
             /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
             name: string;
             /** @description What the token may do, and nothing else. */
-            scopes: components["schemas"]["Scope"][];
+            scopes: components["schemas"]["StatefulScope"][];
             /**
              * @description How long it is valid: milliseconds, or text such as `'90d'`. Absent: until it is revoked.
              * @example 90d
@@ -889,7 +1117,7 @@ export interface components {
              */
             lifetime?: number | string;
         };
-        CreatedToken: {
+        StatefulCreatedToken: {
             /** @description The secret, shown this once. Send it as `Authorization: Bearer`. */
             token: string;
             /** @description Names it; opens nothing. */
@@ -897,7 +1125,7 @@ export interface components {
             /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
             name: string;
             /** @description What the token may do, and nothing else. */
-            scopes: components["schemas"]["Scope"][];
+            scopes: components["schemas"]["StatefulScope"][];
             /** Format: date-time */
             createdAt: string;
             /** @description Id of the user who made it. */
@@ -955,16 +1183,41 @@ export interface components {
          *       "key": "theme"
          *     }
          */
-        StateOp: {
+        StatefulStateOp: {
+            /** @description What is done to the key. */
             op: "set" | "merge" | "increment" | "append" | "setAdd" | "setRemove" | "delete";
+            /**
+             * @description Names a value of a space: at most 512 bytes of UTF-8.
+             * @example theme
+             */
             key: string;
             /** @description The operand, never the result. `set`: the new value; `"dark"` makes `"dark"` of `"light"`. `merge`: the fields to set in the object that is there; `{"city":"Oslo"}` makes `{"name":"Ada","city":"Oslo"}` of `{"name":"Ada","city":"Rome"}`. `increment`: the number to add, 1 without it; `2` makes `42` of `40`. `append`: one element for the end of the list; `"b"` makes `["a","b"]` of `["a"]`. `setAdd`: one member; `"new"` makes `["new"]` of `["new"]`. `setRemove`: one member; `"old"` makes `["new"]` of `["new","old"]`. `delete`: none. */
             value?: unknown;
             /** @description Milliseconds after the commit's `at` when the key is deleted. `set` without it removes an earlier one; the other operations keep it. */
             ttl?: number;
         };
-        /** @description One revision: its operations apply together or not at all. */
-        StateCommit: {
+        /**
+         * @description One revision: its operations apply together or not at all.
+         * @example {
+         *       "space": "app",
+         *       "epoch": "1:kX3v9Qm2",
+         *       "prev": 7,
+         *       "revision": 8,
+         *       "ops": [
+         *         {
+         *           "op": "set",
+         *           "key": "theme",
+         *           "value": "dark"
+         *         }
+         *       ],
+         *       "at": 1770000000000
+         *     }
+         */
+        StatefulStateCommit: {
+            /**
+             * @description Names a space.
+             * @example app
+             */
             space: string;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -972,13 +1225,27 @@ export interface components {
             prev: number;
             /** @description The number of a commit in its space; grows by one with each commit. */
             revision: number;
-            ops: components["schemas"]["StateOp"][];
+            /** @description Applied together, in order. */
+            ops: components["schemas"]["StatefulStateOp"][];
+            /** @description Who wrote it. Absent: the server. */
             clientId?: string;
+            /** @description The writer's own number of it. */
             seq?: number;
             /** @description When it was committed, milliseconds since the Unix epoch; the clock of the writer. */
             at: number;
         };
-        StateSnapshot: {
+        /**
+         * @description Everything that a space holds, at one revision.
+         * @example {
+         *       "epoch": "1:kX3v9Qm2",
+         *       "revision": 8,
+         *       "state": {
+         *         "theme": "dark",
+         *         "likes": 42
+         *       }
+         *     }
+         */
+        StatefulStateSnapshot: {
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
             /** @description The number of a commit in its space; grows by one with each commit. */
@@ -988,7 +1255,20 @@ export interface components {
                 [key: string]: unknown;
             };
         };
-        StateEntry: {
+        /**
+         * @description What a key holds.
+         * @example {
+         *       "key": "theme",
+         *       "value": "dark",
+         *       "revision": 8,
+         *       "epoch": "1:kX3v9Qm2"
+         *     }
+         */
+        StatefulStateEntry: {
+            /**
+             * @description Names a value of a space: at most 512 bytes of UTF-8.
+             * @example theme
+             */
             key: string;
             /** @description Any JSON value. */
             value: unknown;
@@ -999,7 +1279,21 @@ export interface components {
             /** @description When the key will be deleted, milliseconds since the Unix epoch. */
             expiresAt?: number;
         };
-        StateInfo: {
+        /**
+         * @description Where a space stands.
+         * @example {
+         *       "space": "app",
+         *       "epoch": "1:kX3v9Qm2",
+         *       "revision": 8,
+         *       "size": 2,
+         *       "bytes": 25
+         *     }
+         */
+        StatefulStateInfo: {
+            /**
+             * @description Names a space.
+             * @example app
+             */
             space: string;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -1010,27 +1304,77 @@ export interface components {
             /** @description Bytes of all keys and their values as JSON. */
             bytes: number;
         };
-        StateKeys: {
+        /**
+         * @description A page of the keys of a space.
+         * @example {
+         *       "keys": [
+         *         "likes",
+         *         "theme"
+         *       ],
+         *       "cursor": "theme"
+         *     }
+         */
+        StatefulStateKeys: {
+            /** @description Sorted. */
             keys: string[];
             /** @description Pass it as `cursor` for the next page; absent on the last page. */
             cursor?: string;
         };
-        StateWrite: {
+        /**
+         * @description What the key is to hold, and for how long.
+         * @example {
+         *       "value": "dark"
+         *     }
+         * @example {
+         *       "value": {
+         *         "name": "Ada"
+         *       },
+         *       "ttl": 60000
+         *     }
+         */
+        StatefulStateWrite: {
             /** @description Any JSON value. */
             value: unknown;
             /** @description Milliseconds until the key is deleted. */
             ttl?: number;
         };
-        StateMerge: {
+        /**
+         * @description Fields for the object that the key holds.
+         * @example {
+         *       "value": {
+         *         "city": "Oslo"
+         *       }
+         *     }
+         */
+        StatefulStateMerge: {
             /** @description Its fields replace or join those of the value; `null` is a value like any other. */
             value: Record<string, never>;
         };
-        StateIncrement: {
-            /** @default 1 */
+        /**
+         * @description What to add to the number that the key holds.
+         * @example {
+         *       "by": 2
+         *     }
+         * @example {}
+         */
+        StatefulStateIncrement: {
+            /**
+             * @description What to add; negative to subtract.
+             * @default 1
+             */
             by: number;
         };
-        /** @description What the space holds afterwards, and nothing else. */
-        StateRestore: {
+        /**
+         * @description What the space holds afterwards, and nothing else.
+         * @example {
+         *       "state": {
+         *         "theme": "dark",
+         *         "likes": 42
+         *       }
+         *     }
+         */
+        StatefulStateRestore: {
+            /** @description Every key with its value. */
             state: {
                 [key: string]: unknown;
             };
@@ -1039,22 +1383,71 @@ export interface components {
             /** @description Of the snapshot. */
             revision?: number;
         };
-        StateChanges: {
+        /**
+         * @description What was committed after a position, and the position after that.
+         * @example {
+         *       "epoch": "1:kX3v9Qm2",
+         *       "revision": 8,
+         *       "reset": false,
+         *       "commits": [
+         *         {
+         *           "space": "app",
+         *           "epoch": "1:kX3v9Qm2",
+         *           "prev": 7,
+         *           "revision": 8,
+         *           "ops": [
+         *             {
+         *               "op": "set",
+         *               "key": "theme",
+         *               "value": "dark"
+         *             }
+         *           ],
+         *           "at": 1770000000000
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulStateChanges: {
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
             /** @description The number of a commit in its space; grows by one with each commit. */
             revision: number;
-            commits: components["schemas"]["StateCommit"][];
+            /** @description In order. */
+            commits: components["schemas"]["StatefulStateCommit"][];
             /** @description `true`: the position that was asked for is not in the retained history. Take a snapshot and go on from its revision. */
             reset: boolean;
         };
-        DeadLetters: {
+        /**
+         * @description The writes that a write-behind handler refused for good.
+         * @example {
+         *       "letters": [
+         *         {
+         *           "id": "1770000000000-0",
+         *           "namespace": "default",
+         *           "key": "product:42",
+         *           "value": {
+         *             "name": "Lamp",
+         *             "price": -1
+         *           },
+         *           "reason": "the price is negative",
+         *           "at": 1770000000000
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulDeadLetters: {
             /** @description The oldest first, at most 100. */
             letters: {
+                /** @description Of the write; retry it by this. */
                 id: string;
+                /** @description Of the cache, in which it was written. */
                 namespace: string;
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
+                /** @description What was to be written. */
                 value: unknown;
                 /** @description What the handler said when it refused the write for good. */
                 reason: string;
@@ -1062,19 +1455,61 @@ export interface components {
                 at: number;
             }[];
         };
-        DeadLetterRetry: {
+        /**
+         * @description Which of the refused writes to hand over again.
+         * @example {
+         *       "ids": [
+         *         "1770000000000-0"
+         *       ]
+         *     }
+         */
+        StatefulDeadLetterRetry: {
             /** @description Default: all. */
             ids?: string[];
         };
-        DeadLettersRetried: {
+        /**
+         * @description They wait for their handler.
+         * @example {
+         *       "retried": 1
+         *     }
+         */
+        StatefulDeadLettersRetried: {
+            /** @description Writes that are handed over again. */
             retried: number;
         };
-        CacheEntry: {
-            /** @description At most 512 bytes of UTF-8. */
+        /**
+         * @description An entry of the cache.
+         * @example {
+         *       "key": "product:42",
+         *       "value": {
+         *         "name": "Lamp",
+         *         "price": 42
+         *       }
+         *     }
+         */
+        StatefulCacheEntry: {
+            /**
+             * @description Names an entry: at most 512 bytes of UTF-8.
+             * @example product:42
+             */
             key: string;
+            /** @description Any JSON; `null` is a value. */
             value: unknown;
         };
-        CacheWrite: {
+        /**
+         * @description A value to store, for how long, and under which tags.
+         * @example {
+         *       "value": {
+         *         "name": "Lamp",
+         *         "price": 42
+         *       },
+         *       "ttl": "5m",
+         *       "tags": [
+         *         "products"
+         *       ]
+         *     }
+         */
+        StatefulCacheWrite: {
             /** @description Any JSON; `null` is a value. */
             value: unknown;
             /**
@@ -1083,38 +1518,104 @@ export interface components {
              * @example 60000
              */
             ttl?: number | string;
+            /** @description Names under which the entry can be invalidated with others. */
             tags?: string[];
         };
-        CacheInvalidation: {
+        /**
+         * @description What is not to be served any more, by any of these.
+         * @example {
+         *       "tags": [
+         *         "products"
+         *       ]
+         *     }
+         * @example {
+         *       "keys": [
+         *         "product:42"
+         *       ],
+         *       "patterns": [
+         *         "search:*"
+         *       ]
+         *     }
+         */
+        StatefulCacheInvalidation: {
+            /** @description These entries. */
             keys?: string[];
+            /** @description Every entry that has one of these tags. */
             tags?: string[];
             /** @description `*` stands for any characters, `?` for one: `user:*`. */
             patterns?: string[];
         };
-        CacheInvalidated: {
+        /**
+         * @description It is done, on every instance.
+         * @example {
+         *       "invalidated": 3
+         *     }
+         */
+        StatefulCacheInvalidated: {
             /** @description Entries removed by key or pattern. What a tag or a declared prefix reaches is gone but not counted. */
             invalidated: number;
         };
-        CacheWarming: {
+        /**
+         * @description What to take into the first level.
+         * @example {
+         *       "keys": [
+         *         "product:42",
+         *         "product:43"
+         *       ]
+         *     }
+         */
+        StatefulCacheWarming: {
+            /** @description Entries that will be asked for soon. */
             keys: string[];
         };
-        CacheWarmed: {
+        /**
+         * @description What became of the keys.
+         * @example {
+         *       "warmed": 1,
+         *       "missing": 1,
+         *       "failed": 0
+         *     }
+         */
+        StatefulCacheWarmed: {
             /** @description Now in the first level. */
             warmed: number;
             /** @description In neither level. */
             missing: number;
+            /** @description Could not be read. */
             failed: number;
         };
-        /** @description A live connection. */
-        SyncNode: {
+        /**
+         * @description A live connection.
+         * @example {
+         *       "id": "8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "instance": "Zt5iKJ0r6mUeY1c9dQm2nA",
+         *       "clientId": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "transport": "websocket",
+         *       "connectedAt": "2026-03-14T09:26:53.589Z",
+         *       "lastSeen": "2026-03-14T09:31:07.020Z",
+         *       "spaces": [
+         *         "app"
+         *       ],
+         *       "subscriptions": 1,
+         *       "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "address": "203.0.113.7",
+         *       "lag": 0,
+         *       "buffered": 0
+         *     }
+         */
+        StatefulSyncNode: {
             /** @description Name of the connection; new with each one. */
             id: string;
             /** @description The instance that it is connected to. */
             instance: string;
             /** @description How its writes are marked in changes; stays the same across reconnects. */
             clientId: string;
+            /** @description What it came by. */
             transport: "websocket" | "event-stream";
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it came.
+             */
             connectedAt: string;
             /**
              * Format: date-time
@@ -1125,6 +1626,7 @@ export interface components {
             spaces: string[];
             /** @description How many topics it follows. */
             subscriptions: number;
+            /** @description Whose it is. Absent: nobody is logged in. */
             userId?: string;
             /** @description The address that it connects from. */
             address: string;
@@ -1133,23 +1635,88 @@ export interface components {
             /** @description Bytes that its socket has not taken yet. */
             buffered: number;
         };
-        SyncNodes: {
-            nodes: components["schemas"]["SyncNode"][];
+        /**
+         * @description Who is connected.
+         * @example {
+         *       "nodes": [
+         *         {
+         *           "id": "8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *           "instance": "Zt5iKJ0r6mUeY1c9dQm2nA",
+         *           "clientId": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *           "transport": "websocket",
+         *           "connectedAt": "2026-03-14T09:26:53.589Z",
+         *           "lastSeen": "2026-03-14T09:31:07.020Z",
+         *           "spaces": [
+         *             "app"
+         *           ],
+         *           "subscriptions": 1,
+         *           "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *           "address": "203.0.113.7",
+         *           "lag": 0,
+         *           "buffered": 0
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulSyncNodes: {
+            /** @description The live connections. */
+            nodes: components["schemas"]["StatefulSyncNode"][];
             /** @description In the scope `cluster`: instances that did not answer within a second; their connections are missing. */
             unanswered?: number;
         };
-        SyncWrite: {
-            /** @default app */
+        /**
+         * @description A numbered write of a client.
+         * @example {
+         *       "space": "app",
+         *       "clientId": "client-8d0f3a1c",
+         *       "seq": 1,
+         *       "ops": [
+         *         {
+         *           "op": "increment",
+         *           "key": "likes",
+         *           "value": 2
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulSyncWrite: {
+            /**
+             * @description Which space. Default `app`.
+             * @default app
+             * @example app
+             */
             space: string;
             /** @description Random, and kept across retries, so that a write sent twice is applied once. */
             clientId: string;
             /** @description The client's own number of the write, rising by one. */
             seq: number;
             /** @description Applied together or not at all. */
-            ops: components["schemas"]["StateOp"][];
+            ops: components["schemas"]["StatefulStateOp"][];
         };
-        SyncWritten: {
+        /**
+         * @description The write is committed, and durable.
+         * @example {
+         *       "seq": 1,
+         *       "space": "app",
+         *       "epoch": "1:kX3v9Qm2",
+         *       "prev": 7,
+         *       "revision": 8,
+         *       "ops": [
+         *         {
+         *           "op": "increment",
+         *           "key": "likes",
+         *           "value": 2
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulSyncWritten: {
+            /** @description As in the write. */
             seq: number;
+            /**
+             * @description The space that was written to.
+             * @example app
+             */
             space: string;
             /** @description Names one history, `counter:incarnation`. It changes whenever history may have been lost. */
             epoch: string;
@@ -1158,9 +1725,11 @@ export interface components {
             /** @description The number of a commit in its space; grows by one with each commit. */
             revision: number;
             /** @description What was committed. */
-            ops: components["schemas"]["StateOp"][];
+            ops: components["schemas"]["StatefulStateOp"][];
         };
-        CacheStats: {
+        /** @description The numbers of the multi-level cache. */
+        StatefulCacheStats: {
+            /** @description What the second level is kept in. */
             tier: "memory" | "lmdb" | "redis";
             /** @description Whether the first level is proven current at this moment. */
             coherent: boolean;
@@ -1287,6 +1856,7 @@ export interface components {
                     bytes: number;
                 };
             };
+            /** @description Writes that go to their source later. */
             writeBehind: {
                 /** @description Writes that wait for their handler. */
                 pending: number;
@@ -1297,7 +1867,7 @@ export interface components {
                 /** @description Writes that their handler refused for good. */
                 dead: number;
             };
-            /** @description Hot keys, see `POST /cache/warm` for others. */
+            /** @description Hot keys; `warmCache` takes others. */
             warming: {
                 /** @description Hot keys that are written down. */
                 remembered: number;
@@ -1311,7 +1881,8 @@ export interface components {
                 failed: number;
             };
         };
-        SessionStats: {
+        /** @description The numbers of the sessions. */
+        StatefulSessionStats: {
             /** @description Live sessions, anonymous ones included. */
             total: number;
             /** @description Users with at least one live session. */
@@ -1337,7 +1908,8 @@ export interface components {
             /** @description Records that could not be read and were taken for no session, since this instance started. */
             unreadable: number;
         };
-        StateStats: {
+        /** @description The numbers of the state. */
+        StatefulStateStats: {
             /** @description Open spaces. */
             spaces: number;
             /** @description Revisions of all open spaces together. */
@@ -1375,7 +1947,8 @@ export interface components {
             /** @description New epochs because the store may have lost the end of a log. */
             epochChanges: number;
         };
-        SyncStats: {
+        /** @description The numbers of the live connections. */
+        StatefulSyncStats: {
             /** @description Live connections now. */
             connections: number;
             /** @description Spaces with followers now. */
@@ -1421,9 +1994,11 @@ export interface components {
                 [key: string]: number;
             };
         };
-        ProcessStats: {
+        /** @description The numbers of the process. */
+        StatefulProcessStats: {
             /** @description Seconds since the process started; of a cluster, that of its oldest instance. */
             uptime: number;
+            /** @description What the process takes, in bytes. */
             memory: {
                 /** @description Resident memory in bytes. */
                 rss: number;
@@ -1445,6 +2020,7 @@ export interface components {
                 /** @description Share of the last interval spent working. */
                 utilization: number;
             };
+            /** @description HTTP requests. */
             requests: {
                 /** @description Requests answered. */
                 total: number;
@@ -1452,6 +2028,7 @@ export interface components {
                 active: number;
                 /** @description Requests whose client went away before the answer was complete. */
                 aborted: number;
+                /** @description Answers by the class of their status. */
                 byStatus: {
                     /** @description Answers with a status from 100 to 199. */
                     "1xx": number;
@@ -1482,7 +2059,7 @@ export interface components {
             };
         };
         /** @description The numbers of one instance. */
-        InstanceStats: {
+        StatefulInstanceStats: {
             /** @description Random name of the instance; new with each start. */
             instance: string;
             /**
@@ -1492,14 +2069,81 @@ export interface components {
             at: string;
             /** @description Services whose numbers could not be had, because their storage does not answer. */
             unavailable: string[];
-            cache?: components["schemas"]["CacheStats"];
-            sessions?: components["schemas"]["SessionStats"];
-            state?: components["schemas"]["StateStats"];
-            sync?: components["schemas"]["SyncStats"];
-            process: components["schemas"]["ProcessStats"];
+            cache?: components["schemas"]["StatefulCacheStats"];
+            sessions?: components["schemas"]["StatefulSessionStats"];
+            state?: components["schemas"]["StatefulStateStats"];
+            sync?: components["schemas"]["StatefulSyncStats"];
+            process: components["schemas"]["StatefulProcessStats"];
         };
-        /** @description The numbers of all services that are registered; those that are not are absent. In the scope `cluster` counters are summed, rates weighted, and what the instances share is taken once. */
-        Stats: {
+        /**
+         * @description The numbers of all services that are registered; those that are not are absent. In the scope `cluster` counters are summed, rates weighted, and what the instances share is taken once.
+         * @example {
+         *       "scope": "instance",
+         *       "instance": "oNKhkSyiqZ1DZbjY9iUZRM",
+         *       "at": "2026-03-14T09:31:07.020Z",
+         *       "unavailable": [],
+         *       "sessions": {
+         *         "total": 31,
+         *         "activeUsers": 12,
+         *         "averagePerUser": 1.5,
+         *         "created": 40,
+         *         "rotated": 12,
+         *         "revoked": 7,
+         *         "expired": 2,
+         *         "saves": 118,
+         *         "refusedSaves": 0,
+         *         "touches": 96,
+         *         "touchesSkipped": 871,
+         *         "unreadable": 0
+         *       },
+         *       "process": {
+         *         "uptime": 3600,
+         *         "memory": {
+         *           "rss": 96468992,
+         *           "heapTotal": 41943040,
+         *           "heapUsed": 33554432,
+         *           "external": 4194304
+         *         },
+         *         "eventLoop": {
+         *           "p50": 0.1,
+         *           "p99": 1.9,
+         *           "max": 4.2,
+         *           "utilization": 0.08
+         *         },
+         *         "requests": {
+         *           "total": 1042,
+         *           "active": 3,
+         *           "aborted": 1,
+         *           "byStatus": {
+         *             "1xx": 0,
+         *             "2xx": 1001,
+         *             "3xx": 12,
+         *             "4xx": 29,
+         *             "5xx": 0
+         *           },
+         *           "duration": {
+         *             "sum": 2504.5,
+         *             "p50": 1.4,
+         *             "p95": 4.8,
+         *             "p99": 9.5,
+         *             "bounds": [
+         *               1,
+         *               5,
+         *               10
+         *             ],
+         *             "counts": [
+         *               402,
+         *               611,
+         *               24,
+         *               5
+         *             ]
+         *           }
+         *         }
+         *       }
+         *     }
+         */
+        StatefulStats: {
+            /** @description Of the instance that answered, or of all that share its storage. */
             scope: "instance" | "cluster";
             /** @description Whose numbers they are; not in the scope `cluster`. */
             instance?: string;
@@ -1510,13 +2154,13 @@ export interface components {
             at: string;
             /** @description Services whose numbers could not be had, because their storage does not answer. */
             unavailable: string[];
-            cache?: components["schemas"]["CacheStats"];
-            sessions?: components["schemas"]["SessionStats"];
-            state?: components["schemas"]["StateStats"];
-            sync?: components["schemas"]["SyncStats"];
-            process: components["schemas"]["ProcessStats"];
+            cache?: components["schemas"]["StatefulCacheStats"];
+            sessions?: components["schemas"]["StatefulSessionStats"];
+            state?: components["schemas"]["StatefulStateStats"];
+            sync?: components["schemas"]["StatefulSyncStats"];
+            process: components["schemas"]["StatefulProcessStats"];
             /** @description In the scope `cluster`: each instance, the one that answers first. */
-            instances?: components["schemas"]["InstanceStats"][];
+            instances?: components["schemas"]["StatefulInstanceStats"][];
         };
     };
     responses: never;
@@ -1553,7 +2197,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1562,7 +2206,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1571,16 +2215,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1611,7 +2257,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1620,7 +2266,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1629,16 +2275,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1658,7 +2306,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Live"];
+                    "application/json": components["schemas"]["StatefulLive"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1667,16 +2315,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1696,7 +2346,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Ready"];
+                    "application/json": components["schemas"]["StatefulReady"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1705,16 +2355,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1728,17 +2380,19 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Credentials"];
+                "application/json": components["schemas"]["StatefulCredentials"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description The session that the login began. */
             200: {
                 headers: {
+                    /** @description The session's cookie, and that of the device. */
+                    "set-cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LoginResult"];
+                    "application/json": components["schemas"]["StatefulLoginResult"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -1747,7 +2401,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1756,7 +2410,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1765,7 +2419,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -1774,7 +2428,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -1783,7 +2437,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -1792,16 +2446,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1810,16 +2466,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -1828,7 +2486,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1855,7 +2513,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -1864,7 +2522,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -1873,7 +2531,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -1882,7 +2540,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1891,16 +2549,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -1909,7 +2569,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1923,13 +2583,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Who is logged in, since when, and with which preferences. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Profile"];
+                    "application/json": components["schemas"]["StatefulProfile"];
                 };
             };
             /** @description There is no valid session. */
@@ -1938,7 +2598,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -1947,16 +2607,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -1970,7 +2632,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PasswordChange"];
+                "application/json": components["schemas"]["StatefulPasswordChange"];
             };
         };
         responses: {
@@ -1987,7 +2649,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -1996,7 +2658,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2005,7 +2667,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2014,7 +2676,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2023,7 +2685,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2032,16 +2694,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2050,16 +2714,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2068,7 +2734,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2082,17 +2748,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Preferences"];
+                "application/json": components["schemas"]["StatefulPreferences"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description All preferences, with the change. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PreferencesResult"];
+                    "application/json": components["schemas"]["StatefulPreferencesResult"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2101,7 +2767,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2110,7 +2776,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2119,7 +2785,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2128,7 +2803,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2137,7 +2812,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -2146,7 +2821,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2155,16 +2830,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2173,7 +2850,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2190,13 +2867,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Where the user is logged in. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SessionList"];
+                    "application/json": components["schemas"]["StatefulSessionList"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2205,7 +2882,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2214,7 +2891,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2223,16 +2900,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2241,16 +2920,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2267,13 +2948,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description They are ended, on every instance. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RevokedSessions"];
+                    "application/json": components["schemas"]["StatefulRevokedSessions"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2282,7 +2963,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2291,7 +2972,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2300,7 +2981,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2309,7 +2990,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2318,16 +2999,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2336,16 +3019,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2354,7 +3039,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2367,6 +3052,10 @@ export interface operations {
             };
             header?: never;
             path: {
+                /**
+                 * @description Names the session, as the list tells it.
+                 * @example oNKhkSyiqZ1DZbjY9iUZRM
+                 */
                 handle: string;
             };
             cookie?: never;
@@ -2386,7 +3075,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2395,7 +3084,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2404,7 +3093,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2413,7 +3102,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2422,7 +3111,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2431,16 +3129,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2449,16 +3149,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2467,7 +3169,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2487,13 +3189,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Default Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserList"];
+                    "application/json": components["schemas"]["StatefulUserList"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2502,7 +3204,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2511,7 +3213,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2520,16 +3222,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2538,16 +3242,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2561,7 +3267,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewUser"];
+                "application/json": components["schemas"]["StatefulNewUser"];
             };
         };
         responses: {
@@ -2573,7 +3279,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2582,7 +3288,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2591,7 +3297,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2600,7 +3306,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -2609,7 +3315,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2618,7 +3324,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2627,16 +3333,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2645,16 +3353,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2663,7 +3373,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2673,19 +3383,23 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description An account, as others may see it. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2694,7 +3408,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2703,7 +3417,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2712,7 +3426,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2721,16 +3435,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2739,16 +3464,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2758,32 +3485,36 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserChange"];
+                "application/json": components["schemas"]["StatefulUserChange"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description An account, as others may see it. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
-            /** @description Created. */
+            /** @description An account, as others may see it. */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -2792,7 +3523,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2801,7 +3532,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2810,7 +3541,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2819,7 +3550,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -2828,7 +3559,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2837,7 +3568,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2846,7 +3586,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -2855,16 +3595,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2873,16 +3615,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -2891,7 +3635,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -2901,6 +3645,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
@@ -2920,7 +3668,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -2929,7 +3677,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -2938,7 +3686,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -2947,7 +3695,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -2956,7 +3704,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -2965,7 +3713,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -2974,16 +3731,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -2992,16 +3751,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3010,7 +3771,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3020,23 +3781,27 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserChange"];
+                "application/json": components["schemas"]["StatefulUserChange"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description An account, as others may see it. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["StatefulUser"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3045,7 +3810,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3054,7 +3819,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3063,7 +3828,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -3072,7 +3837,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -3081,7 +3846,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3090,7 +3855,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3099,16 +3873,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3117,16 +3893,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3135,7 +3913,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3149,13 +3927,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Default Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenList"];
+                    "application/json": components["schemas"]["StatefulTokenList"];
                 };
             };
             /** @description There is no valid session. */
@@ -3164,7 +3942,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3173,16 +3951,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3191,16 +3971,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3214,7 +3996,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewToken"];
+                "application/json": components["schemas"]["StatefulNewToken"];
             };
         };
         responses: {
@@ -3224,7 +4006,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CreatedToken"];
+                    "application/json": components["schemas"]["StatefulCreatedToken"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3233,7 +4015,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3242,7 +4024,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3251,7 +4033,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description It conflicts with what is there. */
@@ -3260,7 +4042,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3269,7 +4051,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3278,16 +4060,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3296,16 +4080,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3314,7 +4100,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3344,7 +4130,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3353,7 +4139,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3362,7 +4148,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -3371,7 +4157,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3380,7 +4166,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3389,16 +4184,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3407,16 +4204,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3424,7 +4223,10 @@ export interface operations {
     getState: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: never;
@@ -3433,13 +4235,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Where a space stands. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateInfo"];
+                    "application/json": components["schemas"]["StatefulStateInfo"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3448,7 +4250,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3457,7 +4259,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3466,25 +4268,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3493,16 +4288,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3510,11 +4307,19 @@ export interface operations {
     listStateKeys: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
                 /** @description Only keys that start so. */
                 prefix?: string;
+                /**
+                 * @description Only keys after this one, that of the last page.
+                 * @example theme
+                 */
                 cursor?: string;
+                /** @description Keys of a page. Default 100. */
                 limit?: number;
             };
             header?: never;
@@ -3523,13 +4328,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description A page of the keys of a space. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateKeys"];
+                    "application/json": components["schemas"]["StatefulStateKeys"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3538,7 +4343,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3547,7 +4352,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3556,25 +4361,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3583,16 +4381,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3600,7 +4400,10 @@ export interface operations {
     getStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -3610,6 +4413,10 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
@@ -3624,7 +4431,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description It is still at the revision that `If-None-Match` names. */
@@ -3640,7 +4447,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3649,7 +4456,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3658,7 +4465,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -3667,25 +4474,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
-            /** @description It conflicts with what is there. */
-            409: {
+            /** @description A part of the path is too long. */
+            414: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3694,16 +4503,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3711,7 +4522,10 @@ export interface operations {
     setStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -3721,13 +4535,17 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateWrite"];
+                "application/json": components["schemas"]["StatefulStateWrite"];
             };
         };
         responses: {
@@ -3739,7 +4557,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -3748,7 +4566,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3757,7 +4575,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3766,16 +4584,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -3784,7 +4593,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3793,7 +4602,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3802,7 +4620,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -3811,16 +4629,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3829,16 +4649,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3847,7 +4669,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3855,7 +4677,10 @@ export interface operations {
     deleteStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -3865,6 +4690,10 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
@@ -3884,7 +4713,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -3893,7 +4722,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -3902,7 +4731,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -3911,16 +4740,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -3929,7 +4749,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -3938,7 +4758,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -3947,16 +4776,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is well-formed, but its result was refused. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -3965,16 +4805,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -3983,7 +4825,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -3991,7 +4833,10 @@ export interface operations {
     mergeStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -4001,13 +4846,17 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateMerge"];
+                "application/json": components["schemas"]["StatefulStateMerge"];
             };
         };
         responses: {
@@ -4019,7 +4868,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4028,7 +4877,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4037,7 +4886,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4046,16 +4895,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -4064,7 +4904,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4073,7 +4913,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4082,7 +4931,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -4091,16 +4940,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4109,16 +4960,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4127,7 +4980,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4135,7 +4988,10 @@ export interface operations {
     incrementStateKey: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: {
@@ -4145,13 +5001,17 @@ export interface operations {
                 "if-none-match"?: string;
             };
             path: {
+                /**
+                 * @description Names a value of a space: at most 512 bytes of UTF-8.
+                 * @example theme
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateIncrement"];
+                "application/json": components["schemas"]["StatefulStateIncrement"];
             };
         };
         responses: {
@@ -4163,7 +5023,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateEntry"];
+                    "application/json": components["schemas"]["StatefulStateEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4172,7 +5032,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4181,7 +5041,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4190,16 +5050,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The resource is not at the revision that `If-Match` names. */
@@ -4208,7 +5059,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4217,7 +5068,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4226,7 +5086,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -4235,16 +5095,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4253,16 +5115,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4271,7 +5135,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4279,7 +5143,10 @@ export interface operations {
     getStateSnapshot: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: never;
@@ -4288,13 +5155,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Everything that a space holds, at one revision. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateSnapshot"];
+                    "application/json": components["schemas"]["StatefulStateSnapshot"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4303,7 +5170,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4312,7 +5179,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4321,16 +5188,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4339,16 +5208,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4356,7 +5227,10 @@ export interface operations {
     restoreState: {
         parameters: {
             query?: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
             };
             header?: never;
@@ -4365,17 +5239,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["StateRestore"];
+                "application/json": components["schemas"]["StatefulStateRestore"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description Where a space stands. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateInfo"];
+                    "application/json": components["schemas"]["StatefulStateInfo"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4384,7 +5258,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4393,7 +5267,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4402,16 +5276,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4420,7 +5285,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4429,7 +5294,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -4438,16 +5303,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4456,16 +5323,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4474,7 +5343,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4482,7 +5351,10 @@ export interface operations {
     listStateChanges: {
         parameters: {
             query: {
-                /** @description Which space. Default `app`. */
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
                 /** @description `<epoch>:<revision>`; a revision alone means the present epoch, `oldest` the begin of the retained history. */
                 since: string;
@@ -4503,7 +5375,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StateChanges"];
+                    "application/json": components["schemas"]["StatefulStateChanges"];
                     "application/x-ndjson": string;
                 };
             };
@@ -4513,7 +5385,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4522,7 +5394,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4531,7 +5403,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description What was asked for is not kept any more. */
@@ -4540,16 +5412,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4558,16 +5432,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4575,25 +5451,28 @@ export interface operations {
     getCacheEntry: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
             path: {
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description An entry of the cache. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheEntry"];
+                    "application/json": components["schemas"]["StatefulCacheEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4602,7 +5481,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4611,7 +5490,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4620,7 +5499,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -4629,16 +5508,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4647,16 +5537,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4664,29 +5556,32 @@ export interface operations {
     putCacheEntry: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
             path: {
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CacheWrite"];
+                "application/json": components["schemas"]["StatefulCacheWrite"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description An entry of the cache. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheEntry"];
+                    "application/json": components["schemas"]["StatefulCacheEntry"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4695,7 +5590,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4704,7 +5599,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4713,7 +5608,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4722,7 +5617,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4731,16 +5635,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4749,16 +5655,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4767,7 +5675,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4775,12 +5683,15 @@ export interface operations {
     deleteCacheEntry: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
             path: {
-                /** @description At most 512 bytes of UTF-8. */
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
                 key: string;
             };
             cookie?: never;
@@ -4800,7 +5711,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4809,7 +5720,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4818,7 +5729,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4827,7 +5738,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4836,16 +5756,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4854,16 +5776,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4872,7 +5796,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4880,7 +5804,7 @@ export interface operations {
     invalidateCache: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
@@ -4889,17 +5813,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CacheInvalidation"];
+                "application/json": components["schemas"]["StatefulCacheInvalidation"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description It is done, on every instance. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheInvalidated"];
+                    "application/json": components["schemas"]["StatefulCacheInvalidated"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -4908,7 +5832,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -4917,7 +5841,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -4926,7 +5850,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -4935,7 +5859,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -4944,16 +5868,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -4962,16 +5888,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -4980,7 +5908,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -4988,7 +5916,7 @@ export interface operations {
     warmCache: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
@@ -4997,17 +5925,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["CacheWarming"];
+                "application/json": components["schemas"]["StatefulCacheWarming"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description What became of the keys. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CacheWarmed"];
+                    "application/json": components["schemas"]["StatefulCacheWarmed"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -5016,7 +5944,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5025,7 +5953,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5034,7 +5962,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -5043,7 +5971,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -5052,16 +5980,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5070,16 +6000,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -5088,7 +6020,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5098,20 +6030,23 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Name of a write-behind handler. */
+                /**
+                 * @description Name of a write-behind handler.
+                 * @example orders
+                 */
                 writer: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description The writes that a write-behind handler refused for good. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DeadLetters"];
+                    "application/json": components["schemas"]["StatefulDeadLetters"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -5120,7 +6055,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5129,7 +6064,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5138,7 +6073,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -5147,16 +6082,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5165,16 +6111,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5184,24 +6132,27 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Name of a write-behind handler. */
+                /**
+                 * @description Name of a write-behind handler.
+                 * @example orders
+                 */
                 writer: string;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["DeadLetterRetry"];
+                "application/json": components["schemas"]["StatefulDeadLetterRetry"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description They wait for their handler. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DeadLettersRetried"];
+                    "application/json": components["schemas"]["StatefulDeadLettersRetried"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -5210,7 +6161,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5219,7 +6170,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5228,7 +6179,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -5237,7 +6188,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -5246,7 +6197,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -5255,16 +6215,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5273,16 +6235,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -5291,7 +6255,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5299,7 +6263,7 @@ export interface operations {
     clearCache: {
         parameters: {
             query?: {
-                /** @description Default `default`. */
+                /** @description Which namespace. Default `default`. */
                 namespace?: string;
             };
             header?: never;
@@ -5321,7 +6285,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5330,7 +6294,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5339,7 +6303,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -5348,7 +6312,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -5357,16 +6321,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5375,16 +6341,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -5393,7 +6361,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5403,10 +6371,20 @@ export interface operations {
             query?: {
                 /** @description What `Authorization: Bearer` would say, for pages: they cannot set headers of a live connection. */
                 access_token?: string;
+                /**
+                 * @description Which space. Default `app`.
+                 * @example app
+                 */
                 space?: string;
-                /** @description Only this key. Neither key nor prefix: the whole space. */
+                /**
+                 * @description Only this key. Neither key nor prefix: the whole space.
+                 * @example theme
+                 */
                 key?: string;
-                /** @description Only keys that begin with this. */
+                /**
+                 * @description Only keys that begin with this.
+                 * @example theme
+                 */
                 prefix?: string;
                 /** @description Continue from this position, `<epoch>.<revision>`, if possible. */
                 since?: string;
@@ -5435,7 +6413,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5444,7 +6422,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5453,16 +6431,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5471,16 +6451,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5494,17 +6476,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["SyncWrite"];
+                "application/json": components["schemas"]["StatefulSyncWrite"];
             };
         };
         responses: {
-            /** @description The result. */
+            /** @description The write is committed, and durable. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SyncWritten"];
+                    "application/json": components["schemas"]["StatefulSyncWritten"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -5513,7 +6495,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5522,7 +6504,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5531,16 +6513,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description It conflicts with what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -5549,7 +6522,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -5558,7 +6531,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is well-formed, but its result was refused. */
@@ -5567,16 +6540,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5585,16 +6560,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage is full. */
@@ -5603,7 +6580,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5620,13 +6597,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The result. */
+            /** @description Who is connected. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SyncNodes"];
+                    "application/json": components["schemas"]["StatefulSyncNodes"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -5635,7 +6612,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5644,7 +6621,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5653,16 +6630,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5671,16 +6650,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5690,6 +6671,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description Names the connection, as the list tells it.
+                 * @example 8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
                 id: string;
             };
             cookie?: never;
@@ -5709,7 +6694,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5718,7 +6703,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5727,7 +6712,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no such thing. */
@@ -5736,7 +6721,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -5745,7 +6730,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -5754,16 +6748,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5772,16 +6768,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5804,7 +6802,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Stats"];
+                    "application/json": components["schemas"]["StatefulStats"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */
@@ -5813,7 +6811,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5822,7 +6820,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5831,16 +6829,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5849,16 +6849,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5885,7 +6887,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description There is no valid session. */
@@ -5894,7 +6896,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5903,7 +6905,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The input is too large. */
@@ -5912,7 +6914,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The body must be `application/json`. */
@@ -5921,16 +6923,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -5939,16 +6943,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };
@@ -5977,7 +6983,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The session may not do this. */
@@ -5986,16 +6992,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Too many attempts; `Retry-After` says when to try again. */
             429: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description Something failed here; the log has the cause under the `requestId`. */
@@ -6004,16 +7012,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
             /** @description The storage does not answer or the process is closing; try again later. */
             503: {
                 headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
         };

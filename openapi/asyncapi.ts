@@ -3,78 +3,78 @@ import { clientMessages } from './messages/client.ts'
 import { closeCodes } from './messages/close-codes.ts'
 import { clientExamples, type Example, serverExamples } from './messages/examples.ts'
 import { Change, PresenceMember, serverMessages } from './messages/server.ts'
+import { SCHEME } from './operation.ts'
 import { Op } from './schemas/state.ts'
 
 const closing = Object.entries(closeCodes)
   .map(([code, meaning]) => `- \`${code}\`: ${meaning}`)
   .join('\n')
 
-/** Where the WebSocket is. */
-export interface AsyncApiServer {
+/** The WebSockets of a running application. */
+export interface AsyncApiOptions {
+  /** Of the OpenAPI document. */
+  info: { title: string; version: string; license?: { name: string; url?: string } }
   /** With the port, if it is another than that of the protocol. */
-  readonly host: string
-  readonly protocol: 'ws' | 'wss'
-  /** What stands before `/sync`. */
-  readonly prefix: string
+  host: string
+  protocol: 'ws' | 'wss'
+  /** Where each is, and the schema of the parameters that it takes. */
+  sockets: readonly { address: string; query: object }[]
+  /** The session's cookie, if there are sessions. */
+  cookie?: { name: string; description: string } | undefined
 }
-
-/** The reference server, as it runs without configuration. */
-const REFERENCE: AsyncApiServer = { host: 'localhost:3000', protocol: 'ws', prefix: '' }
 
 /**
  * The AsyncAPI 3.0 document of the WebSocket, from the schemas that also check the frames at run time.
  * A WebSocket is one channel: which space and topic a message is about stands in its payload.
  */
-export function asyncApiDocument({ host, protocol, prefix }: AsyncApiServer = REFERENCE): object {
+export function asyncApiDocument({ info, host, protocol, sockets, cookie }: AsyncApiOptions): object {
+  const { license } = info
   const received = Object.values(clientMessages)
   const sent = Object.values(serverMessages)
   const examples = new Map([
     ...examplesOf(clientMessages, clientExamples),
     ...examplesOf(serverMessages, serverExamples),
   ])
+  const named = sockets.map((socket, index) => ({ ...socket, suffix: index === 0 ? '' : `${index + 1}` }))
   return {
     asyncapi: '3.0.0',
     info: {
-      title: 'fastify-stateful live synchronisation',
-      version: '1',
-      license: { name: 'MIT' },
+      title: info.title,
+      version: info.version,
+      ...(license ? { license: { name: license.name, ...(license.url ? { url: license.url } : {}) } } : {}),
       description: `JSON text frames, each an object with a \`type\`. Close codes:\n\n${closing}`,
     },
-    servers: { default: { host, protocol } },
-    channels: {
-      sync: {
-        address: `${prefix}/sync`,
-        title: 'Live state',
-        description:
-          'Connect with `?space=app` to follow that space at once; the first frame is then its fullSync (or, with `since`, what was missed). Without it, send `hello` and `subscribe`.',
-        servers: [{ $ref: '#/servers/default' }],
-        messages: Object.fromEntries(
-          [...received, ...sent].map((schema) => [idOf(schema), { $ref: `#/components/messages/${idOf(schema)}` }]),
-        ),
-        bindings: {
-          ws: {
-            bindingVersion: '0.1.0',
-            method: 'GET',
-            query: {
-              type: 'object',
-              properties: {
-                space: { type: 'string', description: 'Follow this space at once.' },
-                key: { type: 'string', description: 'Only this key of it.' },
-                prefix: { type: 'string', description: 'Only its keys with this prefix.' },
-                since: { type: 'string', description: 'Continue from this position, `<epoch>.<revision>`.' },
-                clientId: { type: 'string', description: 'The same as in `hello`.' },
-                access_token: { type: 'string', description: 'What `Authorization: Bearer` would say.' },
-              },
-            },
-          },
-        },
+    servers: {
+      default: {
+        host,
+        protocol,
+        ...(cookie ? { security: [{ $ref: `#/components/securitySchemes/${SCHEME}` }] } : {}),
       },
     },
-    operations: {
-      receiveFromClient: operation('receive', received, 'What a client may send.'),
-      sendToClient: operation('send', sent, 'What the server sends.'),
-    },
+    channels: Object.fromEntries(
+      named.map(({ suffix, address, query }) => [
+        `sync${suffix}`,
+        {
+          address,
+          title: 'Live state',
+          description:
+            'Connect with `?space=app` to follow that space at once; the first frame is then its fullSync (or, with `since`, what was missed). Without it, send `hello` and `subscribe`. A page is told on the socket why it is refused, by an error and a close code; others by a problem document (400, 401, 403, 429, 503; 426 without an upgrade).',
+          servers: [{ $ref: '#/servers/default' }],
+          messages: Object.fromEntries(
+            [...received, ...sent].map((schema) => [idOf(schema), { $ref: `#/components/messages/${idOf(schema)}` }]),
+          ),
+          bindings: { ws: { bindingVersion: '0.1.0', method: 'GET', query } },
+        },
+      ]),
+    ),
+    operations: Object.fromEntries(
+      named.flatMap(({ suffix }) => [
+        [`receiveFromClient${suffix}`, operation('receive', `sync${suffix}`, received, 'What a client may send.')],
+        [`sendToClient${suffix}`, operation('send', `sync${suffix}`, sent, 'What the server sends.')],
+      ]),
+    ),
     components: {
+      ...(cookie ? { securitySchemes: { [SCHEME]: { type: 'httpApiKey', in: 'cookie', ...cookie } } } : {}),
       messages: Object.fromEntries(
         [...received, ...sent].map((schema) => [
           idOf(schema),
@@ -102,12 +102,12 @@ function examplesOf<Type extends string>(
   return (Object.keys(schemas) as Type[]).map((type) => [schemas[type], examples[type]])
 }
 
-function operation(action: 'send' | 'receive', messages: TSchema[], summary: string): object {
+function operation(action: 'send' | 'receive', channel: string, messages: TSchema[], summary: string): object {
   return {
     action,
     summary,
-    channel: { $ref: '#/channels/sync' },
-    messages: messages.map((schema) => ({ $ref: `#/channels/sync/messages/${idOf(schema)}` })),
+    channel: { $ref: `#/channels/${channel}` },
+    messages: messages.map((schema) => ({ $ref: `#/channels/${channel}/messages/${idOf(schema)}` })),
   }
 }
 

@@ -15,7 +15,7 @@ const ELSEWHERE: { [A in Action]?: string } = {
 }
 
 interface Document {
-  paths: { [path: string]: { [method: string]: { security?: { bearer?: string[] }[] } } }
+  paths: { [path: string]: { [method: string]: { security?: { statefulToken?: string[] }[] } } }
 }
 
 /** The page with the table of all actions as the document and {@link ACTIONS} have them. */
@@ -23,7 +23,7 @@ export function withAccessTable(page: string, document: object): string {
   const askedBy = new Map<string, string[]>()
   for (const [path, methods] of Object.entries((document as Document).paths)) {
     for (const [method, { security = [] }] of Object.entries(methods)) {
-      for (const action of security.flatMap(({ bearer = [] }) => bearer)) {
+      for (const action of security.flatMap(({ statefulToken = [] }) => statefulToken)) {
         askedBy.set(action, [...(askedBy.get(action) ?? []), `\`${method.toUpperCase()} ${path}\``])
       }
     }

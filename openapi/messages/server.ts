@@ -73,7 +73,7 @@ export const Change = Type.Object(
     clientId: Type.Optional(Type.String({ description: 'Who wrote it (see hello). Absent: the server.' })),
     seq: Type.Optional(Integer({ description: "The writer's own number of it." })),
   },
-  { $id: 'Change', ...closed },
+  { $id: 'Change', ...closed, description: 'What takes a replica from one revision to another.' },
 )
 export type Change = Static<typeof Change>
 
@@ -89,7 +89,7 @@ export const StateChange = Type.Object(
           'Only in answers to `since`: the position that this continues from, possibly of an earlier epoch whose history was kept.',
       }),
     ),
-    changes: Type.Array(Type.Ref('Change')),
+    changes: Type.Array(Type.Ref('Change'), { description: 'In order.' }),
   },
   {
     $id: 'StateChange',
@@ -128,7 +128,7 @@ export const Reject = Type.Object(
     seq: Type.Optional(Integer({ description: 'That of the write, whatever else was wrong with it.' })),
     clientId: Type.Optional(Type.String({ description: 'As in the write, when that named one.' })),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
-    message: Type.String(),
+    message: Type.String({ description: 'What happened, and what to do. For people.' }),
     action: Type.Optional(Type.String({ description: 'What the client may not do, when it was refused for that.' })),
     outcome: Type.Union([Type.Literal('refused'), Type.Literal('unknown')], {
       description:
@@ -148,7 +148,7 @@ export const ErrorMessage = Type.Object(
   {
     type: Type.Literal('error'),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
-    message: Type.String(),
+    message: Type.String({ description: 'What happened, and what to do. For people.' }),
     action: Type.Optional(Type.String({ description: 'What the client may not do, when it was refused for that.' })),
     request: Type.Optional(
       Type.String({
@@ -191,11 +191,11 @@ export const PresenceMember = Type.Object(
   {
     node: Type.String({ description: 'The connection. A client with several connections is there several times.' }),
     clientId: Type.String({ description: 'The same as in the changes that it writes.' }),
-    userId: Type.Optional(Type.String()),
+    userId: Type.Optional(Type.String({ description: 'Whose it is. Absent: nobody is logged in.' })),
     data: Type.Optional(JsonValue),
     connectedAt: Moment('Milliseconds since the Unix epoch.'),
   },
-  { $id: 'PresenceMember', ...closed },
+  { $id: 'PresenceMember', ...closed, description: 'Somebody who follows a space.' },
 )
 export type PresenceMember = Static<typeof PresenceMember>
 

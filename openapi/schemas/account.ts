@@ -9,9 +9,18 @@ export const MAX_USERNAME_LENGTH = 128
 export const MAX_PASSWORD_LENGTH = 128
 export const MIN_PASSWORD_LENGTH = 8
 
-const Username = Type.String({ minLength: 1, maxLength: MAX_USERNAME_LENGTH, pattern: '^\\S(.*\\S)?$' })
+const Username = Type.String({
+  minLength: 1,
+  maxLength: MAX_USERNAME_LENGTH,
+  pattern: '^\\S(.*\\S)?$',
+  description: 'What the user logs in with: everyday letters of one script, digits and signs.',
+})
+const NewPassword = Type.String({
+  minLength: MIN_PASSWORD_LENGTH,
+  maxLength: MAX_PASSWORD_LENGTH,
+  description: 'The new password. Only its hash is kept.',
+})
 const Cursor = Type.String({ minLength: 1, maxLength: 256, description: 'Of the page before.' })
-const NewPassword = Type.String({ minLength: MIN_PASSWORD_LENGTH, maxLength: MAX_PASSWORD_LENGTH })
 
 const CurrentPassword = Type.Optional(
   Type.String({
@@ -26,7 +35,9 @@ const PreferenceValue = Type.Union([Type.String({ maxLength: 1024 }), AnyNumber(
 
 /** A user's settings in this session: JSON scalars by name. */
 export const Preferences = Type.Record(Type.String({ pattern: PreferenceName }), PreferenceValue, {
-  $id: 'Preferences',
+  $id: 'StatefulPreferences',
+  description: 'Settings of a session: texts, numbers, booleans and `null`, by name.',
+  examples: [{ theme: 'dark', pageSize: 50, beta: true }],
   additionalProperties: false,
   maxProperties: 50,
 })
@@ -38,14 +49,23 @@ export const UserChange = Type.Object(
     username: Type.Optional(Username),
     password: Type.Optional(NewPassword),
     role: Type.Optional(Role),
-    displayName: Type.Optional(Type.String({ maxLength: 256 })),
-    email: Type.Optional(Type.String({ maxLength: 320 })),
+    displayName: Type.Optional(Type.String({ maxLength: 256, description: 'What others see.' })),
+    email: Type.Optional(Type.String({ maxLength: 320, description: 'An address; not checked.' })),
     disabled: Type.Optional(
       Type.Boolean({ description: 'Nobody can log in to it any more, and its sessions end; `false`: one can again.' }),
     ),
     currentPassword: CurrentPassword,
   },
-  { $id: 'UserChange', additionalProperties: false, minProperties: 1 },
+  {
+    $id: 'StatefulUserChange',
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'What of a user is to be different; what is not named stays.',
+    examples: [
+      { displayName: 'Grace Hopper', email: 'grace@example.com' },
+      { username: 'grace', password: 'compilers are fun', role: 'user' },
+    ],
+  },
 )
 export type UserChange = Static<typeof UserChange>
 
@@ -59,7 +79,7 @@ export const NewUser = Type.Object(
     email: Type.Optional(Type.String({ maxLength: 320 })),
     currentPassword: CurrentPassword,
   },
-  { $id: 'NewUser', additionalProperties: false },
+  { $id: 'StatefulNewUser', additionalProperties: false },
 )
 export type NewUser = Static<typeof NewUser>
 
@@ -80,13 +100,13 @@ export const UserList = Type.Object(
       Type.String({ description: 'Names the next page, which may be empty. Absent: this is the last one.' }),
     ),
   },
-  { $id: 'UserList', additionalProperties: false },
+  { $id: 'StatefulUserList', additionalProperties: false },
 )
 export type UserList = Static<typeof UserList>
 
 /** What `POST /password` sets. */
 export const PasswordChange = Type.Object(
   { password: NewPassword, currentPassword: CurrentPassword },
-  { $id: 'PasswordChange', additionalProperties: false },
+  { $id: 'StatefulPasswordChange', additionalProperties: false },
 )
 export type PasswordChange = Static<typeof PasswordChange>

@@ -6,10 +6,11 @@ import { Count, Integer, Measure, Moment } from './numbers.ts'
 export const CacheKey = Type.String({
   minLength: 1,
   maxLength: 512,
-  description: 'At most 512 bytes of UTF-8.',
+  description: 'Names an entry: at most 512 bytes of UTF-8.',
+  examples: ['product:42'],
 })
 
-const Namespace = Type.String({ pattern: '^[\\w.-]{1,64}$', description: 'Default `default`.' })
+const Namespace = Type.String({ pattern: '^[\\w.-]{1,64}$', description: 'Which namespace. Default `default`.' })
 
 export const CacheQuery = Type.Object({ namespace: Type.Optional(Namespace) }, { additionalProperties: false })
 export type CacheQuery = Static<typeof CacheQuery>
@@ -28,27 +29,50 @@ export const CacheWrite = Type.Object(
   {
     value: Type.Unknown({ description: 'Any JSON; `null` is a value.' }),
     ttl: Type.Optional(Ttl),
-    tags: Type.Optional(Type.Array(CacheKey, { maxItems: 64 })),
+    tags: Type.Optional(
+      Type.Array(CacheKey, {
+        maxItems: 64,
+        description: 'Names under which the entry can be invalidated with others.',
+      }),
+    ),
   },
-  { $id: 'CacheWrite', additionalProperties: false },
+  {
+    $id: 'StatefulCacheWrite',
+    additionalProperties: false,
+    description: 'A value to store, for how long, and under which tags.',
+    examples: [{ value: { name: 'Lamp', price: 42 }, ttl: '5m', tags: ['products'] }],
+  },
 )
 export type CacheWrite = Static<typeof CacheWrite>
 
 export const CacheEntry = Type.Object(
-  { key: CacheKey, value: Type.Unknown() },
-  { $id: 'CacheEntry', additionalProperties: false },
+  { key: CacheKey, value: Type.Unknown({ description: 'Any JSON; `null` is a value.' }) },
+  {
+    $id: 'StatefulCacheEntry',
+    additionalProperties: false,
+    description: 'An entry of the cache.',
+    examples: [{ key: 'product:42', value: { name: 'Lamp', price: 42 } }],
+  },
 )
 export type CacheEntry = Static<typeof CacheEntry>
 
 export const CacheInvalidation = Type.Object(
   {
-    keys: Type.Optional(Type.Array(CacheKey, { maxItems: 1_000 })),
-    tags: Type.Optional(Type.Array(CacheKey, { maxItems: 1_000 })),
+    keys: Type.Optional(Type.Array(CacheKey, { maxItems: 1_000, description: 'These entries.' })),
+    tags: Type.Optional(
+      Type.Array(CacheKey, { maxItems: 1_000, description: 'Every entry that has one of these tags.' }),
+    ),
     patterns: Type.Optional(
       Type.Array(CacheKey, { maxItems: 32, description: '`*` stands for any characters, `?` for one: `user:*`.' }),
     ),
   },
-  { $id: 'CacheInvalidation', additionalProperties: false, minProperties: 1 },
+  {
+    $id: 'StatefulCacheInvalidation',
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'What is not to be served any more, by any of these.',
+    examples: [{ tags: ['products'] }, { keys: ['product:42'], patterns: ['search:*'] }],
+  },
 )
 export type CacheInvalidation = Static<typeof CacheInvalidation>
 
@@ -59,13 +83,23 @@ export const CacheInvalidated = Type.Object(
         'Entries removed by key or pattern. What a tag or a declared prefix reaches is gone but not counted.',
     }),
   },
-  { $id: 'CacheInvalidated', additionalProperties: false },
+  {
+    $id: 'StatefulCacheInvalidated',
+    additionalProperties: false,
+    description: 'It is done, on every instance.',
+    examples: [{ invalidated: 3 }],
+  },
 )
 export type CacheInvalidated = Static<typeof CacheInvalidated>
 
 export const CacheWarming = Type.Object(
-  { keys: Type.Array(CacheKey, { minItems: 1, maxItems: 1_000 }) },
-  { $id: 'CacheWarming', additionalProperties: false },
+  { keys: Type.Array(CacheKey, { minItems: 1, maxItems: 1_000, description: 'Entries that will be asked for soon.' }) },
+  {
+    $id: 'StatefulCacheWarming',
+    additionalProperties: false,
+    description: 'What to take into the first level.',
+    examples: [{ keys: ['product:42', 'product:43'] }],
+  },
 )
 export type CacheWarming = Static<typeof CacheWarming>
 
@@ -73,14 +107,25 @@ export const CacheWarmed = Type.Object(
   {
     warmed: Count('Now in the first level.'),
     missing: Count('In neither level.'),
-    failed: Integer(),
+    failed: Count('Could not be read.'),
   },
-  { $id: 'CacheWarmed', additionalProperties: false },
+  {
+    $id: 'StatefulCacheWarmed',
+    additionalProperties: false,
+    description: 'What became of the keys.',
+    examples: [{ warmed: 1, missing: 1, failed: 0 }],
+  },
 )
 export type CacheWarmed = Static<typeof CacheWarmed>
 
 export const WriterParams = Type.Object(
-  { writer: Type.String({ pattern: '^[\\w.-]{1,64}$', description: 'Name of a write-behind handler.' }) },
+  {
+    writer: Type.String({
+      pattern: '^[\\w.-]{1,64}$',
+      description: 'Name of a write-behind handler.',
+      examples: ['orders'],
+    }),
+  },
   { additionalProperties: false },
 )
 
@@ -89,10 +134,10 @@ export const DeadLetters = Type.Object(
     letters: Type.Array(
       Type.Object(
         {
-          id: Type.String(),
-          namespace: Type.String(),
+          id: Type.String({ description: 'Of the write; retry it by this.' }),
+          namespace: Type.String({ description: 'Of the cache, in which it was written.' }),
           key: CacheKey,
-          value: Type.Unknown(),
+          value: Type.Unknown({ description: 'What was to be written.' }),
           reason: Type.String({ description: 'What the handler said when it refused the write for good.' }),
           at: Moment('When, in milliseconds since 1970.'),
         },
@@ -101,19 +146,47 @@ export const DeadLetters = Type.Object(
       { description: 'The oldest first, at most 100.' },
     ),
   },
-  { $id: 'DeadLetters', additionalProperties: false },
+  {
+    $id: 'StatefulDeadLetters',
+    additionalProperties: false,
+    description: 'The writes that a write-behind handler refused for good.',
+    examples: [
+      {
+        letters: [
+          {
+            id: '1770000000000-0',
+            namespace: 'default',
+            key: 'product:42',
+            value: { name: 'Lamp', price: -1 },
+            reason: 'the price is negative',
+            at: 1_770_000_000_000,
+          },
+        ],
+      },
+    ],
+  },
 )
 export type DeadLetters = Static<typeof DeadLetters>
 
 export const DeadLetterRetry = Type.Object(
   { ids: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 1_000, description: 'Default: all.' })) },
-  { $id: 'DeadLetterRetry', additionalProperties: false },
+  {
+    $id: 'StatefulDeadLetterRetry',
+    additionalProperties: false,
+    description: 'Which of the refused writes to hand over again.',
+    examples: [{ ids: ['1770000000000-0'] }],
+  },
 )
 export type DeadLetterRetry = Static<typeof DeadLetterRetry>
 
 export const DeadLettersRetried = Type.Object(
-  { retried: Integer() },
-  { $id: 'DeadLettersRetried', additionalProperties: false },
+  { retried: Count('Writes that are handed over again.') },
+  {
+    $id: 'StatefulDeadLettersRetried',
+    additionalProperties: false,
+    description: 'They wait for their handler.',
+    examples: [{ retried: 1 }],
+  },
 )
 export type DeadLettersRetried = Static<typeof DeadLettersRetried>
 
@@ -151,7 +224,9 @@ export type CacheNumbers = Static<typeof CacheNumbers>
 
 export const CacheStats = Type.Object(
   {
-    tier: Type.Union([Type.Literal('memory'), Type.Literal('lmdb'), Type.Literal('redis')]),
+    tier: Type.Union([Type.Literal('memory'), Type.Literal('lmdb'), Type.Literal('redis')], {
+      description: 'What the second level is kept in.',
+    }),
     coherent: Type.Boolean({ description: 'Whether the first level is proven current at this moment.' }),
     ...cacheNumbers,
     namespaces: Type.Record(Type.String(), CacheNumbers, { description: 'Each namespace by itself.' }),
@@ -162,7 +237,7 @@ export const CacheStats = Type.Object(
         retried: Count('Batches that failed and were tried again.'),
         dead: Count('Writes that their handler refused for good.'),
       },
-      { additionalProperties: false },
+      { additionalProperties: false, description: 'Writes that go to their source later.' },
     ),
     warming: Type.Object(
       {
@@ -172,9 +247,9 @@ export const CacheStats = Type.Object(
         missing: Count('Hot keys that were in neither level and have no loader.'),
         failed: Count('Hot keys whose loader failed.'),
       },
-      { additionalProperties: false, description: 'Hot keys, see `POST /cache/warm` for others.' },
+      { additionalProperties: false, description: 'Hot keys; `warmCache` takes others.' },
     ),
   },
-  { $id: 'CacheStats', additionalProperties: false },
+  { $id: 'StatefulCacheStats', additionalProperties: false, description: 'The numbers of the multi-level cache.' },
 )
 export type CacheStats = Static<typeof CacheStats>

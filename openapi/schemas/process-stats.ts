@@ -13,7 +13,7 @@ export const ProcessStats = Type.Object(
         heapUsed: Count('Heap in use, in bytes.'),
         external: Count('Memory of buffers and native objects, in bytes.'),
       },
-      { additionalProperties: false },
+      { additionalProperties: false, description: 'What the process takes, in bytes.' },
     ),
     eventLoop: Type.Object(
       {
@@ -37,13 +37,13 @@ export const ProcessStats = Type.Object(
             '4xx': Count('Answers with a status from 400 to 499.'),
             '5xx': Count('Answers with a status from 500 to 599.'),
           },
-          { additionalProperties: false },
+          { additionalProperties: false, description: 'Answers by the class of their status.' },
         ),
         duration: Durations('Requests'),
       },
-      { additionalProperties: false },
+      { additionalProperties: false, description: 'HTTP requests.' },
     ),
   },
-  { $id: 'ProcessStats', additionalProperties: false },
+  { $id: 'StatefulProcessStats', additionalProperties: false, description: 'The numbers of the process.' },
 )
 export type ProcessStats = Static<typeof ProcessStats>

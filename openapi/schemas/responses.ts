@@ -1,4 +1,6 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { generalCodes, type ProblemCode, statusOfCode } from '../problem-examples.ts'
+import { Problem } from './problem.ts'
 
 /** A reference to a schema that `useSchemas` registers, typed as that schema. */
 export function reference<S extends TSchema>(schema: S) {
@@ -10,7 +12,10 @@ export function reference<S extends TSchema>(schema: S) {
  * The schema with other annotations. Spreading it in place would put TypeBox's symbols into the exported type, which
  * declaration files cannot name.
  */
-export function annotated<S extends TSchema>(schema: S, annotations: { description?: string; default?: unknown }): S {
+export function annotated<S extends TSchema>(
+  schema: S,
+  annotations: { description?: string; default?: unknown; examples?: readonly unknown[] },
+): S {
   return { ...schema, ...annotations }
 }
 
@@ -24,6 +29,7 @@ const meanings = {
   410: 'What was asked for is not kept any more.',
   412: 'The resource is not at the revision that `If-Match` names.',
   413: 'The input is too large.',
+  414: 'A part of the path is too long.',
   415: 'The body must be `application/json`.',
   422: 'The input is well-formed, but its result was refused.',
   429: 'Too many attempts; `Retry-After` says when to try again.',
@@ -32,13 +38,45 @@ const meanings = {
   507: 'The storage is full.',
 } as const
 
-type ProblemStatus = keyof typeof meanings
+export type ProblemStatus = keyof typeof meanings
 
-/** The `response` entries of the problems that a route can answer; 500 and 503 always belong to them. */
-export function problems(...statuses: ProblemStatus[]) {
-  const entry = (status: ProblemStatus) => ({
+/** Of the answers that say when to come back. */
+const retryAfter = {
+  'retry-after': { type: 'integer', minimum: 1, description: 'Seconds after which to try again.' },
+}
+
+/** A problem response of a route. The documents show an example of each of its codes. */
+export interface ProblemResponse {
+  description: string
+  headers?: object
+  content: { 'application/problem+json': { schema: TSchema } }
+  codes: ProblemCode[]
+}
+
+/**
+ * The `response` entries of the problems that a route can answer: of each status, or of each code, which stands for its
+ * status and says why. A status alone has the codes that it has everywhere. 500 and 503 always belong to them.
+ *
+ * @example problems(400, 401, 'STATEFUL_STATE_CONFLICT') // 400, 401, 409, 500, 503
+ */
+export function problems(...causes: readonly (ProblemStatus | ProblemCode)[]): Record<number, ProblemResponse> {
+  const codes = new Map<ProblemStatus, ProblemCode[]>()
+  const add = (status: ProblemStatus, more: readonly ProblemCode[]) => {
+    codes.set(status, [...new Set([...(codes.get(status) ?? []), ...more])])
+  }
+  for (const cause of causes) {
+    if (typeof cause === 'number') add(cause, generalCodes(cause))
+    else add(statusOfCode(cause) as ProblemStatus, [cause])
+  }
+  for (const always of [500, 503] as const) if (!codes.has(always)) add(always, generalCodes(always))
+  return Object.fromEntries([...codes].map(([status, its]) => [status, problemResponse(status, its)]))
+}
+
+export function problemResponse(status: ProblemStatus, codes: ProblemCode[]): ProblemResponse {
+  return {
     description: meanings[status],
-    content: { 'application/problem+json': { schema: Type.Ref('Problem') } },
-  })
-  return Object.fromEntries([...statuses, 500 as const, 503 as const].map((status) => [status, entry(status)]))
+    ...(status === 429 || status === 503 ? { headers: retryAfter } : {}),
+    content: { 'application/problem+json': { schema: reference(Problem) } },
+    codes,
+  }
 }

@@ -11,10 +11,15 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
 export const JsonValue = Type.Unsafe<Json>({ description: 'Any JSON value.' })
 
 /** Names a space: letters, digits, `_`, `.` and `-`, so that it is safe in file names, Redis keys and URLs. */
-export const SpaceName = Type.String({ pattern: SPACE_NAME.source })
+export const SpaceName = Type.String({ pattern: SPACE_NAME.source, description: 'Names a space.', examples: ['app'] })
 
 /** A key as the schema can check it; the engine also counts its UTF-8 bytes (at most 512) and refuses control characters. */
-export const StateKey = Type.String({ minLength: 1, maxLength: 512 })
+export const StateKey = Type.String({
+  minLength: 1,
+  maxLength: 512,
+  description: 'Names a value of a space: at most 512 bytes of UTF-8.',
+  examples: ['theme'],
+})
 
 export const Epoch = Type.String({
   pattern: '^[0-9]{1,16}:[A-Za-z0-9_-]{1,64}$',
@@ -49,15 +54,18 @@ const operands = operations.map(({ op, operand, before, value, after }) => {
 
 export const Op = Type.Object(
   {
-    op: Type.Union([
-      Type.Literal('set'),
-      Type.Literal('merge'),
-      Type.Literal('increment'),
-      Type.Literal('append'),
-      Type.Literal('setAdd'),
-      Type.Literal('setRemove'),
-      Type.Literal('delete'),
-    ]),
+    op: Type.Union(
+      [
+        Type.Literal('set'),
+        Type.Literal('merge'),
+        Type.Literal('increment'),
+        Type.Literal('append'),
+        Type.Literal('setAdd'),
+        Type.Literal('setRemove'),
+        Type.Literal('delete'),
+      ],
+      { description: 'What is done to the key.' },
+    ),
     key: StateKey,
     value: Type.Optional(
       annotated(JsonValue, {
@@ -74,7 +82,7 @@ export const Op = Type.Object(
     ),
   },
   {
-    $id: 'StateOp',
+    $id: 'StatefulStateOp',
     additionalProperties: false,
     description: 'One change of one key.',
     examples: [
@@ -90,21 +98,32 @@ export const Op = Type.Object(
 )
 export type Op = Static<typeof Op>
 
+const EPOCH = '1:kX3v9Qm2'
+const COMMIT = {
+  space: 'app',
+  epoch: EPOCH,
+  prev: 7,
+  revision: 8,
+  ops: [{ op: 'set', key: 'theme', value: 'dark' }],
+  at: 1_770_000_000_000,
+}
+
 export const Commit = Type.Object(
   {
     space: SpaceName,
     epoch: Epoch,
     prev: Integer({ description: 'Apply the commit only to a replica that is at this revision.' }),
     revision: Revision,
-    ops: Type.Array(reference(Op), { minItems: 1, maxItems: 128 }),
-    clientId: Type.Optional(Type.String({ maxLength: 128 })),
-    seq: Type.Optional(Integer()),
+    ops: Type.Array(reference(Op), { minItems: 1, maxItems: 128, description: 'Applied together, in order.' }),
+    clientId: Type.Optional(Type.String({ maxLength: 128, description: 'Who wrote it. Absent: the server.' })),
+    seq: Type.Optional(Integer({ description: "The writer's own number of it." })),
     at: Moment('When it was committed, milliseconds since the Unix epoch; the clock of the writer.'),
   },
   {
-    $id: 'StateCommit',
+    $id: 'StatefulStateCommit',
     additionalProperties: false,
     description: 'One revision: its operations apply together or not at all.',
+    examples: [COMMIT],
   },
 )
 export type Commit = Static<typeof Commit>
@@ -121,7 +140,12 @@ export const StateSnapshot = Type.Object(
     revision: Revision,
     state: Type.Record(Type.String(), JsonValue, { description: 'Every key with its value, at this one revision.' }),
   },
-  { $id: 'StateSnapshot', additionalProperties: false },
+  {
+    $id: 'StatefulStateSnapshot',
+    additionalProperties: false,
+    description: 'Everything that a space holds, at one revision.',
+    examples: [{ epoch: EPOCH, revision: 8, state: { theme: 'dark', likes: 42 } }],
+  },
 )
 export type StateSnapshot = Static<typeof StateSnapshot>
 
@@ -135,7 +159,12 @@ export const StateEntry = Type.Object(
     epoch: Epoch,
     expiresAt: Type.Optional(Moment('When the key will be deleted, milliseconds since the Unix epoch.')),
   },
-  { $id: 'StateEntry', additionalProperties: false },
+  {
+    $id: 'StatefulStateEntry',
+    additionalProperties: false,
+    description: 'What a key holds.',
+    examples: [{ key: 'theme', value: 'dark', revision: 8, epoch: EPOCH }],
+  },
 )
 export type StateEntry = Static<typeof StateEntry>
 
@@ -147,18 +176,28 @@ export const StateInfo = Type.Object(
     size: Count('Number of keys.'),
     bytes: Count('Bytes of all keys and their values as JSON.'),
   },
-  { $id: 'StateInfo', additionalProperties: false },
+  {
+    $id: 'StatefulStateInfo',
+    additionalProperties: false,
+    description: 'Where a space stands.',
+    examples: [{ space: 'app', epoch: EPOCH, revision: 8, size: 2, bytes: 25 }],
+  },
 )
 export type StateInfo = Static<typeof StateInfo>
 
 export const StateKeys = Type.Object(
   {
-    keys: Type.Array(StateKey),
+    keys: Type.Array(StateKey, { description: 'Sorted.' }),
     cursor: Type.Optional(
       Type.String({ description: 'Pass it as `cursor` for the next page; absent on the last page.' }),
     ),
   },
-  { $id: 'StateKeys', additionalProperties: false },
+  {
+    $id: 'StatefulStateKeys',
+    additionalProperties: false,
+    description: 'A page of the keys of a space.',
+    examples: [{ keys: ['likes', 'theme'], cursor: 'theme' }],
+  },
 )
 export type StateKeys = Static<typeof StateKeys>
 
@@ -169,7 +208,12 @@ export const StateWrite = Type.Object(
       Integer({ minimum: 1, maximum: MAX_DURATION, description: 'Milliseconds until the key is deleted.' }),
     ),
   },
-  { $id: 'StateWrite', additionalProperties: false },
+  {
+    $id: 'StatefulStateWrite',
+    additionalProperties: false,
+    description: 'What the key is to hold, and for how long.',
+    examples: [{ value: 'dark' }, { value: { name: 'Ada' }, ttl: 60_000 }],
+  },
 )
 export type StateWrite = Static<typeof StateWrite>
 
@@ -180,26 +224,37 @@ export const StateMerge = Type.Object(
       description: 'Its fields replace or join those of the value; `null` is a value like any other.',
     }),
   },
-  { $id: 'StateMerge', additionalProperties: false },
+  {
+    $id: 'StatefulStateMerge',
+    additionalProperties: false,
+    description: 'Fields for the object that the key holds.',
+    examples: [{ value: { city: 'Oslo' } }],
+  },
 )
 export type StateMerge = Static<typeof StateMerge>
 
 export const StateIncrement = Type.Object(
-  { by: Type.Optional(AnyNumber({ default: 1 })) },
-  { $id: 'StateIncrement', additionalProperties: false },
+  { by: Type.Optional(AnyNumber({ default: 1, description: 'What to add; negative to subtract.' })) },
+  {
+    $id: 'StatefulStateIncrement',
+    additionalProperties: false,
+    description: 'What to add to the number that the key holds.',
+    examples: [{ by: 2 }, {}],
+  },
 )
 export type StateIncrement = Static<typeof StateIncrement>
 
 export const StateRestore = Type.Object(
   {
-    state: Type.Record(Type.String(), JsonValue),
+    state: Type.Record(Type.String(), JsonValue, { description: 'Every key with its value.' }),
     epoch: Type.Optional(annotated(Epoch, { description: 'Of the snapshot; the restore begins an epoch of its own.' })),
     revision: Type.Optional(annotated(Revision, { description: 'Of the snapshot.' })),
   },
   {
-    $id: 'StateRestore',
+    $id: 'StatefulStateRestore',
     additionalProperties: false,
     description: 'What the space holds afterwards, and nothing else.',
+    examples: [{ state: { theme: 'dark', likes: 42 } }],
   },
 )
 export type StateRestore = Static<typeof StateRestore>
@@ -208,20 +263,20 @@ export const StateChanges = Type.Object(
   {
     epoch: Epoch,
     revision: Revision,
-    commits: Type.Array(Type.Ref('StateCommit')),
+    commits: Type.Array(reference(Commit), { description: 'In order.' }),
     reset: Type.Boolean({
       description:
         '`true`: the position that was asked for is not in the retained history. Take a snapshot and go on from its revision.',
     }),
   },
-  { $id: 'StateChanges', additionalProperties: false },
+  {
+    $id: 'StatefulStateChanges',
+    additionalProperties: false,
+    description: 'What was committed after a position, and the position after that.',
+    examples: [{ epoch: EPOCH, revision: 8, reset: false, commits: [COMMIT] }],
+  },
 )
-export interface StateChanges {
-  epoch: string
-  revision: number
-  commits: Commit[]
-  reset: boolean
-}
+export type StateChanges = Static<typeof StateChanges>
 
 export const StateStats = Type.Object(
   {
@@ -244,6 +299,6 @@ export const StateStats = Type.Object(
     unreadable: Count('Keys and commits of a log that could not be read or applied, and were left out.'),
     epochChanges: Count('New epochs because the store may have lost the end of a log.'),
   },
-  { $id: 'StateStats', additionalProperties: false },
+  { $id: 'StatefulStateStats', additionalProperties: false, description: 'The numbers of the state.' },
 )
 export type StateStats = Static<typeof StateStats>

@@ -3,42 +3,61 @@ import { Count, Integer } from './numbers.ts'
 import { annotated, reference } from './responses.ts'
 import { Epoch, Op, Revision, SpaceName } from './state.ts'
 
+const NODE = {
+  id: '8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10',
+  instance: 'Zt5iKJ0r6mUeY1c9dQm2nA',
+  clientId: 'oNKhkSyiqZ1DZbjY9iUZRM',
+  transport: 'websocket',
+  connectedAt: '2026-03-14T09:26:53.589Z',
+  lastSeen: '2026-03-14T09:31:07.020Z',
+  spaces: ['app'],
+  subscriptions: 1,
+  userId: '0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10',
+  address: '203.0.113.7',
+  lag: 0,
+  buffered: 0,
+}
+
 export const SyncNode = Type.Object(
   {
     id: Type.String({ description: 'Name of the connection; new with each one.' }),
     instance: Type.String({ description: 'The instance that it is connected to.' }),
     clientId: Type.String({ description: 'How its writes are marked in changes; stays the same across reconnects.' }),
-    transport: Type.Union([Type.Literal('websocket'), Type.Literal('event-stream')]),
-    connectedAt: Type.String({ format: 'date-time' }),
+    transport: Type.Union([Type.Literal('websocket'), Type.Literal('event-stream')], {
+      description: 'What it came by.',
+    }),
+    connectedAt: Type.String({ format: 'date-time', description: 'When it came.' }),
     lastSeen: Type.String({ format: 'date-time', description: 'When anything was last heard from it.' }),
     spaces: Type.Array(Type.String(), { description: 'The spaces that it follows.' }),
     subscriptions: Count('How many topics it follows.'),
-    userId: Type.Optional(Type.String()),
+    userId: Type.Optional(Type.String({ description: 'Whose it is. Absent: nobody is logged in.' })),
     address: Type.String({ description: 'The address that it connects from.' }),
     lag: Count('Revisions that it is behind, in the topic where that is most.'),
     buffered: Count('Bytes that its socket has not taken yet.'),
   },
-  { $id: 'SyncNode', additionalProperties: false, description: 'A live connection.' },
+  { $id: 'StatefulSyncNode', additionalProperties: false, description: 'A live connection.', examples: [NODE] },
 )
 export type SyncNode = Static<typeof SyncNode>
 
 export const SyncNodes = Type.Object(
   {
-    nodes: Type.Array(Type.Ref('SyncNode')),
+    nodes: Type.Array(reference(SyncNode), { description: 'The live connections.' }),
     unanswered: Type.Optional(
       Count('In the scope `cluster`: instances that did not answer within a second; their connections are missing.'),
     ),
   },
-  { $id: 'SyncNodes', additionalProperties: false },
+  {
+    $id: 'StatefulSyncNodes',
+    additionalProperties: false,
+    description: 'Who is connected.',
+    examples: [{ nodes: [NODE] }],
+  },
 )
-export interface SyncNodes {
-  nodes: SyncNode[]
-  unanswered?: number
-}
+export type SyncNodes = Static<typeof SyncNodes>
 
 export const SyncWrite = Type.Object(
   {
-    space: Type.Optional(annotated(SpaceName, { default: 'app' })),
+    space: Type.Optional(annotated(SpaceName, { default: 'app', description: 'Which space. Default `app`.' })),
     clientId: Type.String({
       minLength: 8,
       maxLength: 128,
@@ -51,20 +70,41 @@ export const SyncWrite = Type.Object(
       description: 'Applied together or not at all.',
     }),
   },
-  { $id: 'SyncWrite', additionalProperties: false },
+  {
+    $id: 'StatefulSyncWrite',
+    additionalProperties: false,
+    description: 'A numbered write of a client.',
+    examples: [
+      { space: 'app', clientId: 'client-8d0f3a1c', seq: 1, ops: [{ op: 'increment', key: 'likes', value: 2 }] },
+    ],
+  },
 )
 export type SyncWrite = Static<typeof SyncWrite>
 
 export const SyncWritten = Type.Object(
   {
-    seq: Integer({ minimum: 1 }),
-    space: SpaceName,
+    seq: Integer({ minimum: 1, description: 'As in the write.' }),
+    space: annotated(SpaceName, { description: 'The space that was written to.' }),
     epoch: Epoch,
     prev: Integer({ description: 'The revision before.' }),
     revision: Revision,
     ops: Type.Array(reference(Op), { description: 'What was committed.' }),
   },
-  { $id: 'SyncWritten', additionalProperties: false },
+  {
+    $id: 'StatefulSyncWritten',
+    additionalProperties: false,
+    description: 'The write is committed, and durable.',
+    examples: [
+      {
+        seq: 1,
+        space: 'app',
+        epoch: '1:kX3v9Qm2',
+        prev: 7,
+        revision: 8,
+        ops: [{ op: 'increment', key: 'likes', value: 2 }],
+      },
+    ],
+  },
 )
 export type SyncWritten = Static<typeof SyncWritten>
 
@@ -94,6 +134,6 @@ export const SyncStats = Type.Object(
       description: 'By close code; 0 counts those outside the documented ranges.',
     }),
   },
-  { $id: 'SyncStats', additionalProperties: false },
+  { $id: 'StatefulSyncStats', additionalProperties: false, description: 'The numbers of the live connections.' },
 )
 export type SyncStats = Static<typeof SyncStats>

@@ -9,7 +9,7 @@ const MAX_SCOPES = Object.keys(ACTIONS).length
 export const Scope = Type.Unsafe<Action>(
   Type.Union(
     Object.entries(ACTIONS).map(([action, { means }]) => Type.Literal(action, { description: means })),
-    { $id: 'Scope', description: 'An action that the token may do.' },
+    { $id: 'StatefulScope', description: 'An action that the token may do.' },
   ),
 )
 
@@ -38,13 +38,13 @@ export const TokenInfo = Type.Object(
       Type.String({ format: 'date-time', description: 'To a minute. Absent: it was never used.' }),
     ),
   },
-  { $id: 'TokenInfo', additionalProperties: false },
+  { $id: 'StatefulTokenInfo', additionalProperties: false },
 )
 export type TokenInfo = Static<typeof TokenInfo>
 
 export const TokenList = Type.Object(
   { tokens: Type.Array(reference(TokenInfo), { description: 'The newest first; expired ones too.' }) },
-  { $id: 'TokenList', additionalProperties: false },
+  { $id: 'StatefulTokenList', additionalProperties: false },
 )
 export type TokenList = Static<typeof TokenList>
 
@@ -62,7 +62,7 @@ export const NewToken = Type.Object(
       ),
     ),
   },
-  { $id: 'NewToken', additionalProperties: false },
+  { $id: 'StatefulNewToken', additionalProperties: false },
 )
 export type NewToken = Static<typeof NewToken>
 
@@ -71,6 +71,6 @@ export const CreatedToken = Type.Object(
     token: Type.String({ description: 'The secret, shown this once. Send it as `Authorization: Bearer`.' }),
     ...TokenInfo.properties,
   },
-  { $id: 'CreatedToken', additionalProperties: false },
+  { $id: 'StatefulCreatedToken', additionalProperties: false },
 )
 export type CreatedToken = Static<typeof CreatedToken>

@@ -7,12 +7,18 @@ import { checkNamespace } from './names.ts'
 import { CacheNamespace, type Shared } from './namespace.ts'
 import { type CacheOptions, resolveOptions } from './options.ts'
 import { Breaker } from './tier/breaker.ts'
+import { placeOf } from './tier/buckets.ts'
 import type { CacheTier } from './tier/contract.ts'
 import { openJournal, openTier } from './tier/open.ts'
 import { Warming } from './warming.ts'
 import type { Journal } from './write-behind/journal.ts'
 import { Writers } from './write-behind/writers.ts'
 import type { WriteHandler } from './write-behind/writes.ts'
+
+/** The few lists of hot keys need not be spread. */
+function bucketsOf(tier: CacheTier, name: string): readonly string[] {
+  return name === HOT_KEYS ? tier.buckets(name).slice(0, 1) : tier.buckets(name)
+}
 
 /** What a cache stands on; {@link cacheParts} makes it from a storage. */
 export interface CacheParts {
@@ -90,6 +96,7 @@ export class Cache extends CacheNamespace {
       options: resolved,
       writers,
       warming,
+      bucketsOf: (name) => bucketsOf(parts.tier, name),
       namespace(name) {
         checkNamespace(name)
         if (name !== HOT_KEYS) return namespaces.keep(name)
@@ -150,11 +157,11 @@ export class Cache extends CacheNamespace {
     checkNamespace(name)
     const known = this.#namespaces.get(name) ?? (name === HOT_KEYS ? this.#hotKeys() : undefined)
     // As for every read: a store that is away is a miss.
-    if (!known && !(await this.#parts.tier.exists(name).catch(() => false))) return undefined
+    if (!known && !(await this.#exists(name, key).catch(() => false))) return undefined
     const { namespace, release } = this.borrow(name, client)
     try {
       // A miss would be told as if there were no such entry.
-      if (this.#running.value && !namespace.coherent) await namespace.proveCoherence()
+      if (this.#running.value) await namespace.proveCoherence(key)
       return await namespace.get(key)
     } finally {
       release()
@@ -191,6 +198,13 @@ export class Cache extends CacheNamespace {
   resetStats(): void {
     this.#past.sums = sums(new Counters(), 0, 0)
     for (const namespace of this.#all()) namespace.resetCounters()
+  }
+
+  /** Whether the bucket of the key has anything. */
+  #exists(name: string, key: string): Promise<boolean> {
+    const { tier } = this.#parts
+    const buckets = bucketsOf(tier, name)
+    return tier.exists(buckets[placeOf(key, buckets.length)] as string)
   }
 
   #all(): CacheNamespace[] {

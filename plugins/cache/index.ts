@@ -3,6 +3,7 @@ import { Cache, cacheParts } from './cache.ts'
 import type { CacheOptions } from './options.ts'
 
 export { KeyvStore } from './adapters/keyv.ts'
+export { KeyvStore6 } from './adapters/keyv-6.ts'
 export { Cache, type CacheParts, cacheParts } from './cache.ts'
 export type { CacheNumbers, CacheStats } from './counters.ts'
 export type { CachedOptions, MethodDecorator } from './decorators.ts'

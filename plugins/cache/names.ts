@@ -7,9 +7,16 @@ export function checkKey(key: string, what = 'key'): void {
   if (fault !== undefined) throw new InvalidCacheKeyError(what, fault)
 }
 
-/** @throws STATEFUL_INVALID_CACHE_KEY */
-export function checkTags(tags: readonly string[]): void {
+/** The most tags of one entry: a store checks all of them in the step that stores it. */
+export const MAX_TAGS = 1_000
+
+/**
+ * @param most how many there may be
+ * @throws STATEFUL_INVALID_CACHE_KEY
+ */
+export function checkTags(tags: readonly string[], most = MAX_TAGS): void {
   if (!Array.isArray(tags)) throw new InvalidCacheKeyError('tags', 'are not an array')
+  if (tags.length > most) throw new InvalidCacheKeyError('tags', `are ${tags.length}, more than ${most}`)
   for (const tag of tags) checkKey(tag, 'tag')
 }
 

@@ -1,15 +1,15 @@
 import { StorageFullError } from '../support/errors.ts'
 import { refuseUnknown } from '../support/options.ts'
+import { Bucket, Buckets, ended } from './bucket.ts'
 import { CallNames, callKey } from './calls.ts'
-import { type Held, Levels, type Reading } from './coherence/levels.ts'
-import { Mutations, type Terms } from './coherence/mutations.ts'
+import { FirstLevel } from './coherence/first-level.ts'
+import type { Terms } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { hasWildcard, literalPrefix } from './glob.ts'
-import { Loads } from './loading/loads.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import { lifetime, type ResolvedOptions } from './options.ts'
-import type { CacheTier } from './tier/contract.ts'
+import type { CacheTier, Invalidation } from './tier/contract.ts'
 import {
   LOAD_OPTIONS,
   type LoadContext,
@@ -34,6 +34,8 @@ export interface Shared {
   warming: Warming
   /** Finds or makes a namespace. @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_TOO_MANY_NAMESPACES */
   namespace(name: string): CacheNamespace
+  /** Names of the buckets of a namespace, see tier/buckets.ts. */
+  bucketsOf(name: string): readonly string[]
 }
 
 export interface DelayedPersistOptions extends SetOptions {
@@ -56,22 +58,36 @@ export class CacheNamespace {
   readonly name: string
   readonly #shared: Shared
   readonly #counters = new Counters()
-  readonly #levels: Levels
-  readonly #loads: Loads
-  readonly #mutations: Mutations
+  readonly #l1: FirstLevel
+  readonly #buckets: Buckets
   readonly #clones: boolean
   readonly #calls = new CallNames()
 
   constructor(name: string, shared: Shared) {
     this.name = name
     this.#shared = shared
-    this.#levels = new Levels(shared.tier, shared.journal, name, shared.options, this.#counters)
-    this.#loads = new Loads(this.#levels, shared.options, this.#counters)
-    this.#mutations = new Mutations(this.#levels, shared.options, this.#counters)
-    this.#levels.watch((message) => {
-      if (!message) shared.warming.lost(this)
+    const { tier, journal: overlay, options, warming } = shared
+    const counters = this.#counters
+    this.#l1 = new FirstLevel({
+      maxEntries: options.l1.maxEntries,
+      maxBytes: options.l1.maxBytes,
+      random: options.random,
+      onEvict: () => {
+        counters.evictions++
+      },
     })
-    this.#clones = shared.options.values === 'clone'
+    this.#buckets = new Buckets(
+      shared.bucketsOf(name).map((bucket, index, { length: of }) => {
+        const place = { index, of }
+        return new Bucket({ tier, overlay, bucket, place, l1: this.#l1, options, counters })
+      }),
+    )
+    for (const { levels } of this.#buckets.all) {
+      levels.watch((message) => {
+        if (!message) warming.lost(this)
+      })
+    }
+    this.#clones = options.values === 'clone'
   }
 
   /**
@@ -79,17 +95,12 @@ export class CacheNamespace {
    * @throws STATEFUL_INVALID_CACHE_KEY
    */
   get<T = unknown>(key: string): Promise<T | undefined> {
-    const held = this.#levels.fresh(key)
-    if (held === undefined) return this.#lookUp(key) as Promise<T | undefined>
-    this.#counters.l1Hits++
-    return this.#give(held) as Promise<T>
+    return (this.#hit(key) ?? this.#lookUp(key)) as Promise<T | undefined>
   }
 
   /** The value if the first level has it, at once. It leaves no trace: neither a hit nor a use that keeps the entry. */
   peek<T = unknown>(key: string): T | undefined {
-    const held = this.#levels.peek(key)
-    if (held === undefined) return undefined
-    return this.#own(held.value) as T
+    return this.#own(this.#buckets.of(key).levels.peek(key)) as T | undefined
   }
 
   /**
@@ -101,14 +112,17 @@ export class CacheNamespace {
     return this.setMany([[key, value]], options)
   }
 
-  /** The values that are there, in one round trip. */
+  /** The values that are there, in no order; in one round trip, on a Cluster in one for each shard, all at once. */
   async getMany<T = unknown>(keys: readonly string[]): Promise<Map<string, T>> {
     const { values, missing } = await this.#collect<T>(keys)
     this.#counters.misses += missing.length
     return values
   }
 
-  /** Stores all in one step; same errors as `set`. */
+  /**
+   * Stores all in one step, on a Redis Cluster in one for each bucket: when it rejects, some may have been stored.
+   * Same errors as `set`.
+   */
   async setMany(entries: Iterable<readonly [key: string, value: unknown]>, options: SetOptions = {}): Promise<void> {
     const terms = this.#terms(options)
     const last = new Map(entries)
@@ -117,7 +131,8 @@ export class CacheNamespace {
       checkKey(key)
       checkValue(value)
     }
-    await this.#mutations.put(last, terms)
+    const groups = this.#buckets.grouped([...last], ([key]) => key)
+    await ended([...groups].map(([{ mutations }, some]) => mutations.put(new Map(some), terms)))
   }
 
   /**
@@ -129,12 +144,7 @@ export class CacheNamespace {
    * @example await cache.getOrSet(`user:${id}`, ({ signal }) => db.find(id, { signal }), { ttl: '5m', signal: request.signal })
    */
   getOrSet<T>(key: string, loader: Loader<T>, options: LoadOptions = {}): Promise<T> {
-    const held = this.#levels.fresh(key)
-    if (held !== undefined) {
-      this.#counters.l1Hits++
-      return this.#give(held) as Promise<T>
-    }
-    return this.#load(key, loader, options) as Promise<T>
+    return (this.#hit(key) ?? this.#load(key, loader, options)) as Promise<T>
   }
 
   /**
@@ -170,7 +180,9 @@ export class CacheNamespace {
   async delete(keys: string | readonly string[]): Promise<number> {
     const list = distinct(keys)
     for (const key of list) checkKey(key)
-    const removed = await this.#mutations.invalidate({ keys: list })
+    const counts = await this.#buckets.withKeys(list, ({ mutations }, some) => mutations.invalidate({ keys: some }))
+    const removed = sum(counts)
+    this.#counters.invalidations++
     this.#counters.deletes += removed
     return removed
   }
@@ -179,14 +191,16 @@ export class CacheNamespace {
   async expire(keys: string | readonly string[]): Promise<number> {
     const list = distinct(keys)
     for (const key of list) checkKey(key)
-    return this.#mutations.expire(list)
+    const counts = await this.#buckets.withKeys(list, ({ mutations }, some) => mutations.expire(some))
+    this.#counters.invalidations++
+    return sum(counts)
   }
 
   /** Everything that carries one of the tags is gone, in constant time. */
   async invalidateTags(tags: string | readonly string[]): Promise<void> {
     const list = distinct(tags)
-    checkTags(list)
-    await this.#mutations.invalidate({ names: list.map(tagName) })
+    checkTags(list, Number.POSITIVE_INFINITY)
+    await this.#invalidate({ names: list.map(tagName) })
   }
 
   /**
@@ -200,15 +214,14 @@ export class CacheNamespace {
     const prefix = literalPrefix(pattern)
     if (pattern === `${prefix}*`) {
       if (prefix === '') return this.clear().then(() => 0)
-      if (this.#shared.options.prefixes.includes(prefix))
-        return this.#mutations.invalidate({ names: [prefixName(prefix)] })
+      if (this.#shared.options.prefixes.includes(prefix)) return this.#invalidate({ names: [prefixName(prefix)] })
     }
-    return this.#mutations.invalidate({ pattern })
+    return this.#invalidate({ pattern })
   }
 
   /** Everything of this namespace, and nothing else, is gone, in constant time. */
   async clear(): Promise<void> {
-    await this.#mutations.invalidate({ names: [GENERATION] })
+    await this.#invalidate({ names: [GENERATION] })
   }
 
   /**
@@ -244,7 +257,7 @@ export class CacheNamespace {
     const { writer = 'default', ...rest } = options
     const journal = this.#shared.writers.of(writer)
     checkValue(value)
-    await this.#mutations.delay(key, value, this.#terms(rest), (write) => journal.append(write))
+    await this.#buckets.of(key).mutations.delay(key, value, this.#terms(rest), (write) => journal.append(write))
   }
 
   /** The source has it, or will: where there is no room for the new value the old one must not stay. */
@@ -312,12 +325,12 @@ export class CacheNamespace {
 
   /** The keys of the first level that were used most, the hottest first. */
   hottest(n: number): string[] {
-    return this.#levels.hottest(n)
+    return n === 0 ? [] : this.#l1.hottest(n)
   }
 
   /** The keys of the second level, in batches and in no order. One may come twice, or be past its time. */
-  keys(): AsyncIterable<string[]> {
-    return this.#shared.tier.keys(this.name)
+  async *keys(): AsyncGenerator<string[]> {
+    for (const { levels } of this.#buckets.all) yield* this.#shared.tier.keys(levels.bucket)
   }
 
   /** Another namespace of the same cache. */
@@ -354,17 +367,17 @@ export class CacheNamespace {
   }
 
   sums() {
-    return sums(this.#counters, this.#levels.entries, this.#levels.bytes)
+    return sums(this.#counters, this.#l1.size, this.#l1.bytes)
   }
 
   /** Whether the first level is proven current at this moment. */
   get coherent(): boolean {
-    return this.#levels.coherent()
+    return this.#buckets.all.every(({ levels }) => levels.coherent())
   }
 
   /** The same for the statistics: while nobody reads it needs no proof. */
   get stands(): boolean {
-    return this.#levels.stands()
+    return this.#buckets.all.every(({ levels }) => levels.stands())
   }
 
   resetCounters(): void {
@@ -372,17 +385,28 @@ export class CacheNamespace {
   }
 
   /** Never rejects. */
-  startCoherence(): Promise<void> {
-    return this.#levels.coherence.start()
+  async startCoherence(): Promise<void> {
+    await this.#buckets.everywhere(({ levels }) => levels.coherence.start())
   }
 
-  /** Asks the store where it stands; what is read before that is known counts as a miss. Never rejects. */
-  proveCoherence(): Promise<void> {
-    return this.#levels.coherence.beat()
+  /**
+   * Asks the store where it stands with the bucket of a key, unless that is known; what is read before counts as a miss.
+   * Never rejects.
+   */
+  async proveCoherence(key: string): Promise<void> {
+    const { levels } = this.#buckets.of(key)
+    if (!levels.coherent()) await levels.coherence.beat()
   }
 
-  stopCoherence(): Promise<void> {
-    return this.#levels.coherence.stop()
+  async stopCoherence(): Promise<void> {
+    await this.#buckets.everywhere(({ levels }) => levels.coherence.stop())
+  }
+
+  /** What concerns every bucket. Resolves to how many entries were removed, as far as that was counted. */
+  async #invalidate(what: Invalidation): Promise<number> {
+    const counts = await this.#buckets.everywhere(({ mutations }) => mutations.invalidate(what))
+    this.#counters.invalidations++
+    return sum(counts)
   }
 
   #terms({ ttl, stale, tags = [], ...unknown }: SetOptions): Terms {
@@ -392,10 +416,16 @@ export class CacheNamespace {
     return { ttl: fresh, stale: stale === undefined ? 0 : lifetime(stale, 'stale'), tags }
   }
 
-  #give(held: Held): Promise<unknown> {
-    if (this.#clones) return Promise.resolve(this.#own(held.value))
-    held.promise ??= Promise.resolve(held.value)
-    return held.promise
+  /** What the first level has of the key, counted. */
+  #hit(key: string): Promise<unknown> | undefined {
+    const promise = this.#clones ? this.#cloneOf(key) : this.#buckets.of(key).levels.promised(key)
+    if (promise !== undefined) this.#counters.l1Hits++
+    return promise
+  }
+
+  #cloneOf(key: string): Promise<unknown> | undefined {
+    const value = this.#buckets.of(key).levels.fresh(key)
+    return value === undefined ? undefined : Promise.resolve(cloned(value))
   }
 
   /** What both levels have of the keys, counted, and those that are missing, not counted. */
@@ -403,39 +433,34 @@ export class CacheNamespace {
     const values = new Map<string, T>()
     const unheld: string[] = []
     for (const key of new Set(keys)) {
-      const held = this.#levels.fresh(key)
-      if (held === undefined) {
+      const value = this.#buckets.of(key).levels.fresh(key)
+      if (value === undefined) {
         checkKey(key)
         unheld.push(key)
       } else {
-        values.set(key, this.#own(held.value) as T)
+        values.set(key, this.#own(value) as T)
       }
     }
     this.#counters.l1Hits += values.size
     if (unheld.length === 0) return { values, missing: unheld }
-    const write = this.#levels.written(unheld)
-    if (write) await write
-    const { found } = await this.#levels.read(unheld).catch(() => this.#failed(this.#interimOf(unheld)))
     const missing: string[] = []
-    // This is the way of every batch: destructuring entries() takes longer than looking at what was found.
-    for (let i = 0; i < unheld.length; i++) {
-      const key = unheld[i] as string
-      const one = found[i]
-      if (one?.fresh) values.set(key, this.#own(one.record.value) as T)
-      else missing.push(key)
-    }
+    await this.#buckets.withKeys(unheld, async (bucket, keys) => {
+      const found = await bucket.read(keys)
+      // This is the way of every batch: destructuring entries() takes longer than looking at what was found.
+      for (let i = 0; i < keys.length; i++) {
+        const key = keys[i] as string
+        const one = found[i]
+        if (one?.fresh) values.set(key, this.#own(one.record.value) as T)
+        else missing.push(key)
+      }
+    })
     this.#counters.l2Hits += unheld.length - missing.length
     return { values, missing }
   }
 
   async #lookUp(key: string): Promise<unknown> {
     checkKey(key)
-    const write = this.#levels.written([key])
-    if (write) await write
-    const { found } = await this.#levels.look(key).catch(() => {
-      const [found] = this.#interimOf([key]).found
-      return this.#failed({ data: undefined, found })
-    })
+    const found = await this.#buckets.of(key).look(key)
     if (!found?.fresh) {
       this.#counters.misses++
       return undefined
@@ -446,9 +471,10 @@ export class CacheNamespace {
 
   async #load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
     checkKey(key)
-    const write = this.#levels.written([key])
+    const { levels, loads } = this.#buckets.of(key)
+    const write = levels.written([key])
     if (write) await write
-    const value = await this.#loads.load(key, loader, options)
+    const value = await loads.load(key, loader, options)
     return this.#own(value)
   }
 
@@ -457,26 +483,12 @@ export class CacheNamespace {
     return this.#clones ? cloned(value) : value
   }
 
-  /** What is known after a read that failed. */
-  #interimOf(keys: readonly string[]): Reading {
-    const found = keys.map((key) => {
-      const interim = this.#loads.interim(key)
-      if (!interim) return undefined
-      const record = { expired: false, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: interim.value, bytes: 0 }
-      return { record, fresh: true, guards: [] }
-    })
-    return { data: [], found }
-  }
-
   #warmOne({ key, loader, ...options }: WarmEntry): Promise<unknown> {
     return this.getOrSet(key, loader, options)
   }
-
-  #failed<T>(instead: T): T {
-    this.#counters.storeFailures++
-    return instead
-  }
 }
+
+const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0)
 
 function distinct(names: string | readonly string[]): string[] {
   return Array.isArray(names) ? [...new Set<string>(names)] : [names as string]

@@ -115,7 +115,8 @@ export interface WriteBehindOptions {
   /** Wait before the second attempt; doubles each time up to 30 s. Default 200 ms. */
   backoff?: Duration
   /**
-   * Most keys of a writer that wait, on Redis in each namespace; more are refused with STATEFUL_WRITE_BEHIND_FULL.
+   * Most keys of a writer that wait, on Redis in each namespace, on a Cluster divided among its buckets; more are refused
+   * with STATEFUL_WRITE_BEHIND_FULL.
    * Default 100 000.
    */
   maxPending?: number

@@ -4,7 +4,7 @@ import { namesFor } from '../support/options.ts'
 export interface SetOptions {
   /** How long the entry is fresh, `Infinity` for ever. Default: `l2.ttl`. */
   ttl?: Duration
-  /** Names by which `invalidateTags` reaches it. */
+  /** Names by which `invalidateTags` reaches it, at most 1,000. */
   tags?: string[]
   /** How long after its `ttl` it may still be served to those who ask for `stale`. Default: not at all. */
   stale?: Duration
@@ -54,7 +54,7 @@ export interface LoadContext {
   readonly signal: AbortSignal
   /** The value that the new one replaces, when there is one and `stale` allows it. */
   readonly staleValue: unknown
-  /** Push further tags. */
+  /** Push further tags; all together may be 1,000. */
   readonly tags: string[]
   /** @param ttl 0 for not at all, as `skip` @param stale see {@link SetOptions}; default: as the load says */
   setTtl(ttl: Duration, stale?: Duration): void

@@ -1,32 +1,31 @@
-import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { asyncApiDocument } from '../../openapi/asyncapi.ts'
-import { swaggerOptions } from '../../openapi/document.ts'
-import type { DocumentOptions } from '../../openapi/document-options.ts'
-import { Problem } from '../../openapi/schemas/problem.ts'
-import { problems } from '../../openapi/schemas/responses.ts'
-import { useProblems } from '../problems/index.ts'
+import type { OpenApiOptions } from '../../openapi/document-options.ts'
 import { EXPOSURE_RULES, type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineService } from '../support/define.ts'
 import { missingFor } from '../support/optional-peer.ts'
-import { asGiven, type Rules, readOptions, text } from '../support/options.ts'
-import { useSchemas } from '../support/schemas.ts'
+import { asGiven, flag, type Rules, readOptions, text } from '../support/options.ts'
+import { refuseNamesakes } from '../support/schemas.ts'
+import { documentOf } from './document.ts'
+import { documentRoutes } from './routes.ts'
+import { socketsOf } from './sockets.ts'
 
-export type { DocumentOptions } from '../../openapi/document-options.ts'
+export type { OpenApiOptions } from '../../openapi/document-options.ts'
 
-export interface DocumentationOptions extends DocumentOptions, ExposureOptions {
+export interface DocumentationOptions extends ExposureOptions {
   /** Stands before the paths, as for the routes. A service is not encapsulated, so Fastify does not add it. */
   prefix?: string
+  /** What the application says about its API. With an own @fastify/swagger, say it there. */
+  openapi?: OpenApiOptions
+  /** Swagger UI at `/docs`. Default `true`. */
+  ui?: boolean
 }
 
 /** What each option must be. */
 export const DOCUMENTATION_RULES = {
   ...EXPOSURE_RULES,
-  prefix: text(undefined),
-  title: text(undefined),
-  version: text(undefined),
-  servers: asGiven<DocumentOptions['servers']>(),
-  cookieName: text(undefined),
+  prefix: text(''),
+  openapi: asGiven<OpenApiOptions>(),
+  ui: flag(true),
 } satisfies Rules<DocumentationOptions>
 
 /**
@@ -44,80 +43,65 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const Document = Type.Object({}, { additionalProperties: true, description: 'The document.' })
-
 /**
  * The contract, made of the schemas of the routes: Swagger UI at `/docs` (offline), `GET /openapi.json` and
  * `GET /asyncapi.json`. Register it after the session service (its guard asks for the session's user) and
  * before the routes that it documents.
+ *
+ * The document is that of the application's own @fastify/swagger, registered before or after this; where there is none,
+ * this registers it, and decorates `app.swagger()`.
+ *
+ * @throws at boot STATEFUL_INVALID_OPTION, STATEFUL_MISSING_PACKAGE, STATEFUL_NAME_CLASH
+ *
+ * @example
+ * ```ts
+ * await app.register(documentation, {
+ *   openapi: { info: { title: 'Shop', version: '2.1.0' }, tags: [{ name: 'orders', description: 'What is sold.' }] },
+ * })
+ * ```
  */
 export const documentation = defineService<DocumentationOptions>('documentation', async (fastify, options) => {
-  readOptions(DOCUMENTATION_RULES, options, 'documentation')
-  await fastify.register(
-    import('@fastify/swagger').catch(missingFor('@fastify/swagger', 'documentation')),
-    swaggerOptions(options),
-  )
+  const { openapi, prefix, ui } = readOptions(DOCUMENTATION_RULES, options, 'documentation')
+  const log = fastify.log.child({ plugin: 'documentation' })
+  const document = await documentOf(fastify, openapi, log)
+  const sockets = socketsOf(fastify)
+  refuseNames(fastify)
   if (options.expose === 'never') return
-  const prefix = options.prefix ?? ''
   const guard = exposureGuard(options, 'docs')
   if (guard && !options.authorize && !fastify.hasRequestDecorator('session')) {
-    const log = fastify.log.child({ plugin: 'documentation' })
     log.warn('the documentation is closed: in production it needs the session service, registered before it')
   }
   await fastify.register(async (scope) => {
-    useProblems(scope)
     if (guard) scope.addHook('onRequest', guard)
-    await scope.register(import('@fastify/swagger-ui').catch(missingFor('@fastify/swagger-ui', 'documentation')), {
+    documentRoutes(scope, prefix, document, sockets)
+    if (ui) await serveSwaggerUi(scope, prefix, document)
+  })
+})
+
+async function serveSwaggerUi(
+  scope: FastifyInstance,
+  prefix: string,
+  document: FastifyInstance['swagger'],
+): Promise<void> {
+  await scope.register(async (pages) => {
+    // What Swagger UI shows; of this scope alone, whatever the application's is called.
+    pages.decorate('swagger', document)
+    await pages.register(import('@fastify/swagger-ui').catch(missingFor('@fastify/swagger-ui', 'documentation')), {
       routePrefix: `${prefix}/docs`,
       staticCSP: CONTENT_SECURITY_POLICY,
       uiConfig: { docExpansion: 'list', filter: true, persistAuthorization: false, displayRequestDuration: true },
     })
-    documents(scope, prefix)
   })
-})
+}
 
-/** In the guarded scope, yet outside that of Swagger UI, whose policy for pages means nothing to JSON. */
-function documents(scope: FastifyInstance, prefix: string): void {
-  useSchemas(scope, Problem)
-  const responses = {
-    200: { description: 'The document.', content: { 'application/json': { schema: Document } } },
-    ...problems(401, 403),
-  }
-  // It does not change once all routes are known, so it is serialised once.
-  let openapi: string | undefined
-  scope.get(
-    `${prefix}/openapi.json`,
-    {
-      schema: {
-        operationId: 'getOpenApi',
-        tags: ['documentation'],
-        summary: 'The OpenAPI 3.1 document of this API',
-        description: 'In production only for administrators, unless configured otherwise.',
-        security: [],
-        response: responses,
-      },
-    },
-    (_request, reply) => {
-      openapi ??= JSON.stringify(scope.swagger())
-      return reply.type('application/json').send(openapi)
-    },
-  )
-  scope.get(
-    `${prefix}/asyncapi.json`,
-    {
-      schema: {
-        operationId: 'getAsyncApi',
-        tags: ['documentation'],
-        summary: 'The AsyncAPI 3 document of the WebSocket at `/sync`',
-        description: 'In production only for administrators, unless configured otherwise.',
-        security: [],
-        response: responses,
-      },
-    },
-    ({ host, protocol }, reply) => {
-      const { prefix } = scope.hasDecorator('sync') ? scope.getDecorator<{ prefix: string }>('sync') : { prefix: '' }
-      const document = asyncApiDocument({ host, protocol: protocol === 'https' ? 'wss' : 'ws', prefix })
-      return reply.type('application/json').send(JSON.stringify(document))
-    },
-  )
+/** Looks into every scope: a document has one component of each name, whichever scope it is from. */
+function refuseNames(fastify: FastifyInstance): void {
+  const scopes = new Set([fastify])
+  fastify.addHook('onRegister', (scope) => {
+    scopes.add(scope)
+  })
+  fastify.addHook('onReady', async () => {
+    for (const scope of scopes) refuseNamesakes(scope)
+    scopes.clear()
+  })
 }

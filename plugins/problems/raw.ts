@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
 import type { FastifyBaseLogger } from 'fastify'
 import { problemOf } from './problem.ts'
 
@@ -23,4 +24,18 @@ export function problemText(
     },
     body,
   }
+}
+
+/**
+ * The same as a whole answer, for a connection that has no response yet.
+ * @param head the request was a HEAD, whose answer has no body, whatever its headers say
+ */
+export function problemAnswer(
+  log: { log: FastifyBaseLogger },
+  { status, code, detail }: { status: number; code: string; detail: string },
+  { err, head, more = {} }: { err: Error; head: boolean; more?: Record<string, string | number> },
+): string {
+  const { headers, body } = problemText(log, status, code, detail, err)
+  const lines = Object.entries({ ...headers, ...more }).map(([name, value]) => `${name}: ${value}`)
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', head ? '' : body].join('\r\n')
 }

@@ -1,11 +1,11 @@
-import { type ServerOptions as HttpOptions, type Server, STATUS_CODES } from 'node:http'
+import type { ServerOptions as HttpOptions, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyHttpOptions, FastifyInstance } from 'fastify'
 import { systemClock } from '../support/clock.ts'
 import type { Duration } from '../support/durations.ts'
 import { duration, namesFor, refuseUnknown } from '../support/options.ts'
 import { isAnswering } from './connections.ts'
-import { problemText } from './raw.ts'
+import { problemAnswer } from './raw.ts'
 import { sendProblem } from './send.ts'
 
 export interface ServerSettings {
@@ -75,17 +75,23 @@ export function serverOptions(options: ServerSettings = {}) {
   } satisfies FastifyHttpOptions<Server>
 }
 
-function clientErrorHandler(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
+/** What Node says of a request that it could not read. */
+type ClientError = Error & { code?: string; rawPacket?: unknown }
+
+function clientErrorHandler(this: FastifyInstance, error: ClientError, socket: Socket): void {
   // Whoever is gone, or is in the middle of an answer, cannot be told.
   if (error.code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
     socket.destroy()
     return
   }
-  const { status, code, detail } = PARSER_ERRORS[error.code ?? ''] ?? MALFORMED
-  const { headers, body } = problemText(this, status, code, detail, error)
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${body}`)
+  const problem = PARSER_ERRORS[error.code ?? ''] ?? MALFORMED
+  socket.end(problemAnswer(this, problem, { err: error, head: asksForHead(error) }))
   // Destroyed at once, with something unread, the connection would be reset and the answer lost.
   const timer = systemClock.after(LINGER, () => socket.destroy())
   socket.once('close', () => timer.cancel())
+}
+
+/** As far as can be told: what came in an earlier packet is not known here. */
+function asksForHead({ rawPacket }: ClientError): boolean {
+  return Buffer.isBuffer(rawPacket) && rawPacket.toString('latin1', 0, 5) === 'HEAD '
 }

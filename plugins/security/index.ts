@@ -9,6 +9,7 @@ import { shedLoad } from './pressure.ts'
 
 export { ACTIONS, type Action, isAction, type Keys, type Resource, type Resources } from './access.ts'
 export { type AccessRules, type Authorize, type AuthorizeOption, accessRules, authorizeByRole } from './authorize.ts'
+export { type CorsOptions, cors } from './cors.ts'
 export { type CsrfOptions, csrf } from './csrf.ts'
 export type { ExposureOptions } from './exposure.ts'
 

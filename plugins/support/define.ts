@@ -1,6 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyPluginAsync, FastifyPluginOptions, RawServerDefault } from 'fastify'
 import fp from 'fastify-plugin'
+import { describeRoutes } from '../../openapi/operation.ts'
 
 /** Of Fastify, on which the plugins register; the same as in `peerDependencies`. */
 export const FASTIFY_VERSIONS = '^5.12.8 || ^6.0.0-alpha.1'
@@ -34,13 +35,20 @@ export type RoutesPlugin<Options extends FastifyPluginOptions> = FastifyPluginAs
   TypeBoxTypeProvider
 >
 
-/** Routes: the same checks at boot, but encapsulated, so that `prefix` works and hooks stay inside. */
+/**
+ * Routes: the same checks at boot, but encapsulated, so that `prefix` works and hooks stay inside. Documents describe them
+ * as they run here.
+ */
 export function defineRoutes<Options extends FastifyPluginOptions>(
   name: string,
   plugin: RoutesPlugin<Options>,
   needs: Needs = {},
 ): RoutesPlugin<Options> {
-  return fp(plugin as FastifyPluginAsync<Options>, {
+  const described: FastifyPluginAsync<Options> = async (fastify, options) => {
+    describeRoutes(fastify)
+    await (plugin as FastifyPluginAsync<Options>)(fastify, options)
+  }
+  return fp(described, {
     name: pluginName(`${name}-routes`),
     fastify: FASTIFY_VERSIONS,
     encapsulate: true,

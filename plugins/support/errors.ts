@@ -22,6 +22,12 @@ export const MissingPackageError = define(
   'The plugin %s needs a package that is not installed. Run: npm install %s',
   500,
 )
+/** Boot only: the application calls something by a name that is ours. */
+export const NameClashError = define(
+  'STATEFUL_NAME_CLASH',
+  "The application's %s has the name of %s. Rename yours: in one document, and for one reference, they would be the same.",
+  500,
+)
 export const InvalidConfigurationError = define('STATEFUL_INVALID_CONFIGURATION', 'Configuration: %s', 500)
 
 // --- storage ----------------------------------------------------------------------------------
@@ -76,7 +82,7 @@ export const StorageFullError = define(
 // --- HTTP -------------------------------------------------------------------------------------
 export const UnauthenticatedError = define(
   'STATEFUL_UNAUTHENTICATED',
-  'This needs a session. Log in with POST /login and send the cookie that it sets.',
+  'This needs a session. Log in, and send the cookie that the login sets.',
   401,
 )
 export const ForbiddenError = define('STATEFUL_FORBIDDEN', "You are not allowed to do this: '%s'.", 403)
@@ -206,7 +212,7 @@ export const ForeignOriginError = define(
 )
 export const UpgradeRequiredError = define(
   'STATEFUL_UPGRADE_REQUIRED',
-  'This is a WebSocket. Connect with ws:// or wss://, or use GET /sync/events.',
+  'This is a WebSocket. Connect with ws:// or wss://.',
   426,
 )
 export const InvalidMessageError = define('STATEFUL_INVALID_MESSAGE', 'The message was not understood: %s.', 400)
@@ -346,7 +352,7 @@ export const TooManySessionsError = define(
 )
 export const FreshLoginRequiredError = define(
   'STATEFUL_FRESH_LOGIN_REQUIRED',
-  'This needs a recent login. Log in again with POST /login.',
+  'This needs a recent login. Log in again.',
   401,
 )
 

@@ -2,15 +2,53 @@ import type { TSchema } from '@sinclair/typebox'
 import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv'
 import addFormats from 'ajv-formats'
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
-import { JsonTooDeepError } from './errors.ts'
+import { JsonTooDeepError, NameClashError } from './errors.ts'
 import { nonFinitePlace } from './json.ts'
 import { isTooDeep, MAX_JSON_DEPTH } from './json-depth.ts'
 
-/** Makes schemas known by their `$id`, once, however many route plugins refer to them. */
+/** By the server: the schemas of ours that its scopes use, with the plugin that used each first. */
+const used = new WeakMap<object, Map<string, { schema: TSchema; plugin: string }>>()
+
+/**
+ * Makes schemas of ours known by their `$id`, once, however many route plugins refer to them. Applications use it for
+ * those that they refer to in their own routes.
+ *
+ * @throws STATEFUL_NAME_CLASH at boot, when the application has another schema of that name. (One that it adds later, to a
+ * scope around this one, is refused by Fastify.)
+ *
+ * @example
+ * ```ts
+ * import { reference, User, useSchemas } from 'fastify-stateful/schemas'
+ *
+ * useSchemas(app, User)
+ * app.get('/team', { schema: { response: { 200: Type.Array(reference(User)) } } }, readTeam)
+ * ```
+ */
 export function useSchemas(fastify: FastifyInstance, ...schemas: TSchema[]): void {
+  const ours = used.get(fastify.server) ?? new Map<string, { schema: TSchema; plugin: string }>()
+  used.set(fastify.server, ours)
   for (const schema of schemas) {
-    if (schema.$id && !fastify.getSchema(schema.$id)) fastify.addSchema(schema)
+    if (!schema.$id) throw new TypeError('a schema that is referred to needs an $id')
+    if (!ours.has(schema.$id)) ours.set(schema.$id, { schema, plugin: fastify.pluginName })
+    if (fastify.getSchema(schema.$id)) refuseNamesake(fastify, schema.$id)
+    else fastify.addSchema(schema)
   }
+}
+
+/**
+ * Looks for schemas of the application in a scope that are called as one of ours is.
+ * @throws STATEFUL_NAME_CLASH
+ */
+export function refuseNamesakes(scope: FastifyInstance): void {
+  for (const id of used.get(scope.server)?.keys() ?? []) refuseNamesake(scope, id)
+}
+
+function refuseNamesake(scope: FastifyInstance, id: string): void {
+  const there = scope.getSchema(id) as TSchema | undefined
+  const ours = used.get(scope.server)?.get(id)
+  if (!there || !ours || JSON.stringify(there) === JSON.stringify(ours.schema)) return
+  const title = typeof there.title === 'string' ? ` (${there.title})` : ''
+  throw new NameClashError(`schema '${id}'${title}`, `a schema of '${ours.plugin}'`)
 }
 
 /** The validator of everything that comes from outside, over HTTP and over sockets. */

@@ -45,8 +45,6 @@ export interface Sync {
   /** Who follows a space: on this instance, and, if it is followed here, on the others. */
   presence(space: string): PresenceMember[]
   stats(): SyncStats
-  /** What stands before `/sync`, as the routes were registered. */
-  prefix: string
   /** The engine, for routes and transports. */
   readonly hub: SyncHub
 }
@@ -126,7 +124,6 @@ export const sync = defineService<SyncOptions>(
 
     fastify.decorate<Sync>('sync', {
       hub,
-      prefix: '',
       nodes: () => hub.nodes(),
       async clusterNodes() {
         const { nodes = [], unanswered = 0 } = (await others?.nodes()) ?? {}

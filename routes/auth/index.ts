@@ -75,7 +75,17 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
             'Begins a session under a fresh id and ends the one that the request came with. Failed attempts are counted by account and address; too many are answered with 429. A second cookie makes the device known to the account: while others guess its password, they wait and it does not.',
           security: [],
           body: reference(Credentials),
-          response: { 200: reference(LoginResult), ...problems(400, 401, 403, 409, 413, 415, 429, 507) },
+          response: {
+            200: {
+              description: 'The session that the login began.',
+              headers: {
+                'set-cookie': { type: 'string', description: "The session's cookie, and that of the device." },
+              },
+              ...reference(LoginResult),
+            },
+            ...problems(400, 'STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_SESSION_REVOKED', 'STATEFUL_TOO_MANY_SESSIONS'),
+            ...problems(413, 415, 'STATEFUL_TOO_MANY_ATTEMPTS', 507),
+          },
         },
       },
       async (request, reply) => {
@@ -113,7 +123,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           security: [],
           response: {
             204: Type.Null({ description: 'There is no session any more.' }),
-            ...problems(400, 403, 413, 415, 507),
+            ...problems(400, 413, 415, 507),
           },
         },
       },
@@ -131,6 +141,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           tags: ['auth'],
           security: bySession,
           summary: 'Who is logged in, since when, and with which preferences',
+          description: 'Of the session that the request comes with. What is told of the user is what the login told.',
           response: { 200: reference(Profile), ...problems(401) },
         },
         preValidation: async (request) => {
@@ -190,7 +201,10 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           summary: "Merge preferences into the session's",
           description: `A name that is sent again gets the new value; up to ${MAX_PREFERENCES} names in all.`,
           body: reference(Preferences),
-          response: { 200: reference(PreferencesResult), ...problems(400, 401, 403, 413, 415, 422, 507) },
+          response: {
+            200: reference(PreferencesResult),
+            ...problems(400, 401, 413, 415, 'STATEFUL_TOO_MANY_PREFERENCES', 'STATEFUL_SESSION_CONFLICT', 507),
+          },
         },
         preValidation: async (request) => {
           if (!userOf(request)) throw new UnauthenticatedError()

@@ -42,6 +42,19 @@ function clientDuration(ttl: number | string): number {
   throw new InvalidTtlError()
 }
 
+/** Of what is to hold on every instance, and may not be known to. */
+const unconfirmed = [
+  400,
+  401,
+  403,
+  413,
+  415,
+  429,
+  503,
+  507,
+  'STATEFUL_INVALID_CACHE_KEY',
+  'STATEFUL_CACHE_STORE_UNAVAILABLE',
+] as const
 const nothing = Type.Null({ description: 'Done.' })
 
 function namespaceOf(request: FastifyRequest): string {
@@ -127,6 +140,8 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           tags,
           security: asks('cache:read'),
           summary: 'Read an entry',
+          description:
+            'From the first level or the second. A value that is not there is not loaded: that is for the application.',
           params: CacheEntryParams,
           querystring: CacheQuery,
           response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 404, 429) },
@@ -152,10 +167,15 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           tags,
           security: asks('cache:write'),
           summary: 'Store an entry',
+          description:
+            'On every instance it replaces what was there. Without a `ttl` it lives as long as the second level keeps entries.',
           params: CacheEntryParams,
           querystring: CacheQuery,
           body: reference(CacheWrite),
-          response: { 200: reference(CacheEntry), ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: {
+            200: reference(CacheEntry),
+            ...problems(...unconfirmed, 'STATEFUL_INVALID_TTL', 'STATEFUL_INVALID_CACHE_VALUE'),
+          },
         },
         preValidation: allow('cache:write'),
       },
@@ -179,7 +199,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           description: 'Also when there is none: afterwards it is certain that none is served.',
           params: CacheEntryParams,
           querystring: CacheQuery,
-          response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 204: nothing, ...problems(...unconfirmed) },
         },
         preValidation: allow('cache:write'),
       },
@@ -200,7 +220,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           description: 'Answers when the store has confirmed; loads that are running are not stored afterwards.',
           querystring: CacheQuery,
           body: reference(CacheInvalidation),
-          response: { 200: reference(CacheInvalidated), ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 200: reference(CacheInvalidated), ...problems(...unconfirmed) },
         },
         preValidation: mayInvalidateFirst,
         preHandler: mayInvalidateAll,
@@ -227,7 +247,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           description: 'From the second level of this instance; entries that are in neither are counted as missing.',
           querystring: CacheQuery,
           body: reference(CacheWarming),
-          response: { 200: reference(CacheWarmed), ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 200: reference(CacheWarmed), ...problems(...unconfirmed) },
         },
         preValidation: mayWarm(1),
         preHandler: mayWarm(Number.POSITIVE_INFINITY),
@@ -252,6 +272,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           tags,
           security: asks('writers:read'),
           summary: 'List the writes that a write-behind handler refused for good',
+          description: 'They are kept until they are retried, and their entries have left the cache.',
           params: WriterParams,
           response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404, 429) },
         },
@@ -289,8 +310,10 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           tags,
           security: asks('cache:invalidate'),
           summary: 'Clear one namespace',
+          description:
+            'All of its entries, on every instance. Other namespaces, and what else is in the storage, stay.',
           querystring: CacheQuery,
-          response: { 204: nothing, ...problems(400, 401, 403, 413, 415, 429, 507) },
+          response: { 204: nothing, ...problems(...unconfirmed) },
         },
         preValidation: mayClear,
       },

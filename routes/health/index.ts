@@ -47,8 +47,10 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
           operationId: 'getLiveness',
           tags: ['health'],
           summary: 'Whether the process answers',
+          description:
+            'For whoever restarts what does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.',
           security: [],
-          response: { 200: reference(Live), ...problems() },
+          response: { 200: reference(Live), ...problems('STATEFUL_SERVER_CLOSING') },
         },
       },
       async (): Promise<Live> => ({ status: 'ok' }),
@@ -65,7 +67,7 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
           description:
             'Answers 503 while the storage does not answer in time, while state cannot be followed because its log is damaged, and while the process is overloaded. A process that closes answers 503 to every request.',
           security: [],
-          response: { 200: reference(Ready), ...problems() },
+          response: { 200: reference(Ready), ...problems(503, 'STATEFUL_OVERLOADED') },
         },
       },
       async (_request, reply): Promise<Ready> => {

@@ -21,7 +21,14 @@ const Query = Type.Object(
   },
   { additionalProperties: false },
 )
-const Params = Type.Object({ handle: Type.String({ minLength: 1, maxLength: 64 }) })
+const Params = Type.Object({
+  handle: Type.String({
+    minLength: 1,
+    maxLength: 64,
+    description: 'Names the session, as the list tells it.',
+    examples: ['oNKhkSyiqZ1DZbjY9iUZRM'],
+  }),
+})
 
 /** A user's sessions: where they are logged in, and how to end that. */
 export const sessionRoutes = defineRoutes<AuthorizeOption>(
@@ -61,6 +68,8 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
           tags: ['sessions'],
           security: asks('sessions:list'),
           summary: "The user's sessions, the newest first",
+          description:
+            'Where the user is logged in, with the session of this request among them. With `userId`, an administrator sees those of that user.',
           querystring: Query,
           response: { 200: reference(SessionList), ...problems(400, 401, 403, 429) },
         },
@@ -109,6 +118,8 @@ export const sessionRoutes = defineRoutes<AuthorizeOption>(
           tags: ['sessions'],
           security: asks('sessions:revoke'),
           summary: 'End one session',
+          description:
+            'On every instance, and with it what it has open. The session of this request ends like a logout. With `userId`, an administrator ends one of that user.',
           params: Params,
           querystring: Query,
           response: {

@@ -53,10 +53,15 @@ export const changesSchema = {
       description: 'The commits, as a page or as lines.',
       content: {
         'application/json': { schema: reference(StateChanges) },
-        [LINES]: { schema: Type.String({ description: `A \`${Commit.$id}\` a line.` }) },
+        [LINES]: {
+          schema: Type.String({
+            description: `A \`${Commit.$id}\` a line.`,
+            examples: Commit.examples?.map((commit: unknown) => `${JSON.stringify(commit)}\n`),
+          }),
+        },
       },
     },
-    ...problems(400, 401, 403, 410, 429),
+    ...problems(400, 401, 'STATEFUL_SESSION_REVOKED', 403, 410, 429),
   },
 }
 

@@ -1,7 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Problem } from '../../openapi/schemas/problem.ts'
-import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import {
   Commit,
   type Json,
@@ -34,6 +34,7 @@ import { useAnyFieldName, useSchemas, useStrictValidation } from '../../plugins/
 import { answerChanges, changesSchema } from './changes.ts'
 import { conditional, entityTag } from './conditions.ts'
 import { LongPolls } from './long-polls.ts'
+import { REFUSED_WRITES } from './refused-writes.ts'
 import { answerSnapshot } from './snapshot.ts'
 
 export interface StateRoutesOptions extends AuthorizeOption {
@@ -70,6 +71,30 @@ const entryResponse = {
   },
   ...reference(StateEntry),
 }
+/** Why nobody knows that a write was made. */
+const unmade = [
+  503,
+  'STATEFUL_STATE_TIMEOUT',
+  'STATEFUL_STATE_OUTCOME_UNKNOWN',
+  'STATEFUL_STATE_OVERLOADED',
+  'STATEFUL_STATE_TOO_MANY_SPACES',
+] as const
+const writes = [400, 401, 403, 413, 415, 429, 507, ...REFUSED_WRITES, ...unmade] as const
+const deletions = [
+  400,
+  401,
+  403,
+  404,
+  412,
+  413,
+  415,
+  429,
+  507,
+  'STATEFUL_STATE_INVALID_KEY',
+  'STATEFUL_STATE_INVALID_OPERATION',
+  'STATEFUL_STATE_REFUSED',
+  ...unmade,
+] as const
 const noContent = Type.Null({ description: 'Done.' })
 
 /** What is read of `app.sessions`, which need not be there. */
@@ -180,8 +205,10 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:describe'),
           summary: 'Where a space stands',
+          description:
+            'The position to follow it from, and how much it holds. A space that nobody has written to is empty.',
           querystring: SpaceQuery,
-          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 429) },
+          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 429) },
         },
       },
       (request) => reading(request, infoOf),
@@ -196,16 +223,22 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:list'),
           summary: 'The keys of a space, sorted',
+          description:
+            'In pages: pass the `cursor` of a page for the next one. What changes meanwhile may or may not be in it.',
           querystring: Type.Object(
             {
               ...SpaceQuery.properties,
               prefix: Type.Optional(Type.String({ maxLength: 512, description: 'Only keys that start so.' })),
-              cursor: Type.Optional(StateKey),
-              limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+              cursor: Type.Optional(
+                annotated(StateKey, { description: 'Only keys after this one, that of the last page.' }),
+              ),
+              limit: Type.Optional(
+                Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'Keys of a page. Default 100.' }),
+              ),
             },
             { additionalProperties: false },
           ),
-          response: { 200: reference(StateKeys), ...problems(400, 401, 403, 409, 429) },
+          response: { 200: reference(StateKeys), ...problems(400, 401, 403, 429) },
         },
       },
       async (request) => {
@@ -227,13 +260,15 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:read'),
           summary: 'What a key holds',
+          description:
+            'With its revision as the entity tag, for a write that is to be made only if nobody else made one.',
           params: KeyParams,
           querystring: SpaceQuery,
           headers: Conditions,
           response: {
             200: entryResponse,
             304: Type.Null({ description: 'It is still at the revision that `If-None-Match` names.' }),
-            ...problems(400, 401, 403, 404, 409, 429),
+            ...problems(400, 401, 403, 404, 429),
           },
         },
       },
@@ -260,7 +295,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           querystring: SpaceQuery,
           headers: Conditions,
           body: reference(StateWrite),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 429, 507) },
+          response: { 200: entryResponse, ...problems(...writes, 412) },
         },
       },
       async (request, reply) => {
@@ -280,11 +315,13 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:write'),
           summary: 'Merge fields into the object that a key holds',
+          description:
+            'Its other fields stay; an absent key becomes an object of these. What is no object is not replaced: 422.',
           params: KeyParams,
           querystring: SpaceQuery,
           headers: Conditions,
           body: reference(StateMerge),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 429, 507) },
+          response: { 200: entryResponse, ...problems(...writes, 412) },
         },
       },
       async (request, reply) => {
@@ -304,10 +341,12 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:write'),
           summary: 'Delete a key',
+          description:
+            'With `If-Match` only if it is at that revision; a key that is not there is then no error of its own.',
           params: KeyParams,
           querystring: SpaceQuery,
           headers: Conditions,
-          response: { 204: noContent, ...problems(400, 401, 403, 404, 409, 412, 413, 415, 429, 507) },
+          response: { 204: noContent, ...problems(...deletions) },
         },
       },
       async (request, reply) => {
@@ -340,7 +379,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           querystring: SpaceQuery,
           headers: Conditions,
           body: reference(StateIncrement),
-          response: { 200: entryResponse, ...problems(400, 401, 403, 409, 412, 413, 415, 422, 429, 507) },
+          response: { 200: entryResponse, ...problems(...writes, 412) },
         },
       },
       async (request, reply) => {
@@ -360,6 +399,8 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:snapshot'),
           summary: 'Everything that a space holds, at one revision',
+          description:
+            'The answer is made while it is sent: writes go on meanwhile, and are not in it. Its position is where to follow the space from.',
           querystring: SpaceQuery,
           response: { 200: reference(StateSnapshot), ...problems(400, 401, 403, 429) },
         },
@@ -380,11 +421,10 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
           tags: ['state'],
           security: asks('state:restore'),
           summary: 'Replace everything that a space holds',
-          description:
-            'Begins a new epoch: every follower gets the space whole. Takes what `GET /state/snapshot` gives.',
+          description: 'Begins a new epoch: every follower gets the space whole. Takes what `getStateSnapshot` gives.',
           querystring: SpaceQuery,
           body: reference(StateRestore),
-          response: { 200: reference(StateInfo), ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
+          response: { 200: reference(StateInfo), ...problems(...writes) },
         },
       },
       (request) =>

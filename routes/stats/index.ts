@@ -50,6 +50,8 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
           tags: ['stats'],
           security: asks('stats:read'),
           summary: 'Hit rates and counts of all services',
+          description:
+            'Those that are registered: the others are absent. In the scope `cluster` the sum of all instances, and each by itself.',
           querystring: StatsQuery,
           response: { 200: reference(Stats), ...problems(400, 401, 403, 429) },
         },
@@ -93,7 +95,14 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
           response: {
             200: {
               description: 'Text exposition format, version 0.0.4.',
-              content: { 'text/plain': { schema: Type.String() } },
+              content: {
+                'text/plain': {
+                  schema: Type.String({
+                    description: 'A line a number.',
+                    examples: ['# TYPE stateful_sessions gauge\nstateful_sessions 31\n'],
+                  }),
+                },
+              },
             },
             ...problems(401, 403, 429),
           },

@@ -1,5 +1,6 @@
 import { type TObject, type TProperties, Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
+import { serverExamples } from '../../openapi/messages/examples.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
@@ -26,7 +27,9 @@ import {
 import { origins, type Rules, readOptions, texts } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 import type {} from '../../plugins/sync/index.ts'
+import { Frame } from '../../plugins/sync/transports/frame.ts'
 import { isAllowedOrigin } from '../../plugins/sync/transports/origin.ts'
+import { REFUSED_WRITES } from '../state/refused-writes.ts'
 import { openEventStream } from './event-stream.ts'
 import { AccessToken, EventsQuery, NodesQuery, OwnParameter, Query, Since, type SyncQuery } from './query.ts'
 import { adoptToken, withoutToken } from './token.ts'
@@ -46,7 +49,29 @@ export const SYNC_ROUTE_RULES = {
   parameters: texts(),
 } satisfies Rules<SyncRoutesOptions>
 
-const NodeParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) })
+/** What an event stream holds. OpenAPI 3.1 describes an answer as a whole; its items are those of the WebSocket. */
+const EventStream = Type.String({
+  description: 'Server-sent events, the `data` of each a message that the AsyncAPI document describes.',
+  examples: [eventsOf(serverExamples.fullSync[0].payload, serverExamples.stateChange[0].payload)],
+})
+
+const NodeParams = Type.Object({
+  id: Type.String({
+    minLength: 1,
+    maxLength: 64,
+    description: 'Names the connection, as the list tells it.',
+    examples: ['8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10'],
+  }),
+})
+
+function eventsOf(...messages: { epoch: string; revision?: number; changes?: { revision: number }[] }[]): string {
+  return messages
+    .map((message) => {
+      const revision = message.revision ?? message.changes?.at(-1)?.revision
+      return new Frame(JSON.stringify(message), `${message.epoch}.${revision}`).event.join('')
+    })
+    .join('')
+}
 
 /** Before validation the body may be anything: the first key that it names is asked for, to turn others away early. */
 function firstWritten(body: unknown) {
@@ -69,7 +94,6 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync
-    fastify.sync.prefix = fastify.prefix
 
     const checkOrigin = async (request: FastifyRequest) => {
       adoptToken(request)
@@ -107,7 +131,8 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       method: 'GET',
       url: '/sync',
       logSerializers: withoutToken,
-      schema: { hide: true, querystring: withOwn(Query) },
+      // Its answer is no body but a connection, which OpenAPI has no word for: it is in the AsyncAPI document.
+      schema: { hide: true, operationId: 'openSync', querystring: withOwn(Query) },
       attachValidation: true,
       onRequest: checkOrigin,
       preValidation: tell(mayConnect),
@@ -147,9 +172,9 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           response: {
             200: {
               description: 'A stream that goes on until one side ends it.',
-              content: { 'text/event-stream': { schema: Type.String() } },
+              content: { 'text/event-stream': { schema: EventStream } },
             },
-            ...problems(400, 401, 403, 429),
+            ...problems(400, 401, 403, 'STATEFUL_FOREIGN_ORIGIN', 'STATEFUL_TOO_MANY_CONNECTIONS', 429),
           },
         },
         onRequest: checkOrigin,
@@ -170,7 +195,10 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           description:
             'The write of the WebSocket for those who cannot send on their stream. Sent again with the same client id and `seq`, it is not applied again.',
           body: reference(SyncWrite),
-          response: { 200: reference(SyncWritten), ...problems(400, 401, 403, 409, 413, 415, 422, 429, 507) },
+          response: {
+            200: reference(SyncWritten),
+            ...problems(400, 401, 403, 'STATEFUL_FOREIGN_ORIGIN', 413, 415, 429, 507, ...REFUSED_WRITES),
+          },
         },
         onRequest: checkOrigin,
         preValidation: (request) => demand(authorize, request, 'sync:write', firstWritten(request.body)),
@@ -201,6 +229,8 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
           tags: ['sync'],
           security: asks('nodes:list'),
           summary: 'List the live connections',
+          description:
+            'WebSockets and event streams, of this instance or of all, with whose they are and how far they are behind.',
           querystring: NodesQuery,
           response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 429, 503) },
         },

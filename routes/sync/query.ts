@@ -22,17 +22,23 @@ const strict = { additionalProperties: false }
 /** Of the WebSocket. */
 export const Query = Type.Object(
   {
-    space: Type.Optional(SpaceName),
+    space: Type.Optional(annotated(SpaceName, { description: 'Follow this space at once.' })),
     ...topic,
     since: Type.Optional(Since),
-    clientId: Type.Optional(Type.String({ minLength: 8, maxLength: 128 })),
+    clientId: Type.Optional(
+      Type.String({ minLength: 8, maxLength: 128, description: 'Names the client across reconnects, as in `hello`.' }),
+    ),
   },
   strict,
 )
 export type SyncQuery = Static<typeof Query>
 
 export const EventsQuery = Type.Object(
-  { space: Type.Optional(annotated(SpaceName, { default: 'app' })), ...topic, since: Type.Optional(Since) },
+  {
+    space: Type.Optional(annotated(SpaceName, { default: 'app', description: 'Which space. Default `app`.' })),
+    ...topic,
+    since: Type.Optional(Since),
+  },
   strict,
 )
 export type EventsQuery = Static<typeof EventsQuery>

@@ -40,7 +40,14 @@ const CHANGES =
 const PROOF =
   'Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.'
 
-const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128 }) })
+const Params = Type.Object({
+  id: Type.String({
+    minLength: 1,
+    maxLength: 128,
+    description: 'Of the user.',
+    examples: ['0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10'],
+  }),
+})
 
 /** The worked example: accounts over HTTP, read through the cache and invalidated by what changes them. */
 export const userRoutes = defineRoutes<UserRoutesOptions>(
@@ -156,6 +163,8 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           tags: ['users'],
           security: asks('users:read'),
           summary: 'A user, out of the cache when it is there',
+          description:
+            'Never out of date: what changes an account invalidates the entry. There is neither a password in it nor its hash.',
           params: Params,
           response: { 200: reference(User), ...problems(400, 401, 403, 404, 429) },
         },
@@ -182,7 +191,12 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           response: {
             200: reference(User),
             201: reference(User),
-            ...problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 507),
+            ...problems(
+              ...([400, 401, 403, 404, 413, 415, 507] as const),
+              ...(['STATEFUL_INVALID_USERNAME', 'STATEFUL_INVALID_PASSWORD', 'STATEFUL_FRESH_LOGIN_REQUIRED'] as const),
+              ...(['STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_USERNAME_TAKEN', 'STATEFUL_INCOMPLETE_ACCOUNT'] as const),
+              'STATEFUL_TOO_MANY_ATTEMPTS',
+            ),
           },
         },
         preValidation: mayWrite,

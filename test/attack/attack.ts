@@ -13,12 +13,16 @@ import { type StorageKind, temporaryFolder } from '../fixtures/storages.ts'
 import { untrackedFork } from '../fixtures/untracked.ts'
 import { diskFaults, type Fault, FaultSchedule, RECOVERY, REDIS_ARGUMENTS, redisFaults } from './faults.ts'
 import { type FindingClass, Findings } from './findings.ts'
+import type { Sent } from './hostile.ts'
 import type { HostileMessage, HostileOrder } from './hostile-client.ts'
 import { inspect, measure, readLog, ready } from './verdict.ts'
 
 export interface AttackOptions {
   seed: number
+  /** The longest that it takes. */
   seconds: number
+  /** Fuzzing: requests and frames alone, until so many were sent, and no faults. */
+  until?: Sent
   /** `<attack>:<seed>`: this one, once, and nothing else. */
   only?: string
   log?(line: string): void
@@ -30,6 +34,8 @@ export interface Outcome {
   findings: FindingClass[]
   /** How often each attack was run. */
   attacks: Record<string, number>
+  /** By the hostile client. */
+  sent: Sent
   faults: Record<string, number>
   /** Faults that cannot be made here. */
   leftOut: string[]
@@ -79,13 +85,13 @@ async function prepare(owner: Owner, kind: StorageKind): Promise<Attacked> {
  * choices; their order in time is as far the same as real time allows.
  */
 export async function attack(owner: Owner, kind: StorageKind, options: AttackOptions): Promise<Outcome> {
-  const { seed, seconds, only, log = () => {} } = options
+  const { seed, seconds, only, until, log = () => {} } = options
   const random = seededRandom(seed)
   const findings = new Findings()
   const { url, faults, leftOut } = await prepare(owner, kind)
   const environment = { STORAGE: url, SESSION_SECRET: SECRET, LOG_LEVEL: 'error' }
   let server = await startServer(owner, environment, { openFiles: OPEN_FILES })
-  const schedule = new FaultSchedule(only === undefined ? faults : [], random.fork())
+  const schedule = new FaultSchedule(only === undefined && !until ? faults : [], random.fork())
   const running = new Set<string>()
   const gone = () => server.process.exitCode !== null || server.process.signalCode !== null
   const excuse = () => (gone() ? 'the end of the process' : schedule.excuse())
@@ -110,12 +116,16 @@ export async function attack(owner: Owner, kind: StorageKind, options: AttackOpt
     stop.abort()
   })
   let stopping = false
-  const hostile = await startHostile(owner, server, random, only, findings, running)
+  const hostile = await startHostile(owner, server, random, { only, until }, findings, running)
   log(`${kind}: attacking ${server.url} for ${seconds} s`)
-  const finished = only === undefined ? wait(seconds * 1_000) : once(hostile.process, 'exit')
+  const over = new AbortController()
+  const late = wait(seconds * 1_000, undefined, { signal: over.signal }).catch(() => {})
+  const done = once(hostile.process, 'exit')
+  const finished = only === undefined && !until ? late : until ? Promise.race([done, late]) : done
   const work = [honest.work(stop.signal), schedule.run(RECOVERY + 1_000, stop.signal)]
   await Promise.race([finished, died])
-  const attacks = await hostile.end()
+  over.abort()
+  const { cases: attacks, sent } = await hostile.end()
   stop.abort()
   await Promise.all(work)
 
@@ -144,7 +154,7 @@ export async function attack(owner: Owner, kind: StorageKind, options: AttackOpt
   honest.end()
   const { served, excused, p99, promises } = honest
   return {
-    ...{ kind, findings: findings.list(), attacks, faults: schedule.counts, leftOut },
+    ...{ kind, findings: findings.list(), attacks, sent, faults: schedule.counts, leftOut },
     ...{ served, excused, p99, promises, megabytes },
   }
 }
@@ -154,28 +164,29 @@ async function startHostile(
   owner: Owner,
   server: ServerProcess,
   random: Random,
-  only: string | undefined,
+  { only, until }: { only: string | undefined; until: Sent | undefined },
   findings: Findings,
   running: Set<string>,
-): Promise<{ process: ChildProcess; end(): Promise<Record<string, number>> }> {
+): Promise<{ process: ChildProcess; end(): Promise<{ cases: Record<string, number>; sent: Sent }> }> {
   const { hostname, port } = new URL(server.url)
   const order: HostileOrder = {
     target: { host: hostname, port: Number(port), ...ATTACKER },
     seed: random.integer(0, 2 ** 31),
     credentials: HOSTILE,
     ...(only === undefined ? {} : { only }),
+    ...(until ? { until } : {}),
   }
   const child = fork(fileURLToPath(new URL('./hostile-client.ts', import.meta.url)), [JSON.stringify(order)], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     ...untrackedFork(),
   })
   owner.teardown(() => child.kill('SIGKILL'))
-  let cases: Record<string, number> = {}
+  let done: { cases: Record<string, number>; sent: Sent } = { cases: {}, sent: { requests: 0, frames: 0 } }
   child.on('message', (message: HostileMessage) => {
     if (message.type === 'finding') findings.add(message.finding)
     if (message.type === 'began') running.add(message.case)
     if (message.type === 'ended') running.delete(message.case)
-    if (message.type === 'done') cases = message.cases
+    if (message.type === 'done') done = message
   })
   const exited = once(child, 'exit')
   await Promise.race([once(child, 'message'), exited])
@@ -187,7 +198,7 @@ async function startHostile(
       await exited
       clearTimeout(late)
       running.clear()
-      return cases
+      return done
     },
   }
 }

@@ -150,4 +150,9 @@ function meant({ path }: Operation, target: string): boolean {
 }
 
 /** Requests made from the contract, from right ones to hostile ones. */
-export const contractRequests: Attack = { name: 'contract', weight: 60, run: askOneOperation }
+export const contractRequests: Attack = {
+  name: 'contract',
+  weight: 60,
+  sends: 'requests',
+  run: askOneOperation,
+}

@@ -122,7 +122,7 @@ export class Contract {
   #problem(answer: Answer, type: string | undefined, head: boolean): string | undefined {
     if (type !== PROBLEM) return `${answer.status} is no problem document but ${type ?? 'without a content type'}`
     if (head || !answer.complete) return undefined
-    const mismatch = this.#mismatch('openapi#/components/schemas/Problem', answer.body)
+    const mismatch = this.#mismatch('openapi#/components/schemas/StatefulProblem', answer.body)
     if (mismatch) return mismatch
     const { status } = JSON.parse(answer.body.toString()) as { status: number }
     return status === answer.status ? undefined : `a problem that says ${status} under ${answer.status}`

@@ -14,7 +14,7 @@ import {
   stalledFollowers,
   unreadSnapshots,
 } from './floods.ts'
-import type { Attack, Hostile } from './hostile.ts'
+import type { Attack, Hostile, Sent } from './hostile.ts'
 import { rawHttp } from './raw-http.ts'
 import { frames, handshakes, messages } from './socket-frames.ts'
 
@@ -24,13 +24,15 @@ export interface HostileOrder {
   credentials: { username: string; password: string }
   /** `<attack>:<seed>` to run once; default: all of them until told to stop. */
   only?: string
+  /** Nothing but requests and frames, until so many were sent. */
+  until?: Sent
 }
 
 export type HostileMessage =
   | { type: 'finding'; finding: Finding }
   | { type: 'began' | 'ended'; case: string }
   | { type: 'ready' }
-  | { type: 'done'; cases: Record<string, number> }
+  | { type: 'done'; cases: Record<string, number>; sent: Sent }
 
 const ATTACKS: readonly Attack[] = [
   ...[contractRequests, rawHttp, messages, frames, handshakes],
@@ -45,6 +47,7 @@ const tell = (message: HostileMessage) => void process.send?.(message)
 const contract = new Contract()
 const over = new AbortController()
 const cases: Record<string, number> = {}
+const sent: Sent = { requests: 0, frames: 0 }
 let cookie = ''
 let mayLogIn = 0
 let heavy = 0
@@ -70,6 +73,9 @@ async function runCase(attack: Attack, seed: number): Promise<void> {
     loggedOut() {
       cookie = ''
     },
+    sent(what, count) {
+      sent[what] += count
+    },
     report: (finding) => tell({ type: 'finding', finding: { ...finding, case: name } }),
   }
   await logIn()
@@ -79,12 +85,19 @@ async function runCase(attack: Attack, seed: number): Promise<void> {
   tell({ type: 'ended', case: name })
 }
 
+/** Those that are left to do. */
+function wanted(): readonly Attack[] {
+  const { until } = order
+  return until ? ATTACKS.filter(({ sends }) => sends !== undefined && sent[sends] < until[sends]) : ATTACKS
+}
+
 async function runLane(seed: number): Promise<void> {
   const random = seededRandom(seed)
-  const total = ATTACKS.reduce((sum, { weight }) => sum + weight, 0)
   while (!over.signal.aborted) {
-    let point = random.next() * total
-    const attack = ATTACKS.find(({ weight }) => {
+    const attacks = wanted()
+    if (attacks.length === 0) return
+    let point = random.next() * attacks.reduce((sum, { weight }) => sum + weight, 0)
+    const attack = attacks.find(({ weight }) => {
       point -= weight
       return point < 0
     }) as Attack
@@ -110,4 +123,4 @@ if (order.only === undefined) {
   if (!attack) throw new Error(`there is no attack '${order.only}'; they are ${ATTACKS.map(({ name }) => name).join()}`)
   await runCase(attack, Number(order.only.slice(split + 1)))
 }
-process.send?.({ type: 'done', cases } satisfies HostileMessage, () => process.exit())
+process.send?.({ type: 'done', cases, sent } satisfies HostileMessage, () => process.exit())

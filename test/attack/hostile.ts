@@ -13,14 +13,25 @@ export interface Hostile {
   /** The cookie is of no use any more. */
   loggedOut(): void
   report(finding: Omit<Finding, 'case'>): void
+  /** Counts what was sent. */
+  sent(what: keyof Sent, count: number): void
   /** Resolves when the attack's time is over. */
   readonly over: AbortSignal
+}
+
+/** How much was sent. */
+export interface Sent {
+  requests: number
+  /** Of WebSockets. */
+  frames: number
 }
 
 export interface Attack {
   readonly name: string
   /** How often it is picked, beside the others. */
   readonly weight: number
+  /** What it sends, for {@link Hostile.sent}; an attack that sends neither is no part of fuzzing. */
+  readonly sends?: keyof Sent
   /** Takes so much of the machine, or so long, that one at a time is enough. */
   readonly heavy?: boolean
   run(hostile: Hostile): Promise<void>
@@ -40,6 +51,7 @@ export interface Judged extends ExchangeOptions {
 /** Sends, and reports whatever the contract does not allow as the answer. */
 export async function judgedExchange(hostile: Hostile, pieces: Piece[], options: Judged): Promise<Exchange> {
   const { operation, mayClose = false, unfinished = false, head = false } = options
+  hostile.sent('requests', 1)
   const result = await exchange(hostile.target, pieces, options)
   const where = options.where ?? (operation ? `${operation.method} ${operation.path}` : 'outside the operations')
   const sent = pieces.map((piece) => (typeof piece === 'number' ? ` (${piece} ms) ` : shown(piece))).join('')

@@ -196,6 +196,7 @@ const shapes: Record<string, MakeShape> = {
 export const rawHttp: Attack = {
   name: 'raw',
   weight: 20,
+  sends: 'requests',
   async run(hostile) {
     const { random, target } = hostile
     const [name, make] = random.pick(Object.entries(shapes))

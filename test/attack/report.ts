@@ -1,13 +1,19 @@
 import type { Outcome } from './attack.ts'
 
 /** What an attack found, for people. */
-export function report({ kind, findings, attacks, faults, leftOut }: Outcome): string[] {
+export function report({ kind, findings, attacks, sent, faults, leftOut }: Outcome): string[] {
   const listed = (counts: Record<string, number>) =>
     Object.entries(counts)
       .map(([name, count]) => `${name} ${count}`)
       .join(', ') || 'none'
   return [
-    ...['', `## ${kind}`, `attacks: ${listed(attacks)}`, `faults: ${listed(faults)}`],
+    ...[
+      '',
+      `## ${kind}`,
+      `attacks: ${listed(attacks)}`,
+      `sent: ${sent.requests} requests, ${sent.frames} frames`,
+      `faults: ${listed(faults)}`,
+    ],
     ...leftOut.map((fault) => `LEFT OUT: ${fault}`),
     ...findings.flatMap(({ kind: what, where, count, example, case: name }) => [
       `- ${what} [${where}] × ${count}${name === undefined ? '' : ` (--case '${name}' --storage ${kind})`}`,

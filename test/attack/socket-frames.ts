@@ -82,6 +82,10 @@ const handshake = (hostile: Hostile, query: string, ...lines: string[]) =>
 
 /** How long the server may take to say what it thinks of the frames, in milliseconds. */
 const PATIENCE = 400
+/** How long what it does not do at once may take, after it has read everything. */
+const AFTERWARDS = 50
+/** Its answer says that everything before it was read. */
+const LAST = frame('the last', { opcode: PING })
 const SPACE = '?space=hostile-1'
 
 /** Sends frames over a connection of their own; what comes back must be messages of the contract. */
@@ -90,10 +94,15 @@ async function sendFrames(hostile: Hostile, query: string, frames: Buffer[]): Pr
   const socket = connect({ ...target, ...(target.from ? { localAddress: target.from } : {}) })
   const chunks: Buffer[] = []
   let upgraded = false
+  let tellRead = () => {}
+  const read = new Promise<void>((resolve) => {
+    tellRead = resolve
+  })
   const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   socket.on('error', () => {})
   socket.on('data', (chunk) => {
     chunks.push(chunk)
+    if (upgraded && chunk.includes('the last')) tellRead()
     if (upgraded) return
     const bytes = Buffer.concat(chunks)
     const end = bytes.indexOf('\r\n\r\n')
@@ -105,9 +114,10 @@ async function sendFrames(hostile: Hostile, query: string, frames: Buffer[]): Pr
     upgraded = true
     chunks.splice(0, chunks.length, bytes.subarray(end + 4))
     for (const one of frames) socket.write(one)
+    socket.write(LAST)
   })
   socket.write(handshake(hostile, query))
-  await Promise.race([gone, waiting(PATIENCE + frames.length / 10)])
+  await Promise.race([gone, read.then(() => waiting(AFTERWARDS)), waiting(PATIENCE + frames.length / 10)])
   socket.destroy()
   if (!upgraded) return
   for (const text of readFrames(Buffer.concat(chunks)).texts) {
@@ -130,16 +140,18 @@ const waiting = (ms: number) => new Promise<void>((resolve) => setTimeout(resolv
 export const messages: Attack = {
   name: 'messages',
   weight: 10,
+  sends: 'frames',
   async run(hostile) {
     const { contract, random } = hostile
     const generator = new Generator(contract, random)
-    const frames = Array.from({ length: random.integer(1, 20) }, () => {
+    const frames = Array.from({ length: random.integer(1, 40) }, () => {
       const schema = random.pick(contract.messages)
       const kind = random.pick(['valid', 'nearly valid', 'nearly valid', 'hostile'])
       if (kind === 'valid') return frame(JSON.stringify(generator.valid(schema)))
       return frame(kind === 'hostile' ? generator.hostile() : generator.nearlyValid(schema))
     })
     await sendFrames(hostile, random.pick([SPACE, SPACE, '']), frames)
+    hostile.sent('frames', frames.length)
   },
 }
 
@@ -183,9 +195,12 @@ const spoilt: Record<string, MakeFrames> = {
 export const frames: Attack = {
   name: 'frames',
   weight: 8,
+  sends: 'frames',
   async run(hostile) {
     const make = hostile.random.pick(Object.values(spoilt))
     await sendFrames(hostile, SPACE, make(hostile.random))
+    // However many fragments it is made of.
+    hostile.sent('frames', 1)
   },
 }
 
@@ -193,6 +208,7 @@ export const frames: Attack = {
 export const handshakes: Attack = {
   name: 'handshakes',
   weight: 5,
+  sends: 'requests',
   async run(hostile) {
     const { random } = hostile
     const request = random.pick([

@@ -11,11 +11,18 @@ const values = 'test/plugins/cache/values.test.ts'
 const calls = 'test/plugins/cache/calls.test.ts'
 const walk = 'test/plugins/cache/tier/walk.test.ts'
 const order = 'test/plugins/cache/order.test.ts'
+const buckets = 'test/plugins/cache/coherence/buckets.test.ts'
+const places = 'test/plugins/cache/tier/buckets.test.ts'
 const keyv = 'test/plugins/cache/adapters/keyv.test.ts'
+const keyv6 = 'test/ecosystem/keyv.test.ts'
+const undici = 'test/ecosystem/undici.test.ts'
+const betterAuth = 'test/ecosystem/better-auth.test.ts'
+const nextHandler = 'test/ecosystem/next-cache-handler.test.ts'
 const writeBehind = 'test/plugins/cache/write-behind/writers.test.ts'
 const overlay = 'test/plugins/cache/write-behind/overlay.test.ts'
 const owner = 'test/plugins/cache/write-behind/owner.test.ts'
 const journal = 'test/plugins/cache/write-behind/journal.test.ts'
+const firstLevel = 'test/plugins/cache/coherence/first-level.test.ts'
 const histories = 'test/plugins/cache/write-behind/histories/histories.test.ts'
 
 export default [
@@ -99,9 +106,30 @@ export default [
   {
     guards: 'the age of the proof',
     file: 'plugins/cache/coherence/levels.ts',
-    from: '!(this.coherence.proves(now) || this.#excused(now))',
-    to: 'false',
+    from: 'this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))',
+    to: 'this.#l1.isFresh(slot, now)',
     suite: races,
+  },
+  {
+    guards: 'an entry in the first level is judged by its own stamps',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: 'return guards === undefined || stand(guards)',
+    to: 'return true',
+    suite: firstLevel,
+  },
+  {
+    guards: 'a slot that is used again has nothing of the entry before',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: '        this._forget(slot)\n        if (isEviction(reason))',
+    to: '        if (isEviction(reason))',
+    suite: firstLevel,
+  },
+  {
+    guards: 'a value that replaces another one has a promise of its own',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: '    this._asOf[slot] = asOf\n    this._forget(slot)',
+    to: '    this._asOf[slot] = asOf',
+    suite: firstLevel,
   },
   {
     guards: 'stamps are unique: one that was lost does not come back',
@@ -155,21 +183,21 @@ export default [
   {
     guards: 'an answer after its deadline is a failure',
     file: 'plugins/cache/tier/breaker.ts',
-    from: 'if (!running.late && this.#failures > 0)',
-    to: 'if (this.#failures > 0)',
+    from: 'if (circuit && !running.late && circuit.failures > 0)',
+    to: 'if (circuit && circuit.failures > 0)',
     suite: breaker,
   },
   {
     guards: 'kept invalidations are carried out before the circuit closes',
     file: 'plugins/cache/tier/breaker.ts',
-    from: '      await this.#catchUp()\n',
-    to: '      void this.#catchUp()\n',
+    from: '      await this.#catchUp(circuit)\n',
+    to: '      void this.#catchUp(circuit)\n',
     suite: breaker,
   },
   {
     guards: 'a kept invalidation opens the circuit at once',
     file: 'plugins/cache/tier/breaker.ts',
-    from: '      // Until it has been carried out nothing may be read from the store.\n      this.#open()\n',
+    from: '      // Until it has been carried out nothing may be read from the store.\n      this.#openCircuit(circuit)\n',
     to: '',
     suite: breaker,
   },
@@ -186,6 +214,34 @@ export default [
     from: 'if (!hasWildcard(namespace)) {',
     to: 'if (namespace) {',
     suite: keyv,
+  },
+  {
+    guards: 'Keyv 6: an entry that is over is not kept for ever',
+    file: 'plugins/cache/adapters/keyv-6.ts',
+    from: 'return ttl > 0 ? ttl : -1',
+    to: 'return Math.max(0, ttl)',
+    suite: keyv6,
+  },
+  {
+    guards: 'undici: an answer from before an invalidation is not kept',
+    file: 'plugins/cache/adapters/undici.ts',
+    from: 'if (writing.outdated || value.deleteAt <= now) return',
+    to: 'if (value.deleteAt <= now) return',
+    suite: undici,
+  },
+  {
+    guards: 'better-auth: one taker gets a value',
+    file: 'plugins/cache/adapters/better-auth.ts',
+    from: 'if (count > 1) return null',
+    to: '',
+    suite: betterAuth,
+  },
+  {
+    guards: 'Next: what began before a revalidation is not served',
+    file: 'plugins/cache/adapters/next.ts',
+    from: 'expired <= now && expired > stored.timestamp',
+    to: 'expired > now',
+    suite: nextHandler,
   },
   {
     guards: 'a failing handler is given its pause',
@@ -218,7 +274,7 @@ export default [
   {
     guards: 'readers see the write that waits',
     file: 'plugins/cache/coherence/levels.ts',
-    from: 'if (this.#overlay.waits(this.namespace)) await this.#lay(keys, found)',
+    from: 'if (this.#overlay.waits(this.bucket)) await this.#lay(keys, found)',
     to: '',
     suite: histories,
   },
@@ -295,8 +351,8 @@ export default [
   {
     guards: 'on Redis a namespace tells that something waits',
     file: 'plugins/cache/tier/redis.ts',
-    from: 'this.#mark(namespace, found.pop())',
-    to: 'this.#mark(namespace, null)\n      found.pop()',
+    from: 'this.#mark(bucket, found.pop())',
+    to: 'this.#mark(bucket, null)\n      found.pop()',
     suite: overlay,
   },
   {
@@ -392,8 +448,8 @@ export default [
   },
   {
     guards: 'a read waits for the write of its key',
-    file: 'plugins/cache/namespace.ts',
-    from: '    const write = this.#levels.written([key])\n    if (write) await write\n    const { found }',
+    file: 'plugins/cache/bucket.ts',
+    from: '    const write = this.levels.written([key])\n    if (write) await write\n    const { found }',
     to: '    const { found }',
     suite: order,
   },
@@ -414,7 +470,7 @@ export default [
   {
     guards: 'a load that nobody waits for does not begin',
     file: 'plugins/cache/loading/loads.ts',
-    from: 'if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)',
+    from: 'if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.bucket, { key, token })',
     to: '',
     suite: callers,
   },
@@ -515,5 +571,54 @@ export default [
     from: "index({ { 'l:' .. ARGV[7], ARGV[5] } })",
     to: '',
     suite: walk,
+  },
+  {
+    guards: 'an invalidation that one bucket has not confirmed is no success',
+    file: 'plugins/cache/bucket.ts',
+    from: "if (outcome.status === 'rejected') throw outcome.reason",
+    to: "if (outcome.status === 'rejected') return undefined as R",
+    suite: buckets,
+  },
+  {
+    guards: 'what all buckets have to hear is said to all of them',
+    file: 'plugins/cache/bucket.ts',
+    from: 'return ended(this.all.map(run))',
+    to: 'return ended(this.all.slice(0, 1).map(run))',
+    suite: buckets,
+  },
+  {
+    guards: 'the generation of its bucket guards what a shared first level has',
+    file: 'plugins/cache/coherence/levels.ts',
+    from: 'if (this.#place === undefined) {',
+    to: 'if (guards.length > 0) {',
+    suite: buckets,
+  },
+  {
+    guards: 'what the first level has of one bucket stays when another one is cleared',
+    file: 'plugins/cache/coherence/levels.ts',
+    from: 'if (this.#place === undefined) this.#l1.clear()',
+    to: 'if (this.bucket) this.#l1.clear()',
+    suite: buckets,
+  },
+  {
+    guards: 'the memory of a cleared bucket is let go',
+    file: 'plugins/cache/coherence/first-level.ts',
+    from: 'if (!this._stands(this.find(key))) this.delete(key)',
+    to: 'void key',
+    suite: buckets,
+  },
+  {
+    guards: 'one shard that is away does not open the circuit of the others',
+    file: 'plugins/cache/tier/breaker.ts',
+    from: 'const part = partOf(bucket)',
+    to: "const part = partOf(bucket) && ''",
+    suite: buckets,
+  },
+  {
+    guards: 'buckets lie at equal distances, so that each shard has its share',
+    file: 'plugins/storage/redis/slots.ts',
+    from: 'Math.abs((slotOf(tag) * parts) / SLOTS - part - 0.5) < ASIDE',
+    to: 'slotOf(tag) >= 0',
+    suite: places,
   },
 ] satisfies Mutant[]

@@ -3,7 +3,10 @@ import type { Mutant } from '../checkers/mutation.ts'
 const guards = 'test/plugins/response-cache/guards.test.ts'
 const keys = 'test/plugins/response-cache/keys.test.ts'
 const answers = 'test/plugins/response-cache/answers.test.ts'
-const http = 'test/plugins/response-cache/http.test.ts'
+const terms = 'test/plugins/response-cache/terms.test.ts'
+const content = 'test/plugins/response-cache/content.test.ts'
+const headers = 'test/plugins/response-cache/headers.test.ts'
+const changes = 'test/plugins/response-cache/changes.test.ts'
 const refusals = 'test/plugins/response-cache/refusals.test.ts'
 
 export default [
@@ -103,55 +106,55 @@ export default [
     file: 'plugins/response-cache/delivery.ts',
     from: "if (isEncoded({ 'content-encoding': head.get('content-encoding') })) ",
     to: 'if (false) ',
-    suite: http,
+    suite: content,
   },
   {
     guards: 'a 304 does not make a weak tag strong',
     file: 'plugins/response-cache/delivery.ts',
     from: "if (etag !== undefined) reply.header('etag', tagFor(conditions, etag))",
     to: '',
-    suite: http,
+    suite: content,
   },
   {
     guards: 'what must be confirmed is never served stale',
     file: 'plugins/response-cache/freshness.ts',
     from: "const strict = forbidden || directives.has('s-maxage')",
     to: 'const strict = false',
-    suite: http,
+    suite: terms,
   },
   {
     guards: 'cookies are nobody else’s',
     file: 'plugins/response-cache/answer.ts',
     from: "return name !== '' && !personal && value.length <= IMPERSONAL_COOKIE",
     to: "return name !== ''",
-    suite: http,
+    suite: headers,
   },
   {
     guards: 'headers that a hook has set are of one request',
     file: 'plugins/response-cache/headers.ts',
     from: 'if (named.has(name) || hooked.has(name)) continue',
     to: 'if (named.has(name)) continue',
-    suite: http,
+    suite: headers,
   },
   {
     guards: 'a success of an unsafe method ends what is kept',
     file: 'plugins/response-cache/index.ts',
     from: 'if (keys.length > 0) await cache.delete(keys)',
     to: '',
-    suite: http,
+    suite: changes,
   },
   {
     guards: 'an answer that a change has overtaken is not found under its variants',
     file: 'plugins/response-cache/key.ts',
     from: 'keyText(request.url, [nonce, ',
     to: 'keyText(request.url, [',
-    suite: http,
+    suite: changes,
   },
   {
     guards: 'errors do not take the place of an answer that may stand in',
     file: 'plugins/response-cache/conclusion.ts',
     from: '(failed || reply.statusCode >= 500) && mayStandIn(stored, this.#now)',
     to: 'failed && mayStandIn(stored, this.#now)',
-    suite: http,
+    suite: terms,
   },
 ] satisfies Mutant[]

@@ -25,6 +25,7 @@ const LATER = [
   '@fastify/swagger',
   '@fastify/swagger-ui',
   'helmet',
+  '@fastify/cors',
   '@fastify/static',
   '@fastify/websocket',
   'prom-client',

@@ -249,7 +249,7 @@ function asked(method: string, url: string, row: Row): Asked {
   const operation = paths[url.replaceAll(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
   if (!operation?.security) throw new Error(`the contract does not say what ${method} ${url} asks for`)
   if (operation.security.length === 0) return 'nothing'
-  const actions = operation.security.flatMap(({ bearer = [] }) => bearer) as Action[]
+  const actions = operation.security.flatMap(({ statefulToken = [] }) => statefulToken) as Action[]
   return actions.length === 0 ? 'session' : actions
 }
 

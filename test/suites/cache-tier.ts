@@ -23,7 +23,7 @@ export function cacheTierSuite(t: Test, make: (t: Test) => Promise<TierUnderTest
     return [...keys]
   }
   const granted = async (tier: CacheTier, key: string, token: string, seen = '') => {
-    const answer = await tier.lease('a', key, token, 60_000, seen)
+    const answer = await tier.lease('a', { key, token, ms: 60_000, seen })
     if (answer.state !== 'granted') throw new Error(`the lease is ${answer.state}`)
     return answer
   }
@@ -87,20 +87,30 @@ export function cacheTierSuite(t: Test, make: (t: Test) => Promise<TierUnderTest
   t.test('one lease for a key; it ends with its fill, its release or its time', async (t) => {
     const { tier, pass } = await make(t)
     await granted(tier, 'k', 'one')
-    t.match(await tier.lease('a', 'k', 'two', 60_000, ''), { state: 'busy' })
-    await tier.release('a', 'k', 'two')
-    t.match(await tier.lease('a', 'k', 'two', 60_000, ''), { state: 'busy' }, 'only the owner gives it back')
-    await tier.release('a', 'k', 'one')
+    t.match(await tier.lease('a', { key: 'k', token: 'two', ms: 60_000, seen: '' }), { state: 'busy' })
+    await tier.release('a', { key: 'k', token: 'two' })
+    t.match(
+      await tier.lease('a', { key: 'k', token: 'two', ms: 60_000, seen: '' }),
+      { state: 'busy' },
+      'only the owner gives it back',
+    )
+    await tier.release('a', { key: 'k', token: 'one' })
     await granted(tier, 'k', 'two')
     t.ok(await tier.fill('a', { key: 'k', token: 'two', data: record('filled'), ttl: 60_000, stamps: [] }))
     t.equal(await value(tier, 'k'), 'filled')
-    t.match(await tier.lease('a', 'k', 'three', 60_000, ''), { state: 'changed' }, 'there is a value now')
+    t.match(
+      await tier.lease('a', { key: 'k', token: 'three', ms: 60_000, seen: '' }),
+      { state: 'changed' },
+      'there is a value now',
+    )
     const [data] = await tier.get('a', ['k'])
-    t.match(await tier.lease('a', 'k', 'three', 40, versionOf(data as Uint8Array)), { state: 'granted' })
+    t.match(await tier.lease('a', { key: 'k', token: 'three', ms: 40, seen: versionOf(data as Uint8Array) }), {
+      state: 'granted',
+    })
     await pass(60)
-    t.equal(await tier.renew('a', 'k', 'three', 60_000), false)
+    t.equal(await tier.renew('a', { key: 'k', token: 'three', ms: 60_000 }), false)
     await granted(tier, 'k', 'four', versionOf(data as Uint8Array))
-    t.equal(await tier.renew('a', 'k', 'four', 60_000), true)
+    t.equal(await tier.renew('a', { key: 'k', token: 'four', ms: 60_000 }), true)
   })
 
   const endings: Record<string, (tier: CacheTier) => Promise<unknown>> = {
@@ -145,11 +155,11 @@ export function cacheTierSuite(t: Test, make: (t: Test) => Promise<TierUnderTest
   t.test('a lease tells the stamps of its value, and keeps them as long as itself', async (t) => {
     const { tier, pass } = await make(t)
     const [before] = (await tier.stamps('a', ['t:x'])).values
-    const lease = await tier.lease('a', 'k', 'one', 60_000, '', ['', 't:x', 't:new'])
+    const lease = await tier.lease('a', { key: 'k', token: 'one', ms: 60_000, seen: '', names: ['', 't:x', 't:new'] })
     if (lease.state !== 'granted') throw new Error('not granted')
     t.equal(lease.values[1], before)
     t.strictSame((await tier.stamps('a', ['', 't:x', 't:new'])).values, lease.values)
-    t.equal(await tier.renew('a', 'k', 'one', 60_000, ['', 't:x', 't:new']), true)
+    t.equal(await tier.renew('a', { key: 'k', token: 'one', ms: 60_000, names: ['', 't:x', 't:new'] }), true)
     await pass(STAMP_LIFE + 100)
     t.strictSame((await tier.stamps('a', ['', 't:x', 't:new'])).values, lease.values)
     const stamps = ['', 't:x', 't:new'].map((name, i): Stamp => [name, lease.values[i] as string])

@@ -1,21 +1,28 @@
-import { createHash } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { keyFault } from '../../support/keys.ts'
 import { MAX_DURATION } from '../../support/numbers.ts'
 import { hasWildcard } from '../glob.ts'
 import type { CacheNamespace } from '../namespace.ts'
+import { storedKey } from './stored-key.ts'
 
 /**
- * A storage adapter for Keyv 5 over a namespace of the cache, and so for whatever takes Keyv stores. Keyv's own
- * namespaces are part of its keys; `clear` of one of them removes its keys, `clear` without one the whole namespace.
+ * A storage adapter for Keyv 5 over a namespace of the cache, and so for whatever takes Keyv stores (cache-manager 7,
+ * cacheable). Keyv's own namespaces are part of its keys; `clear` of one of them removes its keys, `clear` without one
+ * the whole namespace. For Keyv 6 there is `KeyvStore6`.
  *
  * Keys may be any text: those that the cache does not take (empty, longer than 512 bytes, not well-formed) lie under
  * their hash, which is also what the iterator tells of them. Reads never fail because of the store; whatever changes
  * it rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed.
+ *
+ * @example
+ * const keyv = new Keyv({ store: new KeyvStore(app.cache.namespace('keyv')), namespace: 'users' })
+ * await keyv.set('1', { name: 'Ada' }, 60_000)
  */
 export class KeyvStore extends EventEmitter {
-  /** Set by Keyv. */
-  namespace: string | undefined
+  /**
+   * Set by Keyv 5, whose keys begin with it. Until then it is not there at all: by that Keyv 6, whose keys do not, sees
+   * that it has to put it before them itself.
+   */
+  declare namespace: string | undefined
   /** Keyv iterates over stores of a few dialects only, which it knows by name. */
   readonly opts: Record<string, unknown> = { dialect: 'redis', url: '' }
   readonly #cache: CacheNamespace
@@ -121,9 +128,8 @@ export class KeyvStore extends EventEmitter {
   async disconnect(): Promise<void> {}
 
   #name(key: string): string {
-    if (keyFault(key) === undefined) return key
+    const { namespace } = this
     // Where `clear` and the iterator find it.
-    const start = this.namespace && key.startsWith(`${this.namespace}:`) ? `${this.namespace}:` : ''
-    return `${start}#${createHash('sha256').update(key, 'utf16le').digest('base64url')}`
+    return storedKey(key, namespace && key.startsWith(`${namespace}:`) ? `${namespace}:` : '')
   }
 }

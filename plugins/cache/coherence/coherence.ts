@@ -9,25 +9,25 @@ interface Reactions {
   onFailure(error: unknown): void
 }
 
-/** Beats without a read between after which a namespace is at rest: nobody needs the proof. */
+/** Beats without a read between after which a bucket is at rest: nobody needs the proof. */
 const REST_AFTER = 8
-/** Of a namespace at rest, every so many beats is sent: enough to find out that the store is away. */
+/** Of a bucket at rest, every so many beats is sent: enough to find out that the store is away. */
 const REST_BEATS = 20
 
 /**
- * Keeps account of what this instance has heard of a namespace's mutations.
+ * Keeps account of what this instance has heard of a bucket's mutations.
  *
  * Messages carry consecutive numbers, so a lost one shows as a gap, and one that comes twice or late is dropped.
  * A silent bus shows nothing, hence the beat: it reads the head's number at the store, and when everything up to it
  * has been heard, the first level is proven current *as of the moment the beat was sent*, on this process's monotonic
  * clock. It is good until that moment plus the window. No clocks of different hosts are compared.
  *
- * A namespace that nobody reads is at rest and beats rarely; the first read finds no proof, asks the second level and
+ * A bucket that nobody reads is at rest and beats rarely; the first read finds no proof, asks the second level and
  * has the proof made anew.
  */
 export class Coherence {
   readonly #tier: CacheTier
-  readonly #namespace: string
+  readonly #bucket: string
   readonly #clock: Clock
   readonly #window: number
   readonly #reactions: Reactions
@@ -44,9 +44,9 @@ export class Coherence {
   #unsubscribe: (() => Promise<void>) | undefined
   #unwatch: (() => void) | undefined
 
-  constructor(tier: CacheTier, namespace: string, clock: Clock, window: number, reactions: Reactions) {
+  constructor(tier: CacheTier, bucket: string, clock: Clock, window: number, reactions: Reactions) {
     this.#tier = tier
-    this.#namespace = namespace
+    this.#bucket = bucket
     this.#clock = clock
     this.#window = window
     this.#reactions = reactions
@@ -63,7 +63,7 @@ export class Coherence {
     return false
   }
 
-  /** For those who only look on: whether there is a proof, or was one at the last beat of a namespace at rest. */
+  /** For those who only look on: whether there is a proof, or was one at the last beat of a bucket at rest. */
   stands(now: number): boolean {
     const rest = this.#unused > REST_AFTER ? ((REST_BEATS + 1) * this.#window) / 2 : 0
     return now < this.#until + rest
@@ -112,10 +112,10 @@ export class Coherence {
   }
 
   async #beat(): Promise<void> {
-    this.#unsubscribe ??= await this.#tier.subscribe(this.#namespace, (message) => this.#hear(message))
+    this.#unsubscribe ??= await this.#tier.subscribe(this.#bucket, (message) => this.#hear(message))
     const known = this.#seq
     const sent = this.#clock.monotonic()
-    this.#settle(await this.#tier.head(this.#namespace), known, sent)
+    this.#settle(await this.#tier.head(this.#bucket), known, sent)
   }
 
   #settle(head: Head, known: number, sent: number): void {

@@ -4,33 +4,14 @@ import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
 import { GENERATION, prefixName, tagName } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { TinyLfu } from '../policy/tiny-lfu.ts'
+import { namespaceOf, placeOf } from '../tier/buckets.ts'
 import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
 import { bytesInMemory, type CacheRecord, decode } from '../tier/record.ts'
 import type { Overlay } from '../write-behind/journal.ts'
 import { coarse } from './clock.ts'
 import { Coherence } from './coherence.ts'
-import { type Cell, StampMirror } from './stamp-mirror.ts'
-
-/** A value in the first level. Times are on the monotonic clock. */
-export interface Held {
-  value: unknown
-  /** Made by the first caller that needs one, then shared by all: a hit allocates nothing. */
-  promise: Promise<unknown> | undefined
-  /** Served from here without asking anybody until then. */
-  freshUntil: number
-  /** While the store is away those who take stale values get it until then. */
-  staleUntil: number
-  /** Every mutation up to this number is in it. */
-  asOf: number
-  /** What it was made under; `undefined` for an entry without tags (the generation is guarded by emptying L1). */
-  guards: Guard[] | undefined
-}
-
-export interface Guard {
-  cell: Cell
-  value: string
-}
+import { type FirstLevel, type Guard, stand } from './first-level.ts'
+import { StampMirror } from './stamp-mirror.ts'
 
 /** What a read of the second level found. */
 export interface Found {
@@ -58,6 +39,18 @@ interface Looking {
   reject(error: unknown): void
 }
 
+export interface LevelsOptions {
+  tier: CacheTier
+  overlay: Overlay
+  bucket: string
+  /** Its number among so many of its namespace. */
+  place: { index: number; of: number }
+  /** Of its namespace. */
+  l1: FirstLevel
+  options: ResolvedOptions
+  counters: Counters
+}
+
 /** More keys in one command would keep the store from others for too long. */
 const MAX_LOOKS = 256
 
@@ -65,18 +58,20 @@ const MAX_LOOKS = 256
 const STRIPES = 1_024
 
 /**
- * The two levels of one namespace, and the rule that keeps the first one true: a value enters it only if no mutation
+ * The two levels of one bucket of a namespace, and the rule that keeps the first one true: a value enters it only if no mutation
  * of its key with a higher number than the value's has been heard, and leaves it when one is.
  */
 export class Levels {
   readonly tier: CacheTier
-  readonly namespace: string
+  readonly bucket: string
   readonly coherence: Coherence
   readonly stamps: StampMirror
   readonly #overlay: Overlay
   readonly #options: ResolvedOptions
   readonly #counters: Counters
-  readonly #l1: TinyLfu<Held>
+  readonly #l1: FirstLevel
+  /** Of the bucket among those of its namespace; `undefined` if it is the only one. */
+  readonly #place: { index: number; of: number } | undefined
   readonly #now: () => number
   readonly #heard = new Float64Array(STRIPES)
   /** Raised whenever everything that was learnt before has become uncertain. */
@@ -89,23 +84,17 @@ export class Levels {
   /** Writes of this instance that have no answer yet, by their keys. */
   readonly #writes = new Map<string, Promise<unknown>>()
 
-  constructor(tier: CacheTier, overlay: Overlay, namespace: string, options: ResolvedOptions, counters: Counters) {
+  constructor({ tier, overlay, bucket, place, l1, options, counters }: LevelsOptions) {
     this.tier = tier
     this.#overlay = overlay
-    this.namespace = namespace
+    this.bucket = bucket
+    this.#l1 = l1
+    this.#place = place.of > 1 ? place : undefined
     this.#options = options
     this.#counters = counters
     this.#now = coarse(options.clock)
-    this.stamps = new StampMirror(tier, namespace)
-    this.#l1 = new TinyLfu({
-      maxEntries: options.l1.maxEntries,
-      maxBytes: options.l1.maxBytes,
-      random: options.random,
-      onEvict: (_key, _held, reason) => {
-        if (reason === 'evicted' || reason === 'oversized') counters.evictions++
-      },
-    })
-    this.coherence = new Coherence(tier, namespace, options.clock, options.coherence, {
+    this.stamps = new StampMirror(tier, bucket)
+    this.coherence = new Coherence(tier, bucket, options.clock, options.coherence, {
       onMessage: (message) => this.#apply(message),
       onLost: () => this.#lose(),
       onFailure: () => {
@@ -118,35 +107,32 @@ export class Levels {
     return this.#era
   }
 
-  get entries(): number {
-    return this.#l1.size
+  /** The namespace as its users know it. */
+  get namespace(): string {
+    return namespaceOf(this.bucket)
   }
 
-  get bytes(): number {
-    return this.#l1.bytes
+  /** The value that may be served without asking anybody; `undefined`, which no value is, when there is none. */
+  fresh(key: string): unknown {
+    const slot = this.#l1.use(key)
+    return slot >= 0 && this.#servable(slot) ? this.#l1.value(slot) : undefined
   }
 
-  /** The keys of the first level that were used most. */
-  hottest(n: number): string[] {
-    return n === 0 ? [] : this.#l1.hottest(n)
-  }
-
-  /** The value that may be served without asking anybody. */
-  fresh(key: string): Held | undefined {
-    const held = this.#l1.get(key)
-    return held !== undefined && this.#servable(held) ? held : undefined
+  /** A promise of it, the same for all callers. */
+  promised(key: string): Promise<unknown> | undefined {
+    const slot = this.#l1.use(key)
+    return slot >= 0 && this.#servable(slot) ? this.#l1.promise(slot) : undefined
   }
 
   /** Like `fresh`, but does not count as a use. */
-  peek(key: string): Held | undefined {
-    const held = this.#l1.peek(key)
-    return held !== undefined && this.#servable(held) ? held : undefined
+  peek(key: string): unknown {
+    const slot = this.#l1.find(key)
+    return slot >= 0 && this.#servable(slot) ? this.#l1.value(slot) : undefined
   }
 
-  #servable(held: Held): boolean {
+  #servable(slot: number): boolean {
     const now = this.#now()
-    if (now >= held.freshUntil || !(this.coherence.proves(now) || this.#excused(now))) return false
-    return held.guards === undefined || stand(held.guards)
+    return this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))
   }
 
   /** Whether this instance may answer without asking the store: it has heard everything, or nobody can be heard. */
@@ -157,17 +143,17 @@ export class Levels {
 
   /** While the store is away: what the first level has for those who take stale values. */
   leftover(key: string): Found | undefined {
-    const held = this.#l1.get(key)
+    const slot = this.#l1.use(key)
     const now = this.#now()
-    if (held === undefined || now >= held.staleUntil || !this.#excused(now)) return undefined
-    if (held.guards !== undefined && !stand(held.guards)) return undefined
-    const record = { expired: true, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value: held.value, bytes: 0 }
+    if (slot < 0 || !this.#l1.isUsable(slot, now) || !this.#excused(now)) return undefined
+    const value = this.#l1.value(slot)
+    const record = { expired: true, freshUntil: 0, deadAt: 0, cost: 0, stamps: [], value, bytes: 0 }
     return { record, fresh: false, guards: [] }
   }
 
   /** While the store is away nobody can invalidate through it: without proof L1 is still the best there is. */
   #excused(now: number): boolean {
-    const { awaySince } = this.tier
+    const awaySince = this.tier.awaySince?.(this.bucket)
     return awaySince !== undefined && now - awaySince < this.#options.outage.serveL1
   }
 
@@ -245,34 +231,41 @@ export class Levels {
   async read(keys: readonly string[]): Promise<Reading> {
     const { seq } = this.coherence
     const era = this.#era
-    const data = await this.tier.get(this.namespace, keys)
-    const records = data.map((bytes) => bytes && decode(bytes))
+    const data = await this.tier.get(this.bucket, keys)
+    const records: (CacheRecord | undefined)[] = []
+    for (const bytes of data) records.push(bytes && decode(bytes))
     // Asked again when everything was forgotten meanwhile, as it is by the first beat.
     for (let unsure = this.#unsure(records), left = 2; unsure.length > 0 && left > 0; left--) {
       const { era } = this
       await this.stamps.ask(unsure)
       unsure = era === this.#era ? [] : this.#unsure(records)
     }
-    const now = this.tier.now()
+    const now = this.tier.now(this.bucket)
     let stamps: readonly Stamp[] | undefined
     let guards: Guard[] | undefined
-    const found = records.map((record, i) => {
-      if (record === undefined || record.deadAt <= now) return undefined
+    const found: (Found | undefined)[] = []
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i]
       // Neighbours often have the same ones.
-      if (record.stamps !== stamps) guards = this.#guards(record.stamps)
+      if (record !== undefined && record.stamps !== stamps) guards = this.#guards(record.stamps)
+      if (record === undefined || record.deadAt <= now || guards === undefined) {
+        found.push(undefined)
+        stamps = record === undefined ? stamps : record.stamps
+        continue
+      }
       stamps = record.stamps
-      if (guards === undefined) return undefined
-      const found: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
-      if (found.fresh && !this.#writes.has(keys[i] as string)) this.hold(keys[i] as string, found, seq, era, now)
-      return found
-    })
-    if (this.#overlay.waits(this.namespace)) await this.#lay(keys, found)
+      const one: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
+      const key = keys[i] as string
+      if (one.fresh && (this.#writes.size === 0 || !this.#writes.has(key))) this.hold(key, one, seq, era, now)
+      found.push(one)
+    }
+    if (this.#overlay.waits(this.bucket)) await this.#lay(keys, found)
     return { data, found }
   }
 
   /** The write of the key that waits to be persisted: what the source is going to have. */
   async waiting(key: string): Promise<Found | undefined> {
-    if (!this.#overlay.waits(this.namespace)) return undefined
+    if (!this.#overlay.waits(this.bucket)) return undefined
     const found: (Found | undefined)[] = [undefined]
     await this.#lay([key], found)
     return found[0]
@@ -283,7 +276,7 @@ export class Levels {
     const missing = keys.flatMap((_, i) => (found[i]?.fresh ? [] : [i]))
     if (missing.length === 0) return
     const asked = this.#overlay.pending(
-      this.namespace,
+      this.bucket,
       missing.map((i) => keys[i] as string),
     )
     const late = () => new Error('the journal took too long')
@@ -368,7 +361,7 @@ export class Levels {
       })
       const whole = { ...record, expired: false, bytes: bytesInMemory(data, record.value) }
       if (guards.length === record.stamps.length && stand(guards)) {
-        this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now())
+        this.hold(key, { record: whole, guards }, mutation.first ?? mutation.seq, era, this.tier.now(this.bucket))
       }
     }
   }
@@ -390,21 +383,20 @@ export class Levels {
     const early = record.deadAt > record.freshUntil ? -record.cost * Math.log(1 - this.#options.random()) : 0
     const lifetime = Math.min(record.freshUntil - early - now, this.#options.l1.ttl)
     if (lifetime <= 0) return
-    if (this.#options.values === 'freeze') deepFreeze(record.value)
-    // The generation needs no guard of its own: when it changes the whole level is emptied.
-    const own = guards.length > 1 ? guards.slice(1) : undefined
-    this.#l1.set(
-      key,
-      {
-        value: record.value,
-        promise: undefined,
-        freshUntil: this.#now() + lifetime,
-        staleUntil: this.#now() + record.deadAt - now,
-        asOf,
-        guards: own,
-      },
-      record.bytes,
-    )
+    const { value } = record
+    if (this.#options.values === 'freeze') deepFreeze(value)
+    let own: Guard[] | undefined = guards
+    if (this.#place === undefined) {
+      // The generation needs no guard of its own: when it changes the whole level is emptied.
+      own = guards.length > 1 ? guards.slice(1) : undefined
+    } else if (guards.length === 0) {
+      // Nothing would tell when it falls.
+      return
+    }
+    const local = this.#now()
+    const freshUntil = local + lifetime
+    const staleUntil = local + record.deadAt - now
+    this.#l1.set(key, { value, freshUntil, staleUntil, asOf, guards: own }, record.bytes)
   }
 
   /** The store is there, but did not take the value of this load: for a moment the first level has it alone. */
@@ -414,7 +406,7 @@ export class Levels {
     era: number,
   ): void {
     const guards = epoch === this.coherence.epoch ? this.#guards(record.stamps) : undefined
-    if (guards) this.hold(key, { record, guards }, seq, era, this.tier.now())
+    if (guards) this.hold(key, { record, guards }, seq, era, this.tier.now(this.bucket))
   }
 
   /** A mutation of these keys is done: what does not contain it has to go, and stays out. */
@@ -422,8 +414,8 @@ export class Levels {
     for (const key of keys) {
       const at = stripe(key)
       if ((this.#heard[at] as number) < seq) this.#heard[at] = seq
-      const held = this.#l1.peek(key)
-      if (held && held.asOf < seq) this.#l1.delete(key)
+      const slot = this.#l1.find(key)
+      if (slot >= 0 && this.#l1.asOf(slot) < seq) this.#l1.delete(key)
     }
   }
 
@@ -438,9 +430,12 @@ export class Levels {
     for (const watcher of this.#watchers) watcher(message)
   }
 
+  /** The generation has changed: nothing of the bucket is given to anybody any more. */
   clearL1(): void {
-    this.#l1.clear()
     this.#era++
+    // Others share it: what was made under another generation has a guard that has fallen, see `hold`.
+    if (this.#place === undefined) this.#l1.clear()
+    else this.#l1.sweep()
   }
 
   #apply(message: Message): void {
@@ -458,7 +453,11 @@ export class Levels {
     // Any key may match, also one that is being read now.
     this.#era++
     const matches = globMatcher(pattern)
-    for (const key of [...this.#l1.keys()]) if (matches(key)) this.#l1.delete(key)
+    for (const key of [...this.#l1.keys()]) if (this.#has(key) && matches(key)) this.#l1.delete(key)
+  }
+
+  #has(key: string): boolean {
+    return this.#place === undefined || placeOf(key, this.#place.of) === this.#place.index
   }
 
   #lose(): void {
@@ -468,11 +467,6 @@ export class Levels {
     this.stamps.forgetAll()
     for (const watcher of this.#watchers) watcher(undefined)
   }
-}
-
-function stand(guards: readonly Guard[]): boolean {
-  for (const { cell, value } of guards) if (cell.value !== value) return false
-  return true
 }
 
 function stripe(key: string): number {

@@ -34,7 +34,7 @@ interface Item extends Entry {
 }
 
 /**
- * Changes of one namespace: confirmed by the store, and done here at once as the bus will tell the others.
+ * Changes of one bucket: confirmed by the store, and done here at once as the bus will tell the others.
  * Each rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it, with
  * STATEFUL_CACHE_STORE_REFUSED when it is there and will not do it, a write with STATEFUL_STORAGE_FULL when there is no
  * room for it: then what was there before still is.
@@ -70,10 +70,10 @@ export class Mutations {
   ): Promise<void> {
     await this.#mutate([key], 'write', async () => {
       const { era } = this.#levels
-      const { namespace } = this.#levels
+      const { bucket } = this.#levels
       const [item] = this.#items(new Map([[key, value]]), terms, await this.#currentStamps([key], terms.tags))
       const { record, data, ttl } = item as Item
-      const { mutation, stored } = await append({ namespace, key, data, ttl, stamps: record.stamps })
+      const { mutation, stored } = await append({ namespace: bucket, key, data, ttl, stamps: record.stamps })
       if (stored) await this.#levels.adopt(mutation, [{ key, record, data }], era)
       return mutation
     })
@@ -82,22 +82,21 @@ export class Mutations {
 
   /** Resolves to how many entries were there. */
   async expire(keys: readonly string[]): Promise<number> {
-    const { tier, namespace } = this.#levels
+    const { tier, bucket } = this.#levels
     // In the order in which they were asked for.
     const writes = this.#levels.written(keys)
     if (writes) await writes
-    const { removed } = await this.#mutate(keys, 'invalidation', () => tier.expire(namespace, keys))
-    this.#counters.invalidations++
+    const { removed } = await this.#mutate(keys, 'invalidation', () => tier.expire(bucket, keys))
     return removed
   }
 
   /** Resolves to how many entries were removed, as far as that was counted. */
   async invalidate(what: Invalidation): Promise<number> {
     const { keys = [], names = [], pattern } = what
-    const { tier, namespace } = this.#levels
+    const { tier, bucket } = this.#levels
     const writes = names.length === 0 && pattern === undefined ? this.#levels.written(keys) : this.#levels.written()
     if (writes) await writes
-    const mutation = await this.#mutate(keys, 'invalidation', () => tier.invalidate(namespace, what))
+    const mutation = await this.#mutate(keys, 'invalidation', () => tier.invalidate(bucket, what))
     this.#levels.stamps.forget(names)
     if (mutation.cleared) this.#levels.stamps.forget([GENERATION])
     if (names.includes(GENERATION) || mutation.cleared) this.#levels.clearL1()
@@ -108,18 +107,17 @@ export class Mutations {
       ...(names.length > 0 ? { names: names.map((name): [string, string] => [name, '']) } : {}),
       ...(pattern === undefined ? {} : { pattern }),
     })
-    this.#counters.invalidations++
     return mutation.removed
   }
 
   async #store(entries: ReadonlyMap<string, unknown>, terms: Terms): Promise<Mutation> {
-    const { tier, namespace } = this.#levels
+    const { tier, bucket } = this.#levels
     const keys = [...entries.keys()]
     for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
       const { era } = this.#levels
       const current = await this.#currentStamps(keys, terms.tags)
       const items = this.#items(entries, terms, current)
-      const mutation = await tier.put(namespace, items, [...current])
+      const mutation = await tier.put(bucket, items, [...current])
       if (mutation) {
         await this.#levels.adopt(mutation, items, era)
         return mutation
@@ -132,7 +130,7 @@ export class Mutations {
 
   /** What is stored under the current stamps. */
   #items(entries: ReadonlyMap<string, unknown>, { ttl, stale, tags }: Terms, current: CurrentStamps): Item[] {
-    const now = this.#levels.tier.now()
+    const now = this.#levels.tier.now(this.#levels.bucket)
     return [...entries].map(([key, value]) => {
       const names = this.#levels.namesFor(key, tags)
       const stamps = names.map((name) => [name, current.get(name) as string] as const)

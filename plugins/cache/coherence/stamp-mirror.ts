@@ -1,3 +1,4 @@
+import { GENERATION } from '../names.ts'
 import type { CacheTier, Stamp, Stamps } from '../tier/contract.ts'
 
 /** What this instance knows of one stamp. An entry holds the cell, so checking it is one comparison. */
@@ -11,17 +12,17 @@ export interface Cell {
 const MAX_CELLS = 50_000
 
 /**
- * The stamps of one namespace as this instance knows them: fetched at first sight, then kept current by the bus.
+ * The stamps of one bucket as this instance knows them: fetched at first sight, then kept current by the bus.
  * Whenever that may have failed, they are forgotten, which costs misses only.
  */
 export class StampMirror {
   readonly #tier: CacheTier
-  readonly #namespace: string
+  readonly #bucket: string
   readonly #cells = new Map<string, Cell>()
 
-  constructor(tier: CacheTier, namespace: string) {
+  constructor(tier: CacheTier, bucket: string) {
     this.#tier = tier
-    this.#namespace = namespace
+    this.#bucket = bucket
   }
 
   /** The cell of a name whose stamp is known here. */
@@ -41,7 +42,7 @@ export class StampMirror {
   /** Asks the store, also for what is known. */
   async ask(names: readonly string[]): Promise<void> {
     const learn = this.asking(names)
-    learn(await this.#tier.stamps(this.#namespace, names))
+    learn(await this.#tier.stamps(this.#bucket, names))
   }
 
   /** Call it before the store is asked for the stamps of the names, and what it returns with the answer. */
@@ -86,10 +87,19 @@ export class StampMirror {
     this.forget([...this.#cells.keys()])
   }
 
+  /** But not the generation: everything is made under it. */
+  #forgetOldest(): void {
+    for (const name of this.#cells.keys()) {
+      if (name === GENERATION) continue
+      this.forget([name])
+      return
+    }
+  }
+
   #cell(name: string): Cell {
     let cell = this.#cells.get(name)
     if (cell) return cell
-    if (this.#cells.size >= MAX_CELLS) this.forget([this.#cells.keys().next().value as string])
+    if (this.#cells.size >= MAX_CELLS) this.#forgetOldest()
     cell = { value: undefined, since: -1 }
     this.#cells.set(name, cell)
     return cell

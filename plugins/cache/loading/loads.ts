@@ -1,5 +1,10 @@
 import { within } from '../../support/deadline.ts'
-import { CacheLoadTimeoutError, InvalidCacheValueError, NestedLoadError } from '../../support/errors.ts'
+import {
+  CacheLoadTimeoutError,
+  InvalidCacheKeyError,
+  InvalidCacheValueError,
+  NestedLoadError,
+} from '../../support/errors.ts'
 import type { Found, Levels } from '../coherence/levels.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
@@ -50,7 +55,7 @@ const REST = 1_000
 const MAX_REST = 30_000
 
 /**
- * Loads of one namespace: one for a key in this process, one for a key among all instances by leases in the store.
+ * Loads of one bucket: one for a key in this process, one for a key among all instances by leases in the store.
  * A load that an invalidation overtakes still answers those who asked before it, but is never stored, and whoever
  * asks afterwards does not join it.
  */
@@ -208,13 +213,19 @@ export class Loads {
         const seen = data ? versionOf(data) : ''
         const token = unique()
         const learn = this.#levels.stamps.asking(names)
-        const answer = await this.#levels.tier.lease(this.#levels.namespace, key, token, LEASE, seen, names)
+        const answer = await this.#levels.tier.lease(this.#levels.bucket, {
+          key,
+          token,
+          ms: LEASE,
+          seen,
+          names,
+        })
         if (answer.state === 'granted') {
           granted = token
           learn(answer)
           // From here on a write ends the lease; one that waits for the source since before is newer than what it has.
           const waiting = await this.#levels.waiting(key)
-          if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.namespace, key, token)
+          if (load.abandoned || waiting) await this.#levels.tier.release(this.#levels.bucket, { key, token })
           if (load.abandoned) return { state: 'failed', error: load.abandoned.reason }
           if (waiting) return { state: 'found', value: waiting.record.value }
           const { epoch, seq } = answer
@@ -233,7 +244,7 @@ export class Loads {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
       // What waits could not be told: nobody else may wait for a load that is not going to fill it.
-      if (granted) void this.#levels.tier.release(this.#levels.namespace, key, granted).catch(() => {})
+      if (granted) void this.#levels.tier.release(this.#levels.bucket, { key, token: granted }).catch(() => {})
       const interim = this.interim(key)
       if (interim) {
         this.#counters.l1Hits++
@@ -271,7 +282,7 @@ export class Loads {
   #early({ record }: Found, { early }: Plan): boolean {
     if (early === 0 || record.cost === 0) return false
     const lead = -early * record.cost * Math.log(1 - this.#options.random())
-    return this.#levels.tier.now() + lead >= record.freshUntil
+    return this.#levels.tier.now(this.#levels.bucket) + lead >= record.freshUntil
   }
 
   /** Resolves when the bus tells of the key, when a load of this process ends, or after `ms`. */
@@ -316,11 +327,11 @@ export class Loads {
   ): Promise<unknown> {
     const { key } = load
     const { clock } = this.#options
-    const { tier, namespace } = this.#levels
+    const { tier, bucket } = this.#levels
     const era = this.#levels.era
     const names = lease?.stamps.map(([name]) => name)
     const renewal =
-      lease && clock.every(LEASE / 3, () => void tier.renew(namespace, key, lease.token, LEASE, names).catch(() => {}))
+      lease && clock.every(LEASE / 3, () => void tier.renew(bucket, { ...lease, ms: LEASE, names }).catch(() => {}))
     let filled = false
     try {
       const started = clock.monotonic()
@@ -347,7 +358,7 @@ export class Loads {
       return value
     } finally {
       renewal?.cancel()
-      if (lease && !filled) await tier.release(namespace, key, lease.token).catch(() => {})
+      if (lease && !filled) await tier.release(bucket, lease).catch(() => {})
       for (const wake of [...(this.#waiting.get(key) ?? [])]) wake()
     }
   }
@@ -375,8 +386,8 @@ export class Loads {
 
   /** Whether the value is in the store; if not, the lease may still be there. */
   async #fill(lease: Lease, value: unknown, context: Context, cost: number, era: number): Promise<boolean> {
-    const { tier, namespace } = this.#levels
-    const now = tier.now()
+    const { tier, bucket } = this.#levels
+    const now = tier.now(bucket)
     let unstored: { record: Omit<CacheRecord, 'expired' | 'bytes'>; bytes: number } | undefined
     const fresh = context.ttl * (1 - this.#options.jitter * this.#options.random())
     const freshUntil = now + fresh
@@ -388,7 +399,7 @@ export class Loads {
         const data = encode(record)
         const { key, token } = lease
         unstored = { record, bytes: bytesInMemory(data, value) }
-        const mutation = await tier.fill(namespace, { key, token, data, ttl, stamps })
+        const mutation = await tier.fill(bucket, { key, token, data, ttl, stamps })
         if (mutation) {
           await this.#levels.adopt(mutation, [{ key, record, data }], era)
           return true
@@ -400,7 +411,7 @@ export class Loads {
       this.#counters.refused++
       return false
     } catch (error) {
-      if (error instanceof InvalidCacheValueError) throw error
+      if (error instanceof InvalidCacheValueError || error instanceof InvalidCacheKeyError) throw error
       this.#counters.storeFailures++
       if (unstored) {
         const { record, bytes } = unstored
@@ -423,9 +434,9 @@ export class Loads {
 
   /** The stamps as the store has them now, if none of them was renewed since the load began: by its own numbers. */
   async #unrenewed(lease: Lease, names: readonly string[]): Promise<Stamp[] | undefined> {
-    const { stamps: mirror, tier, namespace } = this.#levels
+    const { stamps: mirror, tier, bucket } = this.#levels
     const learn = mirror.asking(names)
-    const answer = await tier.stamps(namespace, names)
+    const answer = await tier.stamps(bucket, names)
     learn(answer)
     if (answer.epoch !== lease.epoch || answer.since.some((seq) => seq > lease.seq)) return undefined
     return names.map((name, i): Stamp => [name, answer.values[i] as string])

@@ -35,6 +35,8 @@ const ADMISSION_MARGIN = 2
 /** A refused candidate used this often is let in now and then: nobody can fill the cache with immovable keys. */
 const WARM_CANDIDATE = 6
 const LUCKY = 1 / 128
+/** By how much the room for slots grows when it is used up: twice as much would lie idle half of the time. */
+const GROWTH = 1.5
 /** How many small entries are weighed against one large candidate before it is refused. */
 const MAX_VICTIMS = 128
 /** How many entries one eviction spares because they were used again. */
@@ -100,6 +102,11 @@ export class EvictionPolicy {
 
   get entries(): number {
     return this._entries
+  }
+
+  /** Slots that there is room for now; no slot has this number or a higher one. */
+  get slots(): number {
+    return this._weights.length
   }
 
   get bytes(): number {
@@ -401,7 +408,7 @@ export class EvictionPolicy {
 
   private _grow(): void {
     // One entry more than the bound is there while it is decided who goes.
-    const length = Math.min(this._top * 2, this.maxEntries + FIRST_SLOT + 1)
+    const length = Math.min(Math.ceil(this._top * GROWTH), this.maxEntries + FIRST_SLOT + 1)
     const slots = new Int32Array(length << SLOT_SHIFT)
     const weights = new Float64Array(length)
     slots.set(this._slots)

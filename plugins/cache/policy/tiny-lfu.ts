@@ -17,8 +17,9 @@ export interface TinyLfuOptions<V> {
   /**
    * Called once for every entry that left, after the operation that removed it has finished its own work, so it may
    * use the cache. What it throws reaches the caller of that operation, when all calls have been made.
+   * @param slot the one that it had, see {@link TinyLfu.find}
    */
-  onEvict?: (key: string, value: V, reason: RemovalReason) => void
+  onEvict?: (key: string, value: V, reason: RemovalReason, slot: number) => void
   /** From 0 inclusive to 1 exclusive. Default: `Math.random`. */
   random?: () => number
 }
@@ -47,7 +48,7 @@ const NO_SAMPLE = -(2 ** 31)
 export class TinyLfu<V> {
   private readonly _maxEntries: number
   private readonly _maxBytes: number
-  private readonly _onEvict: ((key: string, value: V, reason: RemovalReason) => void) | undefined
+  private readonly _onEvict: TinyLfuOptions<V>['onEvict']
   private readonly _random: () => number
   private readonly _seed0: number
   private readonly _seed1: number
@@ -59,7 +60,7 @@ export class TinyLfu<V> {
   private _tuner: WindowTuner | undefined
   /** Copy of the tuner's, so that most hits need not look at it. */
   private _threshold = NO_SAMPLE
-  private _removed: { key: string; value: V; reason: RemovalReason }[] = []
+  private _removed: { key: string; value: V; reason: RemovalReason; slot: number }[] = []
 
   /** @throws STATEFUL_INVALID_OPTION */
   constructor(options: TinyLfuOptions<V>) {
@@ -88,16 +89,39 @@ export class TinyLfu<V> {
 
   /** The value, or `undefined` for a miss; a hit counts as a use. */
   get(key: string): V | undefined {
-    const slot = this._slots.get(key)
-    if (slot === undefined) return undefined
-    this._use(slot)
-    return this._values[slot]
+    const slot = this.use(key)
+    return slot < 0 ? undefined : this._values[slot]
   }
 
   /** The value, or `undefined` for a miss; leaves no trace. */
   peek(key: string): V | undefined {
+    const slot = this.find(key)
+    return slot < 0 ? undefined : this._values[slot]
+  }
+
+  /**
+   * The number of the entry's slot, for an owner that keeps more of an entry than its value; -1 for a miss; counts as a
+   * use. An entry keeps its slot until it leaves; then another one gets it.
+   */
+  use(key: string): number {
     const slot = this._slots.get(key)
-    return slot === undefined ? undefined : this._values[slot]
+    if (slot === undefined) return -1
+    this._use(slot)
+    return slot
+  }
+
+  /** The same, and leaves no trace. */
+  find(key: string): number {
+    return this._slots.get(key) ?? -1
+  }
+
+  valueAt(slot: number): V {
+    return this._values[slot] as V
+  }
+
+  /** No slot has this number or a higher one, until there are more entries. */
+  get slots(): number {
+    return this._policy.slots
   }
 
   has(key: string): boolean {
@@ -109,22 +133,28 @@ export class TinyLfu<V> {
    * finds is always the latest value. An entry larger than the whole byte bound is refused and takes the old value
    * with it.
    * @param bytes 0 or more
+   * @returns its slot; -1 when it was refused
    * @throws STATEFUL_INVALID_OPTION
    */
-  set(key: string, value: V, bytes: number): void {
+  set(key: string, value: V, bytes: number): number {
     if (!(bytes >= 0)) throw invalidOption('bytes', `must be a number from 0, not ${bytes}.`)
-    const slot = this._slots.get(key)
+    let slot = this._slots.get(key)
     if (bytes > this._maxBytes) {
       if (slot !== undefined) this._remove(slot, 'oversized')
-    } else if (slot === undefined) {
-      this._insert(key, value, bytes)
+      this._tell()
+      return -1
+    }
+    if (slot === undefined) {
+      slot = this._insert(key, value, bytes)
     } else {
       this._values[slot] = value
       this._policy.resize(slot, bytes)
       this._use(slot)
       this._policy.settle()
     }
+    const refused = this._keys[slot] === undefined
     this._tell()
+    return refused ? -1 : slot
   }
 
   /** Whether there was something to delete. */
@@ -140,7 +170,7 @@ export class TinyLfu<V> {
   clear(): void {
     if (this._onEvict !== undefined) {
       for (const [key, slot] of this._slots) {
-        this._removed.push({ key, value: this._values[slot] as V, reason: 'cleared' })
+        this._removed.push({ key, value: this._values[slot] as V, reason: 'cleared', slot })
       }
     }
     this._slots.clear()
@@ -181,16 +211,22 @@ export class TinyLfu<V> {
     if (hash < this._threshold) this._tune(hash, true, this._policy.weight(slot))
   }
 
-  private _insert(key: string, value: V, bytes: number): void {
+  private _insert(key: string, value: V, bytes: number): number {
     const hash = keyHash(key, this._seed0, this._seed1)
     const slot = this._policy.take()
     const size = this._slots.size
     this._slots.set(key, slot)
+    if (slot >= this._keys.length) {
+      // As many as the policy has, not as many as a list that is added to takes in advance.
+      this._keys.length = this._policy.slots
+      this._values.length = this._policy.slots
+    }
     this._keys[slot] = key
     this._values[slot] = value
     this._policy.insert(slot, hash, bytes)
     if (hash < this._threshold) this._tune(hash, false, bytes)
     if (this._slots.size <= size) this._wakeTuner()
+    return slot
   }
 
   private _tune(hash: number, hit: boolean, bytes: number): void {
@@ -228,7 +264,7 @@ export class TinyLfu<V> {
   private _forget(slot: number, reason: RemovalReason): void {
     const key = this._keys[slot] as string
     this._slots.delete(key)
-    if (this._onEvict !== undefined) this._removed.push({ key, value: this._values[slot] as V, reason })
+    if (this._onEvict !== undefined) this._removed.push({ key, value: this._values[slot] as V, reason, slot })
     this._keys[slot] = undefined
     this._values[slot] = undefined
   }
@@ -238,9 +274,9 @@ export class TinyLfu<V> {
     const removed = this._removed
     this._removed = []
     const failures: unknown[] = []
-    for (const { key, value, reason } of removed) {
+    for (const { key, value, reason, slot } of removed) {
       try {
-        this._onEvict?.(key, value, reason)
+        this._onEvict?.(key, value, reason, slot)
       } catch (error) {
         failures.push(error)
       }

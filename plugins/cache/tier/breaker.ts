@@ -1,6 +1,7 @@
 import { isRefusal } from '../../storage/failure.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
 import { GENERATION } from '../names.ts'
+import { partOf } from './buckets.ts'
 import { type CacheTier, DEFERRED, type Invalidation, type Mutation } from './contract.ts'
 
 export interface BreakerOptions {
@@ -17,9 +18,24 @@ export interface BreakerOptions {
 }
 
 interface Deferred {
-  namespace: string
-  /** `undefined` after too many: then the whole namespace is cleared. */
+  bucket: string
+  /** `undefined` after too many: then the whole bucket is cleared. */
   what: (Invalidation & { expire?: boolean }) | undefined
+}
+
+/**
+ * The state of one way to the store.
+ *
+ *     closed ── so many failures, or an invalidation is kept for later ──▶ open ── after a pause ──▶ probing (one `head`)
+ *       ▲                                                                   ▲                          │       │
+ *       │                                                                   └──────── it fails ────────┘       │
+ *       └──────────────────── it succeeds, and all that was kept has been carried out ─────────────────────────┘
+ */
+class Circuit {
+  failures = 0
+  openedAt: number | undefined
+  probing = false
+  deferred: Deferred[] = []
 }
 
 interface Running {
@@ -55,6 +71,9 @@ const FORGIVEN = 0.5
  * step fails at once, until a `head` (the beat of coherence asks for it all the time) has got through. Before the
  * circuit closes, the invalidations that were kept meanwhile are carried out, so nothing can be read that they forbid.
  *
+ * On a Cluster there is a circuit for each part of the slots, hence for the nth buckets of all namespaces: one shard that
+ * is away leaves the others alone.
+ *
  * Only a store that does not answer is away. One that refuses (it is full, a right is missing) has answered; one that is
  * busy with a large value is moving bytes; and an event loop that is busy itself has not looked yet.
  */
@@ -63,10 +82,9 @@ export class Breaker implements CacheTier {
   readonly kind: CacheTier['kind']
   readonly #tier: CacheTier
   readonly #options: BreakerOptions
-  #failures = 0
-  #openedAt: number | undefined
-  #probing = false
-  #deferred: Deferred[] = []
+  readonly #circuits = new Map<string, Circuit>()
+  /** How many are open. */
+  #open = 0
   /** In the order of their deadlines. */
   readonly #running = new Set<Running>()
   #timer: Timer | undefined
@@ -79,61 +97,67 @@ export class Breaker implements CacheTier {
     this.#options = options
   }
 
-  /** On the monotonic clock: since when the store is away. */
-  get awaySince(): number | undefined {
-    return this.#openedAt
+  buckets(namespace: string): readonly string[] {
+    return this.#tier.buckets(namespace)
   }
 
-  now(): number {
-    return this.#tier.now()
+  awaySince(bucket: string): number | undefined {
+    return this.#circuitOf(bucket).openedAt
   }
 
-  get: CacheTier['get'] = (...args) => this.#through(() => this.#tier.get(...args))
-  stamps: CacheTier['stamps'] = (...args) => this.#through(() => this.#tier.stamps(...args))
-  exists: CacheTier['exists'] = (...args) => this.#through(() => this.#tier.exists(...args))
-  lease: CacheTier['lease'] = (...args) => this.#through(() => this.#tier.lease(...args))
-  renew: CacheTier['renew'] = (...args) => this.#through(() => this.#tier.renew(...args))
-  release: CacheTier['release'] = (...args) => this.#through(() => this.#tier.release(...args))
-  fill: CacheTier['fill'] = (namespace, fill) =>
-    this.#sized(fill.data.length, () => this.#through(() => this.#tier.fill(namespace, fill)))
-  put: CacheTier['put'] = (namespace, entries, stamps) =>
+  now(bucket: string): number {
+    return this.#tier.now(bucket)
+  }
+
+  get: CacheTier['get'] = (bucket, keys) =>
+    this.#through(bucket, () => this.#tier.get(bucket, keys), { size: keys.length })
+  stamps: CacheTier['stamps'] = (bucket, names) => this.#through(bucket, () => this.#tier.stamps(bucket, names))
+  exists: CacheTier['exists'] = (bucket) => this.#through(bucket, () => this.#tier.exists(bucket))
+  lease: CacheTier['lease'] = (bucket, request) => this.#through(bucket, () => this.#tier.lease(bucket, request))
+  renew: CacheTier['renew'] = (bucket, lease) => this.#through(bucket, () => this.#tier.renew(bucket, lease))
+  release: CacheTier['release'] = (bucket, lease) => this.#through(bucket, () => this.#tier.release(bucket, lease))
+  fill: CacheTier['fill'] = (bucket, fill) =>
+    this.#sized(fill.data.length, () => this.#through(bucket, () => this.#tier.fill(bucket, fill)))
+  put: CacheTier['put'] = (bucket, entries, stamps) =>
     this.#sized(
       entries.reduce((bytes, { data }) => bytes + data.length, 0),
-      () => this.#through(() => this.#tier.put(namespace, entries, stamps), true, entries.length + stamps.length),
+      () =>
+        this.#through(bucket, () => this.#tier.put(bucket, entries, stamps), { size: entries.length + stamps.length }),
     )
 
-  invalidate: CacheTier['invalidate'] = (namespace, what) =>
+  invalidate: CacheTier['invalidate'] = (bucket, what) =>
     // A pattern goes through all keys: it has the deadlines of its commands, not one for the whole.
-    this.#orLater(namespace, what, () => this.#tier.invalidate(namespace, what), what.pattern === undefined)
+    this.#orLater(bucket, what, () => this.#tier.invalidate(bucket, what), what.pattern === undefined)
 
-  expire: CacheTier['expire'] = (namespace, keys) =>
-    this.#orLater(namespace, { keys, expire: true }, () => this.#tier.expire(namespace, keys), true)
+  expire: CacheTier['expire'] = (bucket, keys) =>
+    this.#orLater(bucket, { keys, expire: true }, () => this.#tier.expire(bucket, keys), true)
 
-  head: CacheTier['head'] = async (namespace) => {
-    if (this.#openedAt === undefined) {
-      const head = await this.#through(() => this.#tier.head(namespace))
+  head: CacheTier['head'] = async (bucket) => {
+    const circuit = this.#circuitOf(bucket)
+    if (circuit.openedAt === undefined) {
+      const head = await this.#through(bucket, () => this.#tier.head(bucket))
       // It would prove something current while an invalidation waits to be carried out.
-      if (this.#openedAt !== undefined) throw new Error('the circuit has opened')
+      if (circuit.openedAt !== undefined) throw new Error('the circuit has opened')
       return head
     }
-    const rested = this.#options.clock.monotonic() - this.#openedAt >= this.#options.pause
-    if (this.#probing || !rested) throw new Error('the circuit is open')
-    this.#probing = true
+    const rested = this.#options.clock.monotonic() - circuit.openedAt >= this.#options.pause
+    if (circuit.probing || !rested) throw new Error('the circuit is open')
+    circuit.probing = true
     try {
-      const head = await this.#within(this.#tier.head(namespace))
-      await this.#catchUp()
-      this.#close()
+      const head = await this.#within(this.#tier.head(bucket))
+      await this.#catchUp(circuit)
+      this.#closeCircuit(circuit)
       return head
     } finally {
-      this.#probing = false
+      circuit.probing = false
     }
   }
 
   subscribe: CacheTier['subscribe'] = (...args) => this.#within(this.#tier.subscribe(...args))
 
   /** With the deadlines of its commands, like everything that goes through all keys. */
-  keys(namespace: string): AsyncIterable<string[]> {
-    return this.#tier.keys(namespace)
+  keys(bucket: string): AsyncIterable<string[]> {
+    return this.#tier.keys(bucket)
   }
 
   onInterrupted(listener: () => void): () => void {
@@ -146,13 +170,15 @@ export class Breaker implements CacheTier {
   }
 
   /** Written without `async`: every read of the second level goes through here, and each layer of promises costs. */
-  #through<T>(step: () => Promise<T>, timed = true, size = 1): Promise<T> {
-    if (this.#openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
-    const failed = (error: unknown) => {
-      if (isRefusal(error) || this.#sending > LARGE) return
-      if (++this.#failures >= this.#options.failures) this.#open()
-    }
-    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, failed, size)
+  #through<T>(bucket: string, step: () => Promise<T>, { timed = true, size = 1 } = {}): Promise<T> {
+    const circuit = this.#circuitOf(bucket)
+    if (circuit.openedAt !== undefined) return Promise.reject(new Error('the circuit is open'))
+    return this.#within(step(), timed ? this.#options.deadline : Number.POSITIVE_INFINITY, size, circuit)
+  }
+
+  #failed(circuit: Circuit, error: unknown): void {
+    if (isRefusal(error) || this.#sending > LARGE) return
+    if (++circuit.failures >= this.#options.failures) this.#openCircuit(circuit)
   }
 
   #sized<T>(bytes: number, step: () => Promise<T>): Promise<T> {
@@ -164,65 +190,71 @@ export class Breaker implements CacheTier {
   }
 
   async #orLater(
-    namespace: string,
+    bucket: string,
     what: Invalidation & { expire?: boolean },
     step: () => Promise<Mutation>,
     timed: boolean,
   ): Promise<Mutation> {
     try {
-      return await this.#through(step, timed, (what.keys?.length ?? 0) + (what.names?.length ?? 0))
+      const size = (what.keys?.length ?? 0) + (what.names?.length ?? 0)
+      return await this.#through(bucket, step, { timed, size })
     } catch (error) {
       if (!this.#options.journal) throw error
-      this.#defer({ namespace, what })
+      const circuit = this.#circuitOf(bucket)
+      this.#defer(circuit, { bucket, what })
       // Until it has been carried out nothing may be read from the store.
-      this.#open()
+      this.#openCircuit(circuit)
       return { epoch: DEFERRED, seq: 0, removed: 0 }
     }
   }
 
-  #defer(deferred: Deferred): void {
-    this.#deferred.push(deferred)
-    if (this.#deferred.length <= MAX_DEFERRED) return
-    const namespaces = new Set(this.#deferred.map(({ namespace }) => namespace))
-    this.#deferred = [...namespaces].map((namespace) => ({ namespace, what: undefined }))
+  #circuitOf(bucket: string): Circuit {
+    const part = partOf(bucket)
+    let circuit = this.#circuits.get(part)
+    if (circuit) return circuit
+    circuit = new Circuit()
+    this.#circuits.set(part, circuit)
+    return circuit
   }
 
-  async #catchUp(): Promise<void> {
-    for (let next = this.#deferred[0]; next; next = this.#deferred[0]) {
-      const { namespace, what } = next
+  #defer(circuit: Circuit, deferred: Deferred): void {
+    circuit.deferred.push(deferred)
+    if (circuit.deferred.length <= MAX_DEFERRED) return
+    const buckets = new Set(circuit.deferred.map(({ bucket }) => bucket))
+    circuit.deferred = [...buckets].map((bucket) => ({ bucket, what: undefined }))
+  }
+
+  async #catchUp(circuit: Circuit): Promise<void> {
+    for (let next = circuit.deferred[0]; next; next = circuit.deferred[0]) {
+      const { bucket, what } = next
       const step = what?.expire
-        ? this.#tier.expire(namespace, what.keys ?? [])
-        : this.#tier.invalidate(namespace, what ?? { names: [GENERATION] })
+        ? this.#tier.expire(bucket, what.keys ?? [])
+        : this.#tier.invalidate(bucket, what ?? { names: [GENERATION] })
       await (what?.pattern === undefined ? this.#within(step) : step)
-      this.#deferred = this.#deferred.filter((other) => other !== next)
+      circuit.deferred = circuit.deferred.filter((other) => other !== next)
     }
   }
 
-  #open(): void {
-    const wasOpen = this.#openedAt !== undefined
-    this.#openedAt ??= this.#options.clock.monotonic()
-    if (!wasOpen) this.#options.onChange(true)
+  #openCircuit(circuit: Circuit): void {
+    if (circuit.openedAt !== undefined) return
+    circuit.openedAt = this.#options.clock.monotonic()
+    if (++this.#open === 1) this.#options.onChange(true)
   }
 
-  #close(): void {
+  #closeCircuit(circuit: Circuit): void {
     // One that failed while the others were carried out.
-    if (this.#deferred.length > 0) return
-    this.#failures = 0
-    this.#openedAt = undefined
-    this.#options.onChange(false)
+    if (circuit.deferred.length > 0) return
+    circuit.failures = 0
+    circuit.openedAt = undefined
+    if (--this.#open === 0) this.#options.onChange(false)
   }
 
   /** All steps have the same deadline, so the oldest is the next to be late: one timer serves them all. */
-  #within<T>(
-    step: Promise<T>,
-    ms = this.#options.deadline,
-    failed: (error: unknown) => void = () => {},
-    size = 1,
-  ): Promise<T> {
+  #within<T>(step: Promise<T>, ms = this.#options.deadline, size = 1, circuit?: Circuit): Promise<T> {
     return new Promise((resolve, reject) => {
       const refuse = (error: unknown) => {
         this.#running.delete(running)
-        failed(error)
+        if (circuit) this.#failed(circuit, error)
         reject(error)
       }
       const until = this.#options.clock.monotonic() + ms
@@ -235,7 +267,9 @@ export class Breaker implements CacheTier {
       step.then(
         (value) => {
           this.#running.delete(running)
-          if (!running.late && this.#failures > 0) this.#failures = Math.max(0, this.#failures - FORGIVEN)
+          if (circuit && !running.late && circuit.failures > 0) {
+            circuit.failures = Math.max(0, circuit.failures - FORGIVEN)
+          }
           resolve(value)
         },
         (error: unknown) => {

@@ -2,7 +2,9 @@
  * What the second level must do. The engine keeps every promise on top of these few atomic steps, so a store
  * needs no knowledge of loads, tags or staleness:
  *
- * - Each *namespace* has a `Head`: a unique epoch, a sequence number that every mutation raises by one, and the
+ * - A *namespace* consists of buckets, of one everywhere but on a Redis Cluster, see buckets.ts. Nothing here is about more
+ *   than one of them: whatever takes a `bucket` takes the name of one.
+ * - Each bucket has a `Head`: a unique epoch, a sequence number that every mutation raises by one, and the
  *   generation under which its entries are valid. A lost head comes back with a new epoch and a new generation.
  * - A *lease* is the right to fill one key. `invalidate`, `expire` and `put` of that key end it in the same step,
  *   so a fill by a load that began before them is refused.
@@ -15,65 +17,59 @@ export interface CacheTier {
   readonly kind: 'memory' | 'lmdb' | 'redis'
   /** Whether other processes change the same entries: only then is L1 in need of proof that it is current. */
   readonly shared: boolean
+  /** Names of the buckets of a namespace: as many of each, in the order of their numbers, always the same. */
+  buckets(namespace: string): readonly string[]
   /** On the monotonic clock: since when it is known to be out of reach. */
-  readonly awaySince?: number | undefined
+  awaySince?(bucket: string): number | undefined
   /** Bytes that the store has sent to this process so far. */
   received?(): number
-  /** Milliseconds on the store's own clock; times in records are on it, so that hosts need not agree on theirs. */
-  now(): number
+  /**
+   * Milliseconds on the clock of whatever server has the bucket; times in records are on it, so that hosts need not agree
+   * on theirs.
+   */
+  now(bucket: string): number
 
   /** The data of each key, or `undefined`; what has outlived its time to live is not there. */
-  get(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
+  get(bucket: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
 
   /** The current stamp of each name, made if missing. */
-  stamps(namespace: string, names: readonly string[]): Promise<Stamps>
+  stamps(bucket: string, names: readonly string[]): Promise<Stamps>
 
-  /**
-   * Asks for the right to fill `key` for `ms`.
-   * @param seen version of the data that the caller has seen under the key, `''` for none
-   * @param names whose stamps the value will be made under: they are told in the same step, made if missing
-   */
-  lease(
-    namespace: string,
-    key: string,
-    token: string,
-    ms: number,
-    seen: string,
-    names?: readonly string[],
-  ): Promise<LeaseAnswer>
+  /** Asks for the right to fill one key. */
+  lease(bucket: string, request: LeaseRequest): Promise<LeaseAnswer>
 
   /** Makes the lease last `ms` from now, and the stamps of the names with it; `false` when it is gone. */
-  renew(namespace: string, key: string, token: string, ms: number, names?: readonly string[]): Promise<boolean>
+  renew(bucket: string, lease: LeaseTerms): Promise<boolean>
 
   /** Gives the lease back without a value. */
-  release(namespace: string, key: string, token: string): Promise<void>
+  release(bucket: string, lease: Pick<LeaseTerms, 'key' | 'token'>): Promise<void>
 
   /** Stores if the lease and all stamps still stand, else changes nothing and answers `undefined`. */
-  fill(namespace: string, fill: Fill): Promise<Mutation | undefined>
+  fill(bucket: string, fill: Fill): Promise<Mutation | undefined>
 
   /** Stores if all stamps still stand, and ends the leases of the keys; else answers `undefined`. */
-  put(namespace: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined>
+  put(bucket: string, entries: readonly Entry[], stamps: readonly Stamp[]): Promise<Mutation | undefined>
 
   /** Removes, ends leases, renews stamps, tells all instances. Resolves only when the store has confirmed. */
-  invalidate(namespace: string, what: Invalidation): Promise<Mutation>
+  invalidate(bucket: string, what: Invalidation): Promise<Mutation>
 
   /** Like `invalidate` of the keys, but their data stays and is marked as stale. */
-  expire(namespace: string, keys: readonly string[]): Promise<Mutation>
+  expire(bucket: string, keys: readonly string[]): Promise<Mutation>
 
-  /** Whether anything of the namespace is there; asking makes nothing. */
-  exists(namespace: string): Promise<boolean>
+  /** Whether anything of the bucket is there; asking makes nothing. */
+  exists(bucket: string): Promise<boolean>
 
   /** Reads the head, making it if it is missing. */
-  head(namespace: string): Promise<Head>
+  head(bucket: string): Promise<Head>
 
   /** Every mutation by any instance, this one included, as far as the bus delivers it. */
-  subscribe(namespace: string, listener: (message: Message) => void): Promise<() => Promise<void>>
+  subscribe(bucket: string, listener: (message: Message) => void): Promise<() => Promise<void>>
 
   /** `listener` runs when the store may be another one from now on: a restart, a failover, a lost connection. */
   onInterrupted(listener: () => void): () => void
 
-  /** The keys of a namespace in batches; the order is the store's, one may come twice, or be no longer valid. */
-  keys(namespace: string): AsyncIterable<string[]>
+  /** The keys of a bucket in batches; the order is the store's, one may come twice, or be no longer valid. */
+  keys(bucket: string): AsyncIterable<string[]>
 
   close(): Promise<void>
 }
@@ -95,6 +91,21 @@ export interface Head {
   epoch: string
   seq: number
   generation: string
+}
+
+export interface LeaseTerms {
+  key: string
+  /** Whose lease it is: unique. */
+  token: string
+  /** How long it lasts unless it is renewed. */
+  ms: number
+  /** Whose stamps the value will be made under: told when the lease is granted, made if missing. Default none. */
+  names?: readonly string[] | undefined
+}
+
+export interface LeaseRequest extends LeaseTerms {
+  /** Version of the data that the caller has seen under the key, `''` for none. */
+  seen: string
 }
 
 export type LeaseAnswer =
@@ -120,7 +131,7 @@ export interface Fill extends Entry {
 
 export interface Invalidation {
   keys?: readonly string[]
-  /** Names whose stamps are renewed; `''` clears the namespace. */
+  /** Names whose stamps are renewed; `''` clears the bucket. */
   names?: readonly string[]
   /** Removes every key that matches, in time proportional to the number of entries in the store. */
   pattern?: string
@@ -139,7 +150,7 @@ export interface Mutation {
    * there. Unknown (0) for stamps, whose entries nobody counts.
    */
   removed: number
-  /** The store could not tell which keys a pattern matches, so everything of the namespace is gone. */
+  /** The store could not tell which keys a pattern matches, so everything of the bucket is gone. */
   cleared?: boolean
 }
 

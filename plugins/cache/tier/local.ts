@@ -8,6 +8,8 @@ import {
   type Head,
   type Invalidation,
   type LeaseAnswer,
+  type LeaseRequest,
+  type LeaseTerms,
   type Message,
   type Mutation,
   STAMP_LIFE,
@@ -70,6 +72,10 @@ export class LocalTier implements CacheTier {
     this.#offset = clock.now() - clock.monotonic()
   }
 
+  buckets(namespace: string): string[] {
+    return [namespace]
+  }
+
   now(): number {
     return this.#clock.monotonic() + this.#offset
   }
@@ -82,14 +88,7 @@ export class LocalTier implements CacheTier {
     return this.#current(namespace, names, STAMP_LIFE)
   }
 
-  async lease(
-    namespace: string,
-    key: string,
-    token: string,
-    ms: number,
-    seen: string,
-    names: readonly string[] = [],
-  ): Promise<LeaseAnswer> {
+  async lease(namespace: string, { key, token, ms, seen, names = [] }: LeaseRequest): Promise<LeaseAnswer> {
     const data = this.#live(namespace, key)
     if ((data ? versionOf(data) : '') !== seen) return { state: 'changed' }
     if (this.#lease(namespace, key)) return { state: 'busy' }
@@ -97,13 +96,7 @@ export class LocalTier implements CacheTier {
     return { state: 'granted', seq: this.#head(namespace).seq, ...this.#current(namespace, names, ms) }
   }
 
-  async renew(
-    namespace: string,
-    key: string,
-    token: string,
-    ms: number,
-    names: readonly string[] = [],
-  ): Promise<boolean> {
+  async renew(namespace: string, { key, token, ms, names = [] }: LeaseTerms): Promise<boolean> {
     const lease = this.#lease(namespace, key)
     if (lease?.token !== token) return false
     lease.until = this.#clock.monotonic() + ms
@@ -111,7 +104,7 @@ export class LocalTier implements CacheTier {
     return true
   }
 
-  async release(namespace: string, key: string, token: string): Promise<void> {
+  async release(namespace: string, { key, token }: Pick<LeaseTerms, 'key' | 'token'>): Promise<void> {
     if (this.#lease(namespace, key)?.token === token) this.#leases.delete(`${namespace}:${key}`)
   }
 

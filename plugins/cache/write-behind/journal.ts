@@ -4,6 +4,7 @@ import type { Mutation, Stamp } from '../tier/contract.ts'
 export interface JournalEntry {
   /** Its number: ascending in the order of the writes of a key, whichever instance they came from. */
   id: string
+  /** Of the cache; more exactly the name of its bucket that has the key, see buckets.ts. */
   namespace: string
   key: string
   /** An entry as the second level keeps it, see record.ts. */
@@ -93,8 +94,8 @@ export interface Journal extends Overlay {
 
 /** The side of the journal that readers of the cache see. */
 export interface Overlay {
-  /** Whether anything of the namespace waits, as far as this instance was told by the answers that it has had. */
-  waits(namespace: string): boolean
+  /** Whether anything of the bucket waits, as far as this instance was told by the answers that it has had. */
+  waits(bucket: string): boolean
   /** The write of each key that waits, whoever hands it over. */
-  pending(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
+  pending(bucket: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
 }

@@ -2,6 +2,7 @@ import type { RedisStorage } from '../../storage/index.ts'
 import { chunked, type StreamEntry } from '../../storage/redis/client.ts'
 import { evenWhenFull, MAX_KEYS, RedisScript } from '../../storage/redis/script.ts'
 import { readText } from '../../support/text.ts'
+import { namespaceOf } from '../tier/buckets.ts'
 import { headScript, type RedisTier } from '../tier/redis.ts'
 import type { Appended, Claim, DeadLetter, Journal, JournalEntry, NewWrite, Ownership } from './journal.ts'
 
@@ -23,10 +24,10 @@ const ID_LENGTH = 16
 const MAX_LETTERS = Math.floor((MAX_KEYS - 6) / 2)
 
 /**
- * A journal on Redis. Each namespace's part of it lies where the namespace does, so that appending a write and putting it
+ * A journal on Redis. Each bucket's part of it lies where the bucket does, so that appending a write and putting it
  * into the cache are one script: `q:<writer>` is the queue (keys by when they began to wait), `w` the latest write of each
  * key (`<writer>:<key>`), `p` names the writers of which something waits, `n` is the last number, `f:<writer>` the fence,
- * `d:<writer>` the dead letters. The owner and the names of the namespaces lie beside them, by the writer.
+ * `d:<writer>` the dead letters. The owner and the names of the buckets lie beside them, by the writer.
  * How durable an acknowledged write is depends on the server's `appendfsync`.
  */
 export class RedisJournal implements Journal {
@@ -44,7 +45,8 @@ export class RedisJournal implements Journal {
   }
 
   append(writer: string, write: NewWrite, most: number): Promise<Appended> {
-    return this.#append(writer, write, most, '') as Promise<Appended>
+    const share = most / this.#tier.buckets(namespaceOf(write.namespace)).length
+    return this.#append(writer, write, Math.ceil(share), '') as Promise<Appended>
   }
 
   async own(writer: string, { by, ms, token }: Claim): Promise<Ownership> {
@@ -61,20 +63,20 @@ export class RedisJournal implements Journal {
 
   async read(writer: string, token: number, limit: number): Promise<JournalEntry[] | undefined> {
     const parts = await Promise.all(
-      (await this.#namespaces(writer)).map((namespace) => this.#read(writer, namespace, token, limit)),
+      (await this.#buckets(writer)).map((bucket) => this.#read(writer, bucket, token, limit)),
     )
     const entries: JournalEntry[] = []
     for (const part of parts) {
       if (part === undefined) return undefined
       entries.push(...part)
     }
-    // Those of one namespace are in order.
+    // Those of one bucket are in order.
     return parts.length > 1 ? entries.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit) : entries
   }
 
   async remove(writer: string, token: number, entries: readonly JournalEntry[]): Promise<boolean> {
-    const parts = [...byNamespace(entries)].map(async ([namespace, some]) => {
-      const keys = this.#keys(namespace, writer, 'f', 'q', 'w', 'p')
+    const parts = [...byBucket(entries)].map(async ([bucket, some]) => {
+      const keys = this.#keys(bucket, writer, 'f', 'q', 'w', 'p')
       const args = [token, writer, ...some.flatMap(({ id, key }) => [key, id])]
       return (await scripts.remove.run(this.#storage.client, keys, args)) === 1
     })
@@ -83,19 +85,15 @@ export class RedisJournal implements Journal {
 
   async bury(writer: string, token: number, letters: readonly DeadLetter[]): Promise<DeadLetter[] | undefined> {
     const buried: DeadLetter[] = []
-    for (const [namespace, all] of byNamespace(letters)) {
+    for (const [bucket, all] of byBucket(letters)) {
       for (const some of chunked(all, MAX_LETTERS)) {
         const entries = this.#tier.entryKeys(
-          namespace,
+          bucket,
           some.map(({ key }) => key),
         )
-        const keys = [
-          ...this.#keys(namespace, writer, 'f', 'q', 'w', 'p', 'd'),
-          ...entries,
-          this.#tier.indexKey(namespace),
-        ]
+        const keys = [...this.#keys(bucket, writer, 'f', 'q', 'w', 'p', 'd'), ...entries, this.#tier.indexKey(bucket)]
         const args = some.flatMap(({ key, id, data, reason, at }) => [key, id, Buffer.from(data), reason, at])
-        const places = await this.#tier.run(scripts.bury, namespace, keys, [token, writer, ...args])
+        const places = await this.#tier.run(scripts.bury, bucket, keys, [token, writer, ...args])
         if (!Array.isArray(places)) return undefined
         for (const place of places) buried.push(some[place - 1] as DeadLetter)
       }
@@ -105,9 +103,9 @@ export class RedisJournal implements Journal {
 
   async dead(writer: string, limit: number): Promise<DeadLetter[]> {
     const parts = await Promise.all(
-      (await this.#namespaces(writer)).map(async (namespace) => {
-        const [key] = this.#keys(namespace, writer, 'd')
-        return (await this.#storage.client.xrange(key as string, limit)).map((item) => toLetter(namespace, item))
+      (await this.#buckets(writer)).map(async (bucket) => {
+        const [key] = this.#keys(bucket, writer, 'd')
+        return (await this.#storage.client.xrange(key as string, limit)).map((item) => toLetter(bucket, item))
       }),
     )
     return parts.flat().slice(0, limit)
@@ -121,8 +119,8 @@ export class RedisJournal implements Journal {
 
   async size(writer: string): Promise<{ pending: number; dead: number }> {
     const { client } = this.#storage
-    const parts = (await this.#namespaces(writer)).map(async (namespace) => {
-      const [queue, letters] = this.#keys(namespace, writer, 'q', 'd') as [string, string]
+    const parts = (await this.#buckets(writer)).map(async (bucket) => {
+      const [queue, letters] = this.#keys(bucket, writer, 'q', 'd') as [string, string]
       return Promise.all([client.zcard(queue), client.xlen(letters)])
     })
     const total = { pending: 0, dead: 0 }
@@ -134,21 +132,24 @@ export class RedisJournal implements Journal {
   }
 
   async waited(writer: string): Promise<number | undefined> {
-    const queues = (await this.#namespaces(writer)).flatMap((namespace) => this.#keys(namespace, writer, 'q'))
-    const oldest = await Promise.all(queues.map((key) => this.#storage.client.zlowest(key)))
-    const numbers = oldest.filter((score) => score !== undefined)
-    return numbers.length === 0 ? undefined : this.#tier.now() - Math.min(...numbers) / 1_000
+    const waited = (await this.#buckets(writer)).map(async (bucket) => {
+      const [queue] = this.#keys(bucket, writer, 'q') as [string]
+      const oldest = await this.#storage.client.zlowest(queue)
+      return oldest === undefined ? undefined : this.#tier.now(bucket) - oldest / 1_000
+    })
+    const numbers = (await Promise.all(waited)).filter((ms) => ms !== undefined)
+    return numbers.length === 0 ? undefined : Math.max(...numbers)
   }
 
-  waits(namespace: string): boolean {
-    return this.#tier.writersIn(namespace).length > 0
+  waits(bucket: string): boolean {
+    return this.#tier.writersIn(bucket).length > 0
   }
 
-  async pending(namespace: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
-    const writers = this.#tier.writersIn(namespace)
+  async pending(bucket: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]> {
+    const writers = this.#tier.writersIn(bucket)
     if (writers.length === 0 || keys.length === 0) return keys.map(() => undefined)
     const fields = keys.flatMap((key) => writers.map((writer) => `${writer}:${key}`))
-    const values = await this.#storage.client.hmget(`${this.#tier.base(namespace)}w`, fields)
+    const values = await this.#storage.client.hmget(`${this.#tier.base(bucket)}w`, fields)
     return keys.map((_, i) => {
       // Numbers stand in front and are of one length: the greatest value is the latest write.
       const own = values.slice(i * writers.length, (i + 1) * writers.length).filter((value) => value !== null)
@@ -162,28 +163,28 @@ export class RedisJournal implements Journal {
     most: number,
     letter: string,
   ): Promise<Appended | { state: 'gone' | 'replaced' }> {
-    const { namespace, key, data, ttl, stamps } = write
-    await this.#announce(writer, namespace)
+    const { namespace: bucket, key, data, ttl, stamps } = write
+    await this.#announce(writer, bucket)
     const names = stamps.map(([name]) => name)
     const keys = [
-      ...this.#tier.entryKeys(namespace, [key]),
-      ...this.#keys(namespace, '', 'w'),
-      ...this.#keys(namespace, writer, 'q'),
-      ...this.#keys(namespace, '', 'p', 'n'),
-      ...this.#keys(namespace, writer, 'd'),
-      ...this.#tier.stampKeys(namespace, names),
-      this.#tier.indexKey(namespace),
+      ...this.#tier.entryKeys(bucket, [key]),
+      ...this.#keys(bucket, '', 'w'),
+      ...this.#keys(bucket, writer, 'q'),
+      ...this.#keys(bucket, '', 'p', 'n'),
+      ...this.#keys(bucket, writer, 'd'),
+      ...this.#tier.stampKeys(bucket, names),
+      this.#tier.indexKey(bucket),
     ]
     const args = [writer, key, Buffer.from(data), Math.ceil(ttl), most, letter, stamps.length, ...stamps.flat()]
-    const answer = (await this.#tier.run(scripts.append, namespace, keys, args)) as unknown[]
+    const answer = (await this.#tier.run(scripts.append, bucket, keys, args)) as unknown[]
     const [state, id, pending, stored, epoch, seq] = answer as [string, string, number, number, string, number]
     if (state !== 'done') return { state: state as 'full' | 'gone' | 'replaced' }
-    this.#tier.marked(namespace, writer)
+    this.#tier.marked(bucket, writer)
     return { state, id, pending, stored: stored === 1, mutation: { epoch, seq, removed: 0 } }
   }
 
-  async #read(writer: string, namespace: string, token: number, limit: number): Promise<JournalEntry[] | undefined> {
-    const keys = this.#keys(namespace, writer, 'f', 'q', 'w')
+  async #read(writer: string, bucket: string, token: number, limit: number): Promise<JournalEntry[] | undefined> {
+    const keys = this.#keys(bucket, writer, 'f', 'q', 'w')
     const answer = await scripts.read.run(this.#storage.client, keys, [token, writer, limit])
     if (typeof answer === 'number') {
       this.#fences.set(writer, answer)
@@ -197,20 +198,20 @@ export class RedisJournal implements Journal {
     return queued.flatMap((key, i) => {
       const value = values[i]
       const id = value?.toString('latin1', 0, ID_LENGTH)
-      return value && id ? [{ id, namespace, key, data: value.subarray(ID_LENGTH) }] : []
+      return value && id ? [{ id, namespace: bucket, key, data: value.subarray(ID_LENGTH) }] : []
     })
   }
 
   /** Whoever hands over has to know where to look, before there is something to find. */
-  async #announce(writer: string, namespace: string): Promise<void> {
+  async #announce(writer: string, bucket: string): Promise<void> {
     const known = this.#namesOf(writer)
-    if (known.has(namespace)) return
-    await this.#storage.client.hset(this.#ofWriter(writer, 'namespaces'), [namespace, ''])
-    known.add(namespace)
+    if (known.has(bucket)) return
+    await this.#storage.client.hset(this.#ofWriter(writer, 'namespaces'), [bucket, ''])
+    known.add(bucket)
   }
 
   /** Also those that only this instance remembers: a Redis that was emptied has to learn them again. */
-  async #namespaces(writer: string): Promise<string[]> {
+  async #buckets(writer: string): Promise<string[]> {
     const known = this.#namesOf(writer)
     const told = Object.keys(await this.#storage.client.hgetall(this.#ofWriter(writer, 'namespaces')))
     const forgotten = [...known].filter((name) => !told.includes(name))
@@ -228,9 +229,9 @@ export class RedisJournal implements Journal {
     return known
   }
 
-  /** Parts of a journal in a namespace: `w`, `p` and `n` are of all writers. */
-  #keys(namespace: string, writer: string, ...parts: string[]): string[] {
-    const base = this.#tier.base(namespace)
+  /** Parts of a journal in a bucket: `w`, `p` and `n` are of all writers. */
+  #keys(bucket: string, writer: string, ...parts: string[]): string[] {
+    const base = this.#tier.base(bucket)
     return parts.map((part) => (SHARED.has(part) ? base + part : `${base}${part}:${writer}`))
   }
 
@@ -241,7 +242,7 @@ export class RedisJournal implements Journal {
 
 const SHARED = new Set(['w', 'p', 'n'])
 
-function byNamespace<Of extends { namespace: string }>(entries: readonly Of[]): Map<string, Of[]> {
+function byBucket<Of extends { namespace: string }>(entries: readonly Of[]): Map<string, Of[]> {
   const groups = new Map<string, Of[]>()
   for (const entry of entries) {
     const group = groups.get(entry.namespace)
@@ -251,12 +252,12 @@ function byNamespace<Of extends { namespace: string }>(entries: readonly Of[]): 
   return groups
 }
 
-function toLetter(namespace: string, [id, flat]: StreamEntry): DeadLetter {
+function toLetter(bucket: string, [id, flat]: StreamEntry): DeadLetter {
   const fields = new Map<string, Buffer>()
   for (let i = 0; i + 1 < flat.length; i += 2) fields.set(`${flat[i]}`, flat[i + 1] as Buffer)
   return {
     id: `${id}`,
-    namespace,
+    namespace: bucket,
     key: `${fields.get('key') ?? ''}`,
     data: fields.get('data') ?? new Uint8Array(),
     reason: `${fields.get('reason') ?? ''}`,

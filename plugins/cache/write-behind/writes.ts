@@ -1,4 +1,5 @@
 import { InvalidCacheValueError } from '../../support/errors.ts'
+import { namespaceOf } from '../tier/buckets.ts'
 import { decode } from '../tier/record.ts'
 import type { DeadLetter, JournalEntry } from './journal.ts'
 
@@ -37,10 +38,10 @@ export interface WriteBehindStats {
 export function toWrite({ id, namespace, key, data }: JournalEntry): DelayedWrite {
   const record = decode(data)
   if (!record) throw new InvalidCacheValueError('cannot be read any more')
-  return { id, namespace, key, value: record.value }
+  return { id, namespace: namespaceOf(namespace), key, value: record.value }
 }
 
 /** A dead letter is there to be looked at: also one that nobody can read. */
 export function toDeadWrite({ id, namespace, key, data, reason, at }: DeadLetter): DeadWrite {
-  return { id, namespace, key, value: decode(data)?.value ?? null, reason, at }
+  return { id, namespace: namespaceOf(namespace), key, value: decode(data)?.value ?? null, reason, at }
 }

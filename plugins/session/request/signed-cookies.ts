@@ -4,6 +4,8 @@ import type { SessionSigner } from './signer.ts'
 
 /** Further cookies that are signed with the session's secrets and have the attributes of its cookie. */
 export interface SessionCookies {
+  /** The session's own. */
+  readonly cookie: Pick<SessionCookie, 'name' | 'options'>
   /** The value that was signed; `undefined` without one, and when the signature is not ours. */
   get(request: FastifyRequest, name: string): string | undefined
   /** Behind the `Set-Cookie` lines that are there already. @param maxAge in milliseconds */
@@ -19,6 +21,7 @@ export function sessionCookies(fastify: FastifyInstance, signer: SessionSigner, 
   const attributes = cookie.options
   const prefix = prefixOf(attributes)
   return {
+    cookie,
     get(request, name) {
       const signed = request.cookies[prefix + name]
       const verified = signed === undefined ? undefined : signer.unsign(signed)

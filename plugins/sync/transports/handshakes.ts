@@ -1,8 +1,8 @@
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { WebSocketServer } from 'ws'
-import { problemText } from '../../problems/raw.ts'
+import { problemAnswer } from '../../problems/raw.ts'
 import type { Clock } from '../../support/clock.ts'
 
 /** Milliseconds from the request to the WebSocket; far more than hooks and a session's store may take. */
@@ -48,12 +48,11 @@ export function endUnfinishedHandshakes(fastify: FastifyInstance, clock: Clock):
  * HTML. Its headers were read by then, so it is a request with a mistake in it.
  */
 export function refuseByProblem(fastify: FastifyInstance, webSockets: WebSocketServer): void {
-  webSockets.on('wsClientError', (error, socket) => {
-    const { headers, body } = problemText(fastify, 400, 'STATEFUL_INVALID_HANDSHAKE', `${error.message}.`, error)
-    const lines = Object.entries({ ...headers, 'sec-websocket-version': 13 }).map(
-      ([name, value]) => `${name}: ${value}`,
-    )
+  webSockets.on('wsClientError', (error, socket, { method }) => {
+    const problem = { status: 400, code: 'STATEFUL_INVALID_HANDSHAKE', detail: `${error.message}.` }
     socket.once('finish', () => socket.destroy())
-    socket.end([`HTTP/1.1 400 ${STATUS_CODES[400]}`, ...lines, '', body].join('\r\n'))
+    socket.end(
+      problemAnswer(fastify, problem, { err: error, head: method === 'HEAD', more: { 'sec-websocket-version': 13 } }),
+    )
   })
 }

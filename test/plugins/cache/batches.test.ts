@@ -1,4 +1,6 @@
 import t from 'tap'
+import { onEveryStorage } from '../../fixtures/storages.ts'
+import { freshCache } from './fixture.ts'
 import { Stage } from './staged-store.ts'
 
 const keys = Array.from({ length: 100 }, (_, i) => `user:${i}`)
@@ -54,3 +56,45 @@ t.test('one step invalidates a declared prefix, however many entries it has', as
     t.equal(one.peek('user:1'), undefined)
   }
 })
+
+t.test('what is more than one request can name is stored, read and removed all the same', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    // More would be no other question for LMDB.
+    const many = kind === 'redis' ? 9_000 : 500
+    const cache = await freshCache(t, kind, { l1: { maxEntries: 20_000 } })
+    const all = Array.from({ length: many }, (_, i) => `k${i}`)
+    await cache.setMany(
+      all.map((key) => [key, key]),
+      { tags: ['x'] },
+    )
+    await cache.expire('k0')
+    t.equal((await cache.getMany(all)).size, many - 1)
+    t.equal(await cache.expire(all), many)
+    t.equal(await cache.delete([...all, 'none']), many)
+    await cache.invalidateTags(all)
+    t.equal(cache.stats().storeFailures, 0)
+  }),
+)
+
+t.test('an entry has at most 1,000 tags, and those work', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    if (kind === 'lmdb') return
+    const cache = await freshCache(t, kind)
+    const tags = Array.from({ length: 1_000 }, (_, i) => `t${i}`)
+    const late = async ({ tags: own }: { tags: string[] }) => own.push(...tags)
+    await cache.set('set', 1, { tags })
+    await cache.getOrSet('loaded', () => 1, { tags })
+    await cache.getOrSet('late', late)
+    cache.writeBehind('default', () => {})
+    await cache.setWithDelayedPersist('delayed', 1, { tags })
+    await cache.writers.flush()
+    for (const key of ['set', 'loaded', 'late', 'delayed']) t.ok(await cache.get(key), key)
+    await cache.invalidateTags('t999')
+    for (const key of ['set', 'loaded', 'late', 'delayed']) t.equal(await cache.get(key), undefined, key)
+    tags.push('one more')
+    const refused = { code: 'STATEFUL_INVALID_CACHE_KEY', message: /1001, more than 1000/ }
+    await t.rejects(cache.set('k', 1, { tags }), refused)
+    await t.rejects(async () => cache.getOrSet('k', () => 1, { tags }), refused)
+    await t.rejects(cache.getOrSet('k', late), refused)
+  }),
+)

@@ -17,6 +17,8 @@ export interface Line {
   deaf: boolean
   /** No command gets through. */
   cut: boolean
+  /** Buckets for which that holds, and messages are lost. */
+  readonly away: Set<string>
   /** Keeps the answer to the next such command, which has been carried out, until `release`. */
   holdAnswer(command: Command): { held: Promise<void>; release(): void }
   /** Every message that it was told comes once more, the oldest first. */
@@ -28,9 +30,15 @@ export class Stage {
   readonly clock = new ManualClock()
   readonly shelf = new ModelShelf()
   readonly #store = new LocalTier('memory', this.shelf, this.clock)
+  readonly #buckets: number
+
+  /** @param buckets of each namespace: several are a Cluster */
+  constructor(buckets = 1) {
+    this.#buckets = buckets
+  }
 
   connect(): { tier: CacheTier; line: Line } {
-    const line = new StagedLine()
+    const line = new StagedLine(this.#buckets)
     return { tier: line.tier(this.#store), line }
   }
 
@@ -65,8 +73,14 @@ class StagedLine implements Line {
   readonly calls: Record<string, number> = {}
   deaf = false
   cut = false
+  readonly away = new Set<string>()
+  readonly #buckets: number
   readonly #told: (() => void)[] = []
   readonly #gates = new Map<string, { reached: () => void; open: Promise<void> }>()
+
+  constructor(buckets: number) {
+    this.#buckets = buckets
+  }
 
   holdAnswer(command: Command) {
     const reached = deferred()
@@ -80,9 +94,9 @@ class StagedLine implements Line {
   }
 
   tier(store: CacheTier): CacheTier {
-    const send = async <T>(command: string, run: () => Promise<T>): Promise<T> => {
+    const send = async <T>(command: string, bucket: string, run: () => Promise<T>): Promise<T> => {
       this.calls[command] = (this.calls[command] ?? 0) + 1
-      if (this.cut) throw new Error('no way to the store')
+      if (this.cut || this.away.has(bucket)) throw new Error('no way to the store')
       const answer = await run()
       const gate = this.#gates.get(command)
       this.#gates.delete(command)
@@ -93,22 +107,24 @@ class StagedLine implements Line {
     return {
       kind: 'redis',
       shared: true,
-      now: () => store.now(),
-      get: (...args) => send('get', () => store.get(...args)),
-      stamps: (...args) => send('stamps', () => store.stamps(...args)),
-      exists: (...args) => send('exists', () => store.exists(...args)),
-      lease: (...args) => send('lease', () => store.lease(...args)),
-      renew: (...args) => send('renew', () => store.renew(...args)),
-      release: (...args) => send('release', () => store.release(...args)),
-      fill: (...args) => send('fill', () => store.fill(...args)),
-      put: (...args) => send('put', () => store.put(...args)),
-      invalidate: (...args) => send('invalidate', () => store.invalidate(...args)),
-      expire: (...args) => send('expire', () => store.expire(...args)),
-      head: (...args) => send('head', () => store.head(...args)),
+      buckets: (namespace) =>
+        this.#buckets === 1 ? [namespace] : Array.from({ length: this.#buckets }, (_, i) => `${namespace}:${i}.0`),
+      now: (bucket) => store.now(bucket),
+      get: (...args) => send('get', args[0], () => store.get(...args)),
+      stamps: (...args) => send('stamps', args[0], () => store.stamps(...args)),
+      exists: (...args) => send('exists', args[0], () => store.exists(...args)),
+      lease: (...args) => send('lease', args[0], () => store.lease(...args)),
+      renew: (...args) => send('renew', args[0], () => store.renew(...args)),
+      release: (...args) => send('release', args[0], () => store.release(...args)),
+      fill: (...args) => send('fill', args[0], () => store.fill(...args)),
+      put: (...args) => send('put', args[0], () => store.put(...args)),
+      invalidate: (...args) => send('invalidate', args[0], () => store.invalidate(...args)),
+      expire: (...args) => send('expire', args[0], () => store.expire(...args)),
+      head: (...args) => send('head', args[0], () => store.head(...args)),
       keys: (...args) => store.keys(...args),
-      subscribe: (namespace, listener: (message: Message) => void) =>
-        store.subscribe(namespace, (message) => {
-          if (this.deaf || this.cut) return
+      subscribe: (bucket, listener: (message: Message) => void) =>
+        store.subscribe(bucket, (message) => {
+          if (this.deaf || this.cut || this.away.has(bucket)) return
           listener(message)
           this.#told.push(() => listener(message))
         }),

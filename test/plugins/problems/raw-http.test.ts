@@ -162,6 +162,12 @@ for (const [name, start] of Object.entries(servers)) {
       const [answer] = await send(port, get('/nothing').replace('GET', 'HEAD'))
       t.match(answer, { status: 404, body: '' })
     })
+    await t.test('nor has the answer to a HEAD that is malformed one', async (t) => {
+      for (const line of ['X: a\u0000b', `X: ${'x'.repeat(20_000)}`]) {
+        const [answer] = await send(port, get('/nothing', line).replace('GET', 'HEAD'))
+        t.match(answer, { status: line.length < 100 ? 400 : 431, body: '' })
+      }
+    })
     await t.test('what follows a body that was longer than it said', async (t) => {
       const request = post('{}\u0001garbage', json, 'Content-Length: 2').replace('close', 'keep-alive')
       isProblem(t, (await send(port, request)).at(-1), 400, 'STATEFUL_MALFORMED_REQUEST')

@@ -1,5 +1,6 @@
 /** The client alone; a test drives it from outside. */
-import { replicaEvents } from 'fastify-stateful/adapters'
+
 import { createClient } from 'fastify-stateful/client'
+import { replicaEvents } from 'fastify-stateful/client/adapters'
 
 Object.assign(globalThis, { createClient, replicaEvents, client: createClient({ baseUrl: '' }) })

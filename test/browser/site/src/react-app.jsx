@@ -1,4 +1,4 @@
-import { replicaHooks } from 'fastify-stateful/adapters'
+import { replicaHooks } from 'fastify-stateful/client/adapters'
 import { useEffect, useState, useSyncExternalStore } from 'react'
 import { client } from './client.js'
 

@@ -10,7 +10,7 @@ function observed(options: Partial<TinyLfuOptions<unknown>> = {}) {
   const cache = new TinyLfu<unknown>({
     maxEntries: 4,
     random: seededRandom(1).next,
-    onEvict: (...removal) => removals.push(removal),
+    onEvict: (key, value, reason) => removals.push([key, value, reason]),
     ...options,
   })
   return { cache, removals }

@@ -23,6 +23,8 @@ interface Step {
 export interface Plan {
   seed: number
   instances: number
+  /** Of the namespace: several are a Cluster. */
+  buckets: number
   weather: Weather
   steps: Step[]
 }
@@ -32,6 +34,7 @@ const rarely = (max: number) => fc.oneof(fc.constant(0), fc.double({ min: 0, max
 export const plans: fc.Arbitrary<Plan> = fc.record({
   seed: fc.integer(),
   instances: fc.integer({ min: 2, max: 3 }),
+  buckets: fc.constantFrom(1, 1, 2, 3),
   weather: fc.record({
     drop: rarely(0.5),
     duplicate: rarely(0.5),
@@ -77,7 +80,7 @@ export const plans: fc.Arbitrary<Plan> = fc.record({
 export async function play(engine: Engine, plan: Plan): Promise<string[]> {
   const random = seeded(plan.seed)
   const time = new VirtualTime()
-  const world = new World(engine, time, random, plan.weather)
+  const world = new World(engine, time, random, plan.weather, plan.buckets)
   const caches: Cache[] = []
   for (let i = 0; i < plan.instances; i++) {
     const clock = time.clock((random() * 2 - 1) * HOUR, random() * HOUR)

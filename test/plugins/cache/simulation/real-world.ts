@@ -12,10 +12,11 @@ import { type FaultProxy, startFaultProxy } from '../../../fixtures/fault-proxy.
 import type { Random } from '../../../fixtures/random.ts'
 import { type RedisServer, startRedis } from '../../../fixtures/redis-server.ts'
 import { PREFIX } from './player.ts'
+import type { TroubledWorld } from './real-histories.ts'
 
 const HOUR = 3_600_000
 /** Probability that a message is dropped, and that it is doubled, and that it is late. */
-const LOSS = 0.03
+export const LOSS = 0.03
 
 /** A bus that drops, doubles and delays messages, on top of what a cut connection loses. */
 class LossyTier extends RedisTier {
@@ -40,7 +41,7 @@ class LossyTier extends RedisTier {
 }
 
 /** A real Redis server, several instances of the cache, each behind a network of its own, and their troubles. */
-export class RealWorld {
+export class RealWorld implements TroubledWorld {
   readonly #server: RedisServer
   readonly #networks: FaultProxy[]
   readonly #random: Random
@@ -64,49 +65,18 @@ export class RealWorld {
     return world
   }
 
-  /** The engines of a fleet; clocks differ by hours. `close` ends them and their connections. The bus is lossy again. */
+  /** Clocks differ by hours. */
   async instances(window: number): Promise<{ caches: Cache[]; close(): Promise<void> }> {
     this.#weather.loss = LOSS
     const opened = await Promise.all(
       this.#networks.map(async ({ port }) => {
         const storage = (await openStorage(`redis://127.0.0.1:${port}`)) as RedisStorage
-        const clock = skewed(this.#random)
-        const tier = new Breaker(new LossyTier(storage, clock, this.#random.fork(), this.#weather), {
-          clock,
-          deadline: 150,
-          failures: 5,
-          pause: 30,
-          journal: false,
-          onChange: () => {},
-        })
-        const cache = new Cache(
-          { tier, journal: new MemoryJournal(tier, clock) },
-          {
-            clock,
-            coherence: window,
-            prefixes: [PREFIX],
-            loadTimeout: 600,
-            warming: { keys: 0 },
-            // Who is cut off does not hear of invalidations, as documented; here everybody has to.
-            outage: { serveL1: 0 },
-          },
-        )
-        await cache.start()
-        return { storage, cache }
+        return troubledInstance(storage, window, this.#random, this.#weather)
       }),
     )
-    return {
-      caches: opened.map(({ cache }) => cache),
-      async close() {
-        for (const { cache, storage } of opened) {
-          await cache.close()
-          await storage.close()
-        }
-      },
-    }
+    return fleetOf(opened)
   }
 
-  /** One random trouble, over (but for what it broke) when this resolves. */
   async trouble(): Promise<string> {
     const network = this.#random.pick(this.#networks)
     const ms = this.#random.integer(10, 250)
@@ -133,7 +103,7 @@ export class RealWorld {
         this.#server.process().kill('SIGCONT')
       },
       flush: () => this.#admin.flushall(),
-      evict: () => this.#evict(),
+      evict: () => evict(this.#admin, this.#random),
       restart: async () => {
         // Starting takes as long as many other troubles together.
         if (this.#random.chance(0.2)) await this.#server.restart()
@@ -152,13 +122,61 @@ export class RealWorld {
     this.#weather.loss = 0
     for (const network of this.#networks) network.heal()
   }
+}
 
-  /** Metadata goes: stamps, leases or heads, as an evicting server may decide. */
-  async #evict(): Promise<void> {
-    const pattern = this.#random.pick(['*}:s:*', '*}:l:*', '*}:h'])
-    const keys = await this.#admin.keys(pattern)
-    const some = this.#random.shuffle(keys).slice(0, Math.ceil(keys.length / 3))
-    if (some.length > 0) await this.#admin.del(some)
+/** Metadata goes: stamps, leases or heads, as an evicting server may decide. */
+export async function evict(server: Redis, random: Random): Promise<void> {
+  const pattern = random.pick(['*}:s:*', '*}:l:*', '*}:h'])
+  const keys = await server.keys(pattern)
+  const some = random.shuffle(keys).slice(0, Math.ceil(keys.length / 3))
+  // One by one: on a Cluster they lie in many slots.
+  await Promise.all(some.map((key) => server.del(key)))
+}
+
+/** One instance, its clock hours off, its bus lossy. */
+export async function troubledInstance(
+  storage: RedisStorage,
+  window: number,
+  random: Random,
+  weather: { loss: number },
+): Promise<{ storage: RedisStorage; cache: Cache }> {
+  const clock = skewed(random)
+  const tier = new Breaker(new LossyTier(storage, clock, random.fork(), weather), {
+    clock,
+    deadline: 150,
+    failures: 5,
+    pause: 30,
+    journal: false,
+    onChange: () => {},
+  })
+  const cache = new Cache(
+    { tier, journal: new MemoryJournal(tier, clock) },
+    {
+      clock,
+      coherence: window,
+      prefixes: [PREFIX],
+      loadTimeout: 600,
+      warming: { keys: 0 },
+      // Who is cut off does not hear of invalidations, as documented; here everybody has to.
+      outage: { serveL1: 0 },
+    },
+  )
+  await cache.start()
+  return { storage, cache }
+}
+
+export function fleetOf(opened: { storage: RedisStorage; cache: Cache }[]): {
+  caches: Cache[]
+  close(): Promise<void>
+} {
+  return {
+    caches: opened.map(({ cache }) => cache),
+    async close() {
+      for (const { cache, storage } of opened) {
+        await cache.close()
+        await storage.close()
+      }
+    },
   }
 }
 

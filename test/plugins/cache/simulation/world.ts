@@ -24,7 +24,10 @@ export class World {
   readonly #engine: Engine
   readonly #time: VirtualTime
   readonly #random: () => number
-  readonly #listeners = new Set<(message: Message) => void>()
+  /** By the bucket that they listen to. */
+  readonly #listeners = new Map<string, Set<(message: Message) => void>>()
+  /** Of the one namespace, as on a Cluster when there are several. */
+  readonly #buckets: readonly string[]
   readonly #interrupted = new Set<() => void>()
   readonly #cutOff = new Set<number>()
   readonly #crashed = new Set<number>()
@@ -35,7 +38,9 @@ export class World {
   /** Survives everything: what an append-only file that is written at once would keep. */
   readonly journal: InstanceType<Engine['MemoryJournal']>
 
-  constructor(engine: Engine, time: VirtualTime, random: () => number, weather: Weather) {
+  constructor(engine: Engine, time: VirtualTime, random: () => number, weather: Weather, buckets = 1) {
+    this.#buckets = buckets === 1 ? ['default'] : Array.from({ length: buckets }, (_, i) => `default:${i}.0`)
+    for (const bucket of this.#buckets) this.#listeners.set(bucket, new Set())
     this.#engine = engine
     this.#time = time
     this.#random = random
@@ -90,7 +95,8 @@ export class World {
     return {
       kind: 'redis',
       shared: true,
-      now: () => this.store.now(),
+      buckets: (namespace) => (namespace === 'default' ? this.#buckets : [namespace]),
+      now: (bucket) => this.store.now(bucket),
       get: (...args) => execute(() => this.store.get(...args)),
       stamps: (...args) => execute(() => this.store.stamps(...args)),
       exists: (...args) => execute(() => this.store.exists(...args)),
@@ -103,11 +109,12 @@ export class World {
       expire: (...args) => execute(() => this.store.expire(...args)),
       head: (...args) => execute(() => this.store.head(...args)),
       keys: (...args) => this.store.keys(...args),
-      subscribe: async (_namespace, listener) => {
+      subscribe: async (bucket, listener) => {
         const deliver = (message: Message) => this.#deliver(message, listener, instance)
-        this.#listeners.add(deliver)
+        const listeners = this.#listeners.get(bucket)
+        listeners?.add(deliver)
         return async () => {
-          this.#listeners.delete(deliver)
+          listeners?.delete(deliver)
         }
       },
       onInterrupted: (listener) => {
@@ -164,9 +171,11 @@ export class World {
 
   #start(): CacheTier {
     const store = new this.#engine.LocalTier('memory', this.#shelf, this.#time.clock(0, 0))
-    void store.subscribe('default', (message) => {
-      for (const listener of this.#listeners) listener(message)
-    })
+    for (const [bucket, listeners] of this.#listeners) {
+      void store.subscribe(bucket, (message) => {
+        for (const listener of listeners) listener(message)
+      })
+    }
     return store
   }
 
@@ -239,7 +248,8 @@ export class ModelShelf implements Shelf {
   }
 
   keys(namespace: string) {
-    return [...this.entries.keys()].map((key) => key.slice(namespace.length + 1))
+    const start = `${namespace}:`
+    return [...this.entries.keys()].flatMap((key) => (key.startsWith(start) ? [key.slice(start.length)] : []))
   }
 
   stamp(namespace: string, name: string) {

@@ -27,9 +27,9 @@ function open(options: Partial<BreakerOptions> = {}) {
 t.test('so many failures in a row open it; then nobody is sent to the store', async (t) => {
   const { breaker, line, changes, read } = open()
   for (let i = 0; i < 3; i++) t.equal(await read(false), false)
-  t.equal(breaker.awaySince, undefined)
+  t.equal(breaker.awaySince('n'), undefined)
   await read(false)
-  t.not(breaker.awaySince, undefined)
+  t.not(breaker.awaySince('n'), undefined)
   t.strictSame(changes, [true])
   const { get } = line.calls
   t.equal(await read(true), false)
@@ -77,7 +77,7 @@ t.test('after a pause one step tries; its failure keeps it open, its success clo
   answer.release()
   await probe
   t.strictSame(changes, [true, false])
-  t.equal(breaker.awaySince, undefined)
+  t.equal(breaker.awaySince('n'), undefined)
   t.equal(await read(true), true)
 })
 

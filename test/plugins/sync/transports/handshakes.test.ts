@@ -84,23 +84,26 @@ t.test('one that cannot be understood is answered by a problem document', async 
     'Sec-WebSocket-Key': Buffer.alloc(16).toString('base64'),
     'Sec-WebSocket-Protocol': 'a',
   }
+  const refused = async (wrong: Record<string, string>, target = 'GET /sync') => {
+    const socket = connect(Number(port), '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    const headers = Object.entries({ ...good, ...wrong }).map(([name, value]) => `${name}: ${value}`)
+    const lines = [`${target} HTTP/1.1`, `Host: ${host}`, 'Connection: Upgrade', 'Upgrade: websocket', ...headers]
+    socket.write([...lines, '', ''].join('\r\n'))
+    let answer = ''
+    for await (const chunk of socket) answer += chunk
+    return answer.split('\r\n\r\n')
+  }
   for (const wrong of [
     { 'Sec-WebSocket-Key': 'short' },
     { 'Sec-WebSocket-Version': '7' },
     { 'Sec-WebSocket-Protocol': 'a,,b' },
   ]) {
-    const socket = connect(Number(port), '127.0.0.1')
-    t.teardown(() => socket.destroy())
-    const headers = Object.entries({ ...good, ...wrong }).map(([name, value]) => `${name}: ${value}`)
-    socket.write(
-      [`GET /sync HTTP/1.1`, `Host: ${host}`, 'Connection: Upgrade', 'Upgrade: websocket', ...headers, '', ''].join(
-        '\r\n',
-      ),
-    )
-    let answer = ''
-    for await (const chunk of socket) answer += chunk
-    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    const [head = '', body = ''] = await refused(wrong)
     t.match(head, /^HTTP\/1\.1 400 .*content-type: application\/problem\+json.*sec-websocket-version: 13/s)
     t.match(JSON.parse(body), { status: 400, code: 'STATEFUL_INVALID_HANDSHAKE' })
   }
+  const [head = '', body] = await refused({ 'Sec-WebSocket-Key': 'short' }, 'HEAD /sync/nodes')
+  t.match(head, /^HTTP\/1\.1 400 /)
+  t.equal(body, '', 'the answer to a HEAD has no body')
 })

@@ -1,0 +1,42 @@
+/**
+ * The schemas of requests and answers, each under the name that it has in the documents (`User.$id` is `StatefulUser`),
+ * for references from an application's own routes.
+ */
+export { useSchemas } from '../../plugins/support/schemas.ts'
+export { NewUser, PasswordChange, Preferences, UserChange, UserList } from './account.ts'
+export { Credentials, Identity, LoginResult, PreferencesResult, Profile } from './auth.ts'
+export {
+  CacheEntry,
+  CacheInvalidated,
+  CacheInvalidation,
+  CacheStats,
+  CacheWarmed,
+  CacheWarming,
+  CacheWrite,
+  DeadLetterRetry,
+  DeadLetters,
+  DeadLettersRetried,
+} from './cache.ts'
+export { Live, Ready } from './health.ts'
+export { Problem } from './problem.ts'
+export { ProcessStats } from './process-stats.ts'
+export { reference } from './responses.ts'
+export { RevokedSessions, SessionInfo, SessionList, SessionStats } from './session.ts'
+export {
+  Commit,
+  Op,
+  StateChanges,
+  StateEntry,
+  StateIncrement,
+  StateInfo,
+  StateKeys,
+  StateMerge,
+  StateRestore,
+  StateSnapshot,
+  StateStats,
+  StateWrite,
+} from './state.ts'
+export { InstanceStats, Stats } from './stats.ts'
+export { SyncNode, SyncNodes, SyncStats, SyncWrite, SyncWritten } from './sync.ts'
+export { CreatedToken, NewToken, Scope, TokenInfo, TokenList } from './token.ts'
+export { User } from './user.ts'

@@ -1,0 +1,1 @@
+export { orders as default } from '../../../host.ts'

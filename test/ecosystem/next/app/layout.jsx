@@ -1,0 +1,8 @@
+/** @jsxImportSource react */
+export default function Layout({ children }) {
+  return (
+    <html lang="en">
+      <body>{children}</body>
+    </html>
+  )
+}
