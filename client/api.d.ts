@@ -1071,6 +1071,7 @@ export interface components {
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
+        /** @description A page of users. */
         StatefulUserList: {
             /** @description In the order of their names. */
             users: components["schemas"]["StatefulUser"][];
@@ -1101,6 +1102,7 @@ export interface components {
              */
             lastUsedAt?: string;
         };
+        /** @description The access tokens. */
         StatefulTokenList: {
             /** @description The newest first; expired ones too. */
             tokens: components["schemas"]["StatefulTokenInfo"][];
@@ -3189,7 +3191,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description A page of users. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3927,7 +3929,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Default Response */
+            /** @description The access tokens. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -100,7 +100,7 @@ export const UserList = Type.Object(
       Type.String({ description: 'Names the next page, which may be empty. Absent: this is the last one.' }),
     ),
   },
-  { $id: 'StatefulUserList', additionalProperties: false },
+  { $id: 'StatefulUserList', additionalProperties: false, description: 'A page of users.' },
 )
 export type UserList = Static<typeof UserList>
 

@@ -44,7 +44,7 @@ export type TokenInfo = Static<typeof TokenInfo>
 
 export const TokenList = Type.Object(
   { tokens: Type.Array(reference(TokenInfo), { description: 'The newest first; expired ones too.' }) },
-  { $id: 'StatefulTokenList', additionalProperties: false },
+  { $id: 'StatefulTokenList', additionalProperties: false, description: 'The access tokens.' },
 )
 export type TokenList = Static<typeof TokenList>
 
