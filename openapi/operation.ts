@@ -60,12 +60,13 @@ export function describeRoutes(scope: FastifyInstance): void {
     const operation = schema as OperationSchema | undefined
     if (!operation || operation.hide) return { schema, url }
     const response = completed(scope, operation, url, route)
+    // What a route asks for is told in the words of the running instance.
+    const { security: asked, ...rest } = operation
     // Swagger 2.0 knows neither media types of an answer nor cookies.
-    if (swaggerObject || !openapiObject) return { schema: { ...operation, response: plain(response) }, url }
+    if (swaggerObject || !openapiObject) return { schema: { ...rest, response: plain(response) }, url }
     describeTags(openapiObject, operation.tags ?? [])
-    const { security: asked } = operation
     const security = asked?.length === 0 ? asked : securityOf(scope, openapiObject, asked)
-    return { schema: { ...operation, response, ...(security ? { security } : {}) }, url }
+    return { schema: { ...rest, response, ...(security ? { security } : {}) }, url }
   }
   ours.add(swaggerTransform)
   scope.addHook('onRoute', (route) => {
