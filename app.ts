@@ -13,6 +13,7 @@ import { security } from './plugins/security/index.ts'
 import type { StatefulOptions } from './plugins/stateful/index.ts'
 import { stateful } from './plugins/stateful/index.ts'
 import { sharedSerializers } from './plugins/support/serializers.ts'
+import { type TokensPluginOptions, tokens } from './plugins/tokens/index.ts'
 import { authRoutes } from './routes/auth/index.ts'
 import { cacheRoutes } from './routes/cache/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
@@ -20,11 +21,14 @@ import { sessionRoutes } from './routes/sessions/index.ts'
 import { stateRoutes } from './routes/state/index.ts'
 import { statsRoutes } from './routes/stats/index.ts'
 import { syncRoutes } from './routes/sync/index.ts'
+import { tokenRoutes } from './routes/tokens/index.ts'
 import { userRoutes } from './routes/users/index.ts'
 
 export interface AppOptions extends Omit<StatefulOptions, 'problems'>, AuthorizeOption, ServerSettings {
   /** Secure cookies, HSTS, documentation for administrators only. Default `false`. */
   production?: boolean
+  /** Access tokens for machines. */
+  tokens?: TokensPluginOptions
   /** Stands before every route, e.g. `/api`. Default none. */
   prefix?: string
   /** The first administrator's password; generated when missing. Kept if the account exists already. */
@@ -46,7 +50,14 @@ const MAX_PARAM_LENGTH = 2_048
 /** The reference server: every service and every route, in the order in which they need each other. */
 export async function build(options: AppOptions): Promise<FastifyInstance> {
   const { production = false, prefix = '', authorize, logger = false, requestTimeout, ...others } = options
-  const { adminPassword, allowedOrigins = [], trustProxy = [], maxConnections, ...services } = others
+  const {
+    adminPassword,
+    allowedOrigins = [],
+    trustProxy = [],
+    maxConnections,
+    tokens: tokenOptions,
+    ...services
+  } = others
   const app = Fastify({
     ...serverOptions(requestTimeout === undefined ? {} : { requestTimeout }),
     logger,
@@ -66,6 +77,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   await app.register(stateful, { ...services, session: { ...services.session, production } })
   await app.register(csrf, { allowedOrigins })
   await app.register(accounts, { bootstrap: adminPassword ? { password: adminPassword } : {} })
+  await app.register(tokens, tokenOptions ?? {})
   // With what `sync` waits for its sockets, and the storage for its answers, within the 10 s that a close may take.
   await app.register(draining, { timeout: '3s' })
 
@@ -76,6 +88,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   await app.register(authRoutes, { prefix })
   await app.register(sessionRoutes, routes)
   await app.register(userRoutes, routes)
+  await app.register(tokenRoutes, routes)
   await app.register(stateRoutes, routes)
   await app.register(cacheRoutes, routes)
   await app.register(syncRoutes, { ...routes, allowedOrigins })

@@ -144,6 +144,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a new password for who is logged in
+         * @description This session goes on, all others of the user end. It takes a login of the last minutes, or the user's `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         */
+        post: operations["changePassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/preferences": {
         parameters: {
             query?: never;
@@ -208,6 +228,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the users, by their names
+         * @description As they are now, without the cache. Disabled ones too.
+         */
+        get: operations["listUsers"];
+        put?: never;
+        /**
+         * Create a user
+         * @description Under an id that the server chooses.
+         *
+         *     Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         */
+        post: operations["createUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users/{id}": {
         parameters: {
             query?: never;
@@ -222,13 +268,67 @@ export interface paths {
         get: operations["getUser"];
         /**
          * Change a user, or create one
-         * @description What the body does not name stays. Users change their own displayName, email and password; administrators change everything, and create a user by naming a username and a password for an id that is free. A new password ends all other sessions of the user, a new role all of them.
+         * @description What the body does not name stays. Users change their own displayName, email and password; administrators change everything, of other users the password without the old one. A new password ends all other sessions of the user; a new role, and `disabled`, all of them. The last administrator who can log in stays one. For an id that is free an administrator creates a user by naming a username and a password.
          *
-         *     Username, password, role and email are changed, and users created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         *     Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
          */
         put: operations["putUser"];
         post?: never;
+        /**
+         * Delete a user
+         * @description The account and all its sessions. The last administrator stays. It takes a login of the last minutes.
+         */
+        delete: operations["deleteUser"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a user
+         * @description What the body does not name stays. Users change their own displayName, email and password; administrators change everything, of other users the password without the old one. A new password ends all other sessions of the user; a new role, and `disabled`, all of them. The last administrator who can log in stays one. A user of an id that is free is not created.
+         *
+         *     Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         */
+        patch: operations["changeUser"];
+        trace?: never;
+    };
+    "/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the access tokens
+         * @description With what they may do and when they were last used; never the secrets.
+         */
+        get: operations["listTokens"];
+        put?: never;
+        /**
+         * Make an access token
+         * @description The answer holds the secret, which nobody can show again. It takes a login of the last minutes, because a token outlives the session. A machine makes no token that may do more than its own.
+         */
+        post: operations["createToken"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke an access token
+         * @description At once and on every instance, with the live connections that it has opened.
+         */
+        delete: operations["revokeToken"];
         options?: never;
         head?: never;
         patch?: never;
@@ -692,6 +792,8 @@ export interface components {
                 /** @description What is wrong there. */
                 message: string;
             }[];
+            /** @description What was refused, where the caller may not do it: docs/access.md lists them. */
+            action?: string;
             /** @description Quote it when you ask for help; it is in the log. */
             requestId: string;
         };
@@ -774,6 +876,12 @@ export interface components {
              * @description When the user logged in to this session.
              */
             loginTime: string;
+        };
+        StatefulPasswordChange: {
+            /** @description The new password. Only its hash is kept. */
+            password: string;
+            /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
+            currentPassword?: string;
         };
         /**
          * @description Settings of a session: texts, numbers, booleans and `null`, by name.
@@ -880,11 +988,11 @@ export interface components {
          *     }
          */
         StatefulSessionList: {
-            /** @description Handle of the session of this request. */
+            /** @description Handle of the session of this request; empty for a machine, which has none. */
             current: string;
             /** @description The newest first. */
             sessions: components["schemas"]["StatefulSessionInfo"][];
-            /** @description How often the user of this request has logged in. */
+            /** @description How often the user of this request has logged in; 0 for a machine. */
             loginCount: number;
         };
         /**
@@ -917,6 +1025,8 @@ export interface components {
             displayName?: string;
             /** @description An address; not checked. */
             email?: string;
+            /** @description The account is kept, but nobody can log in to it. Absent: one can. */
+            disabled?: boolean;
         };
         /**
          * @description What of a user is to be different; what is not named stays.
@@ -941,8 +1051,97 @@ export interface components {
             displayName?: string;
             /** @description An address; not checked. */
             email?: string;
+            /** @description Nobody can log in to it any more, and its sessions end; `false`: one can again. */
+            disabled?: boolean;
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
+        };
+        StatefulNewUser: {
+            /** @description What the user logs in with: everyday letters of one script, digits and signs. */
+            username: string;
+            /** @description The new password. Only its hash is kept. */
+            password: string;
+            /**
+             * @description What the account may do: an administrator everything, a user read and change what is theirs.
+             * @default user
+             */
+            role: "administrator" | "user";
+            displayName?: string;
+            email?: string;
+            /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
+            currentPassword?: string;
+        };
+        /** @description A page of users. */
+        StatefulUserList: {
+            /** @description In the order of their names. */
+            users: components["schemas"]["StatefulUser"][];
+            /** @description Names the next page, which may be empty. Absent: this is the last one. */
+            cursor?: string;
+        };
+        /** @description An action that the token may do. */
+        StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "docs:read" | "dashboard:read";
+        StatefulTokenInfo: {
+            /** @description Names it; opens nothing. */
+            id: string;
+            /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
+            name: string;
+            /** @description What the token may do, and nothing else. */
+            scopes: components["schemas"]["StatefulScope"][];
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Id of the user who made it. */
+            createdBy?: string;
+            /**
+             * Format: date-time
+             * @description Absent: it does not expire.
+             */
+            expiresAt?: string;
+            /**
+             * Format: date-time
+             * @description To a minute. Absent: it was never used.
+             */
+            lastUsedAt?: string;
+        };
+        /** @description The access tokens. */
+        StatefulTokenList: {
+            /** @description The newest first; expired ones too. */
+            tokens: components["schemas"]["StatefulTokenInfo"][];
+        };
+        StatefulNewToken: {
+            /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
+            name: string;
+            /** @description What the token may do, and nothing else. */
+            scopes: components["schemas"]["StatefulScope"][];
+            /**
+             * @description How long it is valid: milliseconds, or text such as `'90d'`. Absent: until it is revoked.
+             * @example 90d
+             * @example 3600000
+             */
+            lifetime?: number | string;
+        };
+        StatefulCreatedToken: {
+            /** @description The secret, shown this once. Send it as `Authorization: Bearer`. */
+            token: string;
+            /** @description Names it; opens nothing. */
+            id: string;
+            /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
+            name: string;
+            /** @description What the token may do, and nothing else. */
+            scopes: components["schemas"]["StatefulScope"][];
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Id of the user who made it. */
+            createdBy?: string;
+            /**
+             * Format: date-time
+             * @description Absent: it does not expire.
+             */
+            expiresAt?: string;
+            /**
+             * Format: date-time
+             * @description To a minute. Absent: it was never used.
+             */
+            lastUsedAt?: string;
         };
         /**
          * @description One change of one key.
@@ -2426,6 +2625,122 @@ export interface operations {
             };
         };
     };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StatefulPasswordChange"];
+            };
+        };
+        responses: {
+            /** @description From now on the new one opens the account. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
     changePreferences: {
         parameters: {
             query?: never;
@@ -2590,6 +2905,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
             /** @description Something failed here; the log has the cause under the `requestId`. */
             500: {
                 headers: {
@@ -2672,6 +2998,17 @@ export interface operations {
             /** @description The body must be `application/json`. */
             415: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2797,6 +3134,221 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listUsers: {
+        parameters: {
+            query?: {
+                /** @description Only users whose name begins so. */
+                prefix?: string;
+                /** @description Of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of users. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulUserList"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    createUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StatefulNewUser"];
+            };
+        };
+        responses: {
+            /** @description The user. */
+            201: {
+                headers: {
+                    /** @description Where the user is. */
+                    location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulUser"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
             /** @description Something failed here; the log has the cause under the `requestId`. */
             500: {
                 headers: {
@@ -2891,6 +3443,17 @@ export interface operations {
             /** @description A part of the path is too long. */
             414: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3071,6 +3634,586 @@ export interface operations {
             /** @description The storage is full. */
             507: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    deleteUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description There is no such user any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    changeUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Of the user.
+                 * @example 0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StatefulUserChange"];
+            };
+        };
+        responses: {
+            /** @description An account, as others may see it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulUser"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The access tokens. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulTokenList"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    createToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StatefulNewToken"];
+            };
+        };
+        responses: {
+            /** @description The token with its secret. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCreatedToken"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description It conflicts with what is there. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As in the list. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It opens nothing any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The input is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The body must be `application/json`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4953,6 +6096,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
             /** @description Something failed here; the log has the cause under the `requestId`. */
             500: {
                 headers: {
@@ -5060,6 +6214,17 @@ export interface operations {
             /** @description The body must be `application/json`. */
             415: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5470,6 +6635,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
             /** @description Something failed here; the log has the cause under the `requestId`. */
             500: {
                 headers: {
@@ -5577,6 +6753,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
             /** @description Something failed here; the log has the cause under the `requestId`. */
             500: {
                 headers: {
@@ -5641,6 +6828,17 @@ export interface operations {
             /** @description The session may not do this. */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5730,6 +6928,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
             /** @description Something failed here; the log has the cause under the `requestId`. */
             500: {
                 headers: {
@@ -5782,6 +6991,17 @@ export interface operations {
             /** @description The session may not do this. */
             403: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {

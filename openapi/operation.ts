@@ -37,6 +37,15 @@ interface OperationSchema extends FastifySchema {
 /** The session's cookie as a security scheme; another one for each cookie of another name. */
 export const SCHEME = 'statefulSession'
 
+/** Access tokens as a security scheme. */
+export const TOKEN_SCHEME = 'statefulToken'
+const TOKEN = {
+  type: 'http',
+  scheme: 'bearer',
+  description:
+    'An access token, which an administrator makes for a machine. What an operation names beside it is the scope that the token needs.',
+}
+
 /** The transformations that are ours. */
 const ours = new WeakSet<object>()
 
@@ -51,11 +60,13 @@ export function describeRoutes(scope: FastifyInstance): void {
     const operation = schema as OperationSchema | undefined
     if (!operation || operation.hide) return { schema, url }
     const response = completed(scope, operation, url, route)
+    // What a route asks for is told in the words of the running instance.
+    const { security: asked, ...rest } = operation
     // Swagger 2.0 knows neither media types of an answer nor cookies.
-    if (swaggerObject || !openapiObject) return { schema: { ...operation, response: plain(response) }, url }
+    if (swaggerObject || !openapiObject) return { schema: { ...rest, response: plain(response) }, url }
     describeTags(openapiObject, operation.tags ?? [])
-    const security = operation.security ?? securityOf(scope, openapiObject)
-    return { schema: { ...operation, response, ...(security ? { security } : {}) }, url }
+    const security = asked?.length === 0 ? asked : securityOf(scope, openapiObject, asked)
+    return { schema: { ...rest, response, ...(security ? { security } : {}) }, url }
   }
   ours.add(swaggerTransform)
   scope.addHook('onRoute', (route) => {
@@ -77,7 +88,22 @@ function describeTags(document: OpenApi, used: readonly string[]): void {
 }
 
 /** Without sessions it is the application that decides, by `authorize`: what its document says of all operations holds. */
-function securityOf(fastify: FastifyInstance, document: OpenApi): SecurityRequirement[] | undefined {
+function securityOf(
+  fastify: FastifyInstance,
+  document: OpenApi,
+  asked: readonly SecurityRequirement[] = [],
+): SecurityRequirement[] | undefined {
+  const session = sessionOf(fastify, document) ?? []
+  const scopes = fastify.hasDecorator('accessTokens') ? asked.flatMap(({ bearer }) => (bearer ? [bearer] : [])) : []
+  if (scopes.length > 0) {
+    const schemes = document.components?.securitySchemes ?? {}
+    document.components = { ...document.components, securitySchemes: { ...schemes, [TOKEN_SCHEME]: TOKEN } }
+  }
+  const security = [...session, ...scopes.map((scope) => ({ [TOKEN_SCHEME]: scope }))]
+  return security.length > 0 ? security : undefined
+}
+
+function sessionOf(fastify: FastifyInstance, document: OpenApi): SecurityRequirement[] | undefined {
   if (!fastify.hasDecorator('sessionCookies')) return undefined
   const { cookie } = fastify.getDecorator<SessionCookies>('sessionCookies')
   const schemes = document.components?.securitySchemes ?? {}

@@ -18,7 +18,7 @@ const dist = join(root, 'dist')
 const stamp = '.sources'
 const target = 'node20.19'
 
-const folders = ['client', 'dashboard', 'openapi', 'plugins', 'routes']
+const folders = ['cli', 'client', 'dashboard', 'openapi', 'plugins', 'routes']
 const configuration = [
   'package.json',
   'package-lock.json',
@@ -125,11 +125,11 @@ async function rolldown(outDir, options) {
   }
 }
 
-/** The sources of what `package.json` exports, and the server, without their endings. */
+/** The sources of what `package.json` exports, the server and the commands, without their endings. */
 function entries() {
   const { exports } = JSON.parse(read(join(root, 'package.json')))
   const modules = Object.values(exports).flatMap((entry) => entry.default ?? [])
-  return [...new Set(modules.map((file) => file.replace(/^\.\/dist\/(.*)\.js$/, '$1'))), 'server']
+  return [...new Set(modules.map((file) => file.replace(/^\.\/dist\/(.*)\.js$/, '$1'))), 'server', 'cli/admin']
 }
 
 function declare(outDir) {

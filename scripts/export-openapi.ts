@@ -1,11 +1,12 @@
 /**
- * Writes the contract that the code already holds: openapi/openapi.json, openapi/asyncapi.json and the client's
- * types. All three are committed and checked by test/openapi; nobody edits them.
+ * Writes the contract that the code already holds: openapi/openapi.json, openapi/asyncapi.json, the client's types and
+ * the table of docs/access.md. They are committed and checked by test/openapi; nobody edits them.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from 'openapi-typescript'
 import { build } from '../app.ts'
+import { withAccessTable } from './access-table.ts'
 
 const root = new URL('..', import.meta.url)
 
@@ -26,6 +27,7 @@ export async function generate(): Promise<Map<string, string>> {
     return new Map([
       ['openapi/openapi.json', json(openapi)],
       ['openapi/asyncapi.json', json((await app.inject({ url: '/asyncapi.json', headers })).json())],
+      ['docs/access.md', withAccessTable(await readFile(new URL('docs/access.md', root), 'utf8'), openapi)],
       ['client/api.d.ts', `${COMMENT_HEADER}${astToString(types)}`],
     ])
   } finally {

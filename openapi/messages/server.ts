@@ -129,6 +129,7 @@ export const Reject = Type.Object(
     clientId: Type.Optional(Type.String({ description: 'As in the write, when that named one.' })),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
     message: Type.String({ description: 'What happened, and what to do. For people.' }),
+    action: Type.Optional(Type.String({ description: 'What the client may not do, when it was refused for that.' })),
     outcome: Type.Union([Type.Literal('refused'), Type.Literal('unknown')], {
       description:
         'refused: nothing was written. unknown: it may have been; sending it again with the same client id and `seq` is safe.',
@@ -148,6 +149,7 @@ export const ErrorMessage = Type.Object(
     type: Type.Literal('error'),
     code: Type.String({ description: 'Stable, machine-readable. Listed in docs/errors.md.' }),
     message: Type.String({ description: 'What happened, and what to do. For people.' }),
+    action: Type.Optional(Type.String({ description: 'What the client may not do, when it was refused for that.' })),
     request: Type.Optional(
       Type.String({
         description:

@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { AnyNumber } from './numbers.ts'
-import { Role } from './user.ts'
+import { annotated, reference } from './responses.ts'
+import { Role, User } from './user.ts'
 
 /** In characters, as sent and in the normal form (NFKC). */
 export const MAX_USERNAME_LENGTH = 128
@@ -19,6 +20,15 @@ const NewPassword = Type.String({
   maxLength: MAX_PASSWORD_LENGTH,
   description: 'The new password. Only its hash is kept.',
 })
+const Cursor = Type.String({ minLength: 1, maxLength: 256, description: 'Of the page before.' })
+
+const CurrentPassword = Type.Optional(
+  Type.String({
+    minLength: 1,
+    maxLength: MAX_PASSWORD_LENGTH,
+    description: 'Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins.',
+  }),
+)
 
 const PreferenceName = '^.{1,64}$'
 const PreferenceValue = Type.Union([Type.String({ maxLength: 1024 }), AnyNumber(), Type.Boolean(), Type.Null()])
@@ -33,7 +43,7 @@ export const Preferences = Type.Record(Type.String({ pattern: PreferenceName }),
 })
 export type Preferences = Static<typeof Preferences>
 
-/** What `PUT /users/:id` changes; what it does not name stays. */
+/** What `PUT` and `PATCH /users/:id` change; what it does not name stays. */
 export const UserChange = Type.Object(
   {
     username: Type.Optional(Username),
@@ -41,13 +51,10 @@ export const UserChange = Type.Object(
     role: Type.Optional(Role),
     displayName: Type.Optional(Type.String({ maxLength: 256, description: 'What others see.' })),
     email: Type.Optional(Type.String({ maxLength: 320, description: 'An address; not checked.' })),
-    currentPassword: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: MAX_PASSWORD_LENGTH,
-        description: 'Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins.',
-      }),
+    disabled: Type.Optional(
+      Type.Boolean({ description: 'Nobody can log in to it any more, and its sessions end; `false`: one can again.' }),
     ),
+    currentPassword: CurrentPassword,
   },
   {
     $id: 'StatefulUserChange',
@@ -61,3 +68,45 @@ export const UserChange = Type.Object(
   },
 )
 export type UserChange = Static<typeof UserChange>
+
+/** What `POST /users` makes. */
+export const NewUser = Type.Object(
+  {
+    username: Username,
+    password: NewPassword,
+    role: Type.Optional(annotated(Role, { default: 'user' })),
+    displayName: Type.Optional(Type.String({ maxLength: 256 })),
+    email: Type.Optional(Type.String({ maxLength: 320 })),
+    currentPassword: CurrentPassword,
+  },
+  { $id: 'StatefulNewUser', additionalProperties: false },
+)
+export type NewUser = Static<typeof NewUser>
+
+export const UsersQuery = Type.Object(
+  {
+    prefix: Type.Optional(Type.String({ maxLength: 128, description: 'Only users whose name begins so.' })),
+    cursor: Type.Optional(Cursor),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+  },
+  { additionalProperties: false },
+)
+export type UsersQuery = Static<typeof UsersQuery>
+
+export const UserList = Type.Object(
+  {
+    users: Type.Array(reference(User), { description: 'In the order of their names.' }),
+    cursor: Type.Optional(
+      Type.String({ description: 'Names the next page, which may be empty. Absent: this is the last one.' }),
+    ),
+  },
+  { $id: 'StatefulUserList', additionalProperties: false, description: 'A page of users.' },
+)
+export type UserList = Static<typeof UserList>
+
+/** What `POST /password` sets. */
+export const PasswordChange = Type.Object(
+  { password: NewPassword, currentPassword: CurrentPassword },
+  { $id: 'StatefulPasswordChange', additionalProperties: false },
+)
+export type PasswordChange = Static<typeof PasswordChange>

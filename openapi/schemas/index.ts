@@ -3,7 +3,7 @@
  * for references from an application's own routes.
  */
 export { useSchemas } from '../../plugins/support/schemas.ts'
-export { Preferences, UserChange } from './account.ts'
+export { NewUser, PasswordChange, Preferences, UserChange, UserList } from './account.ts'
 export { Credentials, Identity, LoginResult, PreferencesResult, Profile } from './auth.ts'
 export {
   CacheEntry,
@@ -38,4 +38,5 @@ export {
 } from './state.ts'
 export { InstanceStats, Stats } from './stats.ts'
 export { SyncNode, SyncNodes, SyncStats, SyncWrite, SyncWritten } from './sync.ts'
+export { CreatedToken, NewToken, Scope, TokenInfo, TokenList } from './token.ts'
 export { User } from './user.ts'

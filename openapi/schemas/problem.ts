@@ -17,6 +17,9 @@ export const Problem = Type.Object(
         { description: 'Each place of the input that was refused.' },
       ),
     ),
+    action: Type.Optional(
+      Type.String({ description: 'What was refused, where the caller may not do it: docs/access.md lists them.' }),
+    ),
     requestId: Type.String({ description: 'Quote it when you ask for help; it is in the log.' }),
   },
   {

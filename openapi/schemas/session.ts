@@ -32,9 +32,11 @@ export type SessionInfo = Static<typeof SessionInfo>
 
 export const SessionList = Type.Object(
   {
-    current: Type.String({ description: 'Handle of the session of this request.' }),
+    current: Type.String({
+      description: 'Handle of the session of this request; empty for a machine, which has none.',
+    }),
     sessions: Type.Array(reference(SessionInfo), { description: 'The newest first.' }),
-    loginCount: Integer({ minimum: 1, description: 'How often the user of this request has logged in.' }),
+    loginCount: Integer({ description: 'How often the user of this request has logged in; 0 for a machine.' }),
   },
   {
     $id: 'StatefulSessionList',

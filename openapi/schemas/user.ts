@@ -13,6 +13,9 @@ export const User = Type.Object(
     role: Role,
     displayName: Type.Optional(Type.String({ maxLength: 256, description: 'What others see.' })),
     email: Type.Optional(Type.String({ maxLength: 320, description: 'An address; not checked.' })),
+    disabled: Type.Optional(
+      Type.Boolean({ description: 'The account is kept, but nobody can log in to it. Absent: one can.' }),
+    ),
   },
   {
     $id: 'StatefulUser',

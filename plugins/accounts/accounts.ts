@@ -1,8 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Role, User } from '../../openapi/schemas/user.ts'
-import { NotFoundError, StorageCorruptError, UsernameTakenError } from '../support/errors.ts'
+import {
+  AccountDisabledError,
+  LastAdministratorError,
+  NotFoundError,
+  StorageCorruptError,
+  UsernameTakenError,
+} from '../support/errors.ts'
 import { randomText } from '../support/random.ts'
-import type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
+import { type AccountChange, type AccountStore, isAdministrator, type StoredAccount } from './account-store.ts'
 import { nameKey, newPassword, newUsername, normalPassword, plainKey } from './credentials.ts'
 import { Passwords, type PasswordsOptions } from './passwords.ts'
 
@@ -16,7 +22,26 @@ export interface NewAccount {
   email?: string
 }
 
-export type AccountPatch = Partial<Omit<NewAccount, 'id'>>
+export type AccountPatch = Partial<Omit<NewAccount, 'id'>> & {
+  /** Nobody can log in to it. End its sessions afterwards: `app.sessions.revokeUser(id)`. */
+  disabled?: boolean
+}
+
+export interface AccountListQuery {
+  /** Only users whose name begins so, upper and lower case being the same. Default: all. */
+  prefix?: string
+  /** What the page before told. Default: from the beginning. */
+  cursor?: string
+  /** Default 100. */
+  limit?: number
+}
+
+export interface AccountList {
+  /** In the order of their names. */
+  users: User[]
+  /** Names the next page, which may be empty. Absent: this is the last one. */
+  cursor?: string
+}
 
 export interface AccountsEngineOptions extends PasswordsOptions {
   /** Hears that the storage had lost all accounts, and that the administrator is there again. */
@@ -34,7 +59,7 @@ export interface Bootstrap {
 export interface Authentication {
   user: User
   /**
-   * Whether the account still has the password and the role that were looked at. Ask after whatever rests on them was
+   * Whether the account still has the password and the role that were looked at, and is not disabled. Ask after whatever rests on them was
    * made: a change that came in between ends the sessions that it finds, and may have found none yet.
    */
   isCurrent(): Promise<boolean>
@@ -71,9 +96,11 @@ export class Accounts {
    * storage exactly one creates it, because the name is unique. From then on an empty storage is one that has lost its
    * content (FLUSHALL, a failover to an empty server): whoever asks for an account there finds the administrator again,
    * with the id and the password that this instance has seen last.
+   *
+   * @returns whether it was created now: else the options are about nobody
    */
-  async bootstrap(options: Bootstrap = {}): Promise<void> {
-    await this.#createFirst(options)
+  async bootstrap(options: Bootstrap = {}): Promise<{ created: boolean }> {
+    const created = await this.#createFirst(options)
     this.#ensures = true
     try {
       await this.findByUsername(options.username ?? 'admin')
@@ -81,16 +108,19 @@ export class Accounts {
       // Whoever logs in as that one is told.
       if (!(error instanceof StorageCorruptError)) throw error
     }
+    return { created }
   }
 
-  async #createFirst({ username = 'admin', password }: Bootstrap): Promise<void> {
-    if ((await this.count()) > 0) return
+  async #createFirst({ username = 'admin', password }: Bootstrap): Promise<boolean> {
+    if ((await this.count()) > 0) return false
     const initial = password ?? randomText(GENERATED_PASSWORD_BYTES)
     try {
       await this.create({ username, password: initial, role: 'administrator' })
       if (password === undefined) this.generatedPassword = initial
+      return true
     } catch (error) {
       if (!(error instanceof UsernameTakenError)) throw error
+      return false
     }
   }
 
@@ -129,7 +159,40 @@ export class Accounts {
     return account && toUser(account)
   }
 
-  /** @throws STATEFUL_NOT_FOUND, STATEFUL_USERNAME_TAKEN, STATEFUL_INVALID_USERNAME, STATEFUL_INVALID_PASSWORD */
+  /**
+   * Some of the accounts, in the order of their names.
+   * @example
+   * ```ts
+   * let cursor: string | undefined
+   * do {
+   *   const page = await app.accounts.list({ limit: 500, ...(cursor === undefined ? {} : { cursor }) })
+   *   cursor = page.cursor
+   * } while (cursor !== undefined)
+   * ```
+   * @throws STATEFUL_INVALID_USERNAME when the prefix is too long for a name
+   */
+  async list({ prefix = '', cursor, limit = 100 }: AccountListQuery = {}): Promise<AccountList> {
+    const query = { prefix: nameKey(prefix), limit, ...(cursor === undefined ? {} : { after: cursor }) }
+    const accounts = await this.#store.list(query)
+    const last = accounts.length < limit ? undefined : accounts.at(-1)?.nameKey
+    return { users: accounts.map(toUser), ...(last === undefined ? {} : { cursor: last }) }
+  }
+
+  /**
+   * The account, and the name with it, are free again. Its sessions are not ended: `app.sessions.revokeUser(id)`.
+   * @throws STATEFUL_NOT_FOUND, STATEFUL_LAST_ADMINISTRATOR
+   */
+  async delete(id: string): Promise<void> {
+    const deleted = await this.#store.delete(id)
+    if (deleted === 'last') throw new LastAdministratorError()
+    if (!deleted) throw new NotFoundError('account of that id')
+    if (this.#administrator?.id === id) this.#administrator = undefined
+  }
+
+  /**
+   * @throws STATEFUL_NOT_FOUND, STATEFUL_USERNAME_TAKEN, STATEFUL_INVALID_USERNAME, STATEFUL_INVALID_PASSWORD,
+   * STATEFUL_LAST_ADMINISTRATOR when nobody would be left who can administer
+   */
   async update(id: string, { password, ...patch }: AccountPatch): Promise<User> {
     const change: AccountChange = defined(patch)
     const normal = password === undefined ? undefined : newPassword(password)
@@ -141,6 +204,7 @@ export class Accounts {
     if (normal !== undefined) change.passwordHash = await this.#passwords.hash(normal)
     const account = await this.#store.update(id, change)
     if (account === 'taken') throw new UsernameTakenError()
+    if (account === 'last') throw new LastAdministratorError()
     if (!account) throw new NotFoundError('account of that id')
     this.#see(account)
     return toUser(account)
@@ -163,6 +227,7 @@ export class Accounts {
    * const session = await sessions.create(found.user.id, { user: found.user })
    * if (!(await found.isCurrent())) await sessions.revoke(session.handle)
    * ```
+   * @throws STATEFUL_ACCOUNT_DISABLED to who knows the password
    */
   async authenticate(username: string, password: string): Promise<Authentication | undefined> {
     const key = nameKey(username)
@@ -170,12 +235,13 @@ export class Accounts {
     const account = await this.#find((store) => store.findByName(key))
     const matches = await this.#passwords.verify(account?.passwordHash, normal)
     if (!account || !matches) return undefined
+    if (account.disabled) throw new AccountDisabledError()
     return {
       user: toUser(account),
       isCurrent: async () => {
         const now = await this.#store.get(account.id)
         // Salted: the same password set anew has another hash.
-        return now?.passwordHash === account.passwordHash && now.role === account.role
+        return now?.passwordHash === account.passwordHash && now.role === account.role && !now.disabled
       },
     }
   }
@@ -203,9 +269,11 @@ export class Accounts {
     return account
   }
 
+  /** The administrator who was seen last is remembered; one who is none any more is forgotten. */
   #see(account: StoredAccount): void {
-    if (!this.#ensures || (this.#administrator && this.#administrator.id !== account.id)) return
-    this.#administrator = account.role === 'administrator' ? account : undefined
+    if (!this.#ensures) return
+    if (isAdministrator(account)) this.#administrator = account
+    else if (this.#administrator?.id === account.id) this.#administrator = undefined
   }
 
   /** @returns whether there was no account, and now there is the administrator */
@@ -218,8 +286,8 @@ export class Accounts {
   }
 }
 
-function toUser({ id, username, role, displayName, email }: StoredAccount): User {
-  return { id, username, role, ...defined({ displayName, email }) }
+function toUser({ id, username, role, displayName, email, disabled }: StoredAccount): User {
+  return { id, username, role, ...defined({ displayName, email }), ...(disabled ? { disabled } : {}) }
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }

@@ -11,9 +11,18 @@ import { MemoryAccountStore } from './stores/memory.ts'
 import { RedisAccountStore } from './stores/redis.ts'
 import { suppliedStore } from './stores/supplied.ts'
 
-export type { AccountChange, AccountStore, StoredAccount } from './account-store.ts'
-export { type AccountPatch, Accounts, type Authentication, type Bootstrap, type NewAccount } from './accounts.ts'
+export type { AccountChange, AccountQuery, AccountStore, StoredAccount } from './account-store.ts'
+export {
+  type AccountList,
+  type AccountListQuery,
+  type AccountPatch,
+  Accounts,
+  type Authentication,
+  type Bootstrap,
+  type NewAccount,
+} from './accounts.ts'
 export type { Attempt, DelayOptions, LoginThrottle, ThrottleOptions } from './login-throttle.ts'
+export { type Recovered, recoverAdministrator } from './recovery.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -69,12 +78,21 @@ export const accounts = defineService<AccountsOptions>(
       onRestored: () =>
         log.error('the storage has lost all accounts; the administrator is there again, the others are not'),
     })
-    if (bootstrap) await engine.bootstrap(bootstrap)
+    if (bootstrap) {
+      const { created } = await engine.bootstrap(bootstrap)
+      // Whoever changes ADMIN_PASSWORD later, and waits for it to be the new password, finds this line.
+      if (bootstrap.password !== undefined) log.info({ created }, created ? PASSWORD_SET : PASSWORD_UNUSED)
+    }
     fastify.decorate('accounts', engine)
     fastify.decorate('loginThrottle', throttle)
   },
   { decorators: { fastify: ['storage'] } },
 )
+
+const PASSWORD_SET =
+  'the first administrator was created with the password that was given (ADMIN_PASSWORD); from now on it is read by nobody'
+const PASSWORD_UNUSED =
+  'there are accounts: the password that was given for the first administrator (ADMIN_PASSWORD) is not used. docs/accounts.md says how to set a new one'
 
 function storeOf(storage: Storage): AccountStore {
   if (storage.kind === 'redis') return new RedisAccountStore(storage)

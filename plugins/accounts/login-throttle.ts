@@ -2,10 +2,9 @@ import { createHash } from 'node:crypto'
 import type { Storage } from '../storage/storage.ts'
 import type { Duration } from '../support/durations.ts'
 import { TooManyAttemptsError } from '../support/errors.ts'
+import { type FailureLimiter, failureLimiter } from '../support/failures/limiter.ts'
 import { networkOf } from '../support/network.ts'
 import { duration, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
-import { BoundedLimiter } from './bounded-limiter.ts'
-import { RedisLimiter } from './stores/redis-limiter.ts'
 
 /** The limiter forgets by a timer of its own, and Node fires one that is longer at once. */
 const LONGEST = '24d'
@@ -54,14 +53,12 @@ export interface Attempt {
   device?: string
 }
 
-type Limiter = BoundedLimiter | RedisLimiter
-
 interface Limit {
-  readonly limiter: Limiter
+  readonly limiter: FailureLimiter
   readonly key: string
   readonly points: number
   /** Says how long to wait once `points` are used up; without it, until they are given back. */
-  readonly delays?: Limiter
+  readonly delays?: FailureLimiter
 }
 
 interface Limits {
@@ -156,11 +153,8 @@ export class LoginThrottle {
     }
   }
 
-  #limiter(name: string, points: number, duration: number): Limiter {
-    const keyPrefix = `login:${name}`
-    const storage = this.#storage
-    if (storage.kind !== 'redis') return new BoundedLimiter({ keyPrefix, points, duration })
-    return new RedisLimiter(storage, keyPrefix, duration)
+  #limiter(name: string, points: number, duration: number): FailureLimiter {
+    return failureLimiter(this.#storage, `login:${name}`, points, duration)
   }
 
   async #enter(known: Limit[], strangers: Limit[], counted: Limit[]): Promise<void> {

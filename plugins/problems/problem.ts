@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import type { Problem } from '../../openapi/schemas/problem.ts'
 import { codeOfStatus } from '../support/error-code.ts'
+import { refusedAction } from '../support/refused-action.ts'
 import { StatefulError } from '../support/stateful-error.ts'
 
 /** Fastify's own codes that tell a client something; all others become the status's general code. */
@@ -52,7 +53,7 @@ export function toProblem(error: FastifyError, request: Pick<FastifyRequest, 'id
   }
   if (error instanceof StatefulError) {
     // 5xx messages of ours name files, hosts and causes for the operator; 503 and 507 keep only their code.
-    return problem(error.code, status >= 500 ? undefined : error.message)
+    return { ...problem(error.code, status >= 500 ? undefined : error.message), ...refusedAction(error) }
   }
   const known = error.code ? CODES[error.code] : undefined
   if (status >= 500) return problem(known?.code ?? (status === 503 ? 'STATEFUL_UNAVAILABLE' : 'STATEFUL_INTERNAL'))

@@ -1,72 +1,25 @@
 import type { FastifyRequest } from 'fastify'
 import { userOf } from '../session/user.ts'
-import { ForbiddenError, UnauthenticatedError } from '../support/errors.ts'
-import { type Rules, supplied } from '../support/options.ts'
-
-/** All that a question can name. */
-interface Named {
-  /** State space or cache namespace, also when it is the default one (`app`, `default`). */
-  space: string
-  /** This very key. */
-  key: string
-  /** Every key that begins with this, now and later; `''`: all of the space. */
-  prefix: string
-  /** The user that a session or an account belongs to. */
-  userId: string
-  /** A live connection. */
-  node: string
-  /** A write-behind handler, with all that waits for it. */
-  writer: string
-  /** This instance, or all that share its storage. */
-  scope: 'instance' | 'cluster'
-  page: 'docs' | 'dashboard'
-}
-
-/** Names these and nothing else. */
-type Only<Names extends keyof Named> = Pick<Named, Names> & { [Other in Exclude<keyof Named, Names>]?: never }
-
-/** One key, or all that begin with a prefix. Who may read a key may not therefore read what begins like it. */
-export type Keys = Only<'space' | 'key'> | Only<'space' | 'prefix'>
-
-/** What each action is asked about. */
-export interface Resources {
-  'state:read': Keys
-  'state:write': Keys
-  'cache:read': Keys
-  'cache:write': Keys | Only<'writer'>
-  'sync:read': Keys
-  'sync:write': Keys
-  'sync:administer': Only<'node'> | Only<'scope'>
-  'stats:read': Only<'scope'>
-  'stats:reset': Only<'scope'>
-  'users:read': Only<'userId'>
-  'users:write': Only<'userId'>
-  'sessions:administer': Only<'userId'>
-  'docs:read': Only<'page'>
-  'dashboard:read': Only<'page'>
-}
-
-/** What a request wants to do. Reading needs a session; everything else needs the role `administrator`. */
-export type Action = keyof Resources
+import { ForbiddenError, MissingScopeError, UnauthenticatedError } from '../support/errors.ts'
+import { invalidOption, type Rules, supplied } from '../support/options.ts'
+import { ACTIONS, type Action, isAction, type Keys, type Resource, type Resources } from './access.ts'
+import { presentedToken } from './client.ts'
 
 /**
- * What it wants to do it to. A question always names something: a rule that looks at `space`, `key` or `userId` is
- * never asked about nothing.
- */
-export type Resource = Resources[Action]
-
-/**
- * Decides instead of the default. `false` answers 403 (401 without a session).
+ * Decides instead of the default. `false` answers 403 (401 to who has no session); the answer names the action.
  *
- * Asked before the input is validated, for each key that a request names; also for each subscription and each key that
- * is written on a WebSocket, with the upgrade request. An upgrade that names no space wants nothing yet: it is not
- * asked about.
+ * Asked before the input is validated, for each key that a request names; also for each subscription, each presence and
+ * each key that is written on a WebSocket, with the upgrade request. An upgrade that names no space wants nothing yet: it
+ * is not asked about. Of a request with an access token it is asked after the token's scopes, which allow less than it,
+ * never more; `request.accessToken` is that token.
+ *
+ * {@link accessRules} makes one out of a rule for each action, whose resource then has its own type.
  *
  * @example
  * ```ts
  * // Everybody reads what begins with `public:`, and users their own key.
  * const authorize: Authorize = ({ session }, action, { space, key, prefix }) =>
- *   action === 'state:read' &&
+ *   (action === 'state:read' || action === 'sync:read') &&
  *   space === 'app' &&
  *   ((key ?? prefix ?? '').startsWith('public:') || key === `user:${session.user?.id}`)
  * ```
@@ -80,18 +33,59 @@ export interface AuthorizeOption {
 
 export const AUTHORIZE_RULES = { authorize: supplied<Authorize>() } satisfies Rules<AuthorizeOption>
 
-const FOR_EVERY_SESSION: ReadonlySet<Action> = new Set(['state:read', 'cache:read', 'sync:read', 'users:read'])
-
-/** Every session may read; a user may change what is theirs; the role `administrator` may do everything. */
+/**
+ * The default. A session may do what {@link ACTIONS} allows to every session, and to its own user what is theirs; the
+ * role `administrator` may do everything. A machine may do what its token's scopes name.
+ */
 export const authorizeByRole: Authorize = (request, action, resource) => {
+  if (presentedToken(request)) return true
   const user = userOf(request)
   if (!user) return false
-  if (user.role === 'administrator' || FOR_EVERY_SESSION.has(action)) return true
-  return action === 'users:write' && resource.userId === user.id
+  const { allowed } = ACTIONS[action]
+  if (user.role === 'administrator' || allowed === 'session') return true
+  return allowed === 'owner' && resource.userId === user.id
+}
+
+/** A rule for each action that is not to be decided as by default. */
+export type AccessRules = {
+  [A in Action]?: (request: FastifyRequest, resource: Resources[A]) => boolean | Promise<boolean>
+} & {
+  /** Decides about every other action. Default {@link authorizeByRole}. */
+  otherwise?: Authorize
 }
 
 /**
- * @throws STATEFUL_UNAUTHENTICATED without a session, STATEFUL_FORBIDDEN with one that may not
+ * An `authorize` out of rules by action, each of which gets the resource that its action comes with.
+ *
+ * @example
+ * ```ts
+ * await app.register(stateRoutes, {
+ *   authorize: accessRules({
+ *     // The type of `key` is text here: this action is never asked about a prefix.
+ *     'state:read': ({ session }, { key }) => key === `user:${session.user?.id}`,
+ *     'state:snapshot': () => false,
+ *   }),
+ * })
+ * ```
+ * @throws STATEFUL_INVALID_OPTION for a name that is no action
+ */
+export function accessRules({ otherwise = authorizeByRole, ...rules }: AccessRules): Authorize {
+  for (const name of Object.keys(rules)) {
+    if (!isAction(name)) throw invalidOption(`accessRules.${name}`, 'is no action; docs/access.md lists them.')
+  }
+  const byAction = new Map(Object.entries(rules)) as ReadonlyMap<Action, AccessRules['state:read']>
+  return (request, action, resource) => {
+    const rule = byAction.get(action)
+    return rule ? rule(request, resource as never) : otherwise(request, action, resource)
+  }
+}
+
+/**
+ * Lets a request go on only if it may do this. Whoever is refused is told the action.
+ *
+ * @throws STATEFUL_UNAUTHENTICATED without a session, STATEFUL_FORBIDDEN with one that may not,
+ * STATEFUL_MISSING_SCOPE with a token that lacks the scope; STATEFUL_INVALID_TOKEN and STATEFUL_TOO_MANY_ATTEMPTS with
+ * one that is none
  */
 export async function demand<A extends Action>(
   authorize: Authorize | undefined,
@@ -99,16 +93,39 @@ export async function demand<A extends Action>(
   action: A,
   resource: Resources[A],
 ): Promise<void> {
+  const token = await verifiedToken(request)
+  if (token && !token.scopes.includes(action)) throw refusal(new MissingScopeError(action), action)
   if (await (authorize ?? authorizeByRole)(request, action, resource)) return
-  if (!userOf(request)) throw new UnauthenticatedError()
-  throw new ForbiddenError(action)
+  if (!token && !userOf(request)) throw refusal(new UnauthenticatedError(), action)
+  throw refusal(new ForbiddenError(action), action)
 }
 
-/** The part of a space that a request wants. With a key, a prefix beside it means nothing. */
+/** What is read of `app.accessTokens`, which need not be there. */
+interface TokenLookup {
+  verify(request: FastifyRequest): Promise<{ id: string; scopes: readonly Action[] } | undefined>
+}
+
+/**
+ * The access token that the request came with; `undefined` without one.
+ * @throws STATEFUL_INVALID_TOKEN, STATEFUL_TOO_MANY_ATTEMPTS, STATEFUL_STORAGE_UNAVAILABLE
+ */
+export async function verifiedToken(request: FastifyRequest) {
+  const { server } = request
+  // Asked of rules without a server, in tests of an application.
+  if (!server?.hasDecorator('accessTokens')) return undefined
+  return server.getDecorator<TokenLookup>('accessTokens').verify(request)
+}
+
+/** An error that tells which action was refused: problems and frames have it as `action`. */
+function refusal(error: Error, action: Action): Error & { action: Action } {
+  return Object.assign(error, { action })
+}
+
+/** The part of a space that a subscription wants. With a key, a prefix beside it means nothing. */
 export function keysOf(space: string, { key, prefix }: { key?: unknown; prefix?: unknown }): Keys {
   // Asked before validation, so they may be anything; what is no text is refused there, whatever the answer here.
   if (typeof key === 'string') return { space, key }
-  return { space, prefix: typeof prefix === 'string' ? prefix : '' }
+  return { space, prefix: textOr(prefix, '') }
 }
 
 /** A text out of input that is not validated yet. */

@@ -1,7 +1,8 @@
 import type { onRequestAsyncHookHandler } from 'fastify'
 import { choice, flag, type Rules } from '../support/options.ts'
 import { isProduction } from '../support/production.ts'
-import { AUTHORIZE_RULES, type Authorize, demand, type Resources } from './authorize.ts'
+import type { Resources } from './access.ts'
+import { AUTHORIZE_RULES, type Authorize, demand } from './authorize.ts'
 
 /** Who may open a page that is meant for those who run the application. */
 export interface ExposureOptions {

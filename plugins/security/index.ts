@@ -7,15 +7,8 @@ import { inProduction } from '../support/production.ts'
 import { noticeUntrustedProxy } from './forwarding.ts'
 import { shedLoad } from './pressure.ts'
 
-export {
-  type Action,
-  type Authorize,
-  type AuthorizeOption,
-  authorizeByRole,
-  type Keys,
-  type Resource,
-  type Resources,
-} from './authorize.ts'
+export { ACTIONS, type Action, isAction, type Keys, type Resource, type Resources } from './access.ts'
+export { type AccessRules, type Authorize, type AuthorizeOption, accessRules, authorizeByRole } from './authorize.ts'
 export { type CorsOptions, cors } from './cors.ts'
 export { type CsrfOptions, csrf } from './csrf.ts'
 export type { ExposureOptions } from './exposure.ts'

@@ -1,5 +1,5 @@
 import { type Duration, told } from '../support/durations.ts'
-import { duration, invalidOption, type Rules, readOptions, wholeNumber } from '../support/options.ts'
+import { duration, invalidOption, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 import type { Retention } from './log/contract.ts'
 import type { RedisAck } from './log/redis-ack.ts'
 
@@ -13,6 +13,11 @@ export interface StateLimits {
   keys: number
   /** Bytes of all keys and values of a space. Default 64 MiB. */
   bytes: number
+  /**
+   * How much of a space's keys and bytes clients may fill, over HTTP and live connections, in percent; the rest is the
+   * application's, whatever they do. Default 90.
+   */
+  clientPercent: number
   /** Writes of a space that wait at the same time. Default 10,000. */
   waiting: number
   /** Spaces that the application has opened. Those of clients have bounds of their own. Default 64. */
@@ -66,6 +71,7 @@ export const LIMIT_RULES = {
   opsPerCommit: wholeNumber(128),
   keys: wholeNumber(100_000),
   bytes: wholeNumber(64 * 1024 * 1024),
+  clientPercent: percent(90),
   waiting: wholeNumber(10_000),
   spaces: wholeNumber(64),
 } satisfies Rules<StateLimits>
@@ -121,6 +127,15 @@ export const STATE_RULES = {
   ackTimeout: duration('500ms'),
   history: { commits: wholeNumber(10_000), bytes: wholeNumber(32 * 1024 * 1024) },
 } satisfies Rules<StateOptions>
+
+function percent(byDefault: number): Rule<number> {
+  const read = wholeNumber(byDefault, 0)
+  return (given, option) => {
+    const value = read(given, option)
+    if (value > 100) throw invalidOption(option, `must be a whole number from 0 to 100, not ${told(value)}.`)
+    return value
+  }
+}
 
 function ack(given: unknown = 'primary', option: string): RedisAck {
   if (typeof given === 'object') return readOptions({ replicas: wholeNumber(1) }, given, option)

@@ -301,7 +301,7 @@ export class Space extends Readable {
   /** One operation; resolves to its commit and what the key holds right after it. */
   async apply<const Key extends string>(op: { key: Key } & OpOf<Key>, options: CommitOptions = {}): Promise<Committed> {
     refuseUnknown(options, COMMIT_OPTIONS)
-    const { clientId, seq, context } = options
+    const { clientId, seq, context, forClient } = options
     checkAuthor(clientId, seq)
     return (await this.#submit({
       ops: [checkOp(op as Op)],
@@ -309,6 +309,7 @@ export class Space extends Readable {
       clientId,
       seq,
       context,
+      forClient,
     })) as Committed
   }
 
@@ -326,11 +327,12 @@ export class Space extends Readable {
     if (ops.length > opsPerCommit) {
       throw new StateLimitError(`A commit holds at most ${opsPerCommit} operations, not ${ops.length}.`)
     }
-    const { clientId, seq, context } = options
+    const { clientId, seq, context, forClient } = options
     checkAuthor(clientId, seq)
     const guards = guardsOf(options)
+    const checked = (ops as readonly Op[]).map(checkOp)
     // No spread here and in `apply`: it costs more than all the rest of a small write.
-    const committed = await this.#submit({ ops: (ops as readonly Op[]).map(checkOp), guards, clientId, seq, context })
+    const committed = await this.#submit({ ops: checked, guards, clientId, seq, context, forClient })
     return (committed as Committed).commit
   }
 

@@ -85,7 +85,22 @@ export const UnauthenticatedError = define(
   'This needs a session. Log in, and send the cookie that the login sets.',
   401,
 )
-export const ForbiddenError = define('STATEFUL_FORBIDDEN', "Your role does not allow '%s'.", 403)
+export const ForbiddenError = define('STATEFUL_FORBIDDEN', "You are not allowed to do this: '%s'.", 403)
+export const MissingScopeError = define(
+  'STATEFUL_MISSING_SCOPE',
+  "The access token does not have the scope '%s'. Make one that has it.",
+  403,
+)
+export const InvalidTokenError = define(
+  'STATEFUL_INVALID_TOKEN',
+  'The access token is unknown, revoked or expired. Ask an administrator for a new one.',
+  401,
+)
+export const TooManyTokensError = define(
+  'STATEFUL_TOO_MANY_TOKENS',
+  'There are %s access tokens already, as many as there may be. Revoke one first.',
+  409,
+)
 export const NotFoundError = define('STATEFUL_NOT_FOUND', 'There is no %s.', 404)
 export const MissingHostError = define('STATEFUL_MISSING_HOST', 'HTTP/1.1 needs the header Host.', 400)
 export const ClosingError = define(
@@ -347,6 +362,18 @@ export const InvalidCredentialsError = define(
   'The username or the password is wrong.',
   401,
 )
+/** Told to nobody but who knows the password. */
+export const AccountDisabledError = define(
+  'STATEFUL_ACCOUNT_DISABLED',
+  'The account is disabled. Ask an administrator to enable it.',
+  403,
+)
+/** Nothing was changed. */
+export const LastAdministratorError = define(
+  'STATEFUL_LAST_ADMINISTRATOR',
+  'This is the last administrator who can log in. Make another one first.',
+  409,
+)
 export const InvalidUsernameError = define(
   'STATEFUL_INVALID_USERNAME',
   'The username is refused: it %s. Use everyday letters of one script, digits and signs, at most 128 of them.',
@@ -360,7 +387,7 @@ export const InvalidPasswordError = define(
 export const UsernameTakenError = define('STATEFUL_USERNAME_TAKEN', 'There is an account of that name.', 409)
 export const TooManyAttemptsError = define(
   'STATEFUL_TOO_MANY_ATTEMPTS',
-  'Too many failed logins. Wait as long as Retry-After says, then try again.',
+  'Too many failed attempts. Wait as long as Retry-After says, then try again.',
   429,
 )
 export const TooManyPreferencesError = define(

@@ -193,7 +193,7 @@ export class SyncHub implements ConnectionContext {
     const { space, release } = this.#options.space(name, client)
     try {
       await space.ready
-      return await space.commit(ops, { ...author, context: { source: 'sync', ...by } })
+      return await space.commit(ops, { ...author, forClient: true, context: { source: 'sync', ...by } })
     } finally {
       release()
     }

@@ -2,6 +2,7 @@ import type {} from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
+import { tokenHandle } from '../security/client.ts'
 import { defineService } from '../support/define.ts'
 import { invalidOption } from '../support/options.ts'
 import { type ClusterNodes, RedisNodes } from './cluster/redis-nodes.ts'
@@ -58,6 +59,12 @@ declare module 'fastify' {
 /** What it reads of `app.sessions`, which need not be there. */
 interface SessionEvents {
   on(event: 'revoked' | 'expired', listener: (event: { handle: string; reason?: string }) => void): () => void
+  onMissed(listener: () => void): () => void
+}
+
+/** What it reads of `app.accessTokens`, which need not be there. */
+interface TokenEvents {
+  onRevoked(listener: (event: { id: string }) => void): () => void
   onMissed(listener: () => void): () => void
 }
 
@@ -133,6 +140,13 @@ export const sync = defineService<SyncOptions>(
     fastify.addHook('onReady', async () => {
       await hub.start()
       await others?.listen()
+      if (fastify.hasDecorator('accessTokens')) {
+        const tokens = fastify.getDecorator<TokenEvents>('accessTokens')
+        ending.push(
+          tokens.onRevoked(({ id }) => hub.revoke(tokenHandle(id), 'the access token was revoked')),
+          tokens.onMissed(() => hub.verifyAll()),
+        )
+      }
       if (!fastify.hasDecorator('sessions')) return
       const sessions = fastify.getDecorator<SessionEvents>('sessions')
       const end = ({ handle, reason = 'the session ended' }: { handle: string; reason?: string }) =>

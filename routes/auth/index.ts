@@ -1,10 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
-import { Preferences } from '../../openapi/schemas/account.ts'
+import { PasswordChange, Preferences } from '../../openapi/schemas/account.ts'
 import { Credentials, Identity, LoginResult, PreferencesResult, Profile } from '../../openapi/schemas/auth.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import type { Role, User } from '../../openapi/schemas/user.ts'
+import { bySession } from '../../openapi/security.ts'
 import { nameKey } from '../../plugins/accounts/credentials.ts'
 import type { Authentication, ThrottleOptions } from '../../plugins/accounts/index.ts'
 import { KnownDevice } from '../../plugins/accounts/known-device.ts'
@@ -12,23 +13,30 @@ import { useProblems } from '../../plugins/problems/index.ts'
 import type {} from '../../plugins/session/index.ts'
 import { type SessionUser, userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
+import type { Duration } from '../../plugins/support/durations.ts'
 import {
   InvalidCredentialsError,
   SessionRevokedError,
   TooManyPreferencesError,
   UnauthenticatedError,
 } from '../../plugins/support/errors.ts'
-import { asGiven, type Rules, readOptions } from '../../plugins/support/options.ts'
+import { asGiven, duration, type Rules, readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
+import { requiringProof } from './proof.ts'
 import { tellingWhen } from './retry-after.ts'
 
 export interface AuthRoutesOptions {
   /** How many failed logins are too many: instead of what the plugin `accounts` was told. */
   throttle?: ThrottleOptions
+  /** How old a login may be that sets a new password without the old one. Default `'10m'`. */
+  fresh?: Duration
 }
 
 /** The throttle checks its own. */
-export const AUTH_ROUTE_RULES = { throttle: asGiven<ThrottleOptions>() } satisfies Rules<AuthRoutesOptions>
+export const AUTH_ROUTE_RULES = {
+  throttle: asGiven<ThrottleOptions>(),
+  fresh: duration('10m', { least: 0 }),
+} satisfies Rules<AuthRoutesOptions>
 
 const MAX_PREFERENCES = 50
 
@@ -36,12 +44,23 @@ const MAX_PREFERENCES = 50
 export const authRoutes = defineRoutes<AuthRoutesOptions>(
   'auth',
   async (fastify, options) => {
-    const { throttle } = readOptions(AUTH_ROUTE_RULES, options, 'authRoutes')
+    const { throttle, fresh } = readOptions(AUTH_ROUTE_RULES, options, 'authRoutes')
     if (throttle) fastify.loginThrottle.configure(throttle)
+    const requireProof = requiringProof(fastify, fresh)
     const devices = new KnownDevice(fastify.sessionCookies, () => fastify.sessionActions.now())
     /** Of requests that have logged in: the account. */
     const loggedIn = new WeakMap<FastifyRequest, string>()
-    useSchemas(fastify, Problem, Credentials, Identity, LoginResult, Preferences, PreferencesResult, Profile)
+    useSchemas(
+      fastify,
+      Problem,
+      Credentials,
+      Identity,
+      LoginResult,
+      PasswordChange,
+      Preferences,
+      PreferencesResult,
+      Profile,
+    )
     useStrictValidation(fastify)
     useProblems(fastify)
 
@@ -120,6 +139,7 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
         schema: {
           operationId: 'getProfile',
           tags: ['auth'],
+          security: bySession,
           summary: 'Who is logged in, since when, and with which preferences',
           description: 'Of the session that the request comes with. What is told of the user is what the login told.',
           response: { 200: reference(Profile), ...problems(401) },
@@ -137,11 +157,47 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
     )
 
     fastify.post(
+      '/password',
+      {
+        schema: {
+          operationId: 'changePassword',
+          tags: ['auth'],
+          summary: 'Set a new password for who is logged in',
+          description:
+            "This session goes on, all others of the user end. It takes a login of the last minutes, or the user's `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.",
+          security: bySession,
+          body: reference(PasswordChange),
+          response: {
+            204: Type.Null({ description: 'From now on the new one opens the account.' }),
+            ...problems(400, 401, 403, 404, 413, 415, 429, 507),
+          },
+        },
+        preValidation: async (request) => {
+          if (!userOf(request)) throw new UnauthenticatedError()
+        },
+      },
+      async (request, reply) => {
+        const { password, currentPassword } = request.body
+        const { id } = userOf(request) as SessionUser
+        await requireProof(request, reply, currentPassword)
+        // First the account, then the sessions: a login under way looks at the account once more when it has one.
+        await fastify.accounts.update(id, { password })
+        const except = fastify.sessions.handleOf(request)
+        await fastify.sessions.revokeUser(id, {
+          reason: 'password changed',
+          ...(except === undefined ? {} : { except }),
+        })
+        return reply.code(204).send(null)
+      },
+    )
+
+    fastify.post(
       '/preferences',
       {
         schema: {
           operationId: 'changePreferences',
           tags: ['auth'],
+          security: bySession,
           summary: "Merge preferences into the session's",
           description: `A name that is sent again gets the new value; up to ${MAX_PREFERENCES} names in all.`,
           body: reference(Preferences),

@@ -16,18 +16,13 @@ import {
 } from '../../openapi/schemas/cache.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
+import { asks } from '../../openapi/security.ts'
 import { DEFAULT_NAMESPACE } from '../../plugins/cache/cache.ts'
 import { hasWildcard, literalPrefix } from '../../plugins/cache/glob.ts'
 import type { CacheNamespace } from '../../plugins/cache/index.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import {
-  AUTHORIZE_RULES,
-  type AuthorizeOption,
-  demand,
-  type Keys,
-  keysOf,
-  textOr,
-} from '../../plugins/security/authorize.ts'
+import type { Resources } from '../../plugins/security/access.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
 import { milliseconds } from '../../plugins/support/durations.ts'
@@ -62,21 +57,21 @@ const unconfirmed = [
 ] as const
 const nothing = Type.Null({ description: 'Done.' })
 
-function spaceOf(request: FastifyRequest): string {
+function namespaceOf(request: FastifyRequest): string {
   return textOr((request.query as { namespace?: unknown }).namespace, DEFAULT_NAMESPACE)
 }
 
 /**
- * What an invalidation or a warming reaches, one after the other: of a pattern, every key that begins like it; of a
- * tag, any key. The body may not be validated yet: what is no text is refused there.
+ * What an invalidation reaches, one after the other: of a pattern, every key that begins like it. The body may not be
+ * validated yet: what is no text is refused there.
  */
-function* reachedBy(space: string, body: unknown): Generator<Keys> {
+function* reachedBy(namespace: string, body: unknown): Generator<Resources['cache:invalidate']> {
   const { keys, tags, patterns } = (body ?? {}) as { [name: string]: unknown }
-  for (const key of textsIn(keys)) yield { space, key }
+  for (const key of textsIn(keys)) yield { namespace, key }
   for (const pattern of textsIn(patterns)) {
-    yield hasWildcard(pattern) ? { space, prefix: literalPrefix(pattern) } : { space, key: pattern }
+    yield hasWildcard(pattern) ? { namespace, prefix: literalPrefix(pattern) } : { namespace, key: pattern }
   }
-  if (textsIn(tags).size > 0) yield { space, prefix: '' }
+  for (const tag of textsIn(tags)) yield { namespace, tag }
 }
 
 function textsIn(list: unknown): Set<string> {
@@ -111,22 +106,30 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
       }
     }
     // Before validation, so that whoever may not ask does not learn what a valid question looks like.
-    const allow = (action: 'cache:read' | 'cache:write') => async (request: FastifyRequest) => {
-      await demand(authorize, request, action, keysOf(spaceOf(request), request.params as { key?: string }))
+    const allow = (action: 'cache:read' | 'cache:write') => (request: FastifyRequest) => {
+      const { key } = request.params as { key: string }
+      return demand(authorize, request, action, { namespace: namespaceOf(request), key })
     }
-    const allowWriter = async (request: FastifyRequest) => {
-      const { writer } = request.params as { writer: string }
-      await demand(authorize, request, 'cache:write', { writer })
-    }
+    const allowWriter = (action: 'writers:read' | 'writers:retry') => (request: FastifyRequest) =>
+      demand(authorize, request, action, { writer: (request.params as { writer: string }).writer })
+    const invalidate = (request: FastifyRequest, reached: Resources['cache:invalidate']) =>
+      demand(authorize, request, 'cache:invalidate', reached)
     /** The first of what a body names is asked for before it is validated, and all of it, which is bounded, after. */
-    const allowFirst = async (request: FastifyRequest) => {
-      const [first = keysOf(spaceOf(request), {})] = reachedBy(spaceOf(request), request.body)
-      await demand(authorize, request, 'cache:write', first)
+    const mayInvalidateFirst = async (request: FastifyRequest) => {
+      const namespace = namespaceOf(request)
+      const [first = { namespace, prefix: '' }] = reachedBy(namespace, request.body)
+      await invalidate(request, first)
     }
-    const allowAll = async (request: FastifyRequest) => {
-      for (const reached of reachedBy(spaceOf(request), request.body)) {
-        await demand(authorize, request, 'cache:write', reached)
-      }
+    const mayInvalidateAll = async (request: FastifyRequest) => {
+      for (const reached of reachedBy(namespaceOf(request), request.body)) await invalidate(request, reached)
+    }
+    const mayClear = (request: FastifyRequest) => invalidate(request, { namespace: namespaceOf(request), prefix: '' })
+    const mayWarm = (most: number) => async (request: FastifyRequest) => {
+      const namespace = namespaceOf(request)
+      const keys = [...textsIn((request.body as { keys?: unknown } | null | undefined)?.keys)]
+      for (const key of keys.slice(0, most)) await demand(authorize, request, 'cache:warm', { namespace, key })
+      // It names nothing that can be warmed, which is told to who may warm anything.
+      if (keys.length === 0) await demand(authorize, request, 'cache:warm', { namespace, prefix: '' })
     }
 
     fastify.get(
@@ -135,6 +138,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'getCacheEntry',
           tags,
+          security: asks('cache:read'),
           summary: 'Read an entry',
           description:
             'From the first level or the second. A value that is not there is not loaded: that is for the application.',
@@ -161,6 +165,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'putCacheEntry',
           tags,
+          security: asks('cache:write'),
           summary: 'Store an entry',
           description:
             'On every instance it replaces what was there. Without a `ttl` it lives as long as the second level keeps entries.',
@@ -189,6 +194,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'deleteCacheEntry',
           tags,
+          security: asks('cache:write'),
           summary: 'Delete an entry',
           description: 'Also when there is none: afterwards it is certain that none is served.',
           params: CacheEntryParams,
@@ -209,14 +215,15 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'invalidateCache',
           tags,
+          security: asks('cache:invalidate'),
           summary: 'Invalidate by keys, tags and patterns',
           description: 'Answers when the store has confirmed; loads that are running are not stored afterwards.',
           querystring: CacheQuery,
           body: reference(CacheInvalidation),
           response: { 200: reference(CacheInvalidated), ...problems(...unconfirmed) },
         },
-        preValidation: allowFirst,
-        preHandler: allowAll,
+        preValidation: mayInvalidateFirst,
+        preHandler: mayInvalidateAll,
       },
       (request) =>
         using(request, async (cache) => {
@@ -235,14 +242,15 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'warmCache',
           tags,
+          security: asks('cache:warm'),
           summary: 'Take entries into the first level',
           description: 'From the second level of this instance; entries that are in neither are counted as missing.',
           querystring: CacheQuery,
           body: reference(CacheWarming),
           response: { 200: reference(CacheWarmed), ...problems(...unconfirmed) },
         },
-        preValidation: allowFirst,
-        preHandler: allowAll,
+        preValidation: mayWarm(1),
+        preHandler: mayWarm(Number.POSITIVE_INFINITY),
       },
       (request) => using(request, (cache) => cache.warm(request.body.keys)),
     )
@@ -262,12 +270,13 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'listDeadLetters',
           tags,
+          security: asks('writers:read'),
           summary: 'List the writes that a write-behind handler refused for good',
           description: 'They are kept until they are retried, and their entries have left the cache.',
           params: WriterParams,
-          response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404) },
+          response: { 200: reference(DeadLetters), ...problems(400, 401, 403, 404, 429) },
         },
-        preValidation: allowWriter,
+        preValidation: allowWriter('writers:read'),
       },
       async ({ params: { writer } }) => ({ letters: await known(fastify.cache.writers.deadLetters(writer)) }),
     )
@@ -278,14 +287,15 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'retryDeadLetters',
           tags,
+          security: asks('writers:retry'),
           summary: 'Hand refused writes to their handler again',
           description:
             'They come behind everything that waits. One whose key has a newer write that waits is only forgotten.',
           params: WriterParams,
           body: reference(DeadLetterRetry),
-          response: { 200: reference(DeadLettersRetried), ...problems(400, 401, 403, 404, 413, 415, 507) },
+          response: { 200: reference(DeadLettersRetried), ...problems(400, 401, 403, 404, 413, 415, 429, 507) },
         },
-        preValidation: allowWriter,
+        preValidation: allowWriter('writers:retry'),
       },
       async ({ params: { writer }, body: { ids } }) => ({
         retried: await known(fastify.cache.writers.retryDeadLetters(writer, ids)),
@@ -298,13 +308,14 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'clearCache',
           tags,
+          security: asks('cache:invalidate'),
           summary: 'Clear one namespace',
           description:
             'All of its entries, on every instance. Other namespaces, and what else is in the storage, stay.',
           querystring: CacheQuery,
           response: { 204: nothing, ...problems(...unconfirmed) },
         },
-        preValidation: allow('cache:write'),
+        preValidation: mayClear,
       },
       async (request, reply) => {
         await using(request, (cache) => cache.clear())

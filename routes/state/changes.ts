@@ -2,8 +2,8 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { annotated, problems, reference } from '../../openapi/schemas/responses.ts'
 import { Commit, SpaceName, StateChanges } from '../../openapi/schemas/state.ts'
-import { clientOf } from '../../plugins/security/client.ts'
-import { requestSession } from '../../plugins/session/request/lasting.ts'
+import { asks } from '../../openapi/security.ts'
+import { clientOf, credentialOf } from '../../plugins/security/client.ts'
 import type { Space, StateManager } from '../../plugins/state/index.ts'
 import { EmptySpace } from '../../plugins/state/replica/readable.ts'
 import type { Client, ClientLimits } from '../../plugins/support/client-limits.ts'
@@ -22,6 +22,7 @@ const LINES = 'application/x-ndjson'
 export const changesSchema = {
   operationId: 'listStateChanges',
   tags: ['state'],
+  security: asks('state:history'),
   summary: 'The commits after a position',
   description:
     'With `wait` the answer comes when there is a commit, or after that time with none. `reset: true` says that the position is not in the retained history.\n\nWith `Accept: application/x-ndjson` the whole rest of the history is streamed as fast as it is read, a commit a line; the position of the last line is the next `since`. A position that is not retained is then answered 410.',
@@ -92,7 +93,7 @@ export async function answerChanges(
     const commits =
       space instanceof EmptySpace
         ? await space.history(position)
-        : await polls.commitsAfter(space, position, wait, reply.raw, client, requestSession(request))
+        : await polls.commitsAfter(space, position, wait, reply.raw, client, credentialOf(request))
     if (!asLines) return page(space, position, commits, limit ?? PAGE)
     if (!commits) throw new StateHistoryGoneError(since)
     return lines(commits.slice(0, limit))

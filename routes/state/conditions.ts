@@ -24,7 +24,7 @@ export interface ConditionHeaders {
  */
 export async function conditional(space: Space, op: Op, headers: ConditionHeaders): Promise<Entry | undefined> {
   const { 'if-match': match, 'if-none-match': noneMatch } = headers
-  if (match === undefined && noneMatch === undefined) return (await space.apply(op)).entry
+  if (match === undefined && noneMatch === undefined) return (await space.apply(op, { forClient: true })).entry
   for (;;) {
     // A condition that fails must fail on what is there, not on a replica that is behind.
     await space.freshen()
@@ -33,6 +33,7 @@ export async function conditional(space: Space, op: Op, headers: ConditionHeader
     try {
       return (
         await space.apply(op, {
+          forClient: true,
           guards: [
             revision === 0 ? { key: op.key, revision } : { key: op.key, revision, epoch: space.epochOf(revision) },
           ],

@@ -18,9 +18,10 @@ import {
   StateSnapshot,
   StateWrite,
 } from '../../openapi/schemas/state.ts'
+import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
-import { clientOf } from '../../plugins/security/client.ts'
+import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plugins/security/authorize.ts'
+import { clientOf, tokenHandle } from '../../plugins/security/client.ts'
 import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
 import { Snapshots } from '../../plugins/state/replica/snapshots.ts'
 import { ClientLimits } from '../../plugins/support/client-limits.ts'
@@ -102,13 +103,23 @@ interface SessionEvents {
   onMissed(listener: () => void): () => void
 }
 
+/** What is read of `app.accessTokens`, which need not be there. */
+interface TokenEvents {
+  onRevoked(listener: (event: { id: string }) => void): () => void
+  onMissed(listener: () => void): () => void
+}
+
 type WithSpace = { Querystring: Static<typeof SpaceQuery> }
+
+function spaceOf({ query }: FastifyRequest): string {
+  return textOr((query as { space?: unknown }).space, 'app')
+}
 
 function infoOf({ name, epoch, revision, size, bytes }: Space | EmptySpace): StateInfo {
   return { space: name, epoch, revision, size, bytes }
 }
 
-/** State over HTTP: reading needs `state:read`, changing `state:write`. */
+/** State over HTTP. Which action each route asks about is in docs/access.md. */
 export const stateRoutes = defineRoutes<StateRoutesOptions>(
   'state',
   async (fastify, options) => {
@@ -132,12 +143,20 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     useAnyFieldName(fastify)
     useProblems(fastify)
 
-    /** Before validation: who may not ask is not told what is wrong with the question. */
-    const may = (action: 'state:read' | 'state:write') => ({
-      preValidation: async (request: FastifyRequest) => {
-        const { space, prefix } = request.query as { space?: unknown; prefix?: unknown }
-        const { key } = request.params as { key?: string }
-        await demand(authorize, request, action, keysOf(textOr(space, 'app'), { key, prefix }))
+    // Each before validation: who may not ask is not told what is wrong with the question.
+    const ofSpace = (action: 'state:describe' | 'state:snapshot' | 'state:history' | 'state:restore') => ({
+      preValidation: (request: FastifyRequest) => demand(authorize, request, action, { space: spaceOf(request) }),
+    })
+    const ofKey = (action: 'state:read' | 'state:write') => ({
+      preValidation: (request: FastifyRequest) => {
+        const { key } = request.params as { key: string }
+        return demand(authorize, request, action, { space: spaceOf(request), key })
+      },
+    })
+    const ofPrefix = (action: 'state:list') => ({
+      preValidation: (request: FastifyRequest) => {
+        const { prefix } = request.query as { prefix?: unknown }
+        return demand(authorize, request, action, { space: spaceOf(request), prefix: textOr(prefix, '') })
       },
     })
     const limits = fastify.state.clientLimits
@@ -147,8 +166,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       perUser: limits.downloadsPerUser,
       perSession: limits.downloadsPerSession,
     })
-    const read = may('state:read')
-    const write = may('state:write')
+    const write = ofKey('state:write')
 
     /** What nobody has written to is empty. */
     function reading<Result>(
@@ -181,10 +199,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state',
       {
-        ...read,
+        ...ofSpace('state:describe'),
         schema: {
           operationId: 'getState',
           tags: ['state'],
+          security: asks('state:describe'),
           summary: 'Where a space stands',
           description:
             'The position to follow it from, and how much it holds. A space that nobody has written to is empty.',
@@ -198,10 +217,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state/keys',
       {
-        ...read,
+        ...ofPrefix('state:list'),
         schema: {
           operationId: 'listStateKeys',
           tags: ['state'],
+          security: asks('state:list'),
           summary: 'The keys of a space, sorted',
           description:
             'In pages: pass the `cursor` of a page for the next one. What changes meanwhile may or may not be in it.',
@@ -234,10 +254,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state/keys/:key',
       {
-        ...read,
+        ...ofKey('state:read'),
         schema: {
           operationId: 'getStateKey',
           tags: ['state'],
+          security: asks('state:read'),
           summary: 'What a key holds',
           description:
             'With its revision as the entity tag, for a write that is to be made only if nobody else made one.',
@@ -266,6 +287,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'setStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Set a key',
           description:
             'With `If-Match` only if it is at that revision; with `If-None-Match: *` only if it is not there.',
@@ -291,6 +313,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'mergeStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Merge fields into the object that a key holds',
           description:
             'Its other fields stay; an absent key becomes an object of these. What is no object is not replaced: 422.',
@@ -316,6 +339,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'deleteStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Delete a key',
           description:
             'With `If-Match` only if it is at that revision; a key that is not there is then no error of its own.',
@@ -348,6 +372,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         schema: {
           operationId: 'incrementStateKey',
           tags: ['state'],
+          security: asks('state:write'),
           summary: 'Add to the number that a key holds',
           description: 'An absent key counts from 0. Concurrent increments all count.',
           params: KeyParams,
@@ -368,10 +393,11 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.get(
       '/state/snapshot',
       {
-        ...read,
+        ...ofSpace('state:snapshot'),
         schema: {
           operationId: 'getStateSnapshot',
           tags: ['state'],
+          security: asks('state:snapshot'),
           summary: 'Everything that a space holds, at one revision',
           description:
             'The answer is made while it is sent: writes go on meanwhile, and are not in it. Its position is where to follow the space from.',
@@ -387,12 +413,13 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       '/state/restore',
       {
         // Before the body is read: nobody else may send one of this size.
-        onRequest: write.preValidation,
+        onRequest: ofSpace('state:restore').preValidation,
         // What a space may hold, as the JSON of a snapshot.
         bodyLimit: 2 * fastify.state.limits.bytes,
         schema: {
           operationId: 'restoreState',
           tags: ['state'],
+          security: asks('state:restore'),
           summary: 'Replace everything that a space holds',
           description: 'Begins a new epoch: every follower gets the space whole. Takes what `getStateSnapshot` gives.',
           querystring: SpaceQuery,
@@ -425,7 +452,17 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         for (const stop of ending) stop()
       })
     }
-    fastify.get('/state/changes', { ...read, schema: changesSchema }, async (request, reply) =>
+    if (fastify.hasDecorator('accessTokens')) {
+      const tokens = fastify.getDecorator<TokenEvents>('accessTokens')
+      const ending = [
+        tokens.onRevoked(({ id }) => polls.endOf(tokenHandle(id))),
+        tokens.onMissed(() => void polls.verifyAll()),
+      ]
+      fastify.addHook('onClose', async () => {
+        for (const stop of ending) stop()
+      })
+    }
+    fastify.get('/state/changes', { ...ofSpace('state:history'), schema: changesSchema }, async (request, reply) =>
       answerChanges(fastify.state, request, reply, { polls, downloads, clock }),
     )
   },

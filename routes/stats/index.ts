@@ -7,6 +7,7 @@ import { SessionStats } from '../../openapi/schemas/session.ts'
 import { StateStats } from '../../openapi/schemas/state.ts'
 import { InstanceStats, Stats } from '../../openapi/schemas/stats.ts'
 import { SyncStats } from '../../openapi/schemas/sync.ts'
+import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import type {} from '../../plugins/stats/index.ts'
@@ -47,11 +48,12 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'getStats',
           tags: ['stats'],
+          security: asks('stats:read'),
           summary: 'Hit rates and counts of all services',
           description:
             'Those that are registered: the others are absent. In the scope `cluster` the sum of all instances, and each by itself.',
           querystring: StatsQuery,
-          response: { 200: reference(Stats), ...problems(400, 401, 403) },
+          response: { 200: reference(Stats), ...problems(400, 401, 403, 429) },
         },
       },
       async (request, reply) => {
@@ -67,9 +69,10 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'resetStats',
           tags: ['stats'],
+          security: asks('stats:reset'),
           summary: 'Set the counters of this instance back to 0',
           description: 'What is there now (sessions, entries, connections) stays as it is, and so do other instances.',
-          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(400, 401, 403, 413, 415) },
+          response: { 204: Type.Null({ description: 'They are 0.' }), ...problems(400, 401, 403, 413, 415, 429) },
         },
       },
       async (_request, reply) => {
@@ -85,6 +88,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
         schema: {
           operationId: 'getMetrics',
           tags: ['stats'],
+          security: asks('stats:read'),
           summary: 'The same numbers of this instance for Prometheus',
           description:
             'A scraper has no session: let it in by the `authorize` option, for example by a bearer token of its own.',
@@ -100,7 +104,7 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
                 },
               },
             },
-            ...problems(401, 403),
+            ...problems(401, 403, 429),
           },
         },
       },

@@ -5,8 +5,16 @@ import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
 import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
+import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import { AUTHORIZE_RULES, type AuthorizeOption, demand, keysOf, textOr } from '../../plugins/security/authorize.ts'
+import {
+  AUTHORIZE_RULES,
+  type AuthorizeOption,
+  demand,
+  keysOf,
+  textOr,
+  verifiedToken,
+} from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { userOf } from '../../plugins/session/user.ts'
 import { defineRoutes } from '../../plugins/support/define.ts'
@@ -24,7 +32,7 @@ import { isAllowedOrigin } from '../../plugins/sync/transports/origin.ts'
 import { REFUSED_WRITES } from '../state/refused-writes.ts'
 import { openEventStream } from './event-stream.ts'
 import { AccessToken, EventsQuery, NodesQuery, OwnParameter, Query, Since, type SyncQuery } from './query.ts'
-import { adoptToken } from './token.ts'
+import { adoptToken, withoutToken } from './token.ts'
 import { openWebSocket, turnAway } from './web-socket.ts'
 
 export interface SyncRoutesOptions extends AuthorizeOption {
@@ -115,12 +123,14 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     const mayConnect = async (request: FastifyRequest) => {
       if ((request.query as { space?: unknown }).space !== undefined) return mayFollow(request)
       // It wants nothing yet, and a rule that knows spaces could not answer. Each message will be asked about.
-      if (!authorize && !userOf(request)) throw new UnauthenticatedError()
+      const token = await verifiedToken(request)
+      if (!authorize && !token && !userOf(request)) throw new UnauthenticatedError()
     }
 
     fastify.route({
       method: 'GET',
       url: '/sync',
+      logSerializers: withoutToken,
       // Its answer is no body but a connection, which OpenAPI has no word for: it is in the AsyncAPI document.
       schema: { hide: true, operationId: 'openSync', querystring: withOwn(Query) },
       attachValidation: true,
@@ -144,9 +154,11 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
     fastify.get(
       '/sync/events',
       {
+        logSerializers: withoutToken,
         schema: {
           operationId: 'streamState',
           tags: ['sync'],
+          security: asks('sync:read'),
           summary: 'Follow state as server-sent events',
           description:
             'The messages of the WebSocket, one a `data` line, read only. The event id is the position; a browser sends it as `Last-Event-ID` when it reconnects, and the stream continues from there.',
@@ -178,6 +190,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'writeState',
           tags: ['sync'],
+          security: asks('sync:write'),
           summary: 'Write as a follower of an event stream does',
           description:
             'The write of the WebSocket for those who cannot send on their stream. Sent again with the same client id and `seq`, it is not applied again.',
@@ -214,15 +227,16 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'listSyncNodes',
           tags: ['sync'],
+          security: asks('nodes:list'),
           summary: 'List the live connections',
           description:
             'WebSockets and event streams, of this instance or of all, with whose they are and how far they are behind.',
           querystring: NodesQuery,
-          response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 503) },
+          response: { 200: reference(SyncNodes), ...problems(400, 401, 403, 429, 503) },
         },
         preValidation: (request) => {
           const { scope } = request.query as { scope?: unknown }
-          return demand(authorize, request, 'sync:administer', {
+          return demand(authorize, request, 'nodes:list', {
             scope: scope === 'cluster' ? 'cluster' : 'instance',
           })
         },
@@ -237,17 +251,18 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
         schema: {
           operationId: 'disconnectSyncNode',
           tags: ['sync'],
+          security: asks('nodes:disconnect'),
           summary: 'End a live connection',
           description:
             'Whichever instance has it. The client is told to reconnect (close code 1001): to keep somebody out, end the session.',
           params: NodeParams,
           response: {
             204: Type.Null({ description: 'It is ended.' }),
-            ...problems(400, 401, 403, 404, 413, 415, 503),
+            ...problems(400, 401, 403, 404, 413, 415, 429, 503),
           },
         },
         preValidation: (request) =>
-          demand(authorize, request, 'sync:administer', { node: (request.params as { id: string }).id }),
+          demand(authorize, request, 'nodes:disconnect', { node: (request.params as { id: string }).id }),
       },
       async (request, reply) => {
         if (!(await fastify.sync.clusterDisconnect(request.params.id, 'disconnected by an administrator'))) {

@@ -19,6 +19,11 @@ export function cachedUsers(accounts: Accounts, cache: Cache, ttl: number) {
     }
 
     @cache.invalidatesCache((id: string) => [key(id)])
+    delete(id: string): Promise<void> {
+      return accounts.delete(id)
+    }
+
+    @cache.invalidatesCache((id: string) => [key(id)])
     create(id: string, account: Omit<NewAccount, 'id'>): Promise<User> {
       return accounts.create({ ...account, id })
     }

@@ -48,13 +48,13 @@ t.test('an authorize option decides instead of the roles', async (t) => {
   const app = await testApp(t, {
     authorize: (_request, action) => {
       asked.push(action)
-      return action === 'state:read'
+      return action === 'state:describe'
     },
   })
   t.equal((await app.inject('/state')).statusCode, 200, 'anonymous, and yet allowed')
   const admin = await loggedIn(app)
   t.equal((await admin({ method: 'PUT', url: '/state/keys/a', payload: { value: 1 } })).statusCode, 403)
-  t.same(new Set(asked), new Set(['state:read', 'state:write']))
+  t.same(new Set(asked), new Set(['state:describe', 'state:write']))
 })
 
 t.test('every limit on waiting and size is set', async (t) => {

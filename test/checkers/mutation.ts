@@ -40,7 +40,7 @@ export class InvalidMutantError extends Error {
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const FOLDERS = ['plugins', 'openapi', 'client', 'routes', 'scripts', 'test']
+const FOLDERS = ['cli', 'plugins', 'openapi', 'client', 'routes', 'scripts', 'test']
 const FILES = /^(package\.json|tsconfig\.json|[\w-]+\.ts)$/
 const DEFAULT_TIMEOUT = 60_000
 const isInstalled = (file: string) => file.endsWith('/node_modules')

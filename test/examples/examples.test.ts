@@ -45,6 +45,37 @@ t.test('single-plugins.js caches until the guarded route invalidates by pattern'
   t.same(await product(1), { id: '1', name: 'Product 1', queries: 3 })
 })
 
+t.test('spaces.js shows a space to its owner and members, and to nobody else', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const url = await start(t, 'spaces.js', { STORAGE: await storageUrl(t, kind) })
+    const enter = async (name: string) => {
+      const answer = await fetch(`${url}/enter/${name}`, { method: 'POST' })
+      const cookie = (answer.headers.get('set-cookie') ?? '').split(';')[0] ?? ''
+      return async (method: string, path: string, value?: unknown) => {
+        const body = value === undefined ? {} : { body: JSON.stringify({ value }) }
+        const type = value === undefined ? {} : { 'content-type': 'application/json' }
+        return (await fetch(url + path, { method, headers: { cookie, ...type }, ...body })).status
+      }
+    }
+    const [ada, bob, eve] = [await enter('ada'), await enter('bob'), await enter('eve')]
+    t.equal(await ada('POST', '/spaces/plans'), 201)
+    t.equal(await eve('POST', '/spaces/plans'), 409)
+    t.equal(await ada('PUT', '/state/keys/a?space=plans', 1), 200)
+    t.equal(await bob('GET', '/state/keys/a?space=plans'), 403)
+    t.equal(await bob('PUT', '/spaces/plans/members/bob'), 403)
+    t.equal(await ada('PUT', '/spaces/plans/members/bob'), 204)
+    t.equal(await bob('GET', '/state/keys/a?space=plans'), 200)
+    t.equal(await bob('PUT', '/state/keys/a?space=plans', 2), 200)
+    t.equal(await bob('GET', '/state/changes?since=0&space=plans'), 403, 'the history is the owner’s')
+    t.equal(await ada('GET', '/state/changes?since=0&space=plans'), 200)
+    for (const path of ['/state/keys?space=plans', '/state/snapshot?space=plans', '/sync/events?space=plans']) {
+      t.equal(await eve('GET', path), 403, path)
+    }
+    for (const one of [ada, eve]) t.equal(await one('GET', '/state/snapshot?space=visibility'), 403)
+    t.equal((await fetch(`${url}/state/snapshot?space=plans`)).status, 401)
+  }),
+)
+
 t.test('own-store.js keeps its sessions in the store that it brings', async (t) => {
   const audit = join(await temporaryFolder(t), 'audit.log')
   const url = await start(t, 'own-store.js', { AUDIT_FILE: audit })

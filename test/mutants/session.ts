@@ -181,7 +181,7 @@ export default [
   },
   {
     guards: 'a password is changed with a proof only',
-    file: 'routes/users/index.ts',
+    file: 'routes/auth/proof.ts',
     from: 'if (password === undefined) return fastify.sessionActions.requireFresh(request, fresh)',
     to: 'if (password === undefined) return',
     suite: 'test/routes/users/users.test.ts',

@@ -94,13 +94,6 @@ export default [
     guards: 'revocation ends long polls',
   },
   {
-    file: 'plugins/security/authorize.ts',
-    from: "return { space, prefix: typeof prefix === 'string' ? prefix : '' }",
-    to: "return (typeof prefix === 'string' ? { space, key: prefix } : { space }) as never",
-    suite: 'test/routes/authorize.test.ts',
-    guards: 'a prefix is no key, and a question names something',
-  },
-  {
     file: 'plugins/sync/channel/full-sync.ts',
     from: 'if (known && known.readers > 0 && known.position.epoch === position.epoch) return known',
     to: '',

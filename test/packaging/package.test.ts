@@ -11,9 +11,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 const plugins = [
   ...['accounts', 'cache', 'dashboard', 'documentation', 'problems', 'security', 'session', 'state', 'stateful'],
-  ...['stats', 'storage', 'sync'],
+  ...['stats', 'storage', 'sync', 'tokens'],
   ...['authRoutes', 'cacheRoutes', 'healthRoutes', 'sessionRoutes', 'stateRoutes', 'statsRoutes', 'syncRoutes'],
-  'userRoutes',
+  ...['tokenRoutes', 'userRoutes'],
 ]
 
 // It asks the registry for what npm has not cached.

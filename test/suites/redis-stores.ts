@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import { RedisAccountStore } from '../../plugins/accounts/stores/redis.ts'
-import { RedisLimiter } from '../../plugins/accounts/stores/redis-limiter.ts'
 import { openTier } from '../../plugins/cache/tier/open.ts'
 import { RedisTier } from '../../plugins/cache/tier/redis.ts'
 import { RedisJournal } from '../../plugins/cache/write-behind/redis.ts'
@@ -11,13 +10,16 @@ import { openStateLog } from '../../plugins/state/log/open.ts'
 import { RedisBoard } from '../../plugins/stats/stores/redis.ts'
 import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
 import { systemClock } from '../../plugins/support/clock.ts'
+import { RedisLimiter } from '../../plugins/support/failures/redis-limiter.ts'
 import { RedisPresence } from '../../plugins/sync/cluster/redis-presence.ts'
+import { RedisTokenStore } from '../../plugins/tokens/stores/redis.ts'
 import { accountStoreSuite } from './account-store.ts'
 import { cacheTierSuite } from './cache-tier.ts'
 import { journalContract } from './journal.ts'
 import { sessionStoreSuite } from './session-store.ts'
 import { stateLogSuite } from './state-log.ts'
 import { boardSuite } from './stats-board.ts'
+import { tokenStoreSuite } from './token-store.ts'
 
 const member = (node: string): PresenceMember => ({ node, clientId: node, userId: node, connectedAt: 0 })
 
@@ -39,6 +41,11 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
   await t.test('accounts', async (t) => {
     const { client } = await open(t)
     await accountStoreSuite(t, async () => new RedisAccountStore({ client, prefix: `fs:${cases++}:` }))
+  })
+
+  await t.test('access tokens', async (t) => {
+    const { client } = await open(t)
+    await tokenStoreSuite(t, async () => new RedisTokenStore({ client, prefix: `fs:${cases++}:` }))
   })
 
   await t.test('state', async (t) => {

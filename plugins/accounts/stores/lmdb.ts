@@ -2,7 +2,14 @@ import type { RootDatabase } from 'lmdb'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
-import { type AccountChange, type AccountStore, checkedAccount, type StoredAccount } from '../account-store.ts'
+import {
+  type AccountChange,
+  type AccountQuery,
+  type AccountStore,
+  checkedAccount,
+  isAdministrator,
+  type StoredAccount,
+} from '../account-store.ts'
 
 /** Accounts in the embedded database. A change is on disk before it is answered. */
 export class LmdbAccountStore implements AccountStore {
@@ -38,18 +45,61 @@ export class LmdbAccountStore implements AccountStore {
     })
   }
 
-  update(id: string, change: AccountChange): Promise<StoredAccount | undefined | 'taken'> {
-    return this.#durably(() => {
+  update(id: string, change: AccountChange): Promise<StoredAccount | undefined | 'taken' | 'last'> {
+    return this.#durably<StoredAccount | undefined | 'taken' | 'last'>(() => {
       const account = this.#read(id)
       if (!account) return undefined
       const { nameKey = account.nameKey } = change
       if ((this.#ids.get(nameKey) ?? id) !== id) return 'taken'
+      const changed = { ...account, ...change }
+      if (!isAdministrator(changed) && this.#isLast(account)) return 'last'
       this.#ids.remove(account.nameKey)
       this.#ids.put(nameKey, id)
-      const changed = { ...account, ...change }
       this.#accounts.put(id, changed)
       return changed
     })
+  }
+
+  delete(id: string): Promise<boolean | 'last'> {
+    return this.#durably<boolean | 'last'>(() => {
+      const account = this.#read(id)
+      if (!account) return false
+      if (this.#isLast(account)) return 'last'
+      this.#ids.remove(account.nameKey)
+      this.#accounts.remove(id)
+      return true
+    })
+  }
+
+  async list({ prefix, after, limit }: AccountQuery): Promise<StoredAccount[]> {
+    const found: StoredAccount[] = []
+    const start = after !== undefined && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) > 0 ? after : prefix
+    for (const name of this.#ids.getKeys({ start })) {
+      if (found.length === limit || !name.startsWith(prefix)) break
+      if (name === after) continue
+      const account = this.#soundAccount(name)
+      if (account) found.push(account)
+    }
+    return found
+  }
+
+  #soundAccount(name: string): StoredAccount | undefined {
+    const id = this.#ids.find(name)
+    try {
+      return id === undefined ? undefined : this.#read(id)
+    } catch {
+      // Whoever asks for that one by its name is told.
+      return undefined
+    }
+  }
+
+  /** Reads accounts until it finds another one: only when one who is an administrator is to be none any more. */
+  #isLast(account: StoredAccount): boolean {
+    if (!isAdministrator(account)) return false
+    for (const { value } of this.#accounts.findRange()) {
+      if (value.id !== account.id && isAdministrator(value)) return false
+    }
+    return true
   }
 
   async count(): Promise<number> {

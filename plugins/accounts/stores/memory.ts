@@ -1,4 +1,10 @@
-import type { AccountChange, AccountStore, StoredAccount } from '../account-store.ts'
+import {
+  type AccountChange,
+  type AccountQuery,
+  type AccountStore,
+  isAdministrator,
+  type StoredAccount,
+} from '../account-store.ts'
 
 /** Accounts of this process. Synchronous inside, so that every method is one atomic step. */
 export class MemoryAccountStore implements AccountStore {
@@ -22,16 +28,40 @@ export class MemoryAccountStore implements AccountStore {
     return true
   }
 
-  async update(id: string, change: AccountChange): Promise<StoredAccount | undefined | 'taken'> {
+  async update(id: string, change: AccountChange): Promise<StoredAccount | undefined | 'taken' | 'last'> {
     const account = this.#accounts.get(id)
     if (!account) return undefined
     const { nameKey = account.nameKey } = change
     if ((this.#ids.get(nameKey) ?? id) !== id) return 'taken'
+    const changed = { ...account, ...change }
+    if (!isAdministrator(changed) && this.#isLast(account)) return 'last'
     this.#ids.delete(account.nameKey)
     this.#ids.set(nameKey, id)
-    const changed = { ...account, ...change }
     this.#accounts.set(id, changed)
     return { ...changed }
+  }
+
+  async delete(id: string): Promise<boolean | 'last'> {
+    const account = this.#accounts.get(id)
+    if (!account) return false
+    if (this.#isLast(account)) return 'last'
+    this.#ids.delete(account.nameKey)
+    return this.#accounts.delete(id)
+  }
+
+  async list({ prefix, after, limit }: AccountQuery): Promise<StoredAccount[]> {
+    const behind = after === undefined ? undefined : Buffer.from(after)
+    return Array.from(this.#ids, ([name, id]) => ({ name, bytes: Buffer.from(name), id }))
+      .filter(({ name, bytes }) => name.startsWith(prefix) && (!behind || bytes.compare(behind) > 0))
+      .sort((a, b) => a.bytes.compare(b.bytes))
+      .slice(0, limit)
+      .map(({ id }) => ({ ...(this.#accounts.get(id) as StoredAccount) }))
+  }
+
+  #isLast(account: StoredAccount): boolean {
+    if (!isAdministrator(account)) return false
+    for (const other of this.#accounts.values()) if (other.id !== account.id && isAdministrator(other)) return false
+    return true
   }
 
   async count(): Promise<number> {

@@ -18,6 +18,8 @@ export function suppliedStore(store: AccountStore): AccountStore {
     findByName: (nameKey) => ask(() => store.findByName(nameKey)),
     create: (account) => ask(() => store.create(account)),
     update: (id, change) => ask(() => store.update(id, change)),
+    delete: (id) => ask(() => store.delete(id)),
+    list: (query) => ask(() => store.list(query)),
     count: () => ask(() => store.count()),
   }
 }

@@ -169,10 +169,25 @@ function stageWrite(
   if (bytes > limits.bytes && bytes > staging.bytes) {
     throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
   }
+  if (request.forClient) checkShare(space, staging, sizes, limits)
   const { clientId, seq, clear } = request
   const commit: Commit = { space, epoch: replica.epoch, prev: staging.revision, revision, ops, at }
   if (clientId !== undefined) commit.clientId = clientId
   if (seq !== undefined) commit.seq = seq
   const record: LogRecord = clear ? { commit, tx: write.tx, clear } : { commit, tx: write.tx }
   return { write, record, results, sizes }
+}
+
+/**
+ * The rest of a space is the application's: clients who fill theirs keep it from nothing.
+ * @throws STATEFUL_STATE_LIMIT
+ */
+function checkShare(space: string, before: Sizes, after: Sizes, limits: StateLimits): void {
+  const share = (limit: number) => Math.ceil((limit * limits.clientPercent) / 100)
+  if (after.size > share(limits.keys) && after.size > before.size) {
+    throw new StateLimitError(`Clients may make no more than ${share(limits.keys)} keys of space '${space}'.`)
+  }
+  if (after.bytes > share(limits.bytes) && after.bytes > before.bytes) {
+    throw new StateLimitError(`Clients may fill no more than ${share(limits.bytes)} bytes of space '${space}'.`)
+  }
 }

@@ -33,6 +33,8 @@ export interface WriteRequest {
   clientId?: string | undefined
   seq?: number | undefined
   context?: unknown
+  /** It counts within what clients may fill of the space. */
+  forClient?: boolean | undefined
   /** The commit empties the space. */
   clear?: boolean
 }
@@ -46,6 +48,8 @@ export interface CommitOptions {
   guards?: readonly Guard[]
   /** The commit is made only if this lease still is its holder's. */
   compareLease?: LeaseProof
+  /** It comes from a client, who may fill no more of the space than `limits.clientPercent`. Default `false`. */
+  forClient?: boolean
 }
 
 export const COMMIT_OPTIONS = namesFor<CommitOptions>({
@@ -54,6 +58,7 @@ export const COMMIT_OPTIONS = namesFor<CommitOptions>({
   context: true,
   guards: true,
   compareLease: true,
+  forClient: true,
 })
 
 /** Replaces the whole content instead. */

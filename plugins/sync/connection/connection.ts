@@ -304,7 +304,8 @@ export class Connection implements Follower, Attendee {
     if (data !== undefined && JSON.stringify(data).length > presenceDataLimit) {
       throw new PresenceTooLargeError(presenceDataLimit)
     }
-    await this.identity.authorize('sync:read', keysOf(space, {}))
+    await this.identity.authorize('presence:read', { space })
+    if (data !== undefined) await this.identity.authorize('presence:write', { space })
     if (!this.ended) this.#context.presence.watch(this, space, data)
   }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Action, Resources } from '../../security/authorize.ts'
+import type { Action, Resources } from '../../security/access.ts'
 import type { Verdict } from '../../session/request/lasting.ts'
 import type { Client } from '../../support/client-limits.ts'
 
@@ -11,7 +11,7 @@ export interface Identity extends Client {
   address: string
   /** The client's own id, for writes that survive a reconnect. */
   clientId?: string
-  /** Rejects with STATEFUL_UNAUTHENTICATED or STATEFUL_FORBIDDEN. Asked for each subscription and each write. */
+  /** Rejects with what `demand` throws. Asked for each subscription, each presence and each key that is written. */
   authorize<A extends Action>(action: A, resource: Resources[A]): Promise<void>
   /** Looks at the session again: it may have expired, or its role changed. Rejects when the store does not answer. */
   verify?(): Promise<Verdict>

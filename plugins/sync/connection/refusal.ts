@@ -1,6 +1,7 @@
 import type { CloseCode } from '../../../openapi/messages/close-codes.ts'
 import type { ErrorMessage } from '../../../openapi/messages/server.ts'
 import { codeOfStatus } from '../../support/error-code.ts'
+import { refusedAction } from '../../support/refused-action.ts'
 import { StatefulError } from '../../support/stateful-error.ts'
 import { filterOf } from '../channel/filter.ts'
 
@@ -17,6 +18,8 @@ interface Described {
   readonly code: string
   readonly message: string
   readonly status: number
+  /** What the client may not do. */
+  readonly action?: string
 }
 
 /** Turns errors into answers, as plugins/problems does over HTTP: the messages of server errors stay here. */
@@ -40,17 +43,19 @@ export class Refusals {
       code: error.code,
       message: statusCode >= 500 ? 'The server could not do it now.' : message,
       status: statusCode,
+      ...refusedAction(error),
     }
   }
 
   /** The answer to a message, or a connection, that is refused: it names what that was about, so that the client knows whose it is. */
   answer(error: unknown, { type, space, key, prefix }: Refusable): { answer: ErrorMessage; closeCode: CloseCode } {
-    const { code, message, status } = this.describe(error)
+    const { code, message, status, ...refused } = this.describe(error)
     return {
       answer: {
         type: 'error',
         code,
         message,
+        ...refused,
         ...(type === undefined ? {} : { request: type }),
         ...(space === undefined ? {} : { space, ...filterOf({ key, prefix }) }),
         ...(mayPass(status) ? { retry: true } : {}),

@@ -144,12 +144,12 @@ export class Writes {
   }
 
   reject(write: WriteName, error: unknown): void {
-    const { code, message, status } = this.#options.refusals.describe(error)
+    const { code, message, status, ...refused } = this.#options.refusals.describe(error)
     this.#options.counters.count('rejects')
     const retry = TRANSIENT.has(code)
     const outcome = status >= 500 && !retry ? 'unknown' : 'refused'
     this.#connection.send(
-      frame({ type: 'reject', ...nameOf(write), code, message, outcome, ...(retry ? { retry } : {}) }),
+      frame({ type: 'reject', ...nameOf(write), code, message, ...refused, outcome, ...(retry ? { retry } : {}) }),
     )
   }
 }

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { Accounts } from '../../../plugins/accounts/accounts.ts'
+import { Accounts, type Bootstrap } from '../../../plugins/accounts/accounts.ts'
 import { accounts } from '../../../plugins/accounts/index.ts'
 import { Passwords } from '../../../plugins/accounts/passwords.ts'
 import { MemoryAccountStore } from '../../../plugins/accounts/stores/memory.ts'
@@ -146,9 +146,41 @@ t.test('who is no administrator any more does not come back, nor one that the bo
   t.equal(await engine.count(), 0)
 
   await engine.bootstrap({ password: 'first' })
-  await engine.update((await engine.findByUsername('admin'))?.id as string, { role: 'user' })
+  const former = (await engine.findByUsername('admin'))?.id as string
+  // Another one has to be left.
+  await engine.create({ username: 'second', password: 'second', role: 'administrator' })
+  await engine.update(former, { role: 'user' })
   await storage.client.servers.client.flushall()
   t.equal(await engine.count(), 0)
+
+  await engine.bootstrap({ password: 'first' })
+  const third = await engine.create({ username: 'third', password: 'third', role: 'administrator' })
+  await engine.delete((await engine.findByUsername('admin'))?.id as string)
+  await storage.client.servers.client.flushall()
+  t.equal(await engine.count(), 0, 'one that was deleted does not either')
+  await engine.create({ ...third, password: 'third' })
+  await engine.verify('third', 'third')
+  await storage.client.servers.client.flushall()
+  t.equal(await engine.count(), 1, 'but whoever administers it by now')
+  t.match(await engine.verify('third', 'third'), { id: third.id })
+})
+
+t.test('what the password of the boot means is told', async (t) => {
+  const store = new MemoryAccountStore()
+  const boot = async (bootstrap: Bootstrap) => {
+    const lines: string[] = []
+    const app = Fastify({ logger: { stream: { write: (line: string) => void lines.push(line) } } })
+    t.teardown(() => app.close())
+    await app.register(storage, { storage: 'memory:' })
+    await app.register(accounts, { store, bootstrap })
+    const told = lines.map((line) => JSON.parse(line)).filter(({ plugin }) => plugin === 'accounts')
+    t.notMatch(lines.join(''), /a password that nobody knows/)
+    return told.map(({ msg, created }) => [created, msg])
+  }
+  const password = 'a password that nobody knows'
+  t.match(await boot({ password }), [[true, /was created with the password .*ADMIN_PASSWORD/]])
+  t.match(await boot({ password }), [[false, /is not used.*docs\/accounts\.md/]])
+  t.same(await boot({}), [])
 })
 
 t.test("an application's own store that fails is a 503 with its cause; a wrong option stops the boot", async (t) => {

@@ -1,28 +1,20 @@
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
-import { type Action, authorizeByRole, demand, keysOf, type Resource } from '../../../plugins/security/authorize.ts'
+import { ACTIONS, type Action, type Resource } from '../../../plugins/security/access.ts'
+import { accessRules, authorizeByRole, demand, keysOf } from '../../../plugins/security/authorize.ts'
 import type { SessionUser } from '../../../plugins/session/user.ts'
 
 const requestOf = (user?: SessionUser) => ({ session: { user } }) as unknown as FastifyRequest
 
-const READS: Action[] = ['state:read', 'cache:read', 'sync:read', 'users:read']
-const PRIVILEGED: Action[] = [
-  'state:write',
-  'cache:write',
-  'sync:write',
-  'sync:administer',
-  'stats:read',
-  'stats:reset',
-  'sessions:administer',
-  'docs:read',
-  'dashboard:read',
-]
-const APP = { space: 'app', prefix: '' }
+const of = (who: string) => Object.entries(ACTIONS).flatMap(([action, { allowed }]) => (allowed === who ? action : []))
+const READS = of('session') as Action[]
+const PRIVILEGED = of('administrator') as Action[]
+const APP = { space: 'app', key: 'k' }
 const allowed = (user: SessionUser | undefined, action: Action, resource: Resource = APP) =>
   authorizeByRole(requestOf(user), action, resource)
 
 t.test('by default every session reads and the administrator does everything', async (t) => {
-  for (const action of [...READS, ...PRIVILEGED, 'users:write'] as Action[]) {
+  for (const action of Object.keys(ACTIONS) as Action[]) {
     t.notOk(await allowed(undefined, action), `anonymous ${action}`)
     t.ok(await allowed({ id: 'a', role: 'administrator' }, action), `administrator ${action}`)
   }
@@ -69,6 +61,31 @@ t.test('an application’s own rule replaces the default, synchronous or not, an
     { code: 'STATEFUL_FORBIDDEN' },
   )
   t.match(seen[0], ['state:write', { space: 'public', key: 'k' }])
+})
+
+t.test('rules by action: each gets its own resource, the others are decided as by default', async (t) => {
+  const rule = accessRules({
+    'state:read': (_request, { key }) => key.startsWith('public:'),
+    'state:snapshot': async () => false,
+  })
+  t.ok(await rule(requestOf(), 'state:read', { space: 'app', key: 'public:x' }))
+  t.notOk(await rule(requestOf({ id: 'a', role: 'administrator' }), 'state:read', { space: 'app', key: 'secret' }))
+  t.notOk(await rule(requestOf({ id: 'a', role: 'administrator' }), 'state:snapshot', { space: 'app' }))
+  t.ok(await rule(requestOf({ id: 'u', role: 'user' }), 'state:history', { space: 'app' }))
+  t.notOk(await rule(requestOf({ id: 'u', role: 'user' }), 'state:write', APP))
+  t.ok(await accessRules({ otherwise: () => true })(requestOf(), 'state:write', APP))
+  t.throws(() => accessRules({ 'state:reed': () => true } as never), { code: 'STATEFUL_INVALID_OPTION' })
+  accessRules({
+    // @ts-expect-error a key has no prefix
+    'state:read': (_request, { prefix }) => prefix.startsWith('a'),
+  })
+})
+
+t.test('a refusal tells the action', async (t) => {
+  for (const request of [requestOf(), requestOf({ id: 'u' })]) {
+    const refusal = await demand(undefined, request, 'state:write', APP).catch((error: unknown) => error)
+    t.match(refusal, { action: 'state:write' })
+  }
 })
 
 t.test('a key and a prefix are told apart, and what is no text is neither', async (t) => {

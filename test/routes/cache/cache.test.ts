@@ -139,14 +139,14 @@ t.test('who may not is told so before the input is looked at', async (t) => {
     t.match(user.json(), { status: 403, code: 'STATEFUL_FORBIDDEN' }, `${method} ${url}`)
   }
   t.strictSame(asked, [
-    ['cache:read', { space: 'n', key: 'k' }],
-    ['cache:write', { space: 'n', key: 'k' }],
-    ['cache:write', { space: 'n', key: 'k' }],
-    ['cache:write', { space: 'n', prefix: '' }],
-    ['cache:write', { space: 'n', prefix: '' }],
-    ['cache:write', { space: 'n', prefix: '' }],
-    ['cache:write', { writer: 'w' }],
-    ['cache:write', { writer: 'w' }],
+    ['cache:read', { namespace: 'n', key: 'k' }],
+    ['cache:write', { namespace: 'n', key: 'k' }],
+    ['cache:write', { namespace: 'n', key: 'k' }],
+    ['cache:invalidate', { namespace: 'n', prefix: '' }],
+    ['cache:warm', { namespace: 'n', prefix: '' }],
+    ['cache:invalidate', { namespace: 'n', prefix: '' }],
+    ['writers:read', { writer: 'w' }],
+    ['writers:retry', { writer: 'w' }],
   ])
 })
 

@@ -1,0 +1,68 @@
+import { TooManyAttemptsError } from '../support/errors.ts'
+import type { FailureLimiter } from '../support/failures/limiter.ts'
+import { networkOf } from '../support/network.ts'
+
+/** Tokens that are remembered to have been right here. */
+const MOST_KNOWN = 1_000
+
+/**
+ * Limits how many wrong tokens an address may try. Nobody guesses one; but who tries is to cost neither the store nor the
+ * log much. A token that was right here before passes whatever its neighbours do: machines behind one address, one of
+ * them with an old token, do not lock each other out.
+ */
+export class TokenThrottle {
+  readonly #limiter: FailureLimiter
+  readonly #most: number
+  /** Digests, the one that was right last at the end. */
+  readonly #known = new Set<string>()
+  /** Attempts at work, by network. */
+  readonly #busy = new Map<string, number>()
+
+  /** @param most wrong ones from one address (of IPv6: one /64), in the time of the limiter */
+  constructor(limiter: FailureLimiter, most: number) {
+    this.#limiter = limiter
+    this.#most = most
+  }
+
+  /**
+   * Runs `open`; what answers `undefined` has failed.
+   * @throws STATEFUL_TOO_MANY_ATTEMPTS with `retryAfter` in whole seconds, STATEFUL_STORAGE_UNAVAILABLE
+   */
+  async attempt<T>(digest: string, address: string, open: () => Promise<T | undefined>): Promise<T | undefined> {
+    if (this.#known.has(digest)) {
+      const opened = await open()
+      if (opened === undefined) this.#known.delete(digest)
+      return opened
+    }
+    const network = networkOf(address)
+    // With those that are at work, and before the count is read: one that fails meanwhile is in the one or the other.
+    const busy = (this.#busy.get(network) ?? 0) + 1
+    this.#busy.set(network, busy)
+    try {
+      const count = await this.#limiter.get(network)
+      const failed = count && count.msBeforeNext > 0 ? count.consumedPoints : 0
+      if (failed >= this.#most) throw tooMany(count?.msBeforeNext ?? 0)
+      if (failed + busy > this.#most) throw tooMany(0)
+      const opened = await open()
+      if (opened === undefined) await this.#limiter.penalty(network)
+      else this.#know(digest)
+      return opened
+    } finally {
+      const left = (this.#busy.get(network) ?? 1) - 1
+      if (left > 0) this.#busy.set(network, left)
+      else this.#busy.delete(network)
+    }
+  }
+
+  #know(digest: string): void {
+    if (this.#known.size >= MOST_KNOWN) {
+      const [oldest = ''] = this.#known
+      this.#known.delete(oldest)
+    }
+    this.#known.add(digest)
+  }
+}
+
+function tooMany(wait: number): Error & { retryAfter: number } {
+  return Object.assign(new TooManyAttemptsError(), { retryAfter: Math.max(1, Math.ceil(wait / 1_000)) })
+}
