@@ -877,6 +877,13 @@ export interface components {
              */
             loginTime: string;
         };
+        /**
+         * @description A new password.
+         * @example {
+         *       "password": "compilers are fun",
+         *       "currentPassword": "nanoseconds of wire"
+         *     }
+         */
         StatefulPasswordChange: {
             /** @description The new password. Only its hash is kept. */
             password: string;
@@ -1056,6 +1063,14 @@ export interface components {
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
+        /**
+         * @description A user that is to be created.
+         * @example {
+         *       "username": "grace",
+         *       "password": "compilers are fun",
+         *       "displayName": "Grace Hopper"
+         *     }
+         */
         StatefulNewUser: {
             /** @description What the user logs in with: everyday letters of one script, digits and signs. */
             username: string;
@@ -1066,12 +1081,25 @@ export interface components {
              * @default user
              */
             role: "administrator" | "user";
+            /** @description What others see. */
             displayName?: string;
+            /** @description An address; not checked. */
             email?: string;
             /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
-        /** @description A page of users. */
+        /**
+         * @description A page of users.
+         * @example {
+         *       "users": [
+         *         {
+         *           "id": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *           "username": "grace",
+         *           "role": "user"
+         *         }
+         *       ]
+         *     }
+         */
         StatefulUserList: {
             /** @description In the order of their names. */
             users: components["schemas"]["StatefulUser"][];
@@ -1080,6 +1108,20 @@ export interface components {
         };
         /** @description An action that the token may do. */
         StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "docs:read" | "dashboard:read";
+        /**
+         * @description An access token, as it may be shown.
+         * @example {
+         *       "id": "tok_5fJ2mQ8sVb1c",
+         *       "name": "prometheus",
+         *       "scopes": [
+         *         "stats:read"
+         *       ],
+         *       "createdAt": "2026-01-05T08:00:00.000Z",
+         *       "createdBy": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "expiresAt": "2026-04-05T08:00:00.000Z",
+         *       "lastUsedAt": "2026-01-06T12:30:00.000Z"
+         *     }
+         */
         StatefulTokenInfo: {
             /** @description Names it; opens nothing. */
             id: string;
@@ -1087,7 +1129,10 @@ export interface components {
             name: string;
             /** @description What the token may do, and nothing else. */
             scopes: components["schemas"]["StatefulScope"][];
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
             createdAt: string;
             /** @description Id of the user who made it. */
             createdBy?: string;
@@ -1102,11 +1147,37 @@ export interface components {
              */
             lastUsedAt?: string;
         };
-        /** @description The access tokens. */
+        /**
+         * @description The access tokens.
+         * @example {
+         *       "tokens": [
+         *         {
+         *           "id": "tok_5fJ2mQ8sVb1c",
+         *           "name": "prometheus",
+         *           "scopes": [
+         *             "stats:read"
+         *           ],
+         *           "createdAt": "2026-01-05T08:00:00.000Z",
+         *           "createdBy": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *           "expiresAt": "2026-04-05T08:00:00.000Z"
+         *         }
+         *       ]
+         *     }
+         */
         StatefulTokenList: {
             /** @description The newest first; expired ones too. */
             tokens: components["schemas"]["StatefulTokenInfo"][];
         };
+        /**
+         * @description A token that is to be made.
+         * @example {
+         *       "name": "prometheus",
+         *       "scopes": [
+         *         "stats:read"
+         *       ],
+         *       "lifetime": "90d"
+         *     }
+         */
         StatefulNewToken: {
             /** @description Says to people what it is for, such as `prometheus` or `nightly import`. */
             name: string;
@@ -1119,6 +1190,20 @@ export interface components {
              */
             lifetime?: number | string;
         };
+        /**
+         * @description A token that was made, with its secret.
+         * @example {
+         *       "token": "fsat_Vb1c9Qm2kX3v5fJ2mQ8sVb1c9Qm2kX3v5fJ2mQ8s",
+         *       "id": "tok_5fJ2mQ8sVb1c",
+         *       "name": "prometheus",
+         *       "scopes": [
+         *         "stats:read"
+         *       ],
+         *       "createdAt": "2026-01-05T08:00:00.000Z",
+         *       "createdBy": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "expiresAt": "2026-04-05T08:00:00.000Z"
+         *     }
+         */
         StatefulCreatedToken: {
             /** @description The secret, shown this once. Send it as `Authorization: Bearer`. */
             token: string;
@@ -1128,7 +1213,10 @@ export interface components {
             name: string;
             /** @description What the token may do, and nothing else. */
             scopes: components["schemas"]["StatefulScope"][];
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
             createdAt: string;
             /** @description Id of the user who made it. */
             createdBy?: string;
@@ -3183,6 +3271,7 @@ export interface operations {
                 prefix?: string;
                 /** @description Of the page before. */
                 cursor?: string;
+                /** @description The most users of a page. */
                 limit?: number;
             };
             header?: never;
@@ -4112,7 +4201,10 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description As in the list. */
+                /**
+                 * @description As in the list.
+                 * @example tok_5fJ2mQ8sVb1c
+                 */
                 id: string;
             };
             cookie?: never;

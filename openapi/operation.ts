@@ -38,7 +38,7 @@ interface OperationSchema extends FastifySchema {
 export const SCHEME = 'statefulSession'
 
 /** Access tokens as a security scheme. */
-export const TOKEN_SCHEME = 'statefulToken'
+const TOKEN_SCHEME = 'statefulToken'
 const TOKEN = {
   type: 'http',
   scheme: 'bearer',

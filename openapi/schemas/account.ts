@@ -75,11 +75,16 @@ export const NewUser = Type.Object(
     username: Username,
     password: NewPassword,
     role: Type.Optional(annotated(Role, { default: 'user' })),
-    displayName: Type.Optional(Type.String({ maxLength: 256 })),
-    email: Type.Optional(Type.String({ maxLength: 320 })),
+    displayName: Type.Optional(Type.String({ maxLength: 256, description: 'What others see.' })),
+    email: Type.Optional(Type.String({ maxLength: 320, description: 'An address; not checked.' })),
     currentPassword: CurrentPassword,
   },
-  { $id: 'StatefulNewUser', additionalProperties: false },
+  {
+    $id: 'StatefulNewUser',
+    additionalProperties: false,
+    description: 'A user that is to be created.',
+    examples: [{ username: 'grace', password: 'compilers are fun', displayName: 'Grace Hopper' }],
+  },
 )
 export type NewUser = Static<typeof NewUser>
 
@@ -87,7 +92,9 @@ export const UsersQuery = Type.Object(
   {
     prefix: Type.Optional(Type.String({ maxLength: 128, description: 'Only users whose name begins so.' })),
     cursor: Type.Optional(Cursor),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
+    limit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'The most users of a page.' }),
+    ),
   },
   { additionalProperties: false },
 )
@@ -100,13 +107,23 @@ export const UserList = Type.Object(
       Type.String({ description: 'Names the next page, which may be empty. Absent: this is the last one.' }),
     ),
   },
-  { $id: 'StatefulUserList', additionalProperties: false, description: 'A page of users.' },
+  {
+    $id: 'StatefulUserList',
+    additionalProperties: false,
+    description: 'A page of users.',
+    examples: [{ users: [{ id: '0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10', username: 'grace', role: 'user' }] }],
+  },
 )
 export type UserList = Static<typeof UserList>
 
 /** What `POST /password` sets. */
 export const PasswordChange = Type.Object(
   { password: NewPassword, currentPassword: CurrentPassword },
-  { $id: 'StatefulPasswordChange', additionalProperties: false },
+  {
+    $id: 'StatefulPasswordChange',
+    additionalProperties: false,
+    description: 'A new password.',
+    examples: [{ password: 'compilers are fun', currentPassword: 'nanoseconds of wire' }],
+  },
 )
 export type PasswordChange = Static<typeof PasswordChange>

@@ -83,8 +83,11 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
               },
               ...reference(LoginResult),
             },
-            ...problems(400, 'STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_SESSION_REVOKED', 'STATEFUL_TOO_MANY_SESSIONS'),
-            ...problems(413, 415, 'STATEFUL_TOO_MANY_ATTEMPTS', 507),
+            ...problems(
+              ...([400, 413, 415, 507] as const),
+              ...(['STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_ACCOUNT_DISABLED', 'STATEFUL_SESSION_REVOKED'] as const),
+              ...(['STATEFUL_TOO_MANY_SESSIONS', 'STATEFUL_TOO_MANY_ATTEMPTS'] as const),
+            ),
           },
         },
       },
@@ -169,7 +172,11 @@ export const authRoutes = defineRoutes<AuthRoutesOptions>(
           body: reference(PasswordChange),
           response: {
             204: Type.Null({ description: 'From now on the new one opens the account.' }),
-            ...problems(400, 401, 403, 404, 413, 415, 429, 507),
+            ...problems(
+              ...([400, 401, 403, 404, 413, 415, 507] as const),
+              ...(['STATEFUL_INVALID_PASSWORD', 'STATEFUL_FRESH_LOGIN_REQUIRED'] as const),
+              ...(['STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_TOO_MANY_ATTEMPTS'] as const),
+            ),
           },
         },
         preValidation: async (request) => {

@@ -25,7 +25,9 @@ export const TOKEN_ROUTE_RULES = {
   fresh: duration('10m', { least: 0 }),
 } satisfies Rules<TokenRoutesOptions>
 
-const Params = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64, description: 'As in the list.' }) })
+const Params = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: 64, description: 'As in the list.', examples: ['tok_5fJ2mQ8sVb1c'] }),
+})
 
 /** What is read of `app.sessionActions`, which need not be there. */
 interface FreshLogins {
@@ -70,7 +72,11 @@ export const tokenRoutes = defineRoutes<TokenRoutesOptions>(
           body: reference(NewToken),
           response: {
             201: { description: 'The token with its secret.', ...reference(CreatedToken) },
-            ...problems(400, 401, 403, 409, 413, 415, 429, 507),
+            ...problems(
+              ...([400, 401, 403, 413, 415, 429, 507] as const),
+              ...(['STATEFUL_FRESH_LOGIN_REQUIRED', 'STATEFUL_INVALID_TTL'] as const),
+              ...(['STATEFUL_MISSING_SCOPE', 'STATEFUL_TOO_MANY_TOKENS'] as const),
+            ),
           },
         },
         preValidation: (request) => {

@@ -40,6 +40,19 @@ const CHANGES =
 const PROOF =
   'Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.'
 
+/** By `requireProof`. */
+const PROOF_REFUSED = [
+  'STATEFUL_FRESH_LOGIN_REQUIRED',
+  'STATEFUL_INVALID_CREDENTIALS',
+  'STATEFUL_TOO_MANY_ATTEMPTS',
+] as const
+const CHANGE_REFUSED = [
+  'STATEFUL_INVALID_USERNAME',
+  'STATEFUL_INVALID_PASSWORD',
+  'STATEFUL_USERNAME_TAKEN',
+  'STATEFUL_LAST_ADMINISTRATOR',
+] as const
+
 const Params = Type.Object({
   id: Type.String({
     minLength: 1,
@@ -139,7 +152,11 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
               headers: { location: { type: 'string', description: 'Where the user is.' } },
               ...reference(User),
             },
-            ...problems(400, 401, 403, 409, 413, 415, 429, 507),
+            ...problems(
+              ...([400, 401, 403, 413, 415, 429, 507] as const),
+              ...PROOF_REFUSED,
+              ...(['STATEFUL_INVALID_USERNAME', 'STATEFUL_INVALID_PASSWORD', 'STATEFUL_USERNAME_TAKEN'] as const),
+            ),
           },
         },
         preValidation: (request) => {
@@ -192,10 +209,10 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
             200: reference(User),
             201: reference(User),
             ...problems(
-              ...([400, 401, 403, 404, 413, 415, 507] as const),
-              ...(['STATEFUL_INVALID_USERNAME', 'STATEFUL_INVALID_PASSWORD', 'STATEFUL_FRESH_LOGIN_REQUIRED'] as const),
-              ...(['STATEFUL_INVALID_CREDENTIALS', 'STATEFUL_USERNAME_TAKEN', 'STATEFUL_INCOMPLETE_ACCOUNT'] as const),
-              'STATEFUL_TOO_MANY_ATTEMPTS',
+              ...([400, 401, 403, 404, 413, 415, 429, 507] as const),
+              ...PROOF_REFUSED,
+              ...CHANGE_REFUSED,
+              'STATEFUL_INCOMPLETE_ACCOUNT',
             ),
           },
         },
@@ -226,7 +243,10 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           security: asks('users:write', 'users:administer'),
           params: Params,
           body: reference(UserChange),
-          response: { 200: reference(User), ...problems(400, 401, 403, 404, 409, 413, 415, 429, 507) },
+          response: {
+            200: reference(User),
+            ...problems(...([400, 401, 403, 404, 413, 415, 429, 507] as const), ...PROOF_REFUSED, ...CHANGE_REFUSED),
+          },
         },
         preValidation: mayWrite,
       },
@@ -250,7 +270,11 @@ export const userRoutes = defineRoutes<UserRoutesOptions>(
           params: Params,
           response: {
             204: Type.Null({ description: 'There is no such user any more.' }),
-            ...problems(400, 401, 403, 404, 409, 413, 415, 429, 507),
+            ...problems(
+              ...([400, 401, 403, 404, 413, 415, 429, 507] as const),
+              ...PROOF_REFUSED,
+              'STATEFUL_LAST_ADMINISTRATOR',
+            ),
           },
         },
         preValidation: (request) => demand(authorize, request, 'users:administer', { userId: idOf(request) }),

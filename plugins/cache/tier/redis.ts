@@ -105,7 +105,7 @@ export class RedisTier implements CacheTier {
   }
 
   buckets(namespace: string): readonly string[] {
-    if (!this.#storage.client.servers.cluster) return [namespace]
+    if (!this.#storage.client.isCluster) return [namespace]
     const known = this.#buckets.get(namespace)
     if (known) return known
     const buckets = evenTags(namespace, BUCKETS)

@@ -32,6 +32,11 @@ export class RedisClient {
     servers.onChange(() => this.#generation++)
   }
 
+  /** Whether keys lie on several servers, each those of some slots. */
+  get isCluster(): boolean {
+    return this.servers.cluster !== undefined
+  }
+
   /**
    * Whether a script may ask the server which process it is (`run_id` of INFO), so that nobody has to remember it.
    * Dragonfly has none, and some offers refuse the question.
