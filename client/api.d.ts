@@ -1111,7 +1111,7 @@ export interface components {
         /**
          * @description An access token, as it may be shown.
          * @example {
-         *       "id": "tok_5fJ2mQ8sVb1c",
+         *       "id": "5fJ2mQ8sVb1cQm2k",
          *       "name": "prometheus",
          *       "scopes": [
          *         "stats:read"
@@ -1152,7 +1152,7 @@ export interface components {
          * @example {
          *       "tokens": [
          *         {
-         *           "id": "tok_5fJ2mQ8sVb1c",
+         *           "id": "5fJ2mQ8sVb1cQm2k",
          *           "name": "prometheus",
          *           "scopes": [
          *             "stats:read"
@@ -1193,8 +1193,8 @@ export interface components {
         /**
          * @description A token that was made, with its secret.
          * @example {
-         *       "token": "fsat_Vb1c9Qm2kX3v5fJ2mQ8sVb1c9Qm2kX3v5fJ2mQ8s",
-         *       "id": "tok_5fJ2mQ8sVb1c",
+         *       "token": "fst_Vb1c9Qm2kX3v5fJ2mQ8sVb1c9Qm2kX3v5fJ2mQ8sX3v",
+         *       "id": "5fJ2mQ8sVb1cQm2k",
          *       "name": "prometheus",
          *       "scopes": [
          *         "stats:read"
@@ -4203,7 +4203,7 @@ export interface operations {
             path: {
                 /**
                  * @description As in the list.
-                 * @example tok_5fJ2mQ8sVb1c
+                 * @example 5fJ2mQ8sVb1cQm2k
                  */
                 id: string;
             };

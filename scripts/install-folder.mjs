@@ -8,7 +8,8 @@ export function installFolder(folder) {
   const marker = join(folder, 'node_modules', '.installed-package-lock.json')
   if (read(marker) === wanted) return
   // The command's own output is not npm's.
-  const { status, error } = spawnSync('npm', ['ci', '--prefix', folder, '--no-audit', '--no-fund'], {
+  const args = ['ci', '--prefix', folder, '--no-audit', '--no-fund', '--loglevel=error']
+  const { status, error } = spawnSync('npm', args, {
     stdio: ['inherit', 2, 'inherit'],
   })
   if (error) throw error

@@ -26,7 +26,7 @@ const Name = Type.String({
 })
 
 const METRICS = {
-  id: 'tok_5fJ2mQ8sVb1c',
+  id: '5fJ2mQ8sVb1cQm2k',
   name: 'prometheus',
   scopes: ['stats:read' as const],
   createdAt: '2026-01-05T08:00:00.000Z',
@@ -99,7 +99,7 @@ export const CreatedToken = Type.Object(
     $id: 'StatefulCreatedToken',
     additionalProperties: false,
     description: 'A token that was made, with its secret.',
-    examples: [{ token: 'fsat_Vb1c9Qm2kX3v5fJ2mQ8sVb1c9Qm2kX3v5fJ2mQ8s', ...METRICS }],
+    examples: [{ token: 'fst_Vb1c9Qm2kX3v5fJ2mQ8sVb1c9Qm2kX3v5fJ2mQ8sX3v', ...METRICS }],
   },
 )
 export type CreatedToken = Static<typeof CreatedToken>

@@ -26,7 +26,7 @@ export const TOKEN_ROUTE_RULES = {
 } satisfies Rules<TokenRoutesOptions>
 
 const Params = Type.Object({
-  id: Type.String({ minLength: 1, maxLength: 64, description: 'As in the list.', examples: ['tok_5fJ2mQ8sVb1c'] }),
+  id: Type.String({ minLength: 1, maxLength: 64, description: 'As in the list.', examples: ['5fJ2mQ8sVb1cQm2k'] }),
 })
 
 /** What is read of `app.sessionActions`, which need not be there. */
