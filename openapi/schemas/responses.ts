@@ -1,4 +1,5 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { MAX_INTEGER } from '../../plugins/support/numbers.ts'
 import { generalCodes, type ProblemCode, statusOfCode } from '../problem-examples.ts'
 import { Problem } from './problem.ts'
 
@@ -42,7 +43,12 @@ export type ProblemStatus = keyof typeof meanings
 
 /** Of the answers that say when to come back. */
 const retryAfter = {
-  'retry-after': { type: 'integer', minimum: 1, description: 'Seconds after which to try again.' },
+  'retry-after': {
+    type: 'integer',
+    minimum: 1,
+    maximum: MAX_INTEGER,
+    description: 'Seconds after which to try again.',
+  },
 }
 
 /** A problem response of a route. The documents show an example of each of its codes. */

@@ -62,7 +62,8 @@ export class Buckets {
 
   /** The one that has the key. */
   of(key: string): Bucket {
-    return this.#single ? this.#first : (this.all[placeOf(key, this.all.length)] as Bucket)
+    // What is no key is refused by the bucket that is asked for it, whichever.
+    return this.#single || typeof key !== 'string' ? this.#first : (this.all[placeOf(key, this.all.length)] as Bucket)
   }
 
   /** What the keys of the items are grouped by; the order within a bucket is that of the items. */

@@ -34,7 +34,7 @@ export class RedisClient {
 
   /** Whether keys lie on several servers, each those of some slots. */
   get isCluster(): boolean {
-    return this.servers.cluster !== undefined
+    return this.servers.cluster
   }
 
   /**
