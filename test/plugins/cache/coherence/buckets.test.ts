@@ -149,3 +149,13 @@ t.test('hot keys are one bucket, and warm all of them', async (t) => {
   await stage.pass(100)
   for (const key of keys) t.equal(other.peek(key), key)
 })
+
+t.test('what is no key is refused before it is looked for in a bucket', async (t) => {
+  const { cache } = await new Stage(BUCKETS).instance(t)
+  for (const key of [['v'], null, 1, {}] as unknown as string[]) {
+    for (const call of [() => cache.get(key), () => cache.getOrSet(key, () => 1), () => cache.set(key, 1)]) {
+      await t.rejects(call, { code: 'STATEFUL_INVALID_CACHE_KEY' })
+    }
+    t.equal(cache.peek(key), undefined)
+  }
+})
