@@ -4312,6 +4312,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["StatefulProblem"];
                 };
             };
+            /** @description The storage is full. */
+            507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
         };
     };
     getState: {

@@ -117,7 +117,7 @@ export const tokenRoutes = defineRoutes<TokenRoutesOptions>(
           params: Params,
           response: {
             204: Type.Null({ description: 'It opens nothing any more.' }),
-            ...problems(400, 401, 403, 404, 413, 415, 429),
+            ...problems(400, 401, 403, 404, 413, 415, 429, 507),
           },
         },
         preValidation: (request) =>
