@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
+import { type FailureLimiter, failureLimiter } from '../storage/failures/limiter.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Duration } from '../support/durations.ts'
 import { TooManyAttemptsError } from '../support/errors.ts'
-import { type FailureLimiter, failureLimiter } from '../support/failures/limiter.ts'
 import { networkOf } from '../support/network.ts'
 import { duration, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { useProblems } from '../problems/index.ts'
 import { EXPOSURE_RULES, type ExposureOptions, exposureGuard } from '../security/exposure.ts'
-import { defineRoutes } from '../support/define.ts'
+import { defineRoutes } from '../support/define-routes.ts'
 import { missingFor } from '../support/optional-peer.ts'
 import { type Rules, readOptions, text } from '../support/options.ts'
 

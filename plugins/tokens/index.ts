@@ -78,7 +78,7 @@ export const tokens = defineService<TokensPluginOptions>(
     const log = fastify.log.child({ plugin: 'tokens' })
     const { storage } = fastify
     // A large package, which an import of this one should not load.
-    const { failureLimiter } = await import('../support/failures/limiter.ts')
+    const { failureLimiter } = await import('../storage/failures/limiter.ts')
     const limiter = failureLimiter(storage, 'token', throttle.perAddress, Math.ceil(throttle.window / 1_000))
     const engine = new Tokens({
       store: storeOf(storage),

@@ -1,5 +1,5 @@
+import type { FailureLimiter } from '../storage/failures/limiter.ts'
 import { TooManyAttemptsError } from '../support/errors.ts'
-import type { FailureLimiter } from '../support/failures/limiter.ts'
 import { networkOf } from '../support/network.ts'
 
 /** Tokens that are remembered to have been right here. */

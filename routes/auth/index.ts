@@ -12,7 +12,7 @@ import { KnownDevice } from '../../plugins/accounts/known-device.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import type {} from '../../plugins/session/index.ts'
 import { type SessionUser, userOf } from '../../plugins/session/user.ts'
-import { defineRoutes } from '../../plugins/support/define.ts'
+import { defineRoutes } from '../../plugins/support/define-routes.ts'
 import type { Duration } from '../../plugins/support/durations.ts'
 import {
   InvalidCredentialsError,

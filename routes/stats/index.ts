@@ -11,7 +11,7 @@ import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import { AUTHORIZE_RULES, type AuthorizeOption, demand } from '../../plugins/security/authorize.ts'
 import type {} from '../../plugins/stats/index.ts'
-import { defineRoutes } from '../../plugins/support/define.ts'
+import { defineRoutes } from '../../plugins/support/define-routes.ts'
 import { readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 

@@ -17,7 +17,7 @@ import {
 } from '../../plugins/security/authorize.ts'
 import { clientOf } from '../../plugins/security/client.ts'
 import { userOf } from '../../plugins/session/user.ts'
-import { defineRoutes } from '../../plugins/support/define.ts'
+import { defineRoutes } from '../../plugins/support/define-routes.ts'
 import {
   ForeignOriginError,
   NotFoundError,

@@ -13,7 +13,7 @@ import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plu
 import { presentedToken } from '../../plugins/security/client.ts'
 import type {} from '../../plugins/session/index.ts'
 import { userOf } from '../../plugins/session/user.ts'
-import { defineRoutes } from '../../plugins/support/define.ts'
+import { defineRoutes } from '../../plugins/support/define-routes.ts'
 import type { Duration } from '../../plugins/support/durations.ts'
 import { IncompleteAccountError, NotFoundError } from '../../plugins/support/errors.ts'
 import { duration, type Rules, readOptions } from '../../plugins/support/options.ts'

@@ -47,7 +47,7 @@ export default [
   },
   {
     guards: 'counts of failed logins are read also when memory is full',
-    file: 'plugins/support/failures/redis-limiter.ts',
+    file: 'plugins/storage/failures/redis-limiter.ts',
     from: "const read = RedisScript.fromFile(new URL('./failures.lua', import.meta.url), evenWhenFull)",
     to: 'const read = change',
     suite: redis,

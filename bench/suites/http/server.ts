@@ -7,7 +7,7 @@ import Fastify from 'fastify'
 import { Problem } from '../../../openapi/schemas/problem.ts'
 import { problems } from '../../../openapi/schemas/responses.ts'
 import { useProblems } from '../../../plugins/problems/index.ts'
-import { defineRoutes } from '../../../plugins/support/define.ts'
+import { defineRoutes } from '../../../plugins/support/define-routes.ts'
 import { useSchemas, useStrictValidation } from '../../../plugins/support/schemas.ts'
 
 const Change = Type.Object(

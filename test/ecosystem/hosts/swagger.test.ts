@@ -108,7 +108,7 @@ for (const [name, options] of Object.entries({
     for (const [, id = ''] of references) t.ok(id in known, id)
     t.equal(
       Object.keys(served.paths['/login']?.['post']?.responses ?? {}).join(),
-      '200,400,401,409,413,415,429,500,503,507',
+      '200,400,401,403,409,413,415,429,500,503,507',
     )
   })
 }

@@ -1,7 +1,7 @@
 import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import { LoginThrottle, type ThrottleOptions } from '../../../plugins/accounts/login-throttle.ts'
-import { BoundedLimiter } from '../../../plugins/support/failures/bounded-limiter.ts'
+import { BoundedLimiter } from '../../../plugins/storage/failures/bounded-limiter.ts'
 import { onEveryStorage, openTestStorage, type StorageKind, storageUrl } from '../../fixtures/storages.ts'
 
 async function guesser(t: Test, kind: StorageKind, options: ThrottleOptions) {

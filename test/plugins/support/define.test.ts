@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { defineRoutes, defineService, pluginName } from '../../../plugins/support/define.ts'
+import { defineService, pluginName } from '../../../plugins/support/define.ts'
+import { defineRoutes } from '../../../plugins/support/define-routes.ts'
 
 const greeter = defineService<{ greeting?: string }>('greeter', async (fastify, options) => {
   fastify.decorate('greeting', options.greeting ?? 'hello')

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { BoundedLimiter } from '../../../plugins/support/failures/bounded-limiter.ts'
+import { BoundedLimiter } from '../../../plugins/storage/failures/bounded-limiter.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { MemoryTokenStore } from '../../../plugins/tokens/stores/memory.ts'
 import { TokenThrottle } from '../../../plugins/tokens/token-throttle.ts'

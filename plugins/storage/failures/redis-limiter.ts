@@ -1,5 +1,5 @@
-import { evenWhenFull, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
-import type { RedisStorage } from '../../storage/storage.ts'
+import { evenWhenFull, notWhenFull, RedisScript } from '../redis/script.ts'
+import type { RedisStorage } from '../storage.ts'
 
 const change = RedisScript.fromFile(new URL('./failures.lua', import.meta.url), notWhenFull)
 // When memory is full nobody could log in, or be refused.
@@ -16,7 +16,7 @@ export class RedisLimiter {
   readonly #prefix: string
   readonly #seconds: number
 
-  constructor({ client, prefix }: Pick<RedisStorage, 'client' | 'prefix'>, name: string, seconds: number) {
+  constructor({ client, prefix }: RedisStorage, name: string, seconds: number) {
     this.#client = client
     this.#prefix = `${prefix}${name}:`
     this.#seconds = seconds

@@ -1,4 +1,4 @@
-import type { Storage } from '../../storage/storage.ts'
+import type { Storage } from '../storage.ts'
 import { BoundedLimiter } from './bounded-limiter.ts'
 import { RedisLimiter } from './redis-limiter.ts'
 
