@@ -16,9 +16,9 @@ export class RedisLimiter {
   readonly #prefix: string
   readonly #seconds: number
 
-  constructor({ client, prefix }: RedisStorage, name: string, seconds: number) {
-    this.#client = client
-    this.#prefix = `${prefix}${name}:`
+  constructor(storage: RedisStorage, name: string, seconds: number) {
+    this.#client = storage.client
+    this.#prefix = `${storage.prefix}${name}:`
     this.#seconds = seconds
   }
 
