@@ -19,6 +19,7 @@ import { cacheRoutes } from '../../routes/cache/index.ts'
 import { healthRoutes } from '../../routes/health/index.ts'
 import { stateRoutes } from '../../routes/state/index.ts'
 import { SECRET } from '../fixtures/credentials.ts'
+import { eventually } from '../fixtures/eventually.ts'
 
 interface Media {
   schema?: { $ref?: string; examples?: unknown[] }
@@ -209,11 +210,14 @@ function loggingIn(base: string, document: Pick<Document, 'components'>, passwor
     const profile = session && (await fetch(`${base}/profile`, { headers: session }))
     if (session && profile?.status === 200) return session
     const headers = { 'content-type': 'application/json' }
-    const response = await fetch(`${base}/login`, {
-      method: 'POST',
-      headers,
-      body: JSON.stringify({ username: 'admin', password }),
-    })
+    const body = JSON.stringify({ username: 'admin', password })
+    const logIn = () => fetch(`${base}/login`, { method: 'POST', headers, body })
+    let response = await logIn()
+    // A busy machine is told of by 503, which is as documented.
+    await eventually(async () => {
+      if (response.status === 503) response = await logIn()
+      return response.status !== 503
+    }, 20_000)
     const cookie = response.headers.getSetCookie().find((line) => line.startsWith(`${name}=`))
     if (!cookie) throw new Error(`no cookie ${name}: ${await response.text()}`)
     session = { cookie: cookie.split(';')[0] ?? '' }
