@@ -6,10 +6,8 @@
  * With faults of the storages, floods and stalled clients besides: `npm run attack`.
  */
 import { parseArgs } from 'node:util'
-import { attack, type Outcome } from '../test/attack/attack.ts'
-import { report } from '../test/attack/report.ts'
-import { Cleanup } from '../test/fixtures/cleanup.ts'
-import { type StorageKind, storageKinds } from '../test/fixtures/storages.ts'
+import { storageKinds } from '../test/fixtures/storages.ts'
+import { attackStorages, say, storagesNamed } from './attack-storages.ts'
 
 const { values } = parseArgs({
   options: {
@@ -21,38 +19,19 @@ const { values } = parseArgs({
     case: { type: 'string' },
   },
 })
-const [seed, requests, frames, minutes] = [values.seed, values.requests, values.frames, values.minutes].map(Number) as [
-  number,
-  number,
-  number,
-  number,
-]
-const unknown = values.storage.filter((kind) => !storageKinds.includes(kind as StorageKind))
+const seed = Number(values.seed)
+const requests = Number(values.requests)
+const frames = Number(values.frames)
+const minutes = Number(values.minutes)
+const storages = storagesNamed(values.storage)
 const counts = [seed, requests, frames].every((count) => Number.isSafeInteger(count) && count >= 0)
-if (!counts || !(minutes > 0) || unknown.length > 0) {
+if (!counts || !(minutes > 0) || !storages) {
   process.stderr.write(
     'usage: npm run fuzz -- [--seed N] [--requests N] [--frames N] [--minutes M] [--storage S] [--case C]\n',
   )
   process.exit(2)
 }
 
-const say = (line: string) => process.stdout.write(`${line}\n`)
-const cleanup = new Cleanup()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => cleanup.run().finally(() => process.exit(1)))
-}
-
-const outcomes: Outcome[] = []
-try {
-  say(`seed ${seed}`)
-  for (const kind of values.storage as StorageKind[]) {
-    const only = values.case === undefined ? { until: { requests, frames } } : { only: values.case }
-    const outcome = await attack(cleanup, kind, { seed, seconds: minutes * 60, log: say, ...only })
-    outcomes.push(outcome)
-    report(outcome).forEach(say)
-    await cleanup.run()
-  }
-} finally {
-  await cleanup.run()
-}
-process.exitCode = outcomes.some(({ findings }) => findings.length > 0) ? 1 : 0
+say(`seed ${seed}`)
+const what = values.case === undefined ? { until: { requests, frames } } : { only: values.case }
+await attackStorages(storages, { seed, seconds: minutes * 60, ...what })
