@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
-import { type FailureLimiter, failureLimiter } from '../storage/failures/limiter.ts'
+import type { Beyond, Counts } from '../storage/counts/counts.ts'
+import { openCounts } from '../storage/counts/open.ts'
 import type { Storage } from '../storage/storage.ts'
+import { type Clock, systemClock } from '../support/clock.ts'
 import type { Duration } from '../support/durations.ts'
 import { TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 import { duration, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
-
-/** The limiter forgets by a timer of its own, and Node fires one that is longer at once. */
-const LONGEST = '24d'
 
 export interface ThrottleOptions {
   /** Failed logins to one account from one address, or from one known device, in `window`. Default 10. */
@@ -34,14 +33,19 @@ export interface DelayOptions {
 export const THROTTLE_RULES = {
   perAccount: wholeNumber(10),
   perAddress: wholeNumber(100),
-  window: seconds('15m'),
-  delay: { after: wholeNumber(10), first: seconds('1s'), most: seconds('5m'), window: seconds('1h') },
+  window: atLeastASecond('15m'),
+  delay: {
+    after: wholeNumber(10),
+    first: atLeastASecond('1s'),
+    most: atLeastASecond('5m'),
+    window: atLeastASecond('1h'),
+  },
 } satisfies Rules<ThrottleOptions>
 
-/** The limiter counts in whole seconds, of which there is at least one. */
-function seconds(byDefault: Duration): Rule<number> {
-  const read = duration(byDefault, { least: 0, most: LONGEST })
-  return (given, option) => Math.max(1, Math.ceil(read(given, option) / 1000))
+/** In milliseconds. A client is told to wait in whole seconds. */
+function atLeastASecond(byDefault: Duration): Rule<number> {
+  const read = duration(byDefault, { least: 0 })
+  return (given, option) => Math.max(1_000, read(given, option))
 }
 
 export interface Attempt {
@@ -54,19 +58,24 @@ export interface Attempt {
 }
 
 interface Limit {
-  readonly limiter: FailureLimiter
+  readonly counts: Counts
   readonly key: string
   readonly points: number
-  /** Says how long to wait once `points` are used up; without it, until they are given back. */
-  readonly delays?: FailureLimiter
+  /** Milliseconds after which a count is forgotten, from its first failure on. */
+  readonly window: number
+  /** Says how long to wait once `points` are used up; without it, until the count is forgotten. */
+  readonly delays?: Counts
 }
+
+/** A delay begins with the latest failure. */
+const FROM_NOW: Beyond = { most: 0, window: 'renew' }
 
 interface Limits {
   address: Omit<Limit, 'key'>
   pair: Omit<Limit, 'key'>
   device: Omit<Limit, 'key'>
   account: Omit<Limit, 'key'>
-  /** Seconds of the first and of the longest delay. */
+  /** Milliseconds of the first and of the longest delay. */
   delay: { after: number; first: number; most: number }
 }
 
@@ -90,14 +99,19 @@ const MAX_WAITING = 200
  */
 export class LoginThrottle {
   readonly #storage: Storage
+  readonly #clock: Clock
   readonly #busy = new Map<string, number>()
   readonly #waiting = new Map<string, Set<() => void>>()
   #limits: Limits
   #finished = 0
 
-  /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
-  constructor(storage: Storage, options: ThrottleOptions = {}) {
+  /**
+   * @param clock of counts in memory
+   * @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
+   */
+  constructor(storage: Storage, options: ThrottleOptions = {}, clock: Clock = systemClock) {
     this.#storage = storage
+    this.#clock = clock
     this.#limits = this.#limitsOf(options)
   }
 
@@ -139,22 +153,14 @@ export class LoginThrottle {
   #limitsOf(options: ThrottleOptions): Limits {
     const { perAccount, perAddress, window, delay } = readOptions(THROTTLE_RULES, options, 'accounts.throttle')
     const { after, first, most } = delay
-    const limiter = (name: string, points: number, duration: number) => this.#limiter(name, points, duration)
+    const counts = (name: string) => openCounts(this.#storage, `login:${name}`, this.#clock)
     return {
-      address: { limiter: limiter('perAddress', perAddress, window), points: perAddress },
-      pair: { limiter: limiter('perAccount', perAccount, window), points: perAccount },
-      device: { limiter: limiter('perDevice', perAccount, window), points: perAccount },
-      account: {
-        limiter: limiter('failures', after, delay.window),
-        points: after,
-        delays: limiter('delay', 1, most),
-      },
+      address: { counts: counts('perAddress'), points: perAddress, window },
+      pair: { counts: counts('perAccount'), points: perAccount, window },
+      device: { counts: counts('perDevice'), points: perAccount, window },
+      account: { counts: counts('failures'), points: after, window: delay.window, delays: counts('delay') },
       delay: { after, first, most },
     }
-  }
-
-  #limiter(name: string, points: number, duration: number): FailureLimiter {
-    return failureLimiter(this.#storage, `login:${name}`, points, duration)
   }
 
   async #enter(known: Limit[], strangers: Limit[], counted: Limit[]): Promise<void> {
@@ -185,10 +191,10 @@ export class LoginThrottle {
   async #fail(counted: Limit[]): Promise<void> {
     const { after, first, most } = this.#limits.delay
     await Promise.all(
-      counted.map(async ({ limiter, key, delays }) => {
-        const { consumedPoints } = await limiter.penalty(key)
-        if (!delays || consumedPoints < after) return
-        await delays.set(key, 1, Math.min(most, first * 2 ** Math.min(consumedPoints - after, 30)))
+      counted.map(async ({ counts, key, window, delays }) => {
+        const { count } = await counts.add(key, window)
+        if (!delays || count < after) return
+        await delays.add(key, Math.min(most, first * 2 ** Math.min(count - after, 30)), FROM_NOW)
       }),
     )
   }
@@ -214,11 +220,9 @@ export class LoginThrottle {
 }
 
 /** How much of a limit is used up, and for how many milliseconds that refuses more. */
-async function use({ limiter, key, delays }: Limit): Promise<{ points: number; wait: number }> {
-  const [count, delay] = await Promise.all([limiter.get(key), delays?.get(key)])
-  // In memory, one that has expired may still be there until its timer has run.
-  if (!count || count.msBeforeNext <= 0) return { points: 0, wait: 0 }
-  return { points: count.consumedPoints, wait: delays ? (delay?.msBeforeNext ?? 0) : count.msBeforeNext }
+async function use({ counts, key, delays }: Limit): Promise<{ points: number; wait: number }> {
+  const [{ count, left }, delay] = await Promise.all([counts.read(key), delays?.read(key)])
+  return { points: count, wait: delays ? (delay?.left ?? 0) : left }
 }
 
 function tooMany(wait: number): Error & { retryAfter: number } {

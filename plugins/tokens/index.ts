@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { openCounts } from '../storage/counts/open.ts'
 import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
@@ -60,8 +61,7 @@ export interface TokensPluginOptions {
 /** What each option must be, and what holds without it. */
 export const TOKEN_RULES = {
   most: wholeNumber(1_000),
-  // The limiter counts in whole seconds, and forgets by a timer, of which Node has none that is longer.
-  throttle: { perAddress: wholeNumber(100), window: duration('15m', { least: '1s', most: '24d' }) },
+  throttle: { perAddress: wholeNumber(100), window: duration('15m', { least: '1s' }) },
   clock,
 } satisfies Rules<TokensPluginOptions>
 
@@ -77,13 +77,10 @@ export const tokens = defineService<TokensPluginOptions>(
     const { most, throttle, clock } = readOptions(TOKEN_RULES, options, 'tokens')
     const log = fastify.log.child({ plugin: 'tokens' })
     const { storage } = fastify
-    // A large package, which an import of this one should not load.
-    const { failureLimiter } = await import('../storage/failures/limiter.ts')
-    const limiter = failureLimiter(storage, 'token', throttle.perAddress, Math.ceil(throttle.window / 1_000))
     const engine = new Tokens({
       store: storeOf(storage),
       ...(storage.kind === 'redis' ? { bus: new RedisTokenBus(storage) } : {}),
-      throttle: new TokenThrottle(limiter, throttle.perAddress),
+      throttle: new TokenThrottle(openCounts(storage, 'token', clock), throttle.perAddress, throttle.window),
       most,
       clock,
       onError: (err, doing) => log.warn({ err }, `access tokens: ${doing} failed`),

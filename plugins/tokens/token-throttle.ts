@@ -1,4 +1,4 @@
-import type { FailureLimiter } from '../storage/failures/limiter.ts'
+import type { Counts } from '../storage/counts/counts.ts'
 import { TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 
@@ -11,17 +11,22 @@ const MOST_KNOWN = 1_000
  * them with an old token, do not lock each other out.
  */
 export class TokenThrottle {
-  readonly #limiter: FailureLimiter
+  readonly #counts: Counts
   readonly #most: number
+  readonly #window: number
   /** Digests, the one that was right last at the end. */
   readonly #known = new Set<string>()
   /** Attempts at work, by network. */
   readonly #busy = new Map<string, number>()
 
-  /** @param most wrong ones from one address (of IPv6: one /64), in the time of the limiter */
-  constructor(limiter: FailureLimiter, most: number) {
-    this.#limiter = limiter
+  /**
+   * @param most wrong ones from one address (of IPv6: one /64) in `window`
+   * @param window milliseconds
+   */
+  constructor(counts: Counts, most: number, window: number) {
+    this.#counts = counts
     this.#most = most
+    this.#window = window
   }
 
   /**
@@ -39,17 +44,16 @@ export class TokenThrottle {
     const busy = (this.#busy.get(network) ?? 0) + 1
     this.#busy.set(network, busy)
     try {
-      const count = await this.#limiter.get(network)
-      const failed = count && count.msBeforeNext > 0 ? count.consumedPoints : 0
-      if (failed >= this.#most) throw tooMany(count?.msBeforeNext ?? 0)
+      const { count: failed, left } = await this.#counts.read(network)
+      if (failed >= this.#most) throw tooMany(left)
       if (failed + busy > this.#most) throw tooMany(0)
       const opened = await open()
-      if (opened === undefined) await this.#limiter.penalty(network)
+      if (opened === undefined) await this.#counts.add(network, this.#window)
       else this.#know(digest)
       return opened
     } finally {
-      const left = (this.#busy.get(network) ?? 1) - 1
-      if (left > 0) this.#busy.set(network, left)
+      const others = (this.#busy.get(network) ?? 1) - 1
+      if (others > 0) this.#busy.set(network, others)
       else this.#busy.delete(network)
     }
   }

@@ -189,7 +189,7 @@ export default [
   {
     guards: 'guesses from many addresses are delayed',
     file: 'plugins/accounts/login-throttle.ts',
-    from: 'if (!delays || consumedPoints < after) return',
+    from: 'if (!delays || count < after) return',
     to: 'return',
     suite: 'test/routes/auth/devices.test.ts',
   },

@@ -47,10 +47,10 @@ export default [
   },
   {
     guards: 'counts of failed logins are read also when memory is full',
-    file: 'plugins/storage/failures/redis-limiter.ts',
-    from: "const read = RedisScript.fromFile(new URL('./failures.lua', import.meta.url), evenWhenFull)",
-    to: 'const read = change',
-    suite: redis,
+    file: 'plugins/storage/counts/redis.ts',
+    from: "const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), evenWhenFull)",
+    to: "const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), notWhenFull)",
+    suite: 'test/plugins/storage/counts/counts.test.ts',
   },
   {
     guards: 'a use of a session is recorded when memory is full',

@@ -8,7 +8,7 @@ import { RedisJournal } from '../../plugins/cache/write-behind/redis.ts'
 import { RedisSessionStore } from '../../plugins/session/stores/redis.ts'
 import { openStateLog } from '../../plugins/state/log/open.ts'
 import { RedisBoard } from '../../plugins/stats/stores/redis.ts'
-import { RedisLimiter } from '../../plugins/storage/failures/redis-limiter.ts'
+import { RedisCounts } from '../../plugins/storage/counts/redis.ts'
 import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
 import { systemClock } from '../../plugins/support/clock.ts'
 import { RedisPresence } from '../../plugins/sync/cluster/redis-presence.ts'
@@ -109,13 +109,14 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
 
   await t.test('failed logins', async (t) => {
     const storage = await open(t)
-    const limiter = new RedisLimiter(storage, 'login', 60)
-    t.equal(await limiter.get('ada'), null)
-    await limiter.penalty('ada')
-    t.match(await limiter.penalty('ada'), { consumedPoints: 2 })
-    await limiter.set('ada', 7, 60)
-    const count = await new RedisLimiter(storage, 'login', 60).get('ada')
-    t.equal(count?.consumedPoints, 7)
-    t.ok((count?.msBeforeNext ?? 0) > 50_000)
+    const failures = new RedisCounts(storage, 'login')
+    t.same(await failures.read('ada'), { count: 0, left: 0 })
+    await failures.add('ada', 60_000)
+    t.match(await failures.add('ada', 60_000), { count: 2 })
+    const delay = { most: 0, window: 'renew' } as const
+    await failures.add('ada', 120_000, delay)
+    const { count, left } = await new RedisCounts(storage, 'login').read('ada')
+    t.equal(count, 3)
+    t.ok(left > 110_000)
   })
 }

@@ -1,12 +1,13 @@
-import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import { LoginThrottle, type ThrottleOptions } from '../../../plugins/accounts/login-throttle.ts'
-import { BoundedLimiter } from '../../../plugins/storage/failures/bounded-limiter.ts'
+import { MemoryCounts } from '../../../plugins/storage/counts/memory.ts'
+import { type Clock, systemClock } from '../../../plugins/support/clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { onEveryStorage, openTestStorage, type StorageKind, storageUrl } from '../../fixtures/storages.ts'
 
-async function guesser(t: Test, kind: StorageKind, options: ThrottleOptions) {
+async function guesser(t: Test, kind: StorageKind, options: ThrottleOptions, clock: Clock = systemClock) {
   const storage = await openTestStorage(t, await storageUrl(t, kind))
-  const throttle = new LoginThrottle(storage, options)
+  const throttle = new LoginThrottle(storage, options, clock)
   let addresses = 0
   /** What came of it: `wrong`, `in`, or for how many seconds to wait. */
   const guess = (by: { address?: string; device?: string; account?: string } = {}, right = false) =>
@@ -37,22 +38,21 @@ t.test('from however many addresses: after a few failures each one delays the ne
 )
 
 t.test('a delay doubles up to the longest, and ends', async (t) => {
-  mock.timers.enable({ apis: ['Date', 'setTimeout'] })
-  t.teardown(() => mock.timers.reset())
-  const { guess } = await guesser(t, 'memory', { delay: { after: 2, first: '1s', most: '6s', window: '1h' } })
+  const clock = new ManualClock()
+  const { guess } = await guesser(t, 'memory', { delay: { after: 2, first: '1s', most: '6s', window: '1h' } }, clock)
   t.equal(await guess(), 'wrong')
   const waits: unknown[] = []
   for (let n = 0; n < 6; n++) {
     t.equal(await guess(), 'wrong')
     const wait = (await guess()) as number
     waits.push(wait)
-    mock.timers.tick(wait * 1_000 - 1)
+    clock.advance(wait * 1_000 - 1)
     t.equal(await guess(), 1, 'not before')
-    mock.timers.tick(1)
+    clock.advance(1)
   }
   t.same(waits, [1, 2, 4, 6, 6, 6])
   t.equal(await guess({}, true), 'in', 'a stranger is not locked out for good')
-  mock.timers.tick(3_600_000)
+  clock.advance(3_600_000)
   t.equal(await guess(), 'wrong')
   t.equal(await guess({}, true), 'in', 'after the window it begins anew')
 })
@@ -89,16 +89,19 @@ t.test('addresses of one IPv6 site are one, and IPv4 in IPv6 is IPv4', (t) =>
 )
 
 t.test('a flood of made-up names leaves a bounded number of counts, and keeps the ones under attack', async (t) => {
-  const limiter = new BoundedLimiter({ points: 10, duration: 60 }, 100)
-  for (let n = 0; n < 1_000; n++) {
-    await limiter.penalty(`made up ${n}`)
-    await limiter.penalty('under attack')
+  const counts = new MemoryCounts(systemClock, 100)
+  const madeUp = Array.from({ length: 1_000 }, (_, n) => `made up ${n}`)
+  const counted = async (keys: string[]) =>
+    (await Promise.all(keys.map((key) => counts.read(key)))).filter(({ count }) => count > 0).length
+  for (const key of madeUp) {
+    await counts.add(key, 60_000)
+    await counts.add('under attack', 60_000)
   }
-  t.equal(limiter.dump().storage.length, 100)
-  t.equal((await limiter.get('under attack'))?.consumedPoints, 1_000)
-  for (let n = 0; n < 1_000; n++) await limiter.set(`delayed ${n}`, 1, 60)
-  t.equal(limiter.dump().storage.length, 100)
-  for (const { key } of limiter.dump().storage) await limiter.delete(key)
+  t.equal(await counted([...madeUp, 'under attack']), 100)
+  t.equal((await counts.read('under attack')).count, 1_000)
+  const delayed = madeUp.map((key) => `delayed ${key}`)
+  for (const key of delayed) await counts.add(key, 60_000, { most: 0, window: 'renew' })
+  t.equal(await counted([...madeUp, 'under attack', ...delayed]), 100)
 })
 
 t.test('limits that cannot be stop the boot', async (t) => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { BoundedLimiter } from '../../../plugins/storage/failures/bounded-limiter.ts'
+import { MemoryCounts } from '../../../plugins/storage/counts/memory.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { MemoryTokenStore } from '../../../plugins/tokens/stores/memory.ts'
 import { TokenThrottle } from '../../../plugins/tokens/token-throttle.ts'
@@ -27,10 +27,9 @@ async function setUp(_t: Test, { most = 10, perAddress = 100 } = {}) {
       return store.touch(id, at)
     },
   }
-  const limiter = new BoundedLimiter({ keyPrefix: 'token', points: perAddress, duration: 900 })
   const tokens = new Tokens({
     store: watched,
-    throttle: new TokenThrottle(limiter, perAddress),
+    throttle: new TokenThrottle(new MemoryCounts(clock), perAddress, 900_000),
     most,
     clock,
     onError: (error) => errors.push(error),
