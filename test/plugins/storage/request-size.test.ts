@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Message, Stamp } from '../../../plugins/cache/tier/contract.ts'
+import { type Message, STAMP_LIFE, type Stamp } from '../../../plugins/cache/tier/contract.ts'
 import { openTier } from '../../../plugins/cache/tier/open.ts'
 import { encode } from '../../../plugins/cache/tier/record.ts'
 import { RedisTier } from '../../../plugins/cache/tier/redis.ts'
@@ -87,9 +87,17 @@ t.test('ten thousand entries, tags and keys of the cache', async (t) => {
   await tier.subscribe('a', (message) => heard.push(message))
   const { seq } = await tier.head('a')
   const names = keys.map((key) => `t:${key}`)
-  const { values } = await tier.stamps('a', names)
+  // Nothing keeps them yet: they are the same again for as long as a stamp lives that nobody needs.
+  let began = 0
+  let values: readonly string[] = []
+  let again: readonly string[] = []
+  for (let turns = 0; turns < 20 && (turns === 0 || performance.now() - began >= STAMP_LIFE); turns++) {
+    began = performance.now()
+    values = (await tier.stamps('a', names)).values
+    again = (await tier.stamps('a', names)).values
+  }
   t.equal(new Set(values).size > 0 && values.length, MANY)
-  t.same((await tier.stamps('a', names)).values, values)
+  t.same(again, values)
 
   const stamped = (n: number): Stamp[] => [[names[n] as string, values[n] as string]]
   const data = (n: number) => encode({ freshUntil: 0, deadAt: 0, cost: 0, stamps: n < 500 ? stamped(n) : [], value: n })
