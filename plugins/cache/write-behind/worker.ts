@@ -139,7 +139,11 @@ export class Worker {
           // Until the journal is empty, the handler fails, or another instance has it, or wants it: whoever takes so long
           // for a batch lets the others have a turn.
           const now = this.#options.clock.monotonic()
-          if (this.#ownership.wanted && now - from > lease) break
+          if (this.#ownership.wanted && now - from > lease) {
+            // They ask once in `takeover`: this long, at least one of them is sure to come first.
+            next = 2 * takeover
+            break
+          }
           from = now
         }
         if (this.#failures === 0) await this.#ownership.release()

@@ -2,7 +2,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { createClient, type WebSocketConstructor } from '../../../client/index.ts'
-import { THROTTLE_RULES } from '../../../plugins/accounts/login-throttle.ts'
+import { LoginThrottle, THROTTLE_RULES } from '../../../plugins/accounts/login-throttle.ts'
 import { type CacheOptions, cache } from '../../../plugins/cache/index.ts'
 import { CACHE_RULES } from '../../../plugins/cache/options.ts'
 import { DRAINING_RULES, draining } from '../../../plugins/draining/index.ts'
@@ -59,15 +59,9 @@ t.test('with every duration at 60 days nothing that waits for one happens at onc
     processErrors: long(PROCESS_ERROR_RULES, 'processErrors'),
     health: long(HEALTH_ROUTE_RULES, 'health'),
   }
-  long(THROTTLE_RULES, 'throttle')
+  const throttling = long(THROTTLE_RULES, 'throttle')
   // What has a bound says so; all others are tried below.
-  t.strictSame(bounded.sort(), [
-    'state.pollInterval',
-    'throttle.delay.first',
-    'throttle.delay.most',
-    'throttle.delay.window',
-    'throttle.window',
-  ])
+  t.strictSame(bounded.sort(), ['state.pollInterval'])
   t.equal(
     codeOf(() => serverOptions({ requestTimeout: LONG })),
     'STATEFUL_INVALID_OPTION',
@@ -101,6 +95,10 @@ t.test('with every duration at 60 days nothing that waits for one happens at onc
     app.get('/cached', { config: { cache: { ttl: LONG, stale: LONG } } }, async () => ({ at: 1 }))
     app.get('/login', async (request) => request.login({ id: 'ada' }))
     const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    const throttle = new LoginThrottle(app.storage, { perAccount: 2, ...throttling })
+    const guess = () => throttle.attempt({ account: 'ada', address: '10.0.0.1' }, async () => undefined)
+    for (const _ of [1, 2]) t.equal(await guess(), undefined)
+    await t.rejects(guess, { code: 'STATEFUL_TOO_MANY_ATTEMPTS', retryAfter: 60 * 24 * 60 * 60 })
 
     t.equal((await fetch(`${url}/health/ready`)).status, 200)
     t.equal((await fetch(`${url}/login`)).status, 200)
