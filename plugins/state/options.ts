@@ -18,6 +18,11 @@ export interface StateLimits {
    * application's, whatever they do. Default 90.
    */
   clientPercent: number
+  /**
+   * How much of them one user may fill, or one address without a user, in percent, but always 1,000 keys and 1 MiB. A
+   * key counts for who wrote it last, on each instance by itself and since it opened the space. Default 25.
+   */
+  userPercent: number
   /** Writes of a space that wait at the same time. Default 10,000. */
   waiting: number
   /** Spaces that the application has opened. Those of clients have bounds of their own. Default 64. */
@@ -72,6 +77,7 @@ export const LIMIT_RULES = {
   keys: wholeNumber(100_000),
   bytes: wholeNumber(64 * 1024 * 1024),
   clientPercent: percent(90),
+  userPercent: percent(25),
   waiting: wholeNumber(10_000),
   spaces: wholeNumber(64),
 } satisfies Rules<StateLimits>

@@ -19,15 +19,15 @@ export interface ClientBounds {
   perSession: number
 }
 
+/** The name that a client is counted under: its user, or the network of its address. */
+export function accountOf({ userId, address }: Client): string {
+  return userId === undefined ? `address:${networkOf(address)}` : `user:${userId}`
+}
+
 /** What a client is counted under, and which of the bounds holds for it. */
-export function accountsOf({
-  userId,
-  sessionHandle,
-  address,
-}: Client): [name: string, bound: 'perUser' | 'perSession'][] {
-  const accounts: [string, 'perUser' | 'perSession'][] = [
-    [userId === undefined ? `address:${networkOf(address)}` : `user:${userId}`, 'perUser'],
-  ]
+export function accountsOf(client: Client): [name: string, bound: 'perUser' | 'perSession'][] {
+  const { sessionHandle } = client
+  const accounts: [string, 'perUser' | 'perSession'][] = [[accountOf(client), 'perUser']]
   if (sessionHandle !== undefined) accounts.push([`session:${sessionHandle}`, 'perSession'])
   return accounts
 }

@@ -1,7 +1,7 @@
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import type { Commit, Op } from '../../openapi/schemas/state.ts'
 import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
-import type { Client } from '../support/client-limits.ts'
+import { accountOf, type Client } from '../support/client-limits.ts'
 import { OverloadedError } from '../support/errors.ts'
 import { Channels } from './channel/channels.ts'
 import type { BorrowedSyncSpace } from './channel/space.ts'
@@ -193,7 +193,7 @@ export class SyncHub implements ConnectionContext {
     const { space, release } = this.#options.space(name, client)
     try {
       await space.ready
-      return await space.commit(ops, { ...author, forClient: true, context: { source: 'sync', ...by } })
+      return await space.commit(ops, { ...author, forClient: accountOf(client), context: { source: 'sync', ...by } })
     } finally {
       release()
     }

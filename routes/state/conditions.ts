@@ -19,12 +19,18 @@ export interface ConditionHeaders {
  * Does it under the conditions of the request. They are checked at the moment of the commit: what they look at here
  * is guarded there, and looked at again when it has changed in between.
  *
+ * @param client who counts for what it fills
  * @returns what the key holds afterwards
  * @throws STATEFUL_STATE_PRECONDITION_FAILED
  */
-export async function conditional(space: Space, op: Op, headers: ConditionHeaders): Promise<Entry | undefined> {
+export async function conditional(
+  space: Space,
+  op: Op,
+  headers: ConditionHeaders,
+  client: string,
+): Promise<Entry | undefined> {
   const { 'if-match': match, 'if-none-match': noneMatch } = headers
-  if (match === undefined && noneMatch === undefined) return (await space.apply(op, { forClient: true })).entry
+  if (match === undefined && noneMatch === undefined) return (await space.apply(op, { forClient: client })).entry
   for (;;) {
     // A condition that fails must fail on what is there, not on a replica that is behind.
     await space.freshen()
@@ -33,7 +39,7 @@ export async function conditional(space: Space, op: Op, headers: ConditionHeader
     try {
       return (
         await space.apply(op, {
-          forClient: true,
+          forClient: client,
           guards: [
             revision === 0 ? { key: op.key, revision } : { key: op.key, revision, epoch: space.epochOf(revision) },
           ],

@@ -24,7 +24,7 @@ import { AUTHORIZE_RULES, type AuthorizeOption, demand, textOr } from '../../plu
 import { clientOf, tokenHandle } from '../../plugins/security/client.ts'
 import type { EmptySpace, Entry, Space } from '../../plugins/state/index.ts'
 import { Snapshots } from '../../plugins/state/replica/snapshots.ts'
-import { ClientLimits } from '../../plugins/support/client-limits.ts'
+import { accountOf, ClientLimits } from '../../plugins/support/client-limits.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
 import { defineRoutes } from '../../plugins/support/define-routes.ts'
 import { InvalidStateOpError, NotFoundError } from '../../plugins/support/errors.ts'
@@ -302,7 +302,9 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         const { key } = request.params
         const { value, ttl } = request.body
         const op: Op = { op: 'set', key, value: value as Json, ...(ttl === undefined ? {} : { ttl }) }
-        return writing(request, async (space) => send(space, key, await conditional(space, op, request.headers), reply))
+        return writing(request, async (space) =>
+          send(space, key, await conditional(space, op, request.headers, accountOf(clientOf(request))), reply),
+        )
       },
     )
 
@@ -327,7 +329,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       async (request, reply) => {
         const op: Op = { op: 'merge', key: request.params.key, value: request.body.value }
         return writing(request, async (space) =>
-          send(space, op.key, await conditional(space, op, request.headers), reply),
+          send(space, op.key, await conditional(space, op, request.headers, accountOf(clientOf(request))), reply),
         )
       },
     )
@@ -356,7 +358,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         const { 'if-match': match, 'if-none-match': noneMatch } = request.headers
         await writing(request, async (space) => {
           if (match !== undefined || noneMatch !== undefined) {
-            await conditional(space, { op: 'delete', key }, request.headers)
+            await conditional(space, { op: 'delete', key }, request.headers, accountOf(clientOf(request)))
           } else if (!(await space.delete(key))) {
             throw new NotFoundError(`key '${key}' in space '${space.name}'`)
           }
@@ -386,7 +388,9 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         const { by = 1 } = request.body
         const { key } = request.params
         const op: Op = { op: 'increment', key, value: by }
-        return writing(request, async (space) => send(space, key, await conditional(space, op, request.headers), reply))
+        return writing(request, async (space) =>
+          send(space, key, await conditional(space, op, request.headers, accountOf(clientOf(request))), reply),
+        )
       },
     )
 

@@ -35,6 +35,29 @@ t.test('keys and bytes: clients fill their part of a space, the rest is the appl
   await app.state.set('larger', 'x'.repeat(200))
 })
 
+t.test('keys: one client has a quarter, by whatever way it writes them', async (t) => {
+  const app = await testApp(t, { ...everybody, state: { limits: { keys: 5_000 } } })
+  const space = await app.state.space('app').ready.then(() => app.state.space('app'))
+  const put = (key: string, remoteAddress = VISITOR) =>
+    app.inject({ method: 'PUT', url: `/state/keys/${key}`, payload: { value: 1 }, remoteAddress })
+  for (let start = 0; start < 1_250; start += 125) {
+    const ops = Array.from({ length: 125 }, (_, n) => ({ op: 'set' as const, key: `k${start + n}`, value: n }))
+    await space.commit(ops, { forClient: `address:${VISITOR}` })
+  }
+  t.match((await put('more')).json(), { status: 413, code: 'STATEFUL_STATE_LIMIT' })
+  const ops = [{ op: 'set', key: 'more', value: 1 }]
+  const payload = { clientId: 'a-client-id', seq: 1, ops }
+  const frame = await app.inject({ method: 'POST', url: '/sync/writes', payload, remoteAddress: VISITOR })
+  t.equal(frame.statusCode, 413)
+  t.equal((await put('k1')).statusCode, 200, 'what is theirs may change')
+  t.equal((await put('other', OTHER)).statusCode, 200, 'others have a share of their own')
+  t.equal((await put('other')).statusCode, 413, 'and what is theirs cannot be taken over')
+  await app.state.delete('k1')
+  t.equal((await put('more')).statusCode, 200, 'whoever makes it, room is room')
+  await app.state.clear()
+  t.equal((await put('again')).statusCode, 200)
+})
+
 t.test('spaces: of a visitor by the address, of a user and of a machine by themselves', async (t) => {
   const app = await testApp(t, { ...everybody, state: { clients: { spaces: 100, spacesPerUser: 3 } } })
   const admin = await loggedIn(app)

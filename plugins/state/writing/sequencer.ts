@@ -20,6 +20,7 @@ import {
 import type { Damage } from '../log/damage.ts'
 import type { StateLimits } from '../options.ts'
 import type { KeyChange, Replica } from '../replica/replica.ts'
+import { ClientShares } from './client-shares.ts'
 import { Contention } from './contention.ts'
 import type { SequencerCounts } from './counts.ts'
 import { Hints } from './hints.ts'
@@ -76,6 +77,7 @@ export class Sequencer {
   #running: Promise<void> | undefined
   readonly #hints: Hints
   readonly #contention: Contention
+  readonly #shares = new ClientShares()
   #closed = false
   /** Closed while the log was out of reach: nobody waits for it. */
   #abandoned = false
@@ -196,7 +198,7 @@ export class Sequencer {
         await this.#catchUp()
         continue
       }
-      const staging = new Staging(this.#options.replica)
+      const staging = new Staging(this.#options.replica, this.#shares)
       const batch = this.#stage(staging)
       if (batch.length > 0) {
         await this.#commit(batch, staging)
@@ -237,7 +239,7 @@ export class Sequencer {
       const { staged, commit, revision, error } = attempt
       if (staged) {
         this.#queue.shift()
-        staging.add(staged.results, staged.sizes)
+        staging.add(staged.results, staged.sizes, clientOf(request))
         for (const entry of staged.results.values()) bytes += entry?.bytes ?? 0
         if (write.clientKey) clients.add(write.clientKey)
         batch.push(staged)
@@ -287,6 +289,7 @@ export class Sequencer {
       const changes = replica.apply(record, results)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
       this.#counts.commits++
+      this.#shares.write(results, clientOf(write.request))
       onApplied(record, changes, write.request.context)
       this.#finish(write, unconfirmed, record.commit)
     }
@@ -417,6 +420,7 @@ export class Sequencer {
     for (const record of records) {
       const changes = replica.apply(record)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
+      this.#shares.forget(changes.map(({ key }) => key))
       const own = this.#queue.take(record.tx)
       foreign ||= !own
       onApplied(record, changes, own?.request.context)
@@ -434,6 +438,7 @@ export class Sequencer {
     this.#counts.resyncs++
     this.#damage.note(state)
     const changes = replica.load(state)
+    this.#shares.forget(changes.map(({ key }) => key))
     // What was found in the history before, and not confirmed there, may not be in this one.
     for (const { write } of this.#found.splice(0)) this.#open.settle(write, new StateOutcomeUnknownError(space))
     for (const { tx, commit } of state.records) {
@@ -505,4 +510,10 @@ export class Sequencer {
     })
     this.#endPause = undefined
   }
+}
+
+/** Who the keys that it writes count for. */
+function clientOf(request: WriteRequest | ReplaceRequest): string | undefined {
+  const forClient = 'cause' in request ? undefined : request.forClient
+  return typeof forClient === 'string' ? forClient : undefined
 }

@@ -4,12 +4,13 @@ import { InvalidStateOpError, StateConflictError, StateLeaseLostError, StateLimi
 import type { Entry, LogRecord, WrittenEntry } from '../log/contract.ts'
 import type { StateLimits } from '../options.ts'
 import { type Replica, type Results, reduceCommit } from '../replica/replica.ts'
+import { ClientShares } from './client-shares.ts'
 import type { Middleware } from './middleware.ts'
 import type { KeySchemas } from './schemas.ts'
 import type { Guard, View, Write, WriteRequest } from './write.ts'
 
 export interface Sizes {
-  /** Of all keys and their values as JSON. */
+  /** Of keys and their values as JSON. */
   bytes: number
   /** Number of keys. */
   size: number
@@ -19,12 +20,14 @@ export interface Sizes {
 export class Staging implements View {
   readonly #replica: Replica
   readonly writes = new Map<string, WrittenEntry | undefined>()
+  readonly shares: ClientShares
   revision: number
   bytes: number
   size: number
 
-  constructor(replica: Replica) {
+  constructor(replica: Replica, shares: ClientShares) {
     this.#replica = replica
+    this.shares = new ClientShares(shares)
     this.revision = replica.revision
     this.bytes = replica.bytes
     this.size = replica.size
@@ -71,7 +74,9 @@ export class Staging implements View {
     return { bytes, size }
   }
 
-  add(results: Results, { bytes, size }: Sizes): void {
+  /** @param client whose keys they are from now on */
+  add(results: Results, { bytes, size }: Sizes, client: string | undefined): void {
+    this.shares.write(results, client)
     for (const [key, entry] of results) this.writes.set(key, entry)
     this.bytes = bytes
     this.size = size
@@ -169,7 +174,9 @@ function stageWrite(
   if (bytes > limits.bytes && bytes > staging.bytes) {
     throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
   }
-  if (request.forClient) checkShare(space, staging, sizes, limits)
+  const { forClient } = request
+  if (forClient) checkShare(space, staging, sizes, limits)
+  if (typeof forClient === 'string') staging.shares.check(space, forClient, results, limits)
   const { clientId, seq, clear } = request
   const commit: Commit = { space, epoch: replica.epoch, prev: staging.revision, revision, ops, at }
   if (clientId !== undefined) commit.clientId = clientId

@@ -33,8 +33,8 @@ export interface WriteRequest {
   clientId?: string | undefined
   seq?: number | undefined
   context?: unknown
-  /** It counts within what clients may fill of the space. */
-  forClient?: boolean | undefined
+  /** It counts within what clients may fill of the space; where it is named, what this one may. */
+  forClient?: boolean | string | undefined
   /** The commit empties the space. */
   clear?: boolean
 }
@@ -48,8 +48,11 @@ export interface CommitOptions {
   guards?: readonly Guard[]
   /** The commit is made only if this lease still is its holder's. */
   compareLease?: LeaseProof
-  /** It comes from a client, who may fill no more of the space than `limits.clientPercent`. Default `false`. */
-  forClient?: boolean
+  /**
+   * It comes from a client: all of them together fill no more of the space than `limits.clientPercent`, and one who is
+   * named here, in any way that names nobody else, no more than `limits.userPercent`. Default `false`.
+   */
+  forClient?: boolean | string
 }
 
 export const COMMIT_OPTIONS = namesFor<CommitOptions>({

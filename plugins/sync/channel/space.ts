@@ -18,7 +18,7 @@ export interface SyncSpace {
   /** `undefined`: that position is not in the retained log. */
   history(since: Position): Promise<Commit[] | undefined>
   /** Idempotent by `(clientId, seq)`; resolves when the commit is durable and applied here. */
-  commit(ops: Op[], options: { clientId: string; seq: number; context?: unknown; forClient?: boolean }): Promise<Commit>
+  commit(ops: Op[], options: { clientId: string; seq: number; context?: unknown; forClient?: string }): Promise<Commit>
 }
 
 /** A space for as long as a connection has something to do with it. */
