@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
+import { CSRF_REFUSALS, type CsrfRefusal } from '../plugins/security/csrf.ts'
 import type { SessionCookies } from '../plugins/session/request/signed-cookies.ts'
 import { exampleOf, type ProblemCode, type Refused } from './problem-examples.ts'
 import { type ProblemResponse, type ProblemStatus, problemResponse } from './schemas/responses.ts'
@@ -160,8 +161,8 @@ function* answersOfHooks(
   config: Config = {},
 ): Generator<[ProblemStatus, ProblemCode[]]> {
   if (url.includes(':')) yield [414, ['STATEFUL_URI_TOO_LONG']]
-  if (config.csrf !== false && method !== 'GET' && fastify.hasPlugin('stateful-csrf')) {
-    yield [403, ['STATEFUL_CROSS_SITE_REQUEST']]
+  if (config.csrf !== false && method !== 'GET' && fastify.hasDecorator(CSRF_REFUSALS)) {
+    yield [403, fastify.getDecorator<CsrfRefusal[]>(CSRF_REFUSALS)]
   }
   if (config.pressure !== false && fastify.hasDecorator('isUnderPressure')) yield [503, ['STATEFUL_OVERLOADED']]
 }

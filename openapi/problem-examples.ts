@@ -33,6 +33,7 @@ const samples = {
   STATEFUL_STORAGE_FULL: () => new errors.StorageFullError('the disk'),
   STATEFUL_TOO_MANY_AT_ONCE: () => new errors.TooManyAtOnceError(8, 'requests that wait'),
   STATEFUL_CROSS_SITE_REQUEST: () => new errors.CrossSiteRequestError(),
+  STATEFUL_INVALID_CSRF_TOKEN: () => new errors.InvalidCsrfTokenError(),
   STATEFUL_FOREIGN_ORIGIN: () => new errors.ForeignOriginError('https://elsewhere.example', 'app.example'),
   STATEFUL_INVALID_CREDENTIALS: () => new errors.InvalidCredentialsError(),
   STATEFUL_TOO_MANY_ATTEMPTS: () => new errors.TooManyAttemptsError(),

@@ -1,7 +1,9 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { OpenApiOptions } from '../../openapi/document-options.ts'
+import { isOurs } from '../../openapi/operation.ts'
 import { EXPOSURE_RULES, type ExposureOptions, exposureGuard } from '../security/exposure.ts'
 import { defineService } from '../support/define.ts'
+import { NameClashError } from '../support/errors.ts'
 import { missingFor } from '../support/optional-peer.ts'
 import { asGiven, flag, type Rules, readOptions, text } from '../support/options.ts'
 import { refuseNamesakes } from '../support/schemas.ts'
@@ -94,14 +96,34 @@ async function serveSwaggerUi(
   })
 }
 
-/** Looks into every scope: a document has one component of each name, whichever scope it is from. */
+/**
+ * Looks into every scope: a document has one component and one operation of each name, whichever scope it is from.
+ * @throws at boot STATEFUL_NAME_CLASH
+ */
 function refuseNames(fastify: FastifyInstance): void {
   const scopes = new Set([fastify])
+  // Which are ours shows once the hooks of their scopes have run.
+  const routes: RouteOptions[] = []
+  fastify.addHook('onRoute', (route) => void routes.push(route))
   fastify.addHook('onRegister', (scope) => {
     scopes.add(scope)
   })
   fastify.addHook('onReady', async () => {
     for (const scope of scopes) refuseNamesakes(scope)
     scopes.clear()
+    refuseOperations(routes.splice(0))
   })
+}
+
+function refuseOperations(routes: readonly RouteOptions[]): void {
+  const documented = routes.flatMap((route) => {
+    const { operationId, hide } = (route.schema ?? {}) as { operationId?: string; hide?: boolean }
+    if (operationId === undefined || hide || route.method === 'HEAD') return []
+    return [{ operationId, ours: isOurs(route), name: `${route.method} ${route.url}` }]
+  })
+  const ours = new Map(documented.filter(({ ours }) => ours).map(({ operationId, name }) => [operationId, name]))
+  for (const theirs of documented.filter(({ ours }) => !ours)) {
+    const name = ours.get(theirs.operationId)
+    if (name) throw new NameClashError(`operation '${theirs.operationId}' (${theirs.name})`, `that of '${name}'`)
+  }
 }

@@ -31,6 +31,10 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TR
 const HEADER = 'x-csrf-token'
 const SALT_BYTES = 16
 
+/** The decorator that names the codes of what is refused here. */
+export const CSRF_REFUSALS = 'csrfRefusals'
+export type CsrfRefusal = 'STATEFUL_CROSS_SITE_REQUEST' | 'STATEFUL_INVALID_CSRF_TOKEN'
+
 /**
  * Refuses what a page of another site makes a browser send: browsers say where a request comes from
  * (`Sec-Fetch-Site`, older ones `Origin`), pages cannot change what they say, and clients that are no browser say
@@ -46,6 +50,11 @@ export const csrf = defineService<CsrfOptions>('csrf', async (fastify, options) 
     throw invalidOption('csrf.token', "needs the plugin 'session' before this one.")
   }
 
+  // What operations tell of it in their documents.
+  fastify.decorate(CSRF_REFUSALS, [
+    'STATEFUL_CROSS_SITE_REQUEST',
+    ...(token ? (['STATEFUL_INVALID_CSRF_TOKEN'] as const) : []),
+  ] satisfies CsrfRefusal[])
   fastify.decorateRequest('csrfToken', function (this: FastifyRequest) {
     const salt = randomText(SALT_BYTES)
     return `${salt}.${mac(this.session.sessionId, salt)}`

@@ -123,9 +123,23 @@ export default [
   },
   {
     file: 'plugins/state/writing/staging.ts',
-    from: 'if (request.forClient) checkShare(space, staging, sizes, limits)',
+    from: 'if (forClient) checkShare(space, staging, sizes, limits)',
     to: '',
     suite: 'test/app/visitors.test.ts',
     guards: 'clients leave the application its part',
+  },
+  {
+    file: 'plugins/state/writing/staging.ts',
+    from: "if (typeof forClient === 'string') staging.shares.check(space, forClient, results, limits)",
+    to: '',
+    suite: 'test/app/visitors.test.ts',
+    guards: 'a client leaves the others their part',
+  },
+  {
+    file: 'plugins/state/writing/client-shares.ts',
+    from: 'if (before) this.#holdings.set(key, undefined)',
+    to: '',
+    suite: 'test/plugins/state/writing/client-shares.test.ts',
+    guards: 'what a write that waits has taken from a client is not counted for them',
   },
 ] satisfies Mutant[]

@@ -85,3 +85,22 @@ t.test('ours can be referred to', async (t) => {
     },
   })
 })
+
+t.test('an operation that is called as one of ours ends the boot, with both', async (t) => {
+  const theirs = (app: FastifyInstance, operationId: string, hide = false) =>
+    app.get('/theirs', { schema: { operationId, hide } }, async () => 'theirs')
+  const host = async (operationId: string, hide = false) => {
+    const app = newHost(t)
+    await app.register(documentation)
+    await useStateful(app)
+    // A scope of its own, as those of plugins are.
+    await app.register(async (scope) => theirs(scope, operationId, hide))
+    return app.ready()
+  }
+  await t.rejects(host('getStateSnapshot'), {
+    code: 'STATEFUL_NAME_CLASH',
+    message: /'getStateSnapshot' \(GET \/theirs\).*'GET \/state\/snapshot'/s,
+  })
+  await t.resolves(host('getTheirs'))
+  await t.resolves(host('getStateSnapshot', true), 'what is in no document clashes with nothing')
+})

@@ -1,8 +1,10 @@
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import { documentation } from '../../../plugins/documentation/index.ts'
 import { type CsrfOptions, csrf } from '../../../plugins/security/csrf.ts'
 import { session } from '../../../plugins/session/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
+import { sessionRoutes } from '../../../routes/sessions/index.ts'
 import { Browser, SECRET } from '../../fixtures/session-app.ts'
 
 async function csrfApp(t: Test, options: CsrfOptions = {}) {
@@ -80,6 +82,24 @@ t.test('a token is good for its session only, and not beyond a rotation', async 
   t.equal((await send(eve, token)).statusCode, 403)
   await ada.inject({ method: 'POST', url: '/login', headers: { 'x-csrf-token': token } })
   t.equal((await send(ada, token)).statusCode, 403)
+})
+
+t.test('operations tell in their document what is refused here', async (t) => {
+  for (const token of [true, false]) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(storage, { storage: 'memory:' })
+    await app.register(session, { secret: SECRET })
+    await app.register(csrf, { token })
+    await app.register(documentation)
+    await app.register(sessionRoutes)
+    await app.ready()
+    const { paths } = app.swagger() as unknown as { paths: Record<string, Record<string, object>> }
+    const told = (method: string) => JSON.stringify(paths['/sessions']?.[method])
+    t.match(told('delete'), 'STATEFUL_CROSS_SITE_REQUEST')
+    t.equal(told('delete').includes('STATEFUL_INVALID_CSRF_TOKEN'), token)
+    t.notMatch(told('get'), 'CSRF', 'what changes nothing needs no token')
+  }
 })
 
 t.test('wrong options stop the boot', async (t) => {
