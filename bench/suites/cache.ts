@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache'
 import type { Cache } from '../../plugins/cache/index.ts'
 import type { RedisStorage } from '../../plugins/storage/index.ts'
 import type { Contender, Context, Suite } from '../harness.ts'
-import { startRedis } from '../tools/redis-server.ts'
+import { startRedisOverTcp } from '../tools/redis-server.ts'
 import { callsPerSecond } from '../tools/timing.ts'
 import { inMemory, openOurs, openRedis } from './cache/contenders.ts'
 import { memory } from './cache/memory.ts'
@@ -136,7 +136,7 @@ const peek: Contender[] = [
 
 /** The plain driver with its own settings. */
 async function rawRedis(context: Context) {
-  const client = new Redis({ path: await startRedis(context) })
+  const client = new Redis(await startRedisOverTcp(context))
   context.teardown(() => client.disconnect())
   for (const key of KEYS) await client.set(key, JSON.stringify(userOf(key)))
   return client
@@ -211,8 +211,8 @@ const suite: Suite = {
   name: 'cache',
   description:
     'Reading what is cached: 1,000 small objects. `getOrSet` and `peek` are answered in memory, one call after the ' +
-    'other; the reads of the second level go to a Redis on a Unix socket, and their limit is the same client without ' +
-    'a cache. `round trips` are reads that reached Redis although the value was in memory. The races show who still ' +
+    'other; the reads of the second level go to a Redis over TCP, and their limit is its client with its defaults and ' +
+    'without a cache. `round trips` are reads that reached Redis although the value was in memory. The races show who still ' +
     'serves what was deleted (`stale`).',
   cases: [
     { name: 'getOrSet, in memory', unit: 'calls/s', better: 'higher', contenders: getOrSet },

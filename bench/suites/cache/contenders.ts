@@ -8,7 +8,7 @@ import { LRUCache } from 'lru-cache'
 import { Cache, type CacheOptions, cacheParts } from '../../../plugins/cache/index.ts'
 import { openStorage, type RedisStorage } from '../../../plugins/storage/index.ts'
 import type { Contender, Context } from '../../harness.ts'
-import { startRedis } from '../../tools/redis-server.ts'
+import { startRedisOverTcp } from '../../tools/redis-server.ts'
 
 export type Load = () => object | Promise<object>
 
@@ -23,8 +23,7 @@ export interface Opener extends Pick<Contender, 'name' | 'role' | 'packages'> {
 }
 
 export async function openRedis(context: Context): Promise<RedisStorage> {
-  const path = await startRedis(context)
-  const storage = await openStorage({ url: 'redis://localhost', redis: { path } })
+  const storage = await openStorage(await startRedisOverTcp(context))
   context.teardown(() => storage.close())
   return storage as RedisStorage
 }

@@ -16,6 +16,8 @@ const control = createServer(async (request, response) => {
   for (let left = Number(searchParams.get('changes')); left > 0; left--) await started.broadcast(content(++change))
   response.end(`${change}`)
 })
+// As in the suite `sync`: a measurement may take longer.
+control.keepAliveTimeout = 0
 process.send?.({ url: `${started.url}#${await listening(control)}` })
 
 /** Rows of a table, as applications put them into state; another one each time, so that nothing can be kept of it. */

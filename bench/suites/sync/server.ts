@@ -23,5 +23,7 @@ const control = createServer(async (request, response) => {
   }
   response.end(`${change}`)
 })
+// A measurement may take longer than a connection is kept by default, and then loses the race with its end.
+control.keepAliveTimeout = 0
 await new Promise<void>((resolve) => control.listen(0, '127.0.0.1', resolve))
 process.send?.({ url: `${url}#${(control.address() as AddressInfo).port}` })
