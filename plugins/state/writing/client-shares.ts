@@ -37,12 +37,14 @@ export class ClientShares {
 
   /** A client has written these, or somebody who is none. */
   write(results: Results, client: string | undefined): void {
+    if (client === undefined && this.#empty) return
     for (const [key, entry] of results) this.#hold(key, entry, client)
   }
 
   /** What is no longer as this instance wrote it. */
-  forget(keys: Iterable<string>): void {
-    for (const key of keys) this.#hold(key, undefined, undefined)
+  forget(changes: readonly { key: string }[]): void {
+    if (this.#empty) return
+    for (const { key } of changes) this.#hold(key, undefined, undefined)
   }
 
   /**
@@ -71,6 +73,11 @@ export class ClientShares {
     if (bytes > most.bytes && bytes > before.bytes) {
       throw new StateLimitError(`One client may fill no more than ${most.bytes} bytes of space '${space}'.`)
     }
+  }
+
+  /** Most spaces are the application's alone. */
+  get #empty(): boolean {
+    return this.#holdings.size === 0 && (this.#below === undefined || this.#below.#empty)
   }
 
   #holding(key: string): Holding | undefined {

@@ -420,7 +420,7 @@ export class Sequencer {
     for (const record of records) {
       const changes = replica.apply(record)
       if (!changes) throw new Error(`revision ${record.commit.revision} does not continue ${replica.revision}`)
-      this.#shares.forget(changes.map(({ key }) => key))
+      this.#shares.forget(changes)
       const own = this.#queue.take(record.tx)
       foreign ||= !own
       onApplied(record, changes, own?.request.context)
@@ -438,7 +438,7 @@ export class Sequencer {
     this.#counts.resyncs++
     this.#damage.note(state)
     const changes = replica.load(state)
-    this.#shares.forget(changes.map(({ key }) => key))
+    this.#shares.forget(changes)
     // What was found in the history before, and not confirmed there, may not be in this one.
     for (const { write } of this.#found.splice(0)) this.#open.settle(write, new StateOutcomeUnknownError(space))
     for (const { tx, commit } of state.records) {

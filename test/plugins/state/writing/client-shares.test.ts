@@ -35,7 +35,7 @@ t.test('what a client fills is what it wrote last, also through what is not in t
         if (bytes !== undefined && client !== undefined) model.set(key, { client, bytes })
         else model.delete(key)
         if (forgotten) {
-          shares.forget([key])
+          shares.forget([{ key }])
           held.delete(key)
         } else if (staged) {
           const above = new ClientShares(shares)
