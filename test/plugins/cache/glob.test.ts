@@ -30,6 +30,11 @@ t.test('it matches what the definition says', async (t) => {
   fc.assert(fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), agree))
   fc.assert(fc.property(words('a🦊😀*?', 10), words('ab🦊😀🐱', 12), agree), { numRuns: 3_000 })
   t.ok(globMatcher('user:*')('user:1'))
+  // What random patterns seldom are: parts of nothing but `?`, before one that stood in their characters.
+  for (const text of ['bxx', 'xbx', 'xxb', 'xxxb']) {
+    for (const pattern of ['*?*b*', '*??*b*', '*??*b', 'x*?*b*', '*?*?*b*'])
+      t.ok(agree(pattern, text), `${pattern} ${text}`)
+  }
 })
 
 t.test('a matcher keeps nothing from one text to the next', async (t) => {
