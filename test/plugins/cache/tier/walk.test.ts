@@ -7,6 +7,7 @@ import { startRedis } from '../../../fixtures/redis-server.ts'
 import { deferred, startCache } from '../fixture.ts'
 
 const INDEX = 'fs:cache:{default}:i'
+const HEAD = 'fs:cache:{default}:h'
 
 async function open(t: Test, options: CacheOptions = {}) {
   const server = await startRedis(t)
@@ -65,6 +66,11 @@ t.test('one that ends with its entries takes nothing with it', async (t) => {
   await cache.set('short', 1, { ttl: 50 })
   t.ok((await redis.pttl(INDEX)) > 0)
   await eventually(async () => (await redis.exists(INDEX)) === 0)
+  // It lasts a little longer than its entries, and is said to.
+  const generation = await redis.hget(HEAD, 'generation')
+  t.ok(generation)
+  t.equal(await cache.deleteMatching('user:?'), 0)
+  t.equal(await redis.hget(HEAD, 'generation'), generation, 'a pattern is no reason to begin anew')
   await cache.set('post:1', 'kept')
   t.equal(await cache.deleteMatching('user:?'), 0)
   t.equal(await cache.get('post:1'), 'kept')
