@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify'
+import parsePrometheus from 'parse-prometheus-text-format'
 import t, { type Test } from 'tap'
 import type { Stats as Report } from '../../../openapi/schemas/stats.ts'
 import { cache } from '../../../plugins/cache/index.ts'
@@ -79,22 +80,20 @@ t.test('what the services did stands in the answer, in JSON and for Prometheus a
   }),
 )
 
-/** As a scraper reads it: one TYPE a metric, before its samples; each series once. */
+/** As a scraper reads it: each metric once, with its type and help, and each series once. */
 function wellFormed(t: Test, text: string): void {
-  const types = new Map<string, string>()
-  const series = new Set<string>()
-  for (const line of text.split('\n').filter(Boolean)) {
-    const [, name, type] = line.match(/^# TYPE (\S+) (counter|gauge|histogram)$/) ?? []
-    if (name && type) {
-      t.notOk(types.has(name), `${name} is declared once`)
-      types.set(name, type)
-    } else if (!line.startsWith('# HELP ')) {
-      const [, id = '', base = ''] = line.match(/^(([a-z_0-9]+)(?:\{.*\})?) [-+\d.eE]+(?:NaN)?$/) ?? []
-      t.notOk(series.has(id) || id === '', line)
-      series.add(id)
-      const declared = types.get(base) ?? types.get(base.replace(/_(bucket|sum|count)$/, ''))
-      t.ok(declared, `${base} has a type`)
-    }
+  const metrics = parsePrometheus(text)
+  t.ok(metrics.length > 80)
+  t.equal(new Set(metrics.map(({ name }) => name)).size, metrics.length, 'each metric once')
+  for (const { name, type, help, metrics: series } of metrics) {
+    t.match(type, /^(COUNTER|GAUGE|HISTOGRAM)$/, name)
+    t.ok(help && series.length > 0, name)
+    t.equal(
+      new Set(series.map(({ labels }) => JSON.stringify(labels))).size,
+      series.length,
+      `${name}: each series once`,
+    )
+    for (const { value, count } of series) t.ok(Number.isFinite(Number(value ?? count)), name)
   }
 }
 
