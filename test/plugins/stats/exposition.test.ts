@@ -1,6 +1,6 @@
-import parsePrometheus from 'parse-prometheus-text-format'
 import t from 'tap'
 import { exposition } from '../../../plugins/stats/exposition.ts'
+import { readExposition } from '../../fixtures/prometheus.ts'
 
 t.test('counters end in _total, gauges do not, and what has no sample is left out', async (t) => {
   const text = exposition([
@@ -26,7 +26,7 @@ t.test('labels and help cannot break the text', async (t) => {
   const text = exposition([{ prometheus: 'hits', kind: 'counter', help: 'a\nb\\c', samples: [{ labels, value: 2 }] }])
   t.match(text, '# HELP hits_total a\\nb\\\\c\n')
   t.match(text, 'hits_total{namespace="a\\"\\n\\\\b"} 2')
-  t.match(parsePrometheus(text), [{ name: 'hits_total', type: 'COUNTER', metrics: [{ value: '2', labels }] }])
+  t.match(readExposition(text).get('hits_total'), { type: 'counter', series: [{ value: 2, labels }] })
 })
 
 t.test('durations are in seconds and cumulative, for each label', async (t) => {
@@ -42,15 +42,21 @@ t.test('durations are in seconds and cumulative, for each label', async (t) => {
       ],
     },
   ])
-  t.match(text, 'load_seconds_bucket{namespace="users",le="+Inf"} 0\n')
-  t.match(parsePrometheus(text), [
-    {
-      name: 'load_seconds',
-      type: 'HISTOGRAM',
-      metrics: [
-        { buckets: { '0.001': '3', '0.25': '3', '+Inf': '4' }, sum: '1.5', count: '4' },
-        { labels: { namespace: 'users' }, buckets: { '0.001': '0', '+Inf': '0' }, count: '0' },
-      ],
-    },
-  ])
+  const { type, series = [] } = readExposition(text).get('load_seconds') ?? {}
+  t.equal(type, 'histogram')
+  t.same(
+    series.map(({ name, labels, value }) => [name, labels, value]),
+    [
+      ['load_seconds_bucket', { le: '0.001' }, 3],
+      ['load_seconds_bucket', { le: '0.25' }, 3],
+      ['load_seconds_bucket', { le: '+Inf' }, 4],
+      ['load_seconds_sum', {}, 1.5],
+      ['load_seconds_count', {}, 4],
+      ['load_seconds_bucket', { namespace: 'users', le: '0.001' }, 0],
+      ['load_seconds_bucket', { namespace: 'users', le: '0.25' }, 0],
+      ['load_seconds_bucket', { namespace: 'users', le: '+Inf' }, 0],
+      ['load_seconds_sum', { namespace: 'users' }, 0],
+      ['load_seconds_count', { namespace: 'users' }, 0],
+    ],
+  )
 })
