@@ -2,7 +2,7 @@ import type { SessionStats } from '../../openapi/schemas/session.ts'
 import { type Clock, systemClock, type Timer } from '../support/clock.ts'
 import { SessionConflictError, SessionRevokedError, TooManySessionsError } from '../support/errors.ts'
 import { Listeners, ListenersByName } from '../support/listeners.ts'
-import { type SessionSaveEvent, sessionLoad, sessionSave, traced } from '../support/tracing.ts'
+import { type SessionSaveEvent, sessionLoad, sessionSave } from '../support/tracing.ts'
 import type { Sealer } from './encryption.ts'
 import type { RevocationBus, SessionEvent } from './events.ts'
 import { StoreGuard } from './guard.ts'
@@ -160,8 +160,7 @@ export class SessionEngine {
   begin(token: string, values: SessionValues, options: Beginning = {}): Promise<OpenSession> {
     if (!sessionSave.hasSubscribers) return this.#begin(token, values, options)
     const event: SessionSaveEvent = { operation: options.former ? 'rotate' : 'create' }
-    return traced(
-      sessionSave,
+    return sessionSave.trace(
       event,
       () => this.#begin(token, values, options),
       (event) => {
@@ -351,8 +350,7 @@ export class SessionEngine {
 
   #load(id: string): Promise<OpenSession | Ended | undefined> {
     if (!sessionLoad.hasSubscribers) return this.#read(id)
-    return traced(
-      sessionLoad,
+    return sessionLoad.trace(
       {},
       () => this.#read(id),
       (event, found) => {
@@ -368,8 +366,7 @@ export class SessionEngine {
   #save(open: OpenSession, texts: Record<string, string>, options: Saving): Promise<SaveOutcome> {
     if (!sessionSave.hasSubscribers) return this.#write(open, texts, options)
     const event: SessionSaveEvent = { operation: texts === open.texts ? 'touch' : 'save' }
-    return traced(
-      sessionSave,
+    return sessionSave.trace(
       event,
       () => this.#write(open, texts, options),
       (event, outcome) => {

@@ -1,4 +1,4 @@
-import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
+import { tracingChannel } from 'node:diagnostics_channel'
 
 /** A loader of the cache runs, and its value is stored. Callers who join it make no event of their own. */
 export interface CacheLoadEvent {
@@ -66,30 +66,68 @@ export interface TracingEvents {
   'fastify-stateful:sync.fanout': SyncFanOutEvent
 }
 
-const channel = <Name extends keyof TracingEvents>(name: Name): TracingChannel<unknown, TracingEvents[Name]> =>
-  tracingChannel(name)
-
-/** Ask `hasSubscribers` before an event is made: without subscribers, that is all that a channel costs. */
-export const cacheLoad = channel('fastify-stateful:cache.load')
-export const stateCommit = channel('fastify-stateful:state.commit')
-export const sessionLoad = channel('fastify-stateful:session.load')
-export const sessionSave = channel('fastify-stateful:session.save')
-export const syncFanOut = channel('fastify-stateful:sync.fanout')
-
-/**
- * `tracePromise` without its `result`: what a load or a session holds is nobody else's business.
- * @param conclude writes into the event what subscribers may know of the outcome
- */
-export async function traced<Event extends object, Result>(
-  channel: TracingChannel<unknown, Event>,
-  event: Event,
-  run: () => Promise<Result>,
-  conclude: (event: Event, result: Result) => void,
-): Promise<Result> {
-  const outcome: { result?: Result } = {}
-  await channel.tracePromise(async () => {
-    outcome.result = await run()
-    conclude(event, outcome.result)
-  }, event)
-  return outcome.result as Result
+/** What is used of Node's channel: its type parameters change their places between versions of @types/node. */
+interface NodeChannel<Event extends object> {
+  readonly hasSubscribers: boolean
+  subscribe(listeners: Listeners<Event>): void
+  unsubscribe(listeners: Listeners<Event>): void
+  tracePromise(run: () => Promise<void>, event: Event): Promise<void>
+  traceSync(run: () => void, event: Event): void
 }
+
+type Listeners<Event extends object> = Partial<Record<'start' | 'end' | 'asyncEnd', (event: Event) => void>>
+
+/** One of the channels, for those who do what it tells of. */
+export class EventChannel<Event extends object> {
+  readonly #channel: NodeChannel<Event>
+  /**
+   * Runs each operation once its start is told, to keep something active meanwhile. A store that is bound to a channel would
+   * do, but not for what holds its own context, as OpenTelemetry does.
+   */
+  around: (<Result>(event: Event, run: () => Result) => Result) | undefined
+
+  constructor(name: keyof TracingEvents) {
+    this.#channel = tracingChannel(name) as unknown as NodeChannel<Event>
+  }
+
+  /** To be asked before an event is made: without subscribers, that is all that a channel costs. */
+  get hasSubscribers(): boolean {
+    return this.#channel.hasSubscribers
+  }
+
+  subscribe(listeners: Listeners<Event>): void {
+    this.#channel.subscribe(listeners)
+  }
+
+  unsubscribe(listeners: Listeners<Event>): void {
+    this.#channel.unsubscribe(listeners)
+  }
+
+  /**
+   * `tracePromise` without its `result`: what a load or a session holds is nobody else's business.
+   * @param conclude writes into the event what subscribers may know of the outcome
+   */
+  async trace<Result>(
+    event: Event,
+    run: () => Promise<Result>,
+    conclude: (event: Event, result: Result) => void,
+  ): Promise<Result> {
+    const outcome: { result?: Result } = {}
+    await this.#channel.tracePromise(async () => {
+      outcome.result = await (this.around ? this.around(event, run) : run())
+      conclude(event, outcome.result)
+    }, event)
+    return outcome.result as Result
+  }
+
+  /** The same for what is done when it returns. */
+  traceSync(event: Event, run: () => void): void {
+    this.#channel.traceSync(() => (this.around ? this.around(event, run) : run()), event)
+  }
+}
+
+export const cacheLoad = new EventChannel<CacheLoadEvent>('fastify-stateful:cache.load')
+export const stateCommit = new EventChannel<StateCommitEvent>('fastify-stateful:state.commit')
+export const sessionLoad = new EventChannel<SessionLoadEvent>('fastify-stateful:session.load')
+export const sessionSave = new EventChannel<SessionSaveEvent>('fastify-stateful:session.save')
+export const syncFanOut = new EventChannel<SyncFanOutEvent>('fastify-stateful:sync.fanout')

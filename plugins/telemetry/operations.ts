@@ -1,13 +1,12 @@
-import type { TracingChannel } from 'node:diagnostics_channel'
 import type { Attributes } from '@opentelemetry/api'
-import { cacheLoad, sessionLoad, sessionSave, stateCommit, syncFanOut } from '../support/tracing.ts'
+import { cacheLoad, type EventChannel, sessionLoad, sessionSave, stateCommit, syncFanOut } from '../support/tracing.ts'
 
 /** The name of the instrumentation scope, of tracers and meters alike. */
 export const SCOPE = 'fastify-stateful'
 
 /** How the events of a channel are called in OpenTelemetry. */
 export interface Operation {
-  channel: TracingChannel<unknown, object>
+  channel: EventChannel<object>
   /** Of its spans; the histogram is `<name>.duration`. */
   name: string
   /** Of the histogram. */
@@ -21,7 +20,7 @@ export interface Operation {
 }
 
 function operation<Event extends object>(
-  channel: TracingChannel<unknown, Event>,
+  channel: EventChannel<Event>,
   of: {
     name: string
     description: string
@@ -30,7 +29,7 @@ function operation<Event extends object>(
     labels?: (event: Event) => Attributes
   },
 ): Operation {
-  return { over: 'asyncEnd', labels: () => ({}), ...of, channel } as Operation
+  return { over: 'asyncEnd', labels: () => ({}), ...of, channel } as unknown as Operation
 }
 
 /** @param keys spans name the keys of the cache */

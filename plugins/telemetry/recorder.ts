@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type * as OpenTelemetry from '@opentelemetry/api'
 import type { Context, Histogram, Link, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { type StateCommitEvent, type SyncFanOutEvent, stateCommit, syncFanOut } from '../support/tracing.ts'
@@ -63,7 +62,6 @@ class Recorder {
 
   start(): () => void {
     const meter = this.#api.metrics.getMeter(SCOPE)
-    const active = new ActiveContext(this.#api)
     const stops = operations(this.#options).map((operation) => {
       const { channel, name, description, over } = operation
       const durations = this.#options.metrics
@@ -73,12 +71,18 @@ class Recorder {
             advice: { explicitBucketBoundaries: BOUNDS },
           })
         : undefined
-      const end = (event: object) => this.#end(operation, durations, event)
-      channel.start.bindStore(active, (event: object) => this.#begin(operation, event))
-      channel[over].subscribe(end as (event: unknown) => void)
+      const listeners = {
+        start: (event: object) => this.#begin(operation, event),
+        [over]: (event: object) => this.#end(operation, durations, event),
+      }
+      channel.subscribe(listeners)
+      channel.around = (event, run) => {
+        const context = this.#running.get(event)?.context
+        return context ? this.#api.context.with(context, run) : run()
+      }
       return () => {
-        channel.start.unbindStore(active)
-        channel[over].unsubscribe(end as (event: unknown) => void)
+        channel.unsubscribe(listeners)
+        channel.around = undefined
       }
     })
     return () => {
@@ -86,13 +90,13 @@ class Recorder {
     }
   }
 
-  #begin(operation: Operation, event: object): Context {
+  #begin(operation: Operation, event: object): void {
     const { trace } = this.#api
     let context = this.#api.context.active()
     let span: Span | undefined
     if (this.#options.spans) {
       let links: Link[] = []
-      if (operation.channel === syncFanOut) {
+      if (operation.channel === (syncFanOut as object)) {
         const [parent, ...others] = this.#commitsOf(event as SyncFanOutEvent)
         context = parent ? trace.setSpanContext(this.#api.ROOT_CONTEXT, parent) : this.#api.ROOT_CONTEXT
         links = others.map((context) => ({ context }))
@@ -101,7 +105,6 @@ class Recorder {
       context = trace.setSpan(context, span)
     }
     this.#running.set(event, { started: performance.now(), context, span })
-    return context
   }
 
   #end({ channel, attributes, labels }: Operation, durations: Histogram | undefined, event: object): void {
@@ -120,7 +123,7 @@ class Recorder {
       span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
     }
     span.end()
-    if (channel === stateCommit) this.#remember(event, span.spanContext())
+    if (channel === (stateCommit as object)) this.#remember(event, span.spanContext())
   }
 
   #remember({ space, epoch, revision }: Partial<StateCommitEvent>, span: SpanContext): void {
@@ -137,27 +140,6 @@ class Recorder {
       if (span) found.push(span)
     }
     return found
-  }
-}
-
-/**
- * A channel makes an AsyncLocalStorage hold something while an operation runs. What is active in OpenTelemetry is held by
- * its context manager, whichever the application has: this hands it over.
- */
-class ActiveContext extends AsyncLocalStorage<Context> {
-  readonly #api: typeof OpenTelemetry
-
-  constructor(api: typeof OpenTelemetry) {
-    super()
-    this.#api = api
-  }
-
-  override run<Result, Args extends unknown[]>(
-    context: Context,
-    callback: (...args: Args) => Result,
-    ...args: Args
-  ): Result {
-    return this.#api.context.with(context, () => callback(...args))
   }
 }
 

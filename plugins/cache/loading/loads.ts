@@ -5,7 +5,7 @@ import {
   InvalidCacheValueError,
   NestedLoadError,
 } from '../../support/errors.ts'
-import { type CacheLoadEvent, cacheLoad, traced } from '../../support/tracing.ts'
+import { type CacheLoadEvent, cacheLoad } from '../../support/tracing.ts'
 import type { Found, Levels } from '../coherence/levels.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
@@ -329,7 +329,7 @@ export class Loads {
     const run = () => this.#loadAndFill(load, loader, plan, lease, found)
     if (!cacheLoad.hasSubscribers) return (await run()).value
     const event: CacheLoadEvent = { namespace: this.#levels.namespace, key: load.key, refresh: found !== undefined }
-    const { value } = await traced(cacheLoad, event, run, (event, { stored }) => {
+    const { value } = await cacheLoad.trace(event, run, (event, { stored }) => {
       event.stored = stored
     })
     return value

@@ -7,7 +7,7 @@ import {
   StateOutcomeUnknownError,
   StateOverloadedError,
 } from '../../support/errors.ts'
-import { type StateCommitEvent, stateCommit, traced } from '../../support/tracing.ts'
+import { type StateCommitEvent, stateCommit } from '../../support/tracing.ts'
 import {
   type CommitOutcome,
   type Hint,
@@ -129,8 +129,7 @@ export class Sequencer {
       space: this.#options.space,
       kind: 'cause' in request ? request.cause : 'commit',
     }
-    return traced(
-      stateCommit,
+    return stateCommit.trace(
       event,
       () => this.#submit(request),
       (event, committed) => {

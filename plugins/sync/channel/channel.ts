@@ -164,9 +164,9 @@ export class Channel {
       to: last.revision,
       changes: changes.length,
     }
-    syncFanOut.traceSync(() => {
+    syncFanOut.traceSync(event, () => {
       event.recipients = this.#fanOut(topic, changes)
-    }, event)
+    })
   }
 
   /** @returns how many connections were sent something */
