@@ -2,6 +2,7 @@ import type { SessionStats } from '../../openapi/schemas/session.ts'
 import { type Clock, systemClock, type Timer } from '../support/clock.ts'
 import { SessionConflictError, SessionRevokedError, TooManySessionsError } from '../support/errors.ts'
 import { Listeners, ListenersByName } from '../support/listeners.ts'
+import { type SessionSaveEvent, sessionLoad, sessionSave } from '../support/tracing.ts'
 import type { Sealer } from './encryption.ts'
 import type { RevocationBus, SessionEvent } from './events.ts'
 import { StoreGuard } from './guard.ts'
@@ -156,7 +157,19 @@ export class SessionEngine {
    * meanwhile.
    * @throws STATEFUL_TOO_MANY_SESSIONS, STATEFUL_SESSION_REVOKED
    */
-  async begin(token: string, values: SessionValues, options: Beginning = {}): Promise<OpenSession> {
+  begin(token: string, values: SessionValues, options: Beginning = {}): Promise<OpenSession> {
+    if (!sessionSave.hasSubscribers) return this.#begin(token, values, options)
+    const event: SessionSaveEvent = { operation: options.former ? 'rotate' : 'create' }
+    return sessionSave.trace(
+      event,
+      () => this.#begin(token, values, options),
+      (event) => {
+        event.outcome = 'saved'
+      },
+    )
+  }
+
+  async #begin(token: string, values: SessionValues, options: Beginning): Promise<OpenSession> {
     const { userId, former, login = false } = options
     const now = this.clock.now()
     const id = idOf(token)
@@ -336,10 +349,33 @@ export class SessionEngine {
   }
 
   #load(id: string): Promise<OpenSession | Ended | undefined> {
+    if (!sessionLoad.hasSubscribers) return this.#read(id)
+    return sessionLoad.trace(
+      {},
+      () => this.#read(id),
+      (event, found) => {
+        event.outcome = typeof found === 'object' ? 'live' : (found ?? 'unknown')
+      },
+    )
+  }
+
+  #read(id: string): Promise<OpenSession | Ended | undefined> {
     return this.#time.ask((now) => this.#guard.ask(() => this.#store.load(id, now), this.#opened))
   }
 
-  async #save(open: OpenSession, texts: Record<string, string>, options: Saving): Promise<SaveOutcome> {
+  #save(open: OpenSession, texts: Record<string, string>, options: Saving): Promise<SaveOutcome> {
+    if (!sessionSave.hasSubscribers) return this.#write(open, texts, options)
+    const event: SessionSaveEvent = { operation: texts === open.texts ? 'touch' : 'save' }
+    return sessionSave.trace(
+      event,
+      () => this.#write(open, texts, options),
+      (event, outcome) => {
+        event.outcome = outcome
+      },
+    )
+  }
+
+  async #write(open: OpenSession, texts: Record<string, string>, options: Saving): Promise<SaveOutcome> {
     const now = this.clock.now()
     const ends = Math.max(open.ends, options.ends ?? 0)
     const change = {

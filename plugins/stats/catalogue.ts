@@ -36,7 +36,7 @@ export const behaviours: Readonly<Record<Section, Behaviour>> = {
   // Every instance holds a replica of the whole state.
   state: {
     gauges: ['waiting', 'retained'],
-    largest: ['spaces', 'keys', 'bytes', 'revision'],
+    largest: ['spaces', 'keys', 'bytes', 'revision', 'historyBytes'],
     weighted: {},
     labels: {},
   },

@@ -61,7 +61,12 @@ export const stats = defineService<StatsOptions>(
           ),
         ),
       schemas: {
-        roots: { cache: 'CacheStats', sessions: 'SessionStats', state: 'StateStats', sync: 'SyncStats' },
+        roots: {
+          cache: 'StatefulCacheStats',
+          sessions: 'StatefulSessionStats',
+          state: 'StatefulStateStats',
+          sync: 'StatefulSyncStats',
+        },
         all: [CacheStats, SessionStats, StateStats, SyncStats],
       },
       onError: (error, message) => log.warn({ err: error }, message),

@@ -1,12 +1,13 @@
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
-import { Histogram, type Registry } from 'prom-client'
 import type { ProcessStats } from '../../openapi/schemas/process-stats.ts'
 import { percentiles } from '../support/quantile.ts'
 import { residentBytes } from '../support/resident-bytes.ts'
+import type { Histogram } from './catalogue.ts'
+import type { Sample } from './metrics.ts'
 
-/** Upper bounds of the request durations, in seconds: what is below the first is fast, above the last is stuck. */
-const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** Upper bounds of the request durations, in milliseconds: what is below the first is fast, above the last is stuck. */
+const BOUNDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000]
 /** How often the event loop is sampled, in milliseconds; Node's histogram includes this much in every sample. */
 const RESOLUTION = 10
 const NANOSECONDS = 1e6
@@ -22,26 +23,26 @@ export interface AnsweredRequest {
   duration: number
 }
 
+interface Answers {
+  labels: { method: string; route: string; status: string }
+  sum: number
+  counts: number[]
+}
+
 /**
- * Measures the process: memory, event loop, requests. The duration histogram of prom-client is the one place
- * that counts requests; JSON is read from it, so that both always tell the same numbers.
+ * Measures the process: memory, event loop, requests. The durations are the one place that counts requests: JSON and
+ * metrics are both read from them, so that they always tell the same numbers.
  */
 export class ProcessMeter {
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })
-  readonly #durations: Histogram<'method' | 'route' | 'status'>
+  /** By method, route and class of status: no more than the application has routes. */
+  readonly #answers = new Map<string, Answers>()
   #utilization = performance.eventLoopUtilization()
   #window: ProcessStats['eventLoop'] | undefined
   #active = 0
   #aborted = 0
 
-  constructor(registry: Registry) {
-    this.#durations = new Histogram({
-      name: 'http_request_duration_seconds',
-      help: 'How long requests took to answer, by method, route and class of status.',
-      labelNames: ['method', 'route', 'status'],
-      buckets: BUCKETS,
-      registers: [registry],
-    })
+  constructor() {
     this.#delay.enable()
   }
 
@@ -55,7 +56,17 @@ export class ProcessMeter {
   }
 
   answered({ method, route, status, duration }: AnsweredRequest): void {
-    this.#durations.observe({ method, route, status: `${Math.trunc(status / 100)}xx` }, duration / 1000)
+    const statusClass = `${Math.trunc(status / 100)}xx`
+    const series = `${method} ${statusClass} ${route}`
+    let answers = this.#answers.get(series)
+    if (!answers) {
+      answers = { labels: { method, route, status: statusClass }, sum: 0, counts: new Array(BOUNDS.length + 1).fill(0) }
+      this.#answers.set(series, answers)
+    }
+    answers.sum += duration
+    let bucket = 0
+    while (bucket < BOUNDS.length && duration > (BOUNDS[bucket] as number)) bucket++
+    answers.counts[bucket] = (answers.counts[bucket] as number) + 1
   }
 
   /** Ends an interval: what the event loop did in it is reported until the next one ends. */
@@ -65,7 +76,15 @@ export class ProcessMeter {
     this.#utilization = performance.eventLoopUtilization()
   }
 
-  async collect(): Promise<ProcessStats> {
+  /** How long answers took, by what they were. */
+  durations(): Sample<Histogram>[] {
+    return [...this.#answers.values()].map(({ labels, sum, counts }) => ({
+      labels,
+      value: { sum, bounds: BOUNDS, counts },
+    }))
+  }
+
+  collect(): ProcessStats {
     // Not process.memoryUsage(): it opens a file, which fails just when one wants to see why.
     const heap = getHeapStatistics()
     return {
@@ -77,13 +96,13 @@ export class ProcessMeter {
         external: heap.external_memory,
       },
       eventLoop: this.#window ?? this.#eventLoop(),
-      requests: await this.#requests(),
+      requests: this.#requests(),
     }
   }
 
   /** Forgets what was counted; what goes on now still does. */
   reset(): void {
-    this.#durations.reset()
+    this.#answers.clear()
     this.#aborted = 0
   }
 
@@ -104,38 +123,26 @@ export class ProcessMeter {
     }
   }
 
-  async #requests(): Promise<ProcessStats['requests']> {
+  #requests(): ProcessStats['requests'] {
     const byStatus: Record<StatusClass, number> = { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0 }
-    const cumulative = new Map<number, number>()
+    const counts: number[] = new Array(BOUNDS.length + 1).fill(0)
     let total = 0
     let sum = 0
-    for (const { labels, metricName, value } of (await this.#durations.get()).values) {
-      if (metricName?.endsWith('_bucket')) {
-        // prom-client adds the label `le` to those that were declared.
-        const { le } = labels as { le?: number | string }
-        const bound = le === '+Inf' ? Infinity : Number(le)
-        cumulative.set(bound, (cumulative.get(bound) ?? 0) + value)
-      } else if (metricName?.endsWith('_sum')) {
-        sum += value
-      } else {
-        total += value
-        if (labels.status && labels.status in byStatus) byStatus[labels.status as StatusClass] += value
+    for (const answers of this.#answers.values()) {
+      const { status } = answers.labels
+      sum += answers.sum
+      for (const [bucket, count] of answers.counts.entries()) {
+        total += count
+        counts[bucket] = (counts[bucket] as number) + count
+        if (status in byStatus) byStatus[status as StatusClass] += count
       }
     }
-    let below = 0
-    const counts = [...BUCKETS, Infinity].map((bound) => {
-      const upTo = cumulative.get(bound) ?? 0
-      const count = upTo - below
-      below = upTo
-      return count
-    })
-    const bounds = BUCKETS.map((seconds) => seconds * 1000)
     return {
       total,
       active: this.#active,
       aborted: this.#aborted,
       byStatus,
-      duration: { sum: sum * 1000, ...percentiles(bounds, counts), bounds, counts },
+      duration: { sum, ...percentiles(BOUNDS, counts), bounds: [...BOUNDS], counts },
     }
   }
 }

@@ -1,11 +1,11 @@
 import type { TSchema } from '@sinclair/typebox'
-import { Registry } from 'prom-client'
 import type { InstanceStats, Stats as Report } from '../../openapi/schemas/stats.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { namesFor, refuseUnknown } from '../support/options.ts'
 import type { Section } from './catalogue.ts'
-import { Exposition, processMetrics } from './exposition.ts'
+import { EXPOSITION_TYPE, exposition } from './exposition.ts'
 import { merge } from './merge.ts'
+import { type Metric, MetricCatalogue, PROCESS_METRICS } from './metrics.ts'
 import { ProcessMeter } from './process-meter.ts'
 import type { Board } from './stores/board.ts'
 
@@ -41,16 +41,15 @@ const COLLECT_OPTIONS = namesFor<CollectOptions>({ scope: true })
 /** Collects what the services tell; keeps no number of its own but those of the process. */
 export class StatsEngine {
   readonly meter: ProcessMeter
-  readonly #registry = new Registry()
   readonly #options: StatsEngineOptions
-  readonly #exposition: Exposition
+  readonly #catalogue: MetricCatalogue
   #timer: Timer | undefined
   #publishing: Promise<void> | undefined
 
   constructor(options: StatsEngineOptions) {
     this.#options = options
-    this.#exposition = new Exposition(options.schemas.all)
-    this.meter = new ProcessMeter(this.#registry)
+    this.#catalogue = new MetricCatalogue(options.schemas.all)
+    this.meter = new ProcessMeter()
   }
 
   async start(): Promise<void> {
@@ -87,24 +86,24 @@ export class StatsEngine {
   /** The same numbers of this instance for Prometheus, which asks each instance by itself. */
   async metrics(): Promise<string> {
     const own = await this.#instance()
-    const { roots } = this.#options.schemas
-    const sections = [...this.#options.sources().keys()].flatMap((section) => {
+    const measured = this.catalogue().flatMap(({ section, metrics }) => {
       const numbers = own[section]
-      return numbers ? [{ section, numbers, root: roots[section] }] : []
+      return numbers ? metrics.map((metric) => ({ ...metric, samples: metric.read(numbers) })) : []
     })
-    const texts = [
-      await this.#exposition.services(sections),
-      await processMetrics(own.process),
-      await this.#registry.metrics(),
-    ]
-    return texts
-      .map((text) => text.trimEnd())
-      .join('\n\n')
-      .concat('\n')
+    return exposition([...measured, { ...HTTP_DURATION, samples: this.meter.durations() }])
   }
 
   get contentType(): string {
-    return this.#registry.contentType
+    return EXPOSITION_TYPE
+  }
+
+  /** The metrics of the services that there are, and of the process: each can be read in what `collect` answers. */
+  catalogue(): { section: Section; metrics: readonly Metric[] }[] {
+    const { roots } = this.#options.schemas
+    const services = [...this.#options.sources().keys()].map((section) => {
+      return { section, metrics: this.#catalogue.of(section, roots[section]) }
+    })
+    return [...services, { section: 'process', metrics: PROCESS_METRICS }]
   }
 
   async close(): Promise<void> {
@@ -133,7 +132,7 @@ export class StatsEngine {
       at: new Date(clock.now()).toISOString(),
       unavailable,
       ...sections,
-      process: await this.meter.collect(),
+      process: this.meter.collect(),
     } as InstanceStats
   }
 
@@ -145,6 +144,13 @@ export class StatsEngine {
     }
   }
 }
+
+/** Statistics tell it as one histogram; for Prometheus it has labels. */
+const HTTP_DURATION = {
+  prometheus: 'http_request_duration_seconds',
+  kind: 'histogram',
+  help: 'How long requests took to answer, by method, route and class of status.',
+} as const
 
 const SECTIONS: readonly Section[] = ['cache', 'sessions', 'state', 'sync', 'process']
 

@@ -28,7 +28,7 @@ const LATER = [
   '@fastify/cors',
   '@fastify/static',
   '@fastify/websocket',
-  'prom-client',
+  '@opentelemetry/api',
 ]
 
 interface Loaded {

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 const plugins = [
   ...['accounts', 'cache', 'dashboard', 'documentation', 'problems', 'security', 'session', 'state', 'stateful'],
-  ...['stats', 'storage', 'sync', 'tokens'],
+  ...['stats', 'storage', 'sync', 'telemetry', 'tokens'],
   ...['authRoutes', 'cacheRoutes', 'healthRoutes', 'sessionRoutes', 'stateRoutes', 'statsRoutes', 'syncRoutes'],
   ...['tokenRoutes', 'userRoutes'],
 ]
@@ -79,6 +79,7 @@ t.test('a package that only one service needs is named when it is missing', asyn
     dashboard: '@fastify/static',
     documentation: '@fastify/swagger',
     security: 'helmet',
+    telemetry: '@opentelemetry/api',
   }
   for (const [service, name] of Object.entries(missing)) {
     const { code, message } = await printed(

@@ -5,6 +5,7 @@ import {
   InvalidCacheValueError,
   NestedLoadError,
 } from '../../support/errors.ts'
+import { type CacheLoadEvent, cacheLoad } from '../../support/tracing.ts'
 import type { Found, Levels } from '../coherence/levels.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
@@ -325,6 +326,22 @@ export class Loads {
     lease: Lease | undefined,
     found: Found | undefined,
   ): Promise<unknown> {
+    const run = () => this.#loadAndFill(load, loader, plan, lease, found)
+    if (!cacheLoad.hasSubscribers) return (await run()).value
+    const event: CacheLoadEvent = { namespace: this.#levels.namespace, key: load.key, refresh: found !== undefined }
+    const { value } = await cacheLoad.trace(event, run, (event, { stored }) => {
+      event.stored = stored
+    })
+    return value
+  }
+
+  async #loadAndFill(
+    load: Load,
+    loader: Loader,
+    plan: Plan,
+    lease: Lease | undefined,
+    found: Found | undefined,
+  ): Promise<{ value: unknown; stored: boolean }> {
     const { key } = load
     const { clock } = this.#options
     const { tier, bucket } = this.#levels
@@ -348,14 +365,14 @@ export class Loads {
       } finally {
         this.#counters.loaded(clock.monotonic() - started)
       }
-      if (value === undefined || context.skipped || context.ttl === 0) return value
+      if (value === undefined || context.skipped || context.ttl === 0) return { value, stored: false }
       if (!lease) {
         // Whatever overtook the load took it off the list, or began another era.
         if (this.#pending.get(key) === load && era === this.#levels.era) this.#interim.set(key, value, context.ttl, era)
-        return value
+        return { value, stored: false }
       }
       filled = await this.#fill(lease, value, context, clock.monotonic() - started, era)
-      return value
+      return { value, stored: filled }
     } finally {
       renewal?.cancel()
       if (lease && !filled) await tier.release(bucket, lease).catch(() => {})

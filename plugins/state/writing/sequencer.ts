@@ -7,6 +7,7 @@ import {
   StateOutcomeUnknownError,
   StateOverloadedError,
 } from '../../support/errors.ts'
+import { type StateCommitEvent, stateCommit } from '../../support/tracing.ts'
 import {
   type CommitOutcome,
   type Hint,
@@ -123,6 +124,23 @@ export class Sequencer {
 
   /** @returns the commit, or `undefined` when there was nothing to do */
   submit(request: WriteRequest | ReplaceRequest): Promise<Committed | undefined> {
+    if (!stateCommit.hasSubscribers) return this.#submit(request)
+    const event: StateCommitEvent = {
+      space: this.#options.space,
+      kind: 'cause' in request ? request.cause : 'commit',
+    }
+    return stateCommit.trace(
+      event,
+      () => this.#submit(request),
+      (event, committed) => {
+        if (!committed) return
+        const { epoch, revision, ops } = committed.commit
+        Object.assign(event, { epoch, revision, operations: ops.length })
+      },
+    )
+  }
+
+  #submit(request: WriteRequest | ReplaceRequest): Promise<Committed | undefined> {
     const { space, limits, clock, timeout, writerId } = this.#options
     if (this.#closed) return Promise.reject(new StateClosedError(space))
     if (this.#open.size >= limits.waiting) return Promise.reject(new StateOverloadedError(space, this.#open.size))

@@ -1,6 +1,7 @@
 import type { Commit, Position } from '../../../openapi/schemas/state.ts'
 import type { ByteBudget } from '../../support/client-limits.ts'
 import { SharedSequence } from '../../support/shared-sequence.ts'
+import { type SyncFanOutEvent, syncFanOut } from '../../support/tracing.ts'
 import type { SyncSettings } from '../options.ts'
 import type { SyncCounters } from '../stats.ts'
 import type { Frame } from '../transports/frame.ts'
@@ -151,6 +152,25 @@ export class Channel {
   }
 
   #deliver(topic: Topic, changes: Outgoing[]): void {
+    if (!syncFanOut.hasSubscribers) {
+      this.#fanOut(topic, changes)
+      return
+    }
+    const [first, last] = [changes[0] as Outgoing, changes[changes.length - 1] as Outgoing]
+    const event: SyncFanOutEvent = {
+      space: topic.space,
+      epoch: this.#epoch,
+      from: first.revision,
+      to: last.revision,
+      changes: changes.length,
+    }
+    syncFanOut.traceSync(event, () => {
+      event.recipients = this.#fanOut(topic, changes)
+    })
+  }
+
+  /** @returns how many connections were sent something */
+  #fanOut(topic: Topic, changes: Outgoing[]): number {
     const [first, last] = [changes[0] as Outgoing, changes[changes.length - 1] as Outgoing]
     const sameEpoch = topic.epoch === this.#epoch
     const since = sameEpoch ? undefined : { epoch: topic.epoch, revision: first.prev }
@@ -159,6 +179,7 @@ export class Channel {
     // Shared by all, like the frame: this loop is what a change costs for each of its recipients.
     const position = { epoch: this.#epoch, revision: last.revision }
     let delivered = 0
+    let writers = 0
     for (const subscription of topic.subscriptions) {
       if (subscription.mode !== 'live') continue
       const { connection } = subscription
@@ -167,13 +188,16 @@ export class Channel {
         continue
       }
       subscription.position = position
-      if (topic.whole && sameEpoch && connection.writes.include(changes)) this.#deliverToWriter(subscription, changes)
-      else {
+      if (topic.whole && sameEpoch && connection.writes.include(changes)) {
+        this.#deliverToWriter(subscription, changes)
+        writers++
+      } else {
         connection.send(frame)
         delivered++
       }
     }
     this.#counters.count('changes', changes.length * delivered)
+    return delivered + writers
   }
 
   /** A writer knows its own changes: in their place in the order it gets their acks. */

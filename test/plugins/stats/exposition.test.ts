@@ -1,70 +1,62 @@
-import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import type { Section } from '../../../plugins/stats/catalogue.ts'
-import { Exposition } from '../../../plugins/stats/exposition.ts'
+import { exposition } from '../../../plugins/stats/exposition.ts'
+import { readExposition } from '../../fixtures/prometheus.ts'
 
-const Numbers = Type.Object(
-  { l1Hits: Type.Integer({ description: 'Answered by the first level.' }) },
-  { $id: 'Numbers' },
-)
-const Root = Type.Object(
-  {
-    l1Hits: Type.Integer({ description: 'Answered by the first level.' }),
-    namespaces: Type.Record(Type.String(), Type.Ref('Numbers')),
-    writeBehind: Type.Object({ pending: Type.Integer({ description: 'Waiting to be written.' }) }),
-  },
-  { $id: 'Root' },
-)
-const text = (section: Section, numbers: object) =>
-  new Exposition([Root, Numbers]).services([{ section, numbers, root: 'Root' }])
+t.test('counters end in _total, gauges do not, and what has no sample is left out', async (t) => {
+  const text = exposition([
+    { prometheus: 'hits', kind: 'counter', help: 'How often.', samples: [{ labels: {}, value: 3 }] },
+    { prometheus: 'rate', kind: 'gauge', help: 'A share.', samples: [{ labels: {}, value: 0.75 }] },
+    { prometheus: 'nothing', kind: 'gauge', help: 'None.', samples: [] },
+  ])
+  t.equal(
+    text,
+    `# HELP hits_total How often.
+# TYPE hits_total counter
+hits_total 3
 
-t.test('counters and gauges under their names, with the help of the schema', async (t) => {
-  const lines = (
-    await text('cache', { l1Hits: 3, l1HitRate: 0.75, coherent: true, tier: 'redis', writeBehind: { pending: 2 } })
-  ).split('\n')
-  for (const line of [
-    '# HELP stateful_cache_l1_hits_total Answered by the first level.',
-    '# TYPE stateful_cache_l1_hits_total counter',
-    'stateful_cache_l1_hits_total 3',
-    '# TYPE stateful_cache_l1_hit_rate gauge',
-    'stateful_cache_l1_hit_rate 0.75',
-    'stateful_cache_coherent 1',
-    '# HELP stateful_cache_write_behind_pending Waiting to be written.',
-    'stateful_cache_write_behind_pending 2',
-  ]) {
-    t.ok(lines.includes(line), line)
-  }
-  t.notOk(
-    lines.some((line) => line.includes('tier')),
-    'text is no metric',
+# HELP rate A share.
+# TYPE rate gauge
+rate 0.75
+`,
   )
 })
 
-t.test('keys that are data become a label, and cannot break the text', async (t) => {
-  const lines = await text('cache', { namespaces: { users: { l1Hits: 1 }, 'a"\n\\b': { l1Hits: 2 } } })
-  t.match(lines, '# HELP stateful_cache_namespace_l1_hits_total Answered by the first level.')
-  t.match(lines, 'stateful_cache_namespace_l1_hits_total{namespace="users"} 1')
-  t.match(lines, 'stateful_cache_namespace_l1_hits_total{namespace="a\\"\\n\\\\b"} 2')
-  t.match(await text('sync', { closes: { 1000: 4 } }), 'stateful_sync_closes_total{code="1000"} 4')
+t.test('labels and help cannot break the text', async (t) => {
+  const labels = { namespace: 'a"\n\\b' }
+  const text = exposition([{ prometheus: 'hits', kind: 'counter', help: 'a\nb\\c', samples: [{ labels, value: 2 }] }])
+  t.match(text, '# HELP hits_total a\\nb\\\\c\n')
+  t.match(text, 'hits_total{namespace="a\\"\\n\\\\b"} 2')
+  t.match(readExposition(text).get('hits_total'), { type: 'counter', series: [{ value: 2, labels }] })
 })
 
-t.test('durations become a histogram in seconds, cumulative, for each label', async (t) => {
-  const loadDuration = { sum: 1_500, p50: 1, p95: 1, p99: 1, bounds: [1, 250], counts: [3, 0, 1] }
-  const lines = (await text('cache', { loadDuration, namespaces: { 'a"': { loadDuration } } })).split('\n')
-  for (const line of [
-    '# TYPE stateful_cache_load_duration_seconds histogram',
-    'stateful_cache_load_duration_seconds_bucket{le="0.001"} 3',
-    'stateful_cache_load_duration_seconds_bucket{le="0.25"} 3',
-    'stateful_cache_load_duration_seconds_bucket{le="+Inf"} 4',
-    'stateful_cache_load_duration_seconds_sum 1.5',
-    'stateful_cache_load_duration_seconds_count 4',
-    'stateful_cache_namespace_load_duration_seconds_bucket{namespace="a\\"",le="+Inf"} 4',
-    'stateful_cache_namespace_load_duration_seconds_count{namespace="a\\""} 4',
-  ]) {
-    t.ok(lines.includes(line), line)
-  }
-  t.notOk(
-    lines.some((line) => /_p50|_counts/.test(line)),
-    'what a histogram says is not said again',
+t.test('durations are in seconds and cumulative, for each label', async (t) => {
+  const value = { sum: 1_500, bounds: [1, 250], counts: [3, 0, 1] }
+  const text = exposition([
+    {
+      prometheus: 'load_seconds',
+      kind: 'histogram',
+      help: 'How long.',
+      samples: [
+        { labels: {}, value },
+        { labels: { namespace: 'users' }, value: { ...value, counts: [0, 0, 0], sum: 0 } },
+      ],
+    },
+  ])
+  const { type, series = [] } = readExposition(text).get('load_seconds') ?? {}
+  t.equal(type, 'histogram')
+  t.same(
+    series.map(({ name, labels, value }) => [name, labels, value]),
+    [
+      ['load_seconds_bucket', { le: '0.001' }, 3],
+      ['load_seconds_bucket', { le: '0.25' }, 3],
+      ['load_seconds_bucket', { le: '+Inf' }, 4],
+      ['load_seconds_sum', {}, 1.5],
+      ['load_seconds_count', {}, 4],
+      ['load_seconds_bucket', { namespace: 'users', le: '0.001' }, 0],
+      ['load_seconds_bucket', { namespace: 'users', le: '0.25' }, 0],
+      ['load_seconds_bucket', { namespace: 'users', le: '+Inf' }, 0],
+      ['load_seconds_sum', { namespace: 'users' }, 0],
+      ['load_seconds_count', { namespace: 'users' }, 0],
+    ],
   )
 })

@@ -8,6 +8,7 @@ import { stats } from '../../../plugins/stats/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
 import { sync } from '../../../plugins/sync/index.ts'
 import { statsRoutes } from '../../../routes/stats/index.ts'
+import { readExposition } from '../../fixtures/prometheus.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
@@ -79,22 +80,14 @@ t.test('what the services did stands in the answer, in JSON and for Prometheus a
   }),
 )
 
-/** As a scraper reads it: one TYPE a metric, before its samples; each series once. */
+/** As a scraper reads it: each metric once, with its type and help, and each series once. */
 function wellFormed(t: Test, text: string): void {
-  const types = new Map<string, string>()
-  const series = new Set<string>()
-  for (const line of text.split('\n').filter(Boolean)) {
-    const [, name, type] = line.match(/^# TYPE (\S+) (counter|gauge|histogram)$/) ?? []
-    if (name && type) {
-      t.notOk(types.has(name), `${name} is declared once`)
-      types.set(name, type)
-    } else if (!line.startsWith('# HELP ')) {
-      const [, id = '', base = ''] = line.match(/^(([a-z_0-9]+)(?:\{.*\})?) [-+\d.eE]+(?:NaN)?$/) ?? []
-      t.notOk(series.has(id) || id === '', line)
-      series.add(id)
-      const declared = types.get(base) ?? types.get(base.replace(/_(bucket|sum|count)$/, ''))
-      t.ok(declared, `${base} has a type`)
-    }
+  const metrics = readExposition(text)
+  t.ok(metrics.size > 80)
+  for (const [name, { type, help, series }] of metrics) {
+    t.match(type, /^(counter|gauge|histogram)$/, name)
+    t.match(help, /^[A-Z9].*\.$/, `${name}: ${help}`)
+    t.ok(series.length > 0 && series.every(({ value }) => Number.isFinite(value)), name)
   }
 }
 
