@@ -1,5 +1,5 @@
 /**
- * `npm run llms [-- --check]`: writes llms.txt, the table of contents for language models (llmstxt.org), from the titles
+ * Writes llms.txt, as a part of `npm run docs`: the table of contents for language models (llmstxt.org), from the titles
  * and first sentences of the documentation.
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
@@ -54,11 +54,4 @@ async function entry(page: string): Promise<string> {
   return `- [${title}](${page})${sentence ? `: ${sentence.replaceAll(/\s+/g, ' ').replace(/[.:]$/, '')}` : ''}`
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const text = await llmsText()
-  if (!process.argv.includes('--check')) await writeFile(file, text)
-  else if (text !== (await readFile(file, 'utf8').catch(() => ''))) {
-    process.stderr.write('llms.txt is not current: run `npm run llms`\n')
-    process.exit(1)
-  }
-}
+if (process.argv[1] === fileURLToPath(import.meta.url)) await writeFile(file, await llmsText())

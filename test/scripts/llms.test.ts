@@ -7,7 +7,7 @@ import { llmsText } from '../../scripts/llms.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-t.test('llms.txt is current: `npm run llms` writes it', async (t) => {
+t.test('llms.txt is current: `npm run docs` writes it', async (t) => {
   const text = await llmsText()
   t.equal(await readFile(join(root, 'llms.txt'), 'utf8'), text)
   const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, link = '']) => link)
