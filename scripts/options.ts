@@ -1,5 +1,5 @@
 /** Writes docs/options.md: every option of every plugin, out of the types and what is said of them there. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -76,7 +76,7 @@ function rowsOf(checker: ts.TypeChecker, type: ts.Type, path: string, plugin = '
     const inner = path.split('.').length < 3 ? objectIn(checker, declaration) : undefined
     const nested = inner ? rowsOf(checker, inner, `${name}.`) : []
     return [
-      `| ${option} | ${nested.length > 0 ? 'object' : cell(`\`${typeText(declaration)}\``)} | ${said} |`,
+      `| ${option} | ${nested.length > 0 && /^\w+$|^\{|^(Partial|Omit)</.test(typeText(declaration)) ? 'object' : cell(`\`${typeText(declaration)}\``)} | ${said} |`,
       ...nested,
     ]
   })

@@ -15,7 +15,7 @@ import { type CompiledSnippet, compile, pages, root, snippetsOf } from './snippe
 const SECRET = 'a secret that is long enough for a cookie'
 
 // The compiler reads the types of a dozen packages.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const all = (await Promise.all((await pages()).map(snippetsOf))).flat()
 const compiled = compile(all.filter((snippet) => snippet.compiled))
@@ -40,7 +40,7 @@ t.test('each snippet runs', async (t) => {
   await writeFile(list, JSON.stringify(runnable))
   const [command, args] = untrackedTypeScript(join(root, 'test/docs/run.ts'), list, outcomes)
   const env = { ...process.env, SESSION_SECRET: SECRET, NODE_ENV: 'test' }
-  await promisify(execFile)(command, args, { cwd: folder, env, timeout: 150_000, maxBuffer: 2 ** 26 })
+  await promisify(execFile)(command, args, { cwd: folder, env, timeout: 240_000, maxBuffer: 2 ** 26 })
   const failures = JSON.parse(await readFile(outcomes, 'utf8')) as Record<string, string>
   for (const { place } of runnable) t.notOk(failures[place], `${place} ${failures[place] ?? ''}`)
   t.ok(runnable.length > 40)
