@@ -34,6 +34,7 @@ element('like').addEventListener('click', () => write(board.increment('likes')))
 board.subscribe(() => {
   const waiting = board.pending ? `, ${board.pending} to send` : ''
   element('status').textContent = `${board.status}${waiting}`
+  element('status').classList.toggle('waiting', board.status !== 'live' || waiting !== '')
   element('likes').textContent = board.get('likes') ?? 0
   element('notes').replaceChildren(
     ...board
@@ -46,9 +47,12 @@ board.subscribe(() => {
 
 function noteOf(key, { text, by }) {
   const item = document.createElement('li')
+  const what = Object.assign(document.createElement('span'), { textContent: text })
+  const who = Object.assign(document.createElement('b'), { textContent: by })
   const remove = Object.assign(document.createElement('button'), { type: 'button', textContent: 'Remove' })
+  remove.setAttribute('aria-label', `Remove “${text}”`)
   remove.addEventListener('click', () => write(board.delete(key)))
-  item.append(`${by}: ${text} `, remove)
+  item.append(what, who, remove)
   return item
 }
 

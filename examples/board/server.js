@@ -10,6 +10,7 @@ import Fastify from 'fastify'
 import { problems, state, storage, sync, syncRoutes } from 'fastify-stateful'
 
 const html = await readFile(new URL('index.html', import.meta.url), 'utf8')
+const css = await readFile(new URL('board.css', import.meta.url), 'utf8')
 // The page imports `fastify-stateful/client`, which any bundler makes into one small file.
 const entry = fileURLToPath(new URL('page.js', import.meta.url))
 const { outputFiles } = await build({ entryPoints: [entry], bundle: true, format: 'esm', minify: true, write: false })
@@ -31,6 +32,7 @@ app.state.space('board').use((context, next) => {
 })
 
 app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(html))
+app.get('/board.css', (_request, reply) => reply.type('text/css; charset=utf-8').send(css))
 app.get('/page.js', (_request, reply) => reply.type('text/javascript; charset=utf-8').send(outputFiles[0].text))
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => app.close())

@@ -61,7 +61,7 @@ export function checkedAccount(id: string, read: () => unknown): StoredAccount {
   }
   throw new StorageCorruptError(
     `the account '${id}' cannot be read`,
-    'Put its record back from a backup, or remove it and create the account anew.',
+    'Put its record back from a backup, or remove it and create the account again.',
     { cause },
   )
 }

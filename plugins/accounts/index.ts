@@ -90,7 +90,7 @@ export const accounts = defineService<AccountsOptions>(
 )
 
 const PASSWORD_SET =
-  'the first administrator was created with the password that was given (ADMIN_PASSWORD); from now on it is read by nobody'
+  'the first administrator was created with the password that was given (ADMIN_PASSWORD); from now on it is ignored'
 const PASSWORD_UNUSED =
   'there are accounts: the password that was given for the first administrator (ADMIN_PASSWORD) is not used. docs/accounts.md says how to set a new one'
 

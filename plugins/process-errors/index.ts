@@ -64,12 +64,12 @@ export const processErrors = defineService<ProcessErrorsOptions>(
     const onException = (err: unknown) => {
       counts.exceptions += 1
       // Not `fatal`: after that pino writes what is left synchronously, again and again when whoever reads is gone.
-      log.error({ err }, 'an exception that nobody caught; the process goes on')
+      log.error({ err }, 'an uncaught exception; the process goes on')
       suspect()
     }
     const onRejection = (err: unknown) => {
       counts.rejections += 1
-      log.error({ err }, 'a rejection that nobody handled; the process goes on')
+      log.error({ err }, 'an unhandled rejection; the process goes on')
       suspect()
     }
 

@@ -27,9 +27,10 @@ import type { SessionPolicy } from './types.ts'
 export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | 'store' | 'cookie'> {
   /**
    * Signs the cookie: one or more of at least 32 characters, or a signer. The first signs, all verify. The array
-   * may be changed while the server runs.
+   * may be changed while the server runs. Required: the type has `undefined` for the sake of `process.env`, and a
+   * variable that is not set ends the boot.
    */
-  secret: string | string[] | SessionSigner
+  secret: string | string[] | SessionSigner | undefined
   /**
    * Keeps these sessions apart from those of other registrations on the same storage: an application with a shop and a
    * back office registers the plugin once in the scope of each. 1 to 32 of `a-z`, `0-9` and `-`. Default: none.

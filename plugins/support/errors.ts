@@ -125,7 +125,7 @@ export const OverloadedError = define(
 /** Something failed where nobody caught it, and this request was at work then and has not been answered since. */
 export const UncaughtError = define(
   'STATEFUL_INTERNAL',
-  'An error that nobody caught left the request without an answer.',
+  'An uncaught error left the request without an answer.',
   500,
 )
 
@@ -278,7 +278,7 @@ export const StateLeaseLostError = define(
 )
 export const StateLeaseHeldError = define(
   'STATEFUL_STATE_LEASE_HELD',
-  "The lease '%s' is held by somebody else, and was not given back within %s ms.",
+  "The lease '%s' has another holder, who did not release it within %s ms.",
   409,
 )
 export const StatePreconditionError = define(
@@ -300,7 +300,7 @@ export const StateTimeoutError = define(
 /** The deadline passed after the write was sent to the store: it may have been applied, or may still be. */
 export const StateOutcomeUnknownError = define(
   'STATEFUL_STATE_OUTCOME_UNKNOWN',
-  "The store did not confirm the write to space '%s': nobody can tell whether it took place. Read before you repeat it, or repeat it with the same clientId and seq.",
+  "The store did not confirm the write to space '%s': whether it took place is unknown. Read before you repeat it, or repeat it with the same clientId and seq.",
   503,
 )
 export const StateOverloadedError = define(
@@ -310,7 +310,7 @@ export const StateOverloadedError = define(
 )
 export const StateNotReadyError = define(
   'STATEFUL_STATE_NOT_READY',
-  "Space '%s' is not loaded, or was closed while nobody used it. Await its `ready` right before you read it.",
+  "Space '%s' is not loaded, or was closed while it was idle. Await its `ready` right before you read it.",
   503,
 )
 export const StateClosedError = define('STATEFUL_STATE_CLOSED', "Space '%s' is closed.", 503)

@@ -39,7 +39,7 @@ export function checkedToken(read: () => unknown): StoredToken {
   } catch (error) {
     cause = error
   }
-  throw new StorageCorruptError('an access token cannot be read', 'Revoke it and make it anew.', { cause })
+  throw new StorageCorruptError('an access token cannot be read', 'Revoke it and create another one.', { cause })
 }
 
 function isToken(value: unknown): value is StoredToken {

@@ -107,7 +107,7 @@ t.test(
     )
     await t.rejects(app.accounts.get(grace.id), {
       code: 'STATEFUL_STORAGE_CORRUPT',
-      message: /create the account anew/,
+      message: /create the account again/,
     })
   },
 )

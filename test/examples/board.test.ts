@@ -50,7 +50,8 @@ t.test('two browsers share a board: changes, presence, an offline queue, a refus
     await shows(page, '#status', /^live$/)
   }
   await ada.pin('hello from Ada')
-  await shows(bob.page, '#notes li', /^Ada: hello from Ada/)
+  await shows(bob.page, '#notes li', /^hello from Ada/)
+  await shows(bob.page, '#notes b', /^Ada$/)
 
   t.comment('Bob loses his network: what he writes waits, and Ada sees him go')
   bob.network.refuse()

@@ -56,12 +56,13 @@ export class Context implements LoadContext {
     return this.#abort.signal
   }
 
-  setTtl(ttl: number | string, stale?: number | string): void {
+  /** A function of its own, as `skip` is: loaders take `({ setTtl }) => …`. */
+  readonly setTtl = (ttl: number | string, stale?: number | string): void => {
     this.ttl = lifetime(ttl, 'ttl', { least: 0 })
     if (stale !== undefined) this.stale = lifetime(stale, 'stale', { least: 0 })
   }
 
-  skip(): void {
+  readonly skip = (): void => {
     this.skipped = true
   }
 
