@@ -34,6 +34,12 @@ function addApplication(program: Command): void {
     .option('--storage <url>', 'where it stores (STORAGE)')
     .action(async (options) => (await import('./serve.ts')).serve(options))
   program
+    .command('init')
+    .description('write a starter application: .env with secrets, Dockerfile, a test')
+    .addArgument(new Argument('[folder]', 'an empty one').default('.'))
+    .addOption(jsonOption())
+    .action(async (folder, options) => (await import('./init.ts')).init(folder, options))
+  program
     .command('routes')
     .description('list the routes with what a caller must be allowed to do')
     .addOption(urlOption())
