@@ -1,6 +1,6 @@
 /** The table of the commands. Each is loaded when it runs, so that `--help` waits for none of them. */
 import { Argument, Command, Option } from '@commander-js/extra-typings'
-import { packageVersion } from '../openapi/document.ts'
+import { packageVersion } from '../plugins/support/version.ts'
 import { jsonOption, jsonValue, spaceOption, storageOption, tokenOption, urlOption, wholeNumber } from './options.ts'
 import { hasColours } from './output.ts'
 
@@ -39,6 +39,12 @@ function addApplication(program: Command): void {
     .addArgument(new Argument('[folder]', 'an empty one').default('.'))
     .addOption(jsonOption())
     .action(async (folder, options) => (await import('./init.ts')).init(folder, options))
+  program
+    .command('doctor')
+    .description('look whether everything that a server here needs is in order, and say what to do')
+    .addOption(storageOption())
+    .addOption(jsonOption())
+    .action(async (options) => (await import('./doctor.ts')).doctor(options))
   program
     .command('routes')
     .description('list the routes with what a caller must be allowed to do')

@@ -3,6 +3,7 @@ import { Registry } from 'prom-client'
 import type { InstanceStats, Stats as Report } from '../../openapi/schemas/stats.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { namesFor, refuseUnknown } from '../support/options.ts'
+import { packageVersion } from '../support/version.ts'
 import type { Section } from './catalogue.ts'
 import { Exposition, processMetrics } from './exposition.ts'
 import { merge } from './merge.ts'
@@ -130,6 +131,7 @@ export class StatsEngine {
     await Promise.all(asked)
     return {
       instance: instanceId,
+      version: packageVersion(),
       at: new Date(clock.now()).toISOString(),
       unavailable,
       ...sections,
@@ -156,5 +158,5 @@ function combine(instances: readonly InstanceStats[]) {
     if (parts.length > 0) sections[section] = merge<object>(section, parts)
   }
   const unavailable = new Set(instances.flatMap((instance) => instance.unavailable))
-  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'at'>
+  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'version' | 'at'>
 }

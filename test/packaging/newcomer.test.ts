@@ -59,7 +59,7 @@ t.test('init, install, start, log in, console, one test green', async (t) => {
   const exited = once(server, 'exit')
   t.teardown(async () => {
     // npm and the server that it started.
-    if (server.exitCode === null && server.pid) process.kill(-server.pid, 'SIGKILL')
+    if (server.exitCode === null && server.signalCode === null && server.pid) process.kill(-server.pid, 'SIGKILL')
     await exited
   })
   const url = `http://127.0.0.1:${port}`
