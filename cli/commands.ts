@@ -183,6 +183,21 @@ function addPeople(program: Command): void {
 
 function addStorage(program: Command): void {
   program
+    .command('export')
+    .description('write accounts, access tokens, sessions, state and dead letters to a file, for another storage')
+    .argument('<file>', 'JSON, one document a line; compressed when its name ends in .gz')
+    .addOption(storageOption())
+    .addOption(jsonOption())
+    .action(async (file, options) => (await import('./export.ts')).exportTo(file, options))
+  program
+    .command('import')
+    .description('write an export into a storage; one that was interrupted goes on where it was')
+    .argument('<file>', 'that `export` has written')
+    .option('--restart', 'begin at the start, whatever was written before')
+    .addOption(storageOption())
+    .addOption(jsonOption())
+    .action(async (file, options) => (await import('./import.ts')).importFrom(file, options))
+  program
     .command('backup')
     .description('write a backup of an LMDB folder, beside the server too')
     .addOption(storageOption())

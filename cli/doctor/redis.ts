@@ -65,18 +65,19 @@ export const redis: Check = async ({ storage, now }) => {
     servers = await probeRedis(storage, PREFIX, now)
   } catch (error) {
     const { message } = error as Error
-    return [failure('Redis', message, cureOf(message))]
+    return [failure('Redis', message, cureOf(message, storage.startsWith('rediss')))]
   }
   const kind = storage.includes('+cluster:') ? 'cluster' : 'server'
   return servers.flatMap((server) => judge(server, kind))
 }
 
-function cureOf(message: string): string {
+function cureOf(message: string, encrypted: boolean): string {
   if (/NOAUTH|WRONGPASS|invalid username-password|invalid password/i.test(message)) {
     return 'Put the right user and password into STORAGE: redis://user:password@host:port.'
   }
   if (/ENOTFOUND|EAI_AGAIN/.test(message)) return 'Correct the host name in STORAGE, or its DNS.'
-  if (/SSL|TLS|wrong version number|ECONNRESET|certificate/i.test(message)) {
+  // A server without TLS waits for the rest of what it takes for a command.
+  if (/SSL|TLS|wrong version number|ECONNRESET|certificate/i.test(message) || (encrypted && /TIMEDOUT/.test(message))) {
     return 'Use rediss:// for a server with TLS and redis:// for one without, and a certificate that this machine knows.'
   }
   if (/ECONNREFUSED/.test(message)) return 'Start Redis, and check host and port in STORAGE.'
