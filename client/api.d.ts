@@ -2152,6 +2152,8 @@ export interface components {
         StatefulInstanceStats: {
             /** @description Random name of the instance; new with each start. */
             instance: string;
+            /** @description Of fastify-stateful on the instance; not in the scope `cluster`. */
+            version?: string;
             /**
              * Format: date-time
              * @description When the numbers were taken.
@@ -2237,6 +2239,8 @@ export interface components {
             scope: "instance" | "cluster";
             /** @description Whose numbers they are; not in the scope `cluster`. */
             instance?: string;
+            /** @description Of fastify-stateful on the instance; not in the scope `cluster`. */
+            version?: string;
             /**
              * Format: date-time
              * @description When the numbers were taken.

@@ -1,11 +1,6 @@
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
-import { readText } from '../plugins/support/text.ts'
+import { packageVersion } from '../plugins/support/version.ts'
 import type { OpenApiOptions } from './document-options.ts'
-
-/** The version of this package, from its manifest. */
-export function packageVersion(): string {
-  return (JSON.parse(readText(new URL('../package.json', import.meta.url))) as { version: string }).version
-}
 
 const description = `Sessions, application state, a multi-level cache and live synchronisation.
 

@@ -129,7 +129,7 @@ async function rolldown(outDir, options) {
 function entries() {
   const { exports } = JSON.parse(read(join(root, 'package.json')))
   const modules = Object.values(exports).flatMap((entry) => entry.default ?? [])
-  return [...new Set(modules.map((file) => file.replace(/^\.\/dist\/(.*)\.js$/, '$1'))), 'server', 'cli/admin']
+  return [...new Set(modules.map((file) => file.replace(/^\.\/dist\/(.*)\.js$/, '$1'))), 'server', 'cli/main']
 }
 
 function declare(outDir) {

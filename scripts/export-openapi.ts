@@ -1,12 +1,14 @@
 /**
  * Writes the contract that the code already holds: openapi/openapi.json, openapi/asyncapi.json, the client's types and
- * the table of docs/access.md. They are committed and checked by test/openapi; nobody edits them.
+ * the tables of docs/access.md and docs/cli.md. They are committed and checked by test/openapi; nobody edits them.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import openapiTS, { astToString, COMMENT_HEADER, type OpenAPI3 } from 'openapi-typescript'
 import { build } from '../app.ts'
+import { createProgram } from '../cli/commands.ts'
 import { withAccessTable } from './access-table.ts'
+import { withCommandTable } from './command-table.ts'
 
 const root = new URL('..', import.meta.url)
 
@@ -28,6 +30,7 @@ export async function generate(): Promise<Map<string, string>> {
       ['openapi/openapi.json', json(openapi)],
       ['openapi/asyncapi.json', json((await app.inject({ url: '/asyncapi.json', headers })).json())],
       ['docs/access.md', withAccessTable(await readFile(new URL('docs/access.md', root), 'utf8'), openapi)],
+      ['docs/cli.md', withCommandTable(await readFile(new URL('docs/cli.md', root), 'utf8'), createProgram())],
       ['client/api.d.ts', `${COMMENT_HEADER}${astToString(types)}`],
     ])
   } finally {

@@ -7,6 +7,9 @@ import { StateStats } from './state.ts'
 import { SyncStats } from './sync.ts'
 
 const sections = {
+  version: Type.Optional(
+    Type.String({ description: 'Of fastify-stateful on the instance; not in the scope `cluster`.' }),
+  ),
   at: Type.String({ format: 'date-time', description: 'When the numbers were taken.' }),
   unavailable: Type.Array(Type.String(), {
     description: 'Services whose numbers could not be had, because their storage does not answer.',

@@ -1,14 +1,11 @@
 import { availableParallelism } from 'node:os'
-import type { Storage } from '../storage/storage.ts'
 import { defineService } from '../support/define.ts'
 import { asGiven, type Rules, readOptions, supplied, text, wholeNumber } from '../support/options.ts'
 import type { AccountStore } from './account-store.ts'
 import { Accounts, type Bootstrap } from './accounts.ts'
 import type { LoginThrottle, ThrottleOptions } from './login-throttle.ts'
 import { loadArgon2 } from './passwords.ts'
-import { LmdbAccountStore } from './stores/lmdb.ts'
-import { MemoryAccountStore } from './stores/memory.ts'
-import { RedisAccountStore } from './stores/redis.ts'
+import { accountStoreOn } from './stores/on-storage.ts'
 import { suppliedStore } from './stores/supplied.ts'
 
 export type { AccountChange, AccountQuery, AccountStore, StoredAccount } from './account-store.ts'
@@ -73,7 +70,7 @@ export const accounts = defineService<AccountsOptions>(
     const [{ LoginThrottle }] = await Promise.all([import('./login-throttle.ts'), loadArgon2()])
     const throttle = new LoginThrottle(fastify.storage, limits)
     const log = fastify.log.child({ plugin: 'accounts' })
-    const engine = new Accounts(store ? suppliedStore(store) : storeOf(fastify.storage), {
+    const engine = new Accounts(store ? suppliedStore(store) : accountStoreOn(fastify.storage), {
       ...hashing,
       onRestored: () =>
         log.error('the storage has lost all accounts; the administrator is there again, the others are not'),
@@ -93,8 +90,3 @@ const PASSWORD_SET =
   'the first administrator was created with the password that was given (ADMIN_PASSWORD); from now on it is ignored'
 const PASSWORD_UNUSED =
   'there are accounts: the password that was given for the first administrator (ADMIN_PASSWORD) is not used. docs/accounts.md says how to set a new one'
-
-function storeOf(storage: Storage): AccountStore {
-  if (storage.kind === 'redis') return new RedisAccountStore(storage)
-  return storage.kind === 'lmdb' ? new LmdbAccountStore(storage) : new MemoryAccountStore()
-}

@@ -2,6 +2,7 @@ import type { TSchema } from '@sinclair/typebox'
 import type { InstanceStats, Stats as Report } from '../../openapi/schemas/stats.ts'
 import type { Clock, Timer } from '../support/clock.ts'
 import { namesFor, refuseUnknown } from '../support/options.ts'
+import { packageVersion } from '../support/version.ts'
 import type { Section } from './catalogue.ts'
 import { EXPOSITION_TYPE, exposition } from './exposition.ts'
 import { merge } from './merge.ts'
@@ -129,6 +130,7 @@ export class StatsEngine {
     await Promise.all(asked)
     return {
       instance: instanceId,
+      version: packageVersion(),
       at: new Date(clock.now()).toISOString(),
       unavailable,
       ...sections,
@@ -162,5 +164,5 @@ function combine(instances: readonly InstanceStats[]) {
     if (parts.length > 0) sections[section] = merge<object>(section, parts)
   }
   const unavailable = new Set(instances.flatMap((instance) => instance.unavailable))
-  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'at'>
+  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'version' | 'at'>
 }

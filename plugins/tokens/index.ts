@@ -1,14 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import { openCounts } from '../storage/counts/open.ts'
-import type { Storage } from '../storage/storage.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import type { Duration } from '../support/durations.ts'
 import { InvalidTokenError } from '../support/errors.ts'
 import { clock, duration, type Rules, readOptions, wholeNumber } from '../support/options.ts'
-import { LmdbTokenStore } from './stores/lmdb.ts'
-import { MemoryTokenStore } from './stores/memory.ts'
-import { RedisTokenStore } from './stores/redis.ts'
+import { tokenStoreOn } from './stores/on-storage.ts'
 import { RedisTokenBus } from './stores/redis-bus.ts'
 import type { TokenStore } from './token-store.ts'
 import { TokenThrottle } from './token-throttle.ts'
@@ -78,7 +75,7 @@ export const tokens = defineService<TokensPluginOptions>(
     const log = fastify.log.child({ plugin: 'tokens' })
     const { storage } = fastify
     const engine = new Tokens({
-      store: storeOf(storage),
+      store: tokenStoreOn(storage),
       ...(storage.kind === 'redis' ? { bus: new RedisTokenBus(storage) } : {}),
       throttle: new TokenThrottle(openCounts(storage, 'token', clock), throttle.perAddress, throttle.window),
       most,
@@ -133,9 +130,4 @@ const CHALLENGES: { [code: string]: string } = {
 function secretOf(header: string): string | undefined {
   const [, secret] = /^bearer +(\S+) *$/i.exec(header) ?? []
   return secret?.startsWith(TOKEN_PREFIX) ? secret : undefined
-}
-
-function storeOf(storage: Storage): TokenStore {
-  if (storage.kind === 'redis') return new RedisTokenStore(storage)
-  return storage.kind === 'lmdb' ? new LmdbTokenStore(storage) : new MemoryTokenStore()
 }

@@ -1,50 +1,36 @@
 /** The way back in for an administrator, as a process of its own, out of the build as it is shipped. */
-import { execFile, execFileSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import t from 'tap'
 import { loggedIn, loggedInUser, testApp } from '../fixtures/app.ts'
+import { command, type Outcome } from '../fixtures/command.ts'
 import { storageUrl } from '../fixtures/storages.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
-import { untracked } from '../fixtures/untracked.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-execFileSync(...untracked(process.execPath, ['scripts/build.mjs']), { cwd: ROOT, stdio: 'ignore' })
-
-interface Outcome {
-  code: number
-  stdout: string
-  stderr: string
-}
-
-async function admin(storage: string, ...args: string[]): Promise<Outcome> {
-  const run = promisify(execFile)(...untracked(process.execPath, ['dist/cli/admin.js', ...args]), {
-    cwd: ROOT,
-    env: { ...process.env, STORAGE: storage },
+const reset = (storage: string, ...args: string[]) =>
+  command(['admin', 'reset', ...args], { env: { STORAGE: storage } })
+const administrators = async (storage: string) => {
+  const { stdout } = await command(['users', 'list', '--role', 'administrator', '--json'], {
+    env: { STORAGE: storage },
   })
-  return run.then(
-    ({ stdout, stderr }) => ({ code: 0, stdout: `${stdout}`, stderr: `${stderr}` }),
-    (error: Outcome) => error,
-  )
+  return JSON.parse(stdout)
 }
-
 const passwordIn = ({ stdout }: Outcome) => /password (\S{32}) \(shown this once\)/.exec(stdout)?.[1] as string
 
 t.test('lmdb: with the server stopped; the disabled administrator is one again', async (t) => {
   const storage = await storageUrl(t, 'lmdb')
   const first = await testApp(t, { storage })
-  const refused = await admin(storage, 'reset')
+  const refused = await reset(storage)
   t.match(refused, { code: 1, stderr: /STATEFUL_STORAGE_OWNED/, stdout: '' }, 'while the server has the folder')
+  t.match(refused.stderr, /--url/, 'and what to do is said')
   const { id } = (await first.accounts.findByUsername('admin')) as { id: string }
   await first.accounts.create({ username: 'second', password: 'a good password', role: 'administrator' })
   await first.accounts.update(id, { disabled: true })
   const before = await loggedIn(first, 'second', 'a good password')
   await first.close()
 
-  t.match(await admin(storage, 'list'), { code: 0, stdout: 'admin (disabled)\nsecond\n' })
-  const outcome = await admin(storage, 'reset')
+  t.match(await administrators(storage), [{ username: 'admin', disabled: true }, { username: 'second' }])
+  const outcome = await reset(storage)
   t.match(outcome, { code: 0, stdout: /^reset: administrator admin/ })
-  const made = await admin(storage, 'reset', 'third')
+  const made = await reset(storage, 'third')
   t.match(made, { code: 0, stdout: /^created: administrator third/ })
 
   const again = await testApp(t, { storage })
@@ -64,7 +50,7 @@ t.test('redis: beside servers that run; whoever was logged in to the account is 
   const headers = { cookie: thief.cookie }
   const peer = await SyncPeer.connect(t, `${url.replace('http', 'ws')}/sync?space=app`, { headers })
   await peer.next()
-  const outcome = await admin(storage, 'reset', 'ADMIN')
+  const outcome = await reset(storage, 'ADMIN')
   t.match(outcome, { code: 0, stdout: /^reset: administrator admin, .*\nended sessions: 1\n$/ })
   t.match(await peer.next(), { type: 'revoked' })
   t.equal((await thief({ url: '/profile' })).statusCode, 401)
@@ -73,6 +59,9 @@ t.test('redis: beside servers that run; whoever was logged in to the account is 
 })
 
 t.test('what it cannot do is said in a line', async (t) => {
-  t.match(await admin('memory:', 'reset'), { code: 1, stderr: /^admin: Configuration: STORAGE is 'memory:'/ })
-  t.match(await admin('memory:', 'list', 'x'), { code: 2, stdout: /^usage: admin reset/ })
+  t.match(await reset('memory:'), {
+    code: 1,
+    stderr: /^fastify-stateful: Configuration: STORAGE is 'memory:'.*\[STATEFUL_INVALID_CONFIGURATION\]\n$/,
+  })
+  t.match(await reset('memory:', 'one', 'too many'), { code: 2, stderr: /too many arguments/ })
 })

@@ -27,7 +27,7 @@ const sources = {
 export const answer: number = Type.Literal(42).const
 export const script = new URL('./stores/set.lua', import.meta.url)\n`,
   'plugins/a/stores/set.lua': "return '1 %'\n",
-  'cli/admin.ts': "import { answer } from '../index.ts'\nprocess.stdout.write(String(answer))\n",
+  'cli/main.ts': "import { answer } from '../index.ts'\nprocess.stdout.write(String(answer))\n",
   'client/index.ts': 'export const client = 1\n',
   'plugins/a/generated.d.ts': 'export type Generated = 1\n',
   'plugins/a/README.md': '# A\n',

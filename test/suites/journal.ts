@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { Journal } from '../../plugins/cache/write-behind/journal.ts'
+import type { DeadLetter, Journal } from '../../plugins/cache/write-behind/journal.ts'
 
 /** What every journal does, told by two instances (or one, where only one can have it). */
 export async function journalContract(t: Test, here: Journal, there: Journal): Promise<void> {
@@ -38,4 +38,19 @@ export async function journalContract(t: Test, here: Journal, there: Journal): P
   t.equal(await here.remove('users', 1, entries), false, 'and removes nothing')
   t.equal(await here.bury('users', 1, [letter]), undefined)
   t.same(await there.size('users'), { pending: 2, dead: 0 })
+
+  const foreign = Array.from({ length: 1_200 }, (_, n) => ({
+    ...{ id: `${n}`.padStart(16, '0'), namespace: 'a', key: `key ${n}`, data: Buffer.from([n % 256, 0, 255]) },
+    ...{ reason: 'refused elsewhere', at: n },
+  }))
+  await here.adoptLetters('others', foreign)
+  const all: DeadLetter[] = []
+  for await (const letters of there.letters('others')) all.push(...letters)
+  t.same(
+    all.map(({ id: _, ...letter }) => ({ ...letter, data: [...letter.data] })),
+    foreign.map(({ id: _, ...letter }) => ({ ...letter, data: [...letter.data] })),
+    'letters from elsewhere, in batches and in their order',
+  )
+  t.same(await here.size('others'), { pending: 0, dead: 1_200 })
+  t.same((await there.writers()).sort(), ['others', 'users'])
 }

@@ -82,6 +82,12 @@ export interface Journal extends Overlay {
   bury(writer: string, token: number, letters: readonly DeadLetter[]): Promise<DeadLetter[] | undefined>
   /** The oldest dead letters. */
   dead(writer: string, limit: number): Promise<DeadLetter[]>
+  /** All dead letters, the oldest of a bucket first, in batches. */
+  letters(writer: string): AsyncIterable<DeadLetter[]>
+  /** Takes in dead letters of a journal elsewhere. They may get other ids. */
+  adoptLetters(writer: string, letters: readonly DeadLetter[]): Promise<void>
+  /** Those of which something waits, or is dead. For those who only look. */
+  writers(): Promise<string[]>
   /**
    * Lets a dead letter wait again, as the latest write of its key; where a newer one waits it is only forgotten.
    * Resolves to whether it waits.

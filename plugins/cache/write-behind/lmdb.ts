@@ -33,6 +33,31 @@ export class LmdbJournal extends MemoryJournal {
     return keys.map((key) => ({ ...(entryAt(this.#dead, key) ?? UNREADABLE), id: key[1] }))
   }
 
+  override async *letters(writer: string): AsyncGenerator<DeadLetter[]> {
+    let { start, end } = bounds(writer)
+    for (;;) {
+      const keys = [...this.#dead.getKeys({ start, end, limit: PAGE })]
+      yield keys.map((key) => ({ ...(entryAt(this.#dead, key) ?? UNREADABLE), id: key[1] }))
+      const last = keys.at(-1)
+      if (!last || keys.length < PAGE) return
+      // The first text behind it.
+      start = [writer, `${last[1]}\0`]
+    }
+  }
+
+  override async adoptLetters(writer: string, letters: readonly DeadLetter[]): Promise<void> {
+    const adopt = () => {
+      for (const { id, ...letter } of letters) this.#dead.put([writer, id], letter)
+    }
+    await this.#commits.write(() => this.#dead.raw.transaction(adopt))
+  }
+
+  override async writers(): Promise<string[]> {
+    const names = new Set(await super.writers())
+    for (const [writer] of this.#dead.getKeys()) names.add(writer)
+    return [...names]
+  }
+
   override async size(writer: string): Promise<{ pending: number; dead: number }> {
     const { pending } = await super.size(writer)
     return { pending, dead: this.#dead.raw.getKeysCount(bounds(writer)) }
@@ -78,6 +103,9 @@ export class LmdbJournal extends MemoryJournal {
     return entryAt(this.#pending, [writer, id])?.data ?? UNREADABLE.data
   }
 }
+
+/** Letters of one batch. */
+const PAGE = 500
 
 const bounds = (writer: string): { start: Key; end: Key } => ({ start: [writer, ''], end: [writer, '\uffff'] })
 

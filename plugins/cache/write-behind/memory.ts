@@ -100,6 +100,18 @@ export class MemoryJournal implements Journal {
     return first(this.#book(writer).dead, limit)
   }
 
+  async *letters(writer: string): AsyncGenerator<DeadLetter[]> {
+    yield [...this.#book(writer).dead.values()]
+  }
+
+  async adoptLetters(writer: string, letters: readonly DeadLetter[]): Promise<void> {
+    await this.entomb(writer, letters)
+  }
+
+  async writers(): Promise<string[]> {
+    return [...this.#books.keys()]
+  }
+
   async retry(writer: string, letter: DeadLetter): Promise<boolean> {
     const waits = this.#book(writer).waiting.has(place(letter))
     if (waits) await this.forget(writer, letter)

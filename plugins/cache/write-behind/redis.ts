@@ -16,10 +16,13 @@ const scripts = {
   disown: RedisScript.fromFile(new URL('./disown.lua', import.meta.url), evenWhenFull),
   read: new RedisScript(evenWhenFull(fenced(new URL('./read.lua', import.meta.url)))),
   remove: new RedisScript(evenWhenFull(fenced(new URL('./remove.lua', import.meta.url)))),
+  adopt: RedisScript.fromFile(new URL('./adopt.lua', import.meta.url)),
   bury: headScript(fenced(new URL('./bury.lua', import.meta.url)), evenWhenFull),
 }
 
 const ID_LENGTH = 16
+/** Letters of one batch. */
+const PAGE = 500
 /** Letters that one script buries, each with the keys of its entry. */
 const MAX_LETTERS = Math.floor((MAX_KEYS - 6) / 2)
 
@@ -109,6 +112,38 @@ export class RedisJournal implements Journal {
       }),
     )
     return parts.flat().slice(0, limit)
+  }
+
+  async *letters(writer: string): AsyncGenerator<DeadLetter[]> {
+    for (const bucket of await this.#buckets(writer)) {
+      const [key] = this.#keys(bucket, writer, 'd')
+      let after: string | undefined
+      do {
+        const items = await this.#storage.client.xrange(key as string, PAGE, after)
+        yield items.map((item) => toLetter(bucket, item))
+        after = items.length < PAGE ? undefined : `${items.at(-1)?.[0]}`
+      } while (after !== undefined)
+    }
+  }
+
+  async adoptLetters(writer: string, letters: readonly DeadLetter[]): Promise<void> {
+    for (const [bucket, all] of byBucket(letters)) {
+      await this.#announce(writer, bucket)
+      const keys = this.#keys(bucket, writer, 'd')
+      for (const some of chunked(all, PAGE)) {
+        const args = some.flatMap(({ key, data, reason, at }) => [key, Buffer.from(data), reason, at])
+        await scripts.adopt.run(this.#storage.client, keys, args)
+      }
+    }
+  }
+
+  async writers(): Promise<string[]> {
+    const names = new Set<string>()
+    const beginning = `${this.#storage.prefix}cache-journal:{`
+    for await (const keys of this.#storage.client.scan(beginning)) {
+      for (const key of keys) names.add(key.slice(beginning.length, key.indexOf('}', beginning.length)))
+    }
+    return [...names]
   }
 
   async retry(writer: string, letter: DeadLetter): Promise<boolean> {

@@ -77,6 +77,22 @@ export class LmdbStateLog implements StateLog {
     if (this.#database.salvaged) repairSpaces(this.#database)
   }
 
+  /** Spaces that were written to. */
+  static spacesOn(storage: LmdbStorage): string[] {
+    const database = new CheckedDatabase<string, string>(storage, {
+      ...{ name: STATE_DATABASE, encoding: 'text', restorable: true },
+    })
+    const spaces: string[] = []
+    let start = ''
+    for (;;) {
+      const [key] = database.getKeys({ start, limit: 1 })
+      if (key === undefined) return spaces
+      const space = key.slice(0, key.indexOf('/'))
+      spaces.push(space)
+      start = after(`${space}/`)
+    }
+  }
+
   async load(): Promise<LogState> {
     const head = await this.#open()
     const entries = new Map<string, Entry>()

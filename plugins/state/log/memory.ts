@@ -31,6 +31,10 @@ export class MemoryStateLogs {
     return this.#written.get(space) ?? new MemoryStateLog(retention, (log) => this.#keep(space, log))
   }
 
+  names(): string[] {
+    return [...this.#written.keys()]
+  }
+
   #keep(space: string, log: MemoryStateLog): void {
     if (this.#written.size >= MOST_SPACES) throw new StorageFullError(`memory holds ${MOST_SPACES} spaces`)
     this.#written.set(space, log)

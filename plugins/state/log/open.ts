@@ -28,3 +28,15 @@ export function openStateLog(
       return new RedisStateLog(storage, space, retention, redis)
   }
 }
+
+/** Names of the spaces that were written to, in no order. For those who look: on Redis it takes `+scan`. */
+export async function spacesOn(storage: Storage): Promise<string[]> {
+  switch (storage.kind) {
+    case 'memory':
+      return memories.get(storage)?.names() ?? []
+    case 'lmdb':
+      return LmdbStateLog.spacesOn(storage)
+    case 'redis':
+      return RedisStateLog.spacesOn(storage)
+  }
+}

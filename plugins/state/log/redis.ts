@@ -96,6 +96,16 @@ export class RedisStateLog implements StateLog {
     if (ack !== 'primary') this.#confirmation = new RedisConfirmation(storage.client, `${base}meta`, ack, ackTimeout)
   }
 
+  /** Spaces that were written to. */
+  static async spacesOn({ client, prefix }: RedisStorage): Promise<string[]> {
+    const spaces = new Set<string>()
+    const [beginning, end] = [`${prefix}{state:`, '}:meta']
+    for await (const keys of client.scan(beginning)) {
+      for (const key of keys) if (key.endsWith(end)) spaces.add(key.slice(beginning.length, -end.length))
+    }
+    return [...spaces]
+  }
+
   async load(): Promise<LogState> {
     await this.#checkServer()
     const damage = new Set<string>()

@@ -130,8 +130,10 @@ export class RedisClient {
     return this.#driver.zrangebyscore(key, from, to).catch(refuse)
   }
 
-  async xrange(key: string, limit: number): Promise<StreamEntry[]> {
-    const entries = await this.#driver.xrangeBuffer(key, '-', '+', 'COUNT', limit).catch(refuse)
+  /** @param after only what stands behind the entry of this id */
+  async xrange(key: string, limit: number, after?: string): Promise<StreamEntry[]> {
+    const start = after === undefined ? '-' : `(${after}`
+    const entries = await this.#driver.xrangeBuffer(key, start, '+', 'COUNT', limit).catch(refuse)
     return entries as unknown as StreamEntry[]
   }
 
@@ -141,7 +143,7 @@ export class RedisClient {
 
   /** Members of a sorted set that begin so, in batches; one that comes or goes meanwhile may be missing, one come twice. */
   async *zscan(key: string, beginning: string, count: number): AsyncGenerator<string[]> {
-    const match = `${beginning.replace(/[[\]\\*?]/g, '\\$&')}*`
+    const match = `${escaped(beginning)}*`
     let cursor = '0'
     do {
       const [next, found] = await this.#driver.zscan(key, cursor, 'MATCH', match, 'COUNT', count).catch(refuse)
@@ -149,6 +151,22 @@ export class RedisClient {
       // Each with its score.
       yield found.filter((_, i) => i % 2 === 0)
     } while (cursor !== '0')
+  }
+
+  /**
+   * Keys that begin so, of every server, in batches; one that comes or goes meanwhile may be missing, one come twice. For
+   * those who look: no service needs it, and the user on Redis may need `+scan`.
+   */
+  async *scan(beginning: string): AsyncGenerator<string[]> {
+    const match = `${escaped(beginning)}*`
+    for (const server of this.servers.all()) {
+      let cursor = '0'
+      do {
+        const [next, found] = await server.scan(cursor, 'MATCH', match, 'COUNT', 1_000).catch(refuse)
+        cursor = next
+        yield found
+      } while (cursor !== '0')
+    }
   }
 
   // --- what is asked of a server, not of a key ----------------------------------------------------
@@ -204,6 +222,9 @@ export class RedisClient {
     return counts.reduce((total, count) => total + count, 0)
   }
 }
+
+/** A text as a part of a pattern. */
+const escaped = (text: string): string => text.replace(/[[\]\\*?]/g, '\\$&')
 
 /** An even number, so that pairs stay together, and room for a command's name and key. */
 const CHUNK = MAX_ARGUMENTS - 3
