@@ -123,11 +123,7 @@ export const OverloadedError = define(
 )
 
 /** Something failed where nobody caught it, and this request was at work then and has not been answered since. */
-export const UncaughtError = define(
-  'STATEFUL_INTERNAL',
-  'An uncaught error left the request without an answer.',
-  500,
-)
+export const UncaughtError = define('STATEFUL_INTERNAL', 'An uncaught error left the request without an answer.', 500)
 
 // --- what one client may have at the same time ------------------------------------------------
 export const TooManyAtOnceError = define(
