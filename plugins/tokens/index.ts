@@ -7,7 +7,6 @@ import { InvalidTokenError } from '../support/errors.ts'
 import { clock, duration, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 import { tokenStoreOn } from './stores/on-storage.ts'
 import { RedisTokenBus } from './stores/redis-bus.ts'
-import type { TokenStore } from './token-store.ts'
 import { TokenThrottle } from './token-throttle.ts'
 import { type AccessToken, type NewAccessToken, type PresentedToken, TOKEN_PREFIX, Tokens } from './tokens.ts'
 

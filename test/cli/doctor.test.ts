@@ -228,8 +228,8 @@ const broken: Record<string, { change: (sound: Environment, t: Test) => Promise<
     },
     'a wrong password': {
       change: async (environment, t) => {
-        const { port } = await startRedis(t, ['--requirepass', 'right'])
-        return { environment: { ...environment, STORAGE: `redis://:wrong@127.0.0.1:${port}` } }
+        const { url } = await startRestrictedRedis(t)
+        return { environment: { ...environment, STORAGE: url.replace('a-secret', 'wrong') } }
       },
       expected: { level: 'failure', what: 'Redis', found: /WRONGPASS/, cure: /user and password/ },
     },

@@ -1,6 +1,6 @@
 import type { RedisStorage } from '../../storage/index.ts'
 import { chunked, type StreamEntry } from '../../storage/redis/client.ts'
-import { evenWhenFull, MAX_KEYS, RedisScript } from '../../storage/redis/script.ts'
+import { evenWhenFull, MAX_KEYS, notWhenFull, RedisScript } from '../../storage/redis/script.ts'
 import { readText } from '../../support/text.ts'
 import { namespaceOf } from '../tier/buckets.ts'
 import { headScript, type RedisTier } from '../tier/redis.ts'
@@ -16,7 +16,7 @@ const scripts = {
   disown: RedisScript.fromFile(new URL('./disown.lua', import.meta.url), evenWhenFull),
   read: new RedisScript(evenWhenFull(fenced(new URL('./read.lua', import.meta.url)))),
   remove: new RedisScript(evenWhenFull(fenced(new URL('./remove.lua', import.meta.url)))),
-  adopt: RedisScript.fromFile(new URL('./adopt.lua', import.meta.url)),
+  adopt: RedisScript.fromFile(new URL('./adopt.lua', import.meta.url), notWhenFull),
   bury: headScript(fenced(new URL('./bury.lua', import.meta.url)), evenWhenFull),
 }
 

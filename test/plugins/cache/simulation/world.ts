@@ -63,6 +63,10 @@ export class World {
     const { journal } = this
     return {
       shared: true,
+      // For tools that look at a journal from outside; no engine calls them.
+      letters: (writer) => journal.letters(writer),
+      adoptLetters: (writer, letters) => execute(() => journal.adoptLetters(writer, letters)),
+      writers: () => execute(() => journal.writers()),
       append: (writer, write, most) =>
         execute(async () => {
           const answer = await journal.append(writer, write, most)
