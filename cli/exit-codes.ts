@@ -9,5 +9,3 @@ export const EXIT = {
   /** It looked, and what it looked at is not in order: `doctor`, `verify`. */
   unsound: 3,
 } as const
-
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
