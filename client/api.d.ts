@@ -852,8 +852,8 @@ export interface components {
             id: string;
             /** @description What the user logged in with. */
             username?: string;
-            /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
-            role?: "administrator" | "user";
+            /** @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs. */
+            role?: "administrator" | "observer" | "user";
         };
         /**
          * @description The session that the login began; its cookie comes with this answer.
@@ -1026,8 +1026,8 @@ export interface components {
             id: string;
             /** @description What the user logs in with. */
             username: string;
-            /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
-            role: "administrator" | "user";
+            /** @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs. */
+            role: "administrator" | "observer" | "user";
             /** @description What others see. */
             displayName?: string;
             /** @description An address; not checked. */
@@ -1052,8 +1052,8 @@ export interface components {
             username?: string;
             /** @description The new password. Only its hash is kept. */
             password?: string;
-            /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
-            role?: "administrator" | "user";
+            /** @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs. */
+            role?: "administrator" | "observer" | "user";
             /** @description What others see. */
             displayName?: string;
             /** @description An address; not checked. */
@@ -1077,10 +1077,10 @@ export interface components {
             /** @description The new password. Only its hash is kept. */
             password: string;
             /**
-             * @description What the account may do: an administrator everything, a user read and change what is theirs.
+             * @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs.
              * @default user
              */
-            role: "administrator" | "user";
+            role: "administrator" | "observer" | "user";
             /** @description What others see. */
             displayName?: string;
             /** @description An address; not checked. */

@@ -83,8 +83,11 @@ export type Action = keyof Resources
  */
 export type Resource = Resources[Action]
 
-/** Who may do it when there is no rule of the application's: every session, the user whom it is about, administrators. */
-type Allowed = 'session' | 'owner' | 'administrator'
+/**
+ * Who may do it when there is no rule of the application's: every session; the user whom it is about and administrators;
+ * observers and administrators, where it only shows something; administrators alone.
+ */
+type Allowed = 'session' | 'owner' | 'observer' | 'administrator'
 
 interface ActionInfo {
   /** The names of its resource, for people: one of these. */
@@ -122,7 +125,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
   'presence:read': { about: ['space'], means: 'Hear who follows a space.', allowed: 'session' },
   'presence:write': { about: ['space'], means: 'Show the others there something of oneself.', allowed: 'session' },
-  'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'administrator' },
+  'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'observer' },
   'nodes:disconnect': { about: ['node'], means: 'End a live connection.', allowed: 'administrator' },
   'cache:read': { about: ['namespace key'], means: 'Read an entry.', allowed: 'session' },
   'cache:write': { about: ['namespace key'], means: 'Store or delete an entry.', allowed: 'administrator' },
@@ -139,7 +142,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   'writers:read': {
     about: ['writer'],
     means: 'List what a write-behind handler refused for good.',
-    allowed: 'administrator',
+    allowed: 'observer',
   },
   'writers:retry': {
     about: ['writer'],
@@ -149,10 +152,10 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   'stats:read': {
     about: ['scope'],
     means: 'Hit rates and counts, as JSON and for Prometheus.',
-    allowed: 'administrator',
+    allowed: 'observer',
   },
   'stats:reset': { about: ['scope'], means: 'Set the counters of an instance back to 0.', allowed: 'administrator' },
-  'users:list': { about: ['prefix'], means: 'List accounts.', allowed: 'administrator' },
+  'users:list': { about: ['prefix'], means: 'List accounts.', allowed: 'observer' },
   'users:read': { about: ['userId'], means: 'Read an account.', allowed: 'session' },
   'users:write': {
     about: ['userId'],
@@ -164,16 +167,16 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     means: 'Create, disable and delete accounts; change username and role; set a password without the old one.',
     allowed: 'administrator',
   },
-  'sessions:list': { about: ['userId'], means: "List another user's sessions.", allowed: 'administrator' },
+  'sessions:list': { about: ['userId'], means: "List another user's sessions.", allowed: 'observer' },
   'sessions:revoke': { about: ['userId'], means: "End another user's sessions.", allowed: 'administrator' },
-  'tokens:list': { about: ['scope'], means: 'List access tokens, never the secret.', allowed: 'administrator' },
+  'tokens:list': { about: ['scope'], means: 'List access tokens, never the secret.', allowed: 'observer' },
   'tokens:create': { about: ['name'], means: 'Make an access token.', allowed: 'administrator' },
   'tokens:revoke': { about: ['token'], means: 'End an access token.', allowed: 'administrator' },
-  'docs:read': { about: ['page'], means: 'Open the documentation in production.', allowed: 'administrator' },
+  'docs:read': { about: ['page'], means: 'Open the documentation in production.', allowed: 'observer' },
   'dashboard:read': {
     about: ['page'],
     means: 'Open the dashboard where it is not for everybody.',
-    allowed: 'administrator',
+    allowed: 'observer',
   },
 }
 

@@ -35,7 +35,8 @@ export const AUTHORIZE_RULES = { authorize: supplied<Authorize>() } satisfies Ru
 
 /**
  * The default. A session may do what {@link ACTIONS} allows to every session, and to its own user what is theirs; the
- * role `administrator` may do everything. A machine may do what its token's scopes name.
+ * role `observer` may see what administrators see; the role `administrator` may do everything. A machine may do what its
+ * token's scopes name.
  */
 export const authorizeByRole: Authorize = (request, action, resource) => {
   if (presentedToken(request)) return true
@@ -43,6 +44,7 @@ export const authorizeByRole: Authorize = (request, action, resource) => {
   if (!user) return false
   const { allowed } = ACTIONS[action]
   if (user.role === 'administrator' || allowed === 'session') return true
+  if (allowed === 'observer') return user.role === 'observer'
   return allowed === 'owner' && resource.userId === user.id
 }
 

@@ -61,6 +61,7 @@ const PERSONAS = {
   anonymous: async (): Promise<Headers> => ({}),
   user: () => session({ id: 'user', role: 'user' }),
   'other user': () => session({ id: 'other', role: 'user' }),
+  observer: () => session({ id: 'watcher', role: 'observer' }),
   administrator: () => session({ id: 'root', role: 'administrator' }),
   'expired session': async () => {
     const headers = await session({ id: 'root', role: 'administrator' }, 1_000)
@@ -113,6 +114,11 @@ function expected(asked: Asked, persona: Persona, own: boolean): Answer {
     case 'other user':
       if (asked === 'session' || (own && persona === 'user')) return 'allowed'
       return actions.every((action) => ACTIONS[action].allowed === 'session') ? 'allowed' : 'forbidden'
+    case 'observer':
+      if (asked === 'session') return 'allowed'
+      return actions.every((action) => ['session', 'observer'].includes(ACTIONS[action].allowed))
+        ? 'allowed'
+        : 'forbidden'
   }
   if (asked === 'session') return 'unauthenticated'
   if (persona === 'token with the scope') return 'allowed'
