@@ -716,6 +716,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/stats/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the numbers of the last day were
+         * @description Of all instances that share the storage, also of those that have ended: a point every 10 seconds if `from` is in the last hour, every minute in the last six, and every five minutes in the last day. On LMDB and Redis it outlives a restart. Empty where the history is switched off.
+         */
+        get: operations["getStatsHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/stats/reset": {
         parameters: {
             query?: never;
@@ -2251,6 +2271,114 @@ export interface components {
             process: components["schemas"]["StatefulProcessStats"];
             /** @description In the scope `cluster`: each instance, the one that answers first. */
             instances?: components["schemas"]["StatefulInstanceStats"][];
+        };
+        /**
+         * @description What the numbers were: counts of each interval, not since the start.
+         * @example {
+         *       "from": 1770000000000,
+         *       "to": 1770000020000,
+         *       "interval": 10000,
+         *       "instances": [
+         *         "oNKhkSyiqZ1DZbjY9iUZRM"
+         *       ],
+         *       "points": [
+         *         {
+         *           "at": 1770000010000,
+         *           "instances": 1,
+         *           "measured": 10002,
+         *           "requests": 60,
+         *           "clientErrors": 2,
+         *           "serverErrors": 0,
+         *           "p50": 1.4,
+         *           "p95": 4.8,
+         *           "p99": 9.5,
+         *           "loopP50": 0.1,
+         *           "loopP99": 1.9,
+         *           "loopUtilization": 0.08,
+         *           "rss": 96468992,
+         *           "heapUsed": 33554432,
+         *           "sessions": 31,
+         *           "activeUsers": 12
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulStatsHistory: {
+            /** @description The beginning that was asked for, in milliseconds since 1970. */
+            from: number;
+            /** @description The end that was asked for, in milliseconds since 1970. */
+            to: number;
+            /** @description Milliseconds from one point to the next, where nothing is missing. */
+            interval: number;
+            /** @description The instances that told their numbers in this time. Each start has a name of its own. */
+            instances: string[];
+            /** @description The oldest first. What no instance told is missing. */
+            points: {
+                /** @description When the interval ended, in milliseconds since 1970. */
+                at: number;
+                /** @description How many instances told their numbers. */
+                instances: number;
+                /** @description Milliseconds that were measured: after a start less than the interval, after a delay more. */
+                measured: number;
+                /** @description Lookups of the cache. */
+                lookups?: number;
+                /** @description Lookups answered by the first level. */
+                l1Hits?: number;
+                /** @description Lookups answered by the second level. */
+                l2Hits?: number;
+                /** @description Lookups that found nothing. */
+                misses?: number;
+                /** @description Lookups that waited for a load that was running. */
+                joined?: number;
+                /** @description Lookups answered with a value past its time. */
+                stale?: number;
+                /** @description Loaders run. */
+                loads?: number;
+                /** @description Loaders that failed or took too long. */
+                loadFailures?: number;
+                /** @description Operations that the store of the cache failed. */
+                storeFailures?: number;
+                /** @description Bytes in the first level of the cache. */
+                cacheBytes?: number;
+                /** @description Writes that wait for their write-behind handler. */
+                pendingWrites?: number;
+                /** @description Writes that their handler refused for good. */
+                deadLetters?: number;
+                /** @description Requests answered. */
+                requests?: number;
+                /** @description Of these, with a status from 400 to 499. */
+                clientErrors?: number;
+                /** @description Of these, with a status from 500 to 599. */
+                serverErrors?: number;
+                /** @description Median of the request durations in milliseconds; absent without requests. */
+                p50?: number;
+                /** @description 95th percentile of the request durations in milliseconds. */
+                p95?: number;
+                /** @description 99th percentile of the request durations in milliseconds. */
+                p99?: number;
+                /** @description Median event-loop delay in milliseconds, of the busiest instance. */
+                loopP50?: number;
+                /** @description 99th percentile of the event-loop delay in milliseconds, of the busiest instance. */
+                loopP99?: number;
+                /** @description Share of its time that the busiest instance worked. */
+                loopUtilization?: number;
+                /** @description Resident memory in bytes. */
+                rss?: number;
+                /** @description Heap in use, in bytes. */
+                heapUsed?: number;
+                /** @description Sessions. */
+                sessions?: number;
+                /** @description Users who have sessions. */
+                activeUsers?: number;
+                /** @description Revisions of all open spaces together. */
+                revision?: number;
+                /** @description Keys of all open spaces. */
+                stateKeys?: number;
+                /** @description Live connections. */
+                connections?: number;
+                /** @description Frames sent. */
+                frames?: number;
+            }[];
         };
     };
     responses: never;
@@ -6906,6 +7034,91 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StatefulStats"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    getStatsHistory: {
+        parameters: {
+            query?: {
+                /** @description Milliseconds since 1970. Default: an hour before `to`. */
+                from?: number;
+                /** @description Milliseconds since 1970. Default: now. */
+                to?: number;
+                /** @description Only this one. Default: all together. */
+                instance?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the numbers were: counts of each interval, not since the start. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulStatsHistory"];
                 };
             };
             /** @description The input was refused; `errors` names each place. */

@@ -36,7 +36,7 @@ export {
   StateStats,
   StateWrite,
 } from './state.ts'
-export { InstanceStats, Stats } from './stats.ts'
+export { InstanceStats, Stats, StatsHistory } from './stats.ts'
 export { SyncNode, SyncNodes, SyncStats, SyncWrite, SyncWritten } from './sync.ts'
 export { CreatedToken, NewToken, Scope, TokenInfo, TokenList } from './token.ts'
 export { User } from './user.ts'

@@ -5,6 +5,8 @@ import type { Clock, Timer } from '../support/clock.ts'
 import { namesFor, refuseUnknown } from '../support/options.ts'
 import type { Section } from './catalogue.ts'
 import { Exposition, processMetrics } from './exposition.ts'
+import { History } from './history/history.ts'
+import type { HistoryStore } from './history/stores/contract.ts'
 import { merge } from './merge.ts'
 import { ProcessMeter } from './process-meter.ts'
 import type { Board } from './stores/board.ts'
@@ -20,6 +22,8 @@ export interface Source {
 export interface StatsEngineOptions {
   instanceId: string
   board: Board
+  /** Where what the numbers were is kept; absent: it is not. */
+  history?: HistoryStore | undefined
   clock: Clock
   /** How often the event-loop window turns and the board is renewed, in milliseconds. */
   interval: number
@@ -41,6 +45,8 @@ const COLLECT_OPTIONS = namesFor<CollectOptions>({ scope: true })
 /** Collects what the services tell; keeps no number of its own but those of the process. */
 export class StatsEngine {
   readonly meter: ProcessMeter
+  /** What the numbers of the last day were; `undefined` with the option `history: false`. */
+  readonly history: History | undefined
   readonly #registry = new Registry()
   readonly #options: StatsEngineOptions
   readonly #exposition: Exposition
@@ -51,6 +57,8 @@ export class StatsEngine {
     this.#options = options
     this.#exposition = new Exposition(options.schemas.all)
     this.meter = new ProcessMeter(this.#registry)
+    const { history: store, clock, onError } = options
+    this.history = store && new History({ store, clock, onError, collect: () => this.#instance() })
   }
 
   async start(): Promise<void> {
@@ -61,6 +69,7 @@ export class StatsEngine {
         this.#publishing = undefined
       })
     })
+    this.history?.start()
     await this.#publish()
   }
 
@@ -110,7 +119,7 @@ export class StatsEngine {
   async close(): Promise<void> {
     this.#timer?.cancel()
     this.meter.close()
-    await this.#publishing
+    await Promise.all([this.#publishing, this.history?.close()])
     // When the storage is away, the entry ends by its lifetime.
     await this.#options.board.withdraw().catch(() => {})
   }

@@ -228,6 +228,7 @@ const rows: { [route: string]: Row } = {
   'GET /sync/nodes': {},
   'DELETE /sync/nodes/:id': { ...named('/sync/nodes/none'), also: [404] },
   'GET /stats': {},
+  'GET /stats/history': {},
   'POST /stats/reset': {},
   'GET /metrics': {},
   'GET /openapi.json': { asks: ['docs:read'] },
