@@ -776,6 +776,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What administrators have changed lately
+         * @description The latest 200 requests, on all instances, that were allowed to change what by default only administrators may. Writes of state and cache are there when an administrator made them in a session; what a live connection wrote is in the history of its space.
+         */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1127,7 +1147,7 @@ export interface components {
             cursor?: string;
         };
         /** @description An action that the token may do. */
-        StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "docs:read" | "dashboard:read";
+        StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
         /**
          * @description An access token, as it may be shown.
          * @example {
@@ -2379,6 +2399,45 @@ export interface components {
                 /** @description Frames sent. */
                 frames?: number;
             }[];
+        };
+        /**
+         * @description One change by somebody who may do what others may not.
+         * @example {
+         *       "at": 1770000000000,
+         *       "action": "sessions:revoke",
+         *       "by": "admin",
+         *       "byToken": false,
+         *       "resources": [
+         *         {
+         *           "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10"
+         *         }
+         *       ],
+         *       "status": 200
+         *     }
+         */
+        StatefulAuditEntry: {
+            /** @description When it was answered, in milliseconds since 1970. */
+            at: number;
+            /**
+             * @description What was done.
+             * @enum {string}
+             */
+            action: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
+            /** @description Name of the user or of the access token. */
+            by: string;
+            /** @description Whether it was a machine with an access token. */
+            byToken: boolean;
+            /** @description To what it was done; of many, the first ten. */
+            resources: {
+                [key: string]: string;
+            }[];
+            /** @description Of the answer: below 400 it was done, otherwise it failed. */
+            status: number;
+        };
+        /** @description What administrators have changed lately. */
+        StatefulAuditTrail: {
+            /** @description The newest first, at most 200. */
+            entries: components["schemas"]["StatefulAuditEntry"][];
         };
     };
     responses: never;
@@ -7291,6 +7350,75 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listAudit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What administrators have changed lately. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulAuditTrail"];
                 };
             };
             /** @description There is no valid session. */

@@ -4,6 +4,7 @@
  */
 export { useSchemas } from '../../plugins/support/schemas.ts'
 export { NewUser, PasswordChange, Preferences, UserChange, UserList } from './account.ts'
+export { AuditEntry, AuditTrail } from './audit.ts'
 export { Credentials, Identity, LoginResult, PreferencesResult, Profile } from './auth.ts'
 export {
   CacheEntry,

@@ -70,6 +70,7 @@ export interface Resources {
   'tokens:list': Only<'scope'>
   'tokens:create': Only<'name'>
   'tokens:revoke': Only<'token'>
+  'audit:read': Only<'scope'>
   'docs:read': Only<'page'>
   'dashboard:read': Only<'page'>
 }
@@ -172,6 +173,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   'tokens:list': { about: ['scope'], means: 'List access tokens, never the secret.', allowed: 'observer' },
   'tokens:create': { about: ['name'], means: 'Make an access token.', allowed: 'administrator' },
   'tokens:revoke': { about: ['token'], means: 'End an access token.', allowed: 'administrator' },
+  'audit:read': { about: ['scope'], means: 'Read what administrators have changed lately.', allowed: 'observer' },
   'docs:read': { about: ['page'], means: 'Open the documentation in production.', allowed: 'observer' },
   'dashboard:read': {
     about: ['page'],

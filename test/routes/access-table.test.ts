@@ -227,6 +227,7 @@ const rows: { [route: string]: Row } = {
   },
   'GET /sync/nodes': {},
   'DELETE /sync/nodes/:id': { ...named('/sync/nodes/none'), also: [404] },
+  'GET /audit': {},
   'GET /stats': {},
   'GET /stats/history': {},
   'POST /stats/reset': {},
