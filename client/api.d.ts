@@ -354,6 +354,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/state/spaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The open spaces
+         * @description Those of the instance that answers: opened by the application, or in use by a client.
+         */
+        get: operations["listStateSpaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/state/keys": {
         parameters: {
             query?: never;
@@ -480,6 +500,66 @@ export interface paths {
          *     With `Accept: application/x-ndjson` the whole rest of the history is streamed as fast as it is read, a commit a line; the position of the last line is the next `since`. A position that is not retained is then answered 410.
          */
         get: operations["listStateChanges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/namespaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the namespaces
+         * @description Those that this instance has open, each with its numbers and its hottest keys.
+         */
+        get: operations["listCacheNamespaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search entries by their keys
+         * @description Without their values, by pages in the order of the keys. It takes as long as the store takes to go through its keys, and leaves no trace in the statistics.
+         */
+        get: operations["searchCache"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/writers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the write-behind handlers
+         * @description With how many writes wait for each of them.
+         */
+        get: operations["listCacheWriters"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1147,7 +1227,7 @@ export interface components {
             cursor?: string;
         };
         /** @description An action that the token may do. */
-        StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
+        StatefulScope: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
         /**
          * @description An access token, as it may be shown.
          * @example {
@@ -1386,6 +1466,19 @@ export interface components {
             };
         };
         /**
+         * @description The spaces that the instance that answers has open.
+         * @example {
+         *       "spaces": [
+         *         "app",
+         *         "board"
+         *       ]
+         *     }
+         */
+        StatefulStateSpaces: {
+            /** @description In order. */
+            spaces: string[];
+        };
+        /**
          * @description What a key holds.
          * @example {
          *       "key": "theme",
@@ -1546,6 +1639,122 @@ export interface components {
             commits: components["schemas"]["StatefulStateCommit"][];
             /** @description `true`: the position that was asked for is not in the retained history. Take a snapshot and go on from its revision. */
             reset: boolean;
+        };
+        /**
+         * @description A page of entries, without their values.
+         * @example {
+         *       "entries": [
+         *         {
+         *           "key": "user:1",
+         *           "ttl": 41000,
+         *           "fresh": true,
+         *           "level": "first",
+         *           "bytes": 312,
+         *           "tags": [
+         *             "users"
+         *           ]
+         *         },
+         *         {
+         *           "key": "user:2",
+         *           "ttl": 0,
+         *           "fresh": false,
+         *           "level": "second",
+         *           "bytes": 298,
+         *           "tags": [
+         *             "users"
+         *           ]
+         *         }
+         *       ],
+         *       "cursor": "user:2"
+         *     }
+         */
+        StatefulCacheEntries: {
+            /** @description In the order of their keys. */
+            entries: {
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
+                key: string;
+                /** @description Milliseconds until it is loaded again; 0 when that time has come. */
+                ttl: number;
+                /** @description `false`: only served as stale. */
+                fresh: boolean;
+                /** @description The first level that has it, on the instance that answers. */
+                level: "first" | "second";
+                /** @description Its encoded size. */
+                bytes: number;
+                /** @description Names under which it can be invalidated with others. */
+                tags: string[];
+            }[];
+            /** @description Names the next page. Absent: this is the last one. */
+            cursor?: string;
+        };
+        /**
+         * @description The namespaces of the cache, with what tells whether they are of use.
+         * @example {
+         *       "namespaces": [
+         *         {
+         *           "name": "default",
+         *           "lookups": 1204,
+         *           "missRate": 0.07,
+         *           "meanLoadTime": 12.5,
+         *           "entries": 86,
+         *           "bytes": 26214,
+         *           "hottest": [
+         *             "user:1"
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulCacheNamespaces: {
+            /** @description Those that the instance that answers has open. */
+            namespaces: {
+                /** @description Names it. */
+                name: string;
+                /** @description Everything that was asked for. */
+                lookups: number;
+                /** @description Share of the lookups. */
+                missRate: number;
+                /** @description Mean duration of a load in milliseconds. */
+                meanLoadTime: number;
+                /** @description In the first level now. */
+                entries: number;
+                /** @description Their encoded size. */
+                bytes: number;
+                /** @description The keys of the first level that were used most, at most ten. */
+                hottest: string[];
+            }[];
+        };
+        /**
+         * @description The write-behind handlers, with what waits for them.
+         * @example {
+         *       "writers": [
+         *         {
+         *           "name": "orders",
+         *           "pending": 3,
+         *           "written": 118,
+         *           "retried": 1,
+         *           "dead": 0
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulCacheWriters: {
+            /** @description Those of the instance that answers. */
+            writers: {
+                /** @description Names the handler. */
+                name: string;
+                /** @description Writes that wait for it. */
+                pending: number;
+                /** @description Writes handed over. */
+                written: number;
+                /** @description Batches that failed and were tried again. */
+                retried: number;
+                /** @description Writes that it refused for good. */
+                dead: number;
+            }[];
         };
         /**
          * @description The writes that a write-behind handler refused for good.
@@ -2422,7 +2631,7 @@ export interface components {
              * @description What was done.
              * @enum {string}
              */
-            action: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
+            action: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
             /** @description Name of the user or of the access token. */
             by: string;
             /** @description Whether it was a machine with an access token. */
@@ -4594,6 +4803,75 @@ export interface operations {
             };
         };
     };
+    listStateSpaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The spaces that the instance that answers has open. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulStateSpaces"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
     listStateKeys: {
         parameters: {
             query?: {
@@ -5698,6 +5976,234 @@ export interface operations {
             };
             /** @description What was asked for is not kept any more. */
             410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listCacheNamespaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The namespaces of the cache, with what tells whether they are of use. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCacheNamespaces"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    searchCache: {
+        parameters: {
+            query?: {
+                /** @description Which namespace. Default `default`. */
+                namespace?: string;
+                /**
+                 * @description Which keys: `*` stands for any characters, `?` for one.
+                 * @example user:*
+                 */
+                pattern?: string;
+                /** @description Of the page before. */
+                cursor?: string;
+                /** @description The most entries of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries, without their values. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCacheEntries"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listCacheWriters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The write-behind handlers, with what waits for them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCacheWriters"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

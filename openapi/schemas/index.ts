@@ -7,13 +7,16 @@ export { NewUser, PasswordChange, Preferences, UserChange, UserList } from './ac
 export { AuditEntry, AuditTrail } from './audit.ts'
 export { Credentials, Identity, LoginResult, PreferencesResult, Profile } from './auth.ts'
 export {
+  CacheEntries,
   CacheEntry,
   CacheInvalidated,
   CacheInvalidation,
+  CacheNamespaces,
   CacheStats,
   CacheWarmed,
   CacheWarming,
   CacheWrite,
+  CacheWriters,
   DeadLetterRetry,
   DeadLetters,
   DeadLettersRetried,
@@ -34,6 +37,7 @@ export {
   StateMerge,
   StateRestore,
   StateSnapshot,
+  StateSpaces,
   StateStats,
   StateWrite,
 } from './state.ts'

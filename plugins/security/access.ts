@@ -41,6 +41,7 @@ export type Keys = Only<'space' | 'key'> | Only<'space' | 'prefix'>
 /** What each action is asked about. */
 export interface Resources {
   'state:describe': Only<'space'>
+  'spaces:list': Only<'scope'>
   'state:list': Only<'space' | 'prefix'>
   'state:read': Only<'space' | 'key'>
   'state:snapshot': Only<'space'>
@@ -54,10 +55,11 @@ export interface Resources {
   'nodes:list': Only<'scope'>
   'nodes:disconnect': Only<'node'>
   'cache:read': Only<'namespace' | 'key'>
+  'cache:list': Only<'namespace' | 'prefix'> | Only<'scope'>
   'cache:write': Only<'namespace' | 'key'>
   'cache:invalidate': Only<'namespace' | 'key'> | Only<'namespace' | 'prefix'> | Only<'namespace' | 'tag'>
   'cache:warm': Only<'namespace' | 'key'> | Only<'namespace' | 'prefix'>
-  'writers:read': Only<'writer'>
+  'writers:read': Only<'writer'> | Only<'scope'>
   'writers:retry': Only<'writer'>
   'stats:read': Only<'scope'>
   'stats:reset': Only<'scope'>
@@ -104,6 +106,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     means: 'Where a space stands: epoch, revision, number of keys, bytes.',
     allowed: 'session',
   },
+  'spaces:list': { about: ['scope'], means: 'The names of all open spaces.', allowed: 'observer' },
   'state:list': { about: ['space prefix'], means: 'The names of keys, not what they hold.', allowed: 'session' },
   'state:read': { about: ['space key'], means: 'What a key holds.', allowed: 'session' },
   'state:snapshot': { about: ['space'], means: 'Everything that a space holds.', allowed: 'session' },
@@ -129,6 +132,11 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'observer' },
   'nodes:disconnect': { about: ['node'], means: 'End a live connection.', allowed: 'administrator' },
   'cache:read': { about: ['namespace key'], means: 'Read an entry.', allowed: 'session' },
+  'cache:list': {
+    about: ['namespace prefix', 'scope'],
+    means: 'The names of entries and what is known of them, not what they hold; of all namespaces, their numbers.',
+    allowed: 'observer',
+  },
   'cache:write': { about: ['namespace key'], means: 'Store or delete an entry.', allowed: 'administrator' },
   'cache:invalidate': {
     about: ['namespace key', 'namespace prefix', 'namespace tag'],
@@ -141,8 +149,8 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     allowed: 'administrator',
   },
   'writers:read': {
-    about: ['writer'],
-    means: 'List what a write-behind handler refused for good.',
+    about: ['writer', 'scope'],
+    means: 'List the write-behind handlers, and what one refused for good.',
     allowed: 'observer',
   },
   'writers:retry': {
