@@ -67,7 +67,7 @@ function Devices({ userId, name }: { userId: string; name: string }) {
       if ((await ask({ title: `End all sessions of ${name}?`, text, action: 'End all' })) === undefined)
         return undefined
       const { revoked } = await send<RevokedSessions>('DELETE', withQuery('sessions', { userId }))
-      return `${revoked} sessions are ended.`
+      return `Sessions that are ended: ${revoked}.`
     })
 
   return (

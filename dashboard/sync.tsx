@@ -32,7 +32,7 @@ export function Sync({ parameters: { space = 'app' } }: ViewProps) {
   return (
     <>
       <Problem text={problem} />
-      {value?.unanswered ? <p class="error">{value.unanswered} instances did not answer.</p> : null}
+      {value?.unanswered ? <p class="error">Instances that did not answer: {value.unanswered}.</p> : null}
       <Outcome outcome={outcome} />
       <Table
         caption="Connections"

@@ -68,7 +68,9 @@ function Invalidation({ namespace }: { namespace: string }) {
       if ((await ask({ title, text, action: 'Invalidate' })) === undefined) return undefined
       const path = withQuery('cache/invalidate', { namespace })
       const { invalidated } = await send<CacheInvalidated>('POST', path, { [by]: [name] })
-      return by === 'tags' ? 'Everything with this tag is invalidated.' : `${invalidated} entries are invalidated.`
+      return by === 'tags'
+        ? 'Everything with this tag is invalidated.'
+        : `Entries that are invalidated: ${invalidated}.`
     })
   const clear = () =>
     run(async () => {

@@ -51,7 +51,7 @@ function Letters({ writer }: { writer: string }) {
         'They come behind everything that waits. Where a newer write of a key waits, the old one is forgotten.'
       if ((await ask({ title, text, action: 'Retry' })) === undefined) return undefined
       const { retried } = await send<DeadLettersRetried>('POST', `${path}/retry`, ids ? { ids } : {})
-      return `${retried} writes wait again.`
+      return `Writes that wait again: ${retried}.`
     })
   return (
     <>

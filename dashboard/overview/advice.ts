@@ -18,7 +18,8 @@ export function adviceOn(stats: Stats | undefined, namespaces: CacheNamespaces['
     advice.push('The first level of the cache is not proven current, so every lookup asks the second.')
   }
   const dead = stats?.cache?.writeBehind.dead ?? 0
-  if (dead > 0) advice.push(`${formatCount(dead)} writes were refused for good: look at the dead letters of the cache.`)
+  if (dead > 0)
+    advice.push(`Writes that were refused for good: ${formatCount(dead)}. Look at the dead letters of the cache.`)
   if (stats && stats.process.eventLoop.utilization > BUSY_LOOP) {
     advice.push(
       `The event loop is ${formatRate(stats.process.eventLoop.utilization)} busy: requests wait for each other.`,

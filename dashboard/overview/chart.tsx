@@ -94,7 +94,7 @@ export function Chart({ title, lines, points, format, top, steps, span, theme }:
   return (
     <figure class="chart">
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <ul class="legend">
           {lines.map((line) => (
             <li key={line.name}>

@@ -1,12 +1,15 @@
 /** The console in a real browser, on the app as in production. Its files are those of `npm run build`. */
+import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { ManualClock } from '../../plugins/support/manual-clock.ts'
 import { ADMIN_PASSWORD, testApp } from '../fixtures/app.ts'
 import { openBrowser } from '../fixtures/browser.ts'
 import { eventually } from '../fixtures/eventually.ts'
+import { SyncPeer } from '../fixtures/sync-peer.ts'
 
 const VIEWS = {
   overview: 'Overview',
@@ -31,18 +34,29 @@ const PLACES = [
 ]
 const WIDTHS = [320, 1_280, 3_840]
 
+t.setTimeout(180_000)
+
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const browser = await openBrowser(t)
 
 interface Site {
   app: FastifyInstance
+  /** What the write-behind handler `orders` writes to. */
+  database: { takes: boolean }
+  url: string
   /** Opens the console for a visitor of its own; whatever goes to the browser's console fails the test. */
   visit(options?: { theme?: 'light' | 'dark'; width?: number }): Promise<Page>
   login(page: Page, username: string): Promise<void>
 }
 
 async function setUp(t: Test): Promise<Site> {
-  const app = await testApp(t, { production: true })
+  const clock = new ManualClock(Date.now() - 600_000)
+  const app = await testApp(t, {
+    production: true,
+    secret: randomBytes(32).toString('base64url'),
+    stats: { clock },
+    cache: { writeBehind: { delay: 1, attempts: 1 } },
+  })
   for (const [id, role] of [
     ['grace', 'user'],
     ['olga', 'observer'],
@@ -55,9 +69,25 @@ async function setUp(t: Test): Promise<Site> {
   const users = app.cache.namespace('users')
   for (let i = 0; i < 3; i++) await users.set(`user:${i}`, { name: `User ${i}` }, { ttl: '1h', tags: ['users'] })
   await users.get('user:1')
+  const database = { takes: false }
+  app.cache.writeBehind('orders', () => {
+    if (!database.takes) throw new Error('the price is negative')
+  })
+  await app.cache.setWithDelayedPersist('order:1', { price: -1 }, { writer: 'orders' })
+  await eventually(() => app.cache.stats().writeBehind.dead === 1)
+  // Ten minutes that the history knows.
+  for (let tick = 0; tick < 60; tick++) {
+    await app.inject('/health/live')
+    if (tick % 3 === 0) await users.get(`user:${tick}`)
+    else await users.get('user:1')
+    clock.advance(10_000)
+    await new Promise(setImmediate)
+  }
   const url = await app.listen({ host: 'localhost', port: 0 })
   return {
     app,
+    database,
+    url,
     async visit({ theme = 'light', width = 1_280 } = {}) {
       const context = await browser.newContext({ colorScheme: theme, viewport: { width, height: 900 } })
       t.teardown(() => context.close())
@@ -66,7 +96,7 @@ async function setUp(t: Test): Promise<Site> {
       page.on('pageerror', (error) => t.fail(error.message))
       page.on('console', (message) => {
         // The browser itself tells of each answer above 399; those that a test provokes it asks for by `refused`.
-        if (message.type() === 'error' && !/status of 40[13]/.test(message.text())) t.fail(message.text())
+        if (message.type() === 'error' && !/status of (401|403|412)/.test(message.text())) t.fail(message.text())
       })
       await page.goto(url.replace(/127\.0\.0\.1|\[::1\]/, 'localhost').concat('/dashboard'))
       return page
@@ -167,11 +197,11 @@ t.test(
     t.same(await app.sessions.list('grace'), [])
 
     await open(page, '#/cache?namespace=users&pattern=user:*')
-    await page.getByRole('row', { name: /user:2/ }).waitFor()
+    await page.getByRole('row', { name: /^user:2/ }).waitFor()
     await page.getByLabel('Name').fill('user:2')
     await page.getByRole('button', { name: 'Invalidate', exact: true }).click()
     await answer(page, 'Invalidate')
-    await page.getByText('1 entries are invalidated.').waitFor()
+    await page.getByText('Entries that are invalidated: 1.').waitFor()
     t.equal(await app.cache.namespace('users').get('user:2'), undefined)
 
     await open(page, '#/users')
@@ -229,6 +259,47 @@ t.test('values are live, edits are saved, and one that comes too late shows both
   await editor.fill('{')
   await page.getByRole('button', { name: 'Save' }).click()
   await page.getByText(/This is no JSON/).waitFor()
+})
+
+t.test('a reload, and a second person, see the same history', async (t) => {
+  const { login, visit } = await setUp(t)
+  const page = await visit()
+  await login(page, 'admin')
+  const tile = (page: Page) => page.locator('.tiles div', { hasText: 'Misses' }).locator('dd').textContent()
+  await page.waitForFunction(() => document.querySelector('.tiles dd')?.textContent !== '–')
+  const misses = await tile(page)
+  t.match(misses, /^\d+(\.\d)? %$/)
+  await page.reload()
+  const other = await visit()
+  await login(other, 'olga')
+  for (const one of [page, other]) {
+    await one.waitForFunction(() => document.querySelector('.tiles dd')?.textContent !== '–')
+    t.equal(await tile(one), misses)
+  }
+})
+
+t.test('dead letters are retried, and connections ended', async (t) => {
+  const { app, database, login, url, visit } = await setUp(t)
+  const page = await visit()
+  await login(page, 'admin')
+  await open(page, '#/cache?writer=orders')
+  await page.getByRole('row', { name: /order:1.*the price is negative/ }).waitFor()
+  database.takes = true
+  await page.getByRole('button', { name: 'Retry', exact: true }).click()
+  await answer(page, 'Retry')
+  await page.getByText('Nothing was refused for good.').waitFor()
+  await eventually(() => app.cache.stats().writeBehind.written === 1)
+
+  const cookie = await app.sessionActions.issue({ id: 'grace', username: 'grace', role: 'user' })
+  const { port } = new URL(url)
+  const peer = await SyncPeer.connect(t, `ws://localhost:${port}/sync?space=app`, { headers: { cookie } })
+  await open(page, '#/sync')
+  const row = page.getByRole('row', { name: /^grace/ }).first()
+  await row.getByRole('button', { name: 'Disconnect' }).click()
+  const closed = new Promise((resolve) => peer.socket.once('close', resolve))
+  await answer(page, 'Disconnect')
+  t.equal(await closed, 1001)
+  await page.getByText('The connection is ended.').waitFor()
 })
 
 t.test('an observer sees the same and no action, and the server refuses one all the same', async (t) => {

@@ -79,7 +79,7 @@ t.test('advice is in words, and none where all is well', async (t) => {
   for (const [i, words] of [
     /sessions/,
     /not proven/,
-    /2 writes/,
+    /refused for good: 2/,
     /95 % busy/,
     /`user` misses 93 % of 1,204/,
     /900 ms/,
