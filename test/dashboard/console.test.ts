@@ -1,7 +1,6 @@
 /** The console in a real browser, on the app as in production. Its files are those of `npm run build`. */
 import { randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import type { FastifyInstance } from 'fastify'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -36,7 +35,6 @@ const WIDTHS = [320, 1_280, 3_840]
 
 t.setTimeout(180_000)
 
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const browser = await openBrowser(t)
 
 interface Site {
@@ -121,7 +119,7 @@ const open = async (page: Page, place: string) => {
 
 /** What axe finds. */
 async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe)
+  await page.evaluate(axe.source)
   return page.evaluate(async () => {
     const { axe } = globalThis as unknown as {
       axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> }
