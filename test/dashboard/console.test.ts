@@ -196,7 +196,7 @@ t.test(
 
     await open(page, '#/cache?namespace=users&pattern=user:*')
     await page.getByRole('row', { name: /^user:2/ }).waitFor()
-    await page.getByLabel('Name').fill('user:2')
+    await page.getByLabel('Name', { exact: true }).fill('user:2')
     await page.getByRole('button', { name: 'Invalidate', exact: true }).click()
     await answer(page, 'Invalidate')
     await page.getByText('Entries that are invalidated: 1.').waitFor()
