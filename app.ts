@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { referenceDocument } from './openapi/document.ts'
 import { accounts } from './plugins/accounts/index.ts'
+import { audit } from './plugins/audit/index.ts'
 import { connectionLimit } from './plugins/connection-limit/index.ts'
 import { dashboard } from './plugins/dashboard/index.ts'
 import { documentation } from './plugins/documentation/index.ts'
@@ -14,6 +15,7 @@ import type { StatefulOptions } from './plugins/stateful/index.ts'
 import { stateful } from './plugins/stateful/index.ts'
 import { sharedSerializers } from './plugins/support/serializers.ts'
 import { type TokensPluginOptions, tokens } from './plugins/tokens/index.ts'
+import { auditRoutes } from './routes/audit/index.ts'
 import { authRoutes } from './routes/auth/index.ts'
 import { cacheRoutes } from './routes/cache/index.ts'
 import { healthRoutes } from './routes/health/index.ts'
@@ -78,6 +80,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   await app.register(csrf, { allowedOrigins })
   await app.register(accounts, { bootstrap: adminPassword ? { password: adminPassword } : {} })
   await app.register(tokens, tokenOptions ?? {})
+  await app.register(audit)
   // With what `sync` waits for its sockets, and the storage for its answers, within the 10 s that a close may take.
   await app.register(draining, { timeout: '3s' })
 
@@ -93,6 +96,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   await app.register(cacheRoutes, routes)
   await app.register(syncRoutes, { ...routes, allowedOrigins })
   await app.register(statsRoutes, routes)
+  await app.register(auditRoutes, routes)
   await app.register(dashboard, { ...routes, production })
   return app
 }

@@ -1,5 +1,6 @@
 /** fastify-stateful: sessions, application state, a multi-level cache and live synchronisation for Fastify. */
 export * from './plugins/accounts/index.ts'
+export * from './plugins/audit/index.ts'
 export * from './plugins/cache/index.ts'
 export * from './plugins/connection-limit/index.ts'
 export * from './plugins/dashboard/index.ts'

@@ -354,6 +354,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/state/spaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The open spaces
+         * @description Those of the instance that answers: opened by the application, or in use by a client.
+         */
+        get: operations["listStateSpaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/state/keys": {
         parameters: {
             query?: never;
@@ -480,6 +500,66 @@ export interface paths {
          *     With `Accept: application/x-ndjson` the whole rest of the history is streamed as fast as it is read, a commit a line; the position of the last line is the next `since`. A position that is not retained is then answered 410.
          */
         get: operations["listStateChanges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/namespaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the namespaces
+         * @description Those that this instance has open, each with its numbers and its hottest keys.
+         */
+        get: operations["listCacheNamespaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search entries by their keys
+         * @description Without their values, by pages in the order of the keys. It takes as long as the store takes to go through its keys, and leaves no trace in the statistics.
+         */
+        get: operations["searchCache"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/writers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the write-behind handlers
+         * @description With how many writes wait for each of them.
+         */
+        get: operations["listCacheWriters"];
         put?: never;
         post?: never;
         delete?: never;
@@ -716,6 +796,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/stats/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the numbers of the last day were
+         * @description Of all instances that share the storage, also of those that have ended: a point every 10 seconds if `from` is in the last hour, every minute in the last six, and every five minutes in the last day. On LMDB and Redis it outlives a restart. Empty where the history is switched off.
+         */
+        get: operations["getStatsHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/stats/reset": {
         parameters: {
             query?: never;
@@ -748,6 +848,26 @@ export interface paths {
          * @description A scraper has no session: let it in by the `authorize` option, for example by a bearer token of its own.
          */
         get: operations["getMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What administrators have changed lately
+         * @description The latest 200 requests, on all instances, that were allowed to change what by default only administrators may. Writes of state and cache are there when an administrator made them in a session; what a live connection wrote is in the history of its space.
+         */
+        get: operations["listAudit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -852,8 +972,8 @@ export interface components {
             id: string;
             /** @description What the user logged in with. */
             username?: string;
-            /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
-            role?: "administrator" | "user";
+            /** @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs. */
+            role?: "administrator" | "observer" | "user";
         };
         /**
          * @description The session that the login began; its cookie comes with this answer.
@@ -1026,8 +1146,8 @@ export interface components {
             id: string;
             /** @description What the user logs in with. */
             username: string;
-            /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
-            role: "administrator" | "user";
+            /** @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs. */
+            role: "administrator" | "observer" | "user";
             /** @description What others see. */
             displayName?: string;
             /** @description An address; not checked. */
@@ -1052,8 +1172,8 @@ export interface components {
             username?: string;
             /** @description The new password. Only its hash is kept. */
             password?: string;
-            /** @description What the account may do: an administrator everything, a user read and change what is theirs. */
-            role?: "administrator" | "user";
+            /** @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs. */
+            role?: "administrator" | "observer" | "user";
             /** @description What others see. */
             displayName?: string;
             /** @description An address; not checked. */
@@ -1077,10 +1197,10 @@ export interface components {
             /** @description The new password. Only its hash is kept. */
             password: string;
             /**
-             * @description What the account may do: an administrator everything, a user read and change what is theirs.
+             * @description What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs.
              * @default user
              */
-            role: "administrator" | "user";
+            role: "administrator" | "observer" | "user";
             /** @description What others see. */
             displayName?: string;
             /** @description An address; not checked. */
@@ -1107,7 +1227,7 @@ export interface components {
             cursor?: string;
         };
         /** @description An action that the token may do. */
-        StatefulScope: "state:describe" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "docs:read" | "dashboard:read";
+        StatefulScope: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
         /**
          * @description An access token, as it may be shown.
          * @example {
@@ -1346,6 +1466,19 @@ export interface components {
             };
         };
         /**
+         * @description The spaces that the instance that answers has open.
+         * @example {
+         *       "spaces": [
+         *         "app",
+         *         "board"
+         *       ]
+         *     }
+         */
+        StatefulStateSpaces: {
+            /** @description In order. */
+            spaces: string[];
+        };
+        /**
          * @description What a key holds.
          * @example {
          *       "key": "theme",
@@ -1506,6 +1639,122 @@ export interface components {
             commits: components["schemas"]["StatefulStateCommit"][];
             /** @description `true`: the position that was asked for is not in the retained history. Take a snapshot and go on from its revision. */
             reset: boolean;
+        };
+        /**
+         * @description A page of entries, without their values.
+         * @example {
+         *       "entries": [
+         *         {
+         *           "key": "user:1",
+         *           "ttl": 41000,
+         *           "fresh": true,
+         *           "level": "first",
+         *           "bytes": 312,
+         *           "tags": [
+         *             "users"
+         *           ]
+         *         },
+         *         {
+         *           "key": "user:2",
+         *           "ttl": 0,
+         *           "fresh": false,
+         *           "level": "second",
+         *           "bytes": 298,
+         *           "tags": [
+         *             "users"
+         *           ]
+         *         }
+         *       ],
+         *       "cursor": "user:2"
+         *     }
+         */
+        StatefulCacheEntries: {
+            /** @description In the order of their keys. */
+            entries: {
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
+                key: string;
+                /** @description Milliseconds until it is loaded again; 0 when that time has come. */
+                ttl: number;
+                /** @description `false`: only served as stale. */
+                fresh: boolean;
+                /** @description The first level that has it, on the instance that answers. */
+                level: "first" | "second";
+                /** @description Its encoded size. */
+                bytes: number;
+                /** @description Names under which it can be invalidated with others. */
+                tags: string[];
+            }[];
+            /** @description Names the next page. Absent: this is the last one. */
+            cursor?: string;
+        };
+        /**
+         * @description The namespaces of the cache, with what tells whether they are of use.
+         * @example {
+         *       "namespaces": [
+         *         {
+         *           "name": "default",
+         *           "lookups": 1204,
+         *           "missRate": 0.07,
+         *           "meanLoadTime": 12.5,
+         *           "entries": 86,
+         *           "bytes": 26214,
+         *           "hottest": [
+         *             "user:1"
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulCacheNamespaces: {
+            /** @description Those that the instance that answers has open. */
+            namespaces: {
+                /** @description Names it. */
+                name: string;
+                /** @description Everything that was asked for. */
+                lookups: number;
+                /** @description Share of the lookups. */
+                missRate: number;
+                /** @description Mean duration of a load in milliseconds. */
+                meanLoadTime: number;
+                /** @description In the first level now. */
+                entries: number;
+                /** @description Their encoded size. */
+                bytes: number;
+                /** @description The keys of the first level that were used most, at most ten. */
+                hottest: string[];
+            }[];
+        };
+        /**
+         * @description The write-behind handlers, with what waits for them.
+         * @example {
+         *       "writers": [
+         *         {
+         *           "name": "orders",
+         *           "pending": 3,
+         *           "written": 118,
+         *           "retried": 1,
+         *           "dead": 0
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulCacheWriters: {
+            /** @description Those of the instance that answers. */
+            writers: {
+                /** @description Names the handler. */
+                name: string;
+                /** @description Writes that wait for it. */
+                pending: number;
+                /** @description Writes handed over. */
+                written: number;
+                /** @description Batches that failed and were tried again. */
+                retried: number;
+                /** @description Writes that it refused for good. */
+                dead: number;
+            }[];
         };
         /**
          * @description The writes that a write-behind handler refused for good.
@@ -2255,6 +2504,153 @@ export interface components {
             process: components["schemas"]["StatefulProcessStats"];
             /** @description In the scope `cluster`: each instance, the one that answers first. */
             instances?: components["schemas"]["StatefulInstanceStats"][];
+        };
+        /**
+         * @description What the numbers were: counts of each interval, not since the start.
+         * @example {
+         *       "from": 1770000000000,
+         *       "to": 1770000020000,
+         *       "interval": 10000,
+         *       "instances": [
+         *         "oNKhkSyiqZ1DZbjY9iUZRM"
+         *       ],
+         *       "points": [
+         *         {
+         *           "at": 1770000010000,
+         *           "instances": 1,
+         *           "measured": 10002,
+         *           "requests": 60,
+         *           "clientErrors": 2,
+         *           "serverErrors": 0,
+         *           "p50": 1.4,
+         *           "p95": 4.8,
+         *           "p99": 9.5,
+         *           "loopP50": 0.1,
+         *           "loopP99": 1.9,
+         *           "loopUtilization": 0.08,
+         *           "rss": 96468992,
+         *           "heapUsed": 33554432,
+         *           "sessions": 31,
+         *           "activeUsers": 12
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulStatsHistory: {
+            /** @description The beginning that was asked for, in milliseconds since 1970. */
+            from: number;
+            /** @description The end that was asked for, in milliseconds since 1970. */
+            to: number;
+            /** @description Milliseconds from one point to the next, where nothing is missing. */
+            interval: number;
+            /** @description The instances that told their numbers in this time. Each start has a name of its own. */
+            instances: string[];
+            /** @description The oldest first. What no instance told is missing. */
+            points: {
+                /** @description When the interval ended, in milliseconds since 1970. */
+                at: number;
+                /** @description How many instances told their numbers. */
+                instances: number;
+                /** @description Milliseconds that were measured: after a start less than the interval, after a delay more. */
+                measured: number;
+                /** @description Lookups of the cache. */
+                lookups?: number;
+                /** @description Lookups answered by the first level. */
+                l1Hits?: number;
+                /** @description Lookups answered by the second level. */
+                l2Hits?: number;
+                /** @description Lookups that found nothing. */
+                misses?: number;
+                /** @description Lookups that waited for a load that was running. */
+                joined?: number;
+                /** @description Lookups answered with a value past its time. */
+                stale?: number;
+                /** @description Loaders run. */
+                loads?: number;
+                /** @description Loaders that failed or took too long. */
+                loadFailures?: number;
+                /** @description Operations that the store of the cache failed. */
+                storeFailures?: number;
+                /** @description Bytes in the first level of the cache. */
+                cacheBytes?: number;
+                /** @description Writes that wait for their write-behind handler. */
+                pendingWrites?: number;
+                /** @description Writes that their handler refused for good. */
+                deadLetters?: number;
+                /** @description Requests answered. */
+                requests?: number;
+                /** @description Of these, with a status from 400 to 499. */
+                clientErrors?: number;
+                /** @description Of these, with a status from 500 to 599. */
+                serverErrors?: number;
+                /** @description Median of the request durations in milliseconds; absent without requests. */
+                p50?: number;
+                /** @description 95th percentile of the request durations in milliseconds. */
+                p95?: number;
+                /** @description 99th percentile of the request durations in milliseconds. */
+                p99?: number;
+                /** @description Median event-loop delay in milliseconds, of the busiest instance. */
+                loopP50?: number;
+                /** @description 99th percentile of the event-loop delay in milliseconds, of the busiest instance. */
+                loopP99?: number;
+                /** @description Share of its time that the busiest instance worked. */
+                loopUtilization?: number;
+                /** @description Resident memory in bytes. */
+                rss?: number;
+                /** @description Heap in use, in bytes. */
+                heapUsed?: number;
+                /** @description Sessions. */
+                sessions?: number;
+                /** @description Users who have sessions. */
+                activeUsers?: number;
+                /** @description Revisions of all open spaces together. */
+                revision?: number;
+                /** @description Keys of all open spaces. */
+                stateKeys?: number;
+                /** @description Live connections. */
+                connections?: number;
+                /** @description Frames sent. */
+                frames?: number;
+            }[];
+        };
+        /**
+         * @description One change by somebody who may do what others may not.
+         * @example {
+         *       "at": 1770000000000,
+         *       "action": "sessions:revoke",
+         *       "by": "admin",
+         *       "byToken": false,
+         *       "resources": [
+         *         {
+         *           "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10"
+         *         }
+         *       ],
+         *       "status": 200
+         *     }
+         */
+        StatefulAuditEntry: {
+            /** @description When it was answered, in milliseconds since 1970. */
+            at: number;
+            /**
+             * @description What was done.
+             * @enum {string}
+             */
+            action: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
+            /** @description Name of the user or of the access token. */
+            by: string;
+            /** @description Whether it was a machine with an access token. */
+            byToken: boolean;
+            /** @description To what it was done; of many, the first ten. */
+            resources: {
+                [key: string]: string;
+            }[];
+            /** @description Of the answer: below 400 it was done, otherwise it failed. */
+            status: number;
+        };
+        /** @description What administrators have changed lately. */
+        StatefulAuditTrail: {
+            /** @description The newest first, at most 200. */
+            entries: components["schemas"]["StatefulAuditEntry"][];
         };
     };
     responses: never;
@@ -4411,6 +4807,75 @@ export interface operations {
             };
         };
     };
+    listStateSpaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The spaces that the instance that answers has open. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulStateSpaces"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
     listStateKeys: {
         parameters: {
             query?: {
@@ -5515,6 +5980,234 @@ export interface operations {
             };
             /** @description What was asked for is not kept any more. */
             410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listCacheNamespaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The namespaces of the cache, with what tells whether they are of use. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCacheNamespaces"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    searchCache: {
+        parameters: {
+            query?: {
+                /** @description Which namespace. Default `default`. */
+                namespace?: string;
+                /**
+                 * @description Which keys: `*` stands for any characters, `?` for one.
+                 * @example user:*
+                 */
+                pattern?: string;
+                /** @description Of the page before. */
+                cursor?: string;
+                /** @description The most entries of a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of entries, without their values. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCacheEntries"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listCacheWriters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The write-behind handlers, with what waits for them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulCacheWriters"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6972,6 +7665,91 @@ export interface operations {
             };
         };
     };
+    getStatsHistory: {
+        parameters: {
+            query?: {
+                /** @description Milliseconds since 1970. Default: an hour before `to`. */
+                from?: number;
+                /** @description Milliseconds since 1970. Default: now. */
+                to?: number;
+                /** @description Only this one. Default: all together. */
+                instance?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the numbers were: counts of each interval, not since the start. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulStatsHistory"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
     resetStats: {
         parameters: {
             query?: never;
@@ -7082,6 +7860,75 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listAudit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What administrators have changed lately. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulAuditTrail"];
                 };
             };
             /** @description There is no valid session. */

@@ -1,52 +1,64 @@
 import type { Problem } from '../openapi/schemas/problem.ts'
-import type { Stats } from '../openapi/schemas/stats.ts'
 
-export type Scope = Stats['scope']
-
-/** A refusal: `status` decides what to do, `message` is for the reader. Status 0: no answer at all. */
+/** A refusal: `status` and `code` decide what to do, `message` is for the reader. Status 0: no answer at all. */
 export class RequestError extends Error {
   readonly status: number
+  readonly code: string
 
-  constructor(status: number, message: string, options?: ErrorOptions) {
+  constructor(status: number, code: string, message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'RequestError'
     this.status = status
+    this.code = code
   }
 }
 
 /** A server that does not answer within this many milliseconds counts as one that is away. */
 const TIMEOUT = 10_000
 
+/** Raised on the window when an answer says that nobody is logged in any more. */
+export const LOGGED_OUT = 'stateful-logged-out'
+
 /** URLs are relative to the page's own, so that a prefix before /dashboard stands before these too. */
-async function request(path: string, init: RequestInit = {}): Promise<Response> {
+async function request(path: string, init: RequestInit): Promise<Response> {
   let response: Response
   try {
     response = await fetch(path, { credentials: 'same-origin', signal: AbortSignal.timeout(TIMEOUT), ...init })
   } catch (cause) {
-    throw new RequestError(0, 'The server does not answer.', { cause })
+    throw new RequestError(0, '', 'The server does not answer.', { cause })
   }
   if (response.ok) return response
-  const problem = (await response.json().catch(() => ({}))) as Partial<Problem>
-  const text = problem.detail ?? problem.title ?? response.statusText
-  throw new RequestError(response.status, problem.code ? `${text} (${problem.code})` : text)
+  const { code = '', detail, title } = (await response.json().catch(() => ({}))) as Partial<Problem>
+  if (code === 'STATEFUL_UNAUTHENTICATED') window.dispatchEvent(new Event(LOGGED_OUT))
+  const text = detail ?? title ?? (response.statusText || `The server answered ${response.status}.`)
+  throw new RequestError(response.status, code, code ? `${text} (${code})` : text)
 }
 
-export async function getStats(scope: Scope): Promise<Stats> {
-  return (await request(`stats?scope=${scope}`)).json()
+/** What an operation of the server answers. @throws RequestError */
+export async function get<Answer>(path: string): Promise<Answer> {
+  return (await request(path, {})).json()
 }
 
-export async function resetStats(): Promise<void> {
-  await request('stats/reset', { method: 'POST' })
+/** Asks the server to change something. @returns its answer, if it has a body. @throws RequestError */
+export async function send<Answer>(
+  method: 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const json = body === undefined ? {} : { body: JSON.stringify(body) }
+  const type = body === undefined ? {} : { 'content-type': 'application/json' }
+  const response = await request(path, { method, headers: { ...type, ...headers }, ...json })
+  const text = await response.text()
+  return (text === '' ? undefined : JSON.parse(text)) as Answer
 }
 
-export async function login(username: string, password: string): Promise<void> {
-  await request('login', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ username, password }),
-  })
+/** A path with a query, without the names that have no value. */
+export function withQuery(path: string, query: { [name: string]: string | number | undefined }): string {
+  const parameters = new URLSearchParams()
+  for (const [name, value] of Object.entries(query))
+    if (value !== undefined && value !== '') parameters.set(name, `${value}`)
+  return parameters.size === 0 ? path : `${path}?${parameters}`
 }
 
-export async function logout(): Promise<void> {
-  await request('logout', { method: 'POST' })
-}
+export const told = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -51,3 +51,12 @@ export function formatField(field: string, value: unknown): string {
 export function words(field: string): string {
   return field.replace(/([a-z0-9])([A-Z])/g, (_, before: string, after: string) => `${before} ${after.toLowerCase()}`)
 }
+
+const moments = new Intl.DateTimeFormat(undefined, { dateStyle: 'short', timeStyle: 'medium' })
+
+/** @param at milliseconds since the Unix epoch, or ISO 8601 */
+export const formatMoment = (at: number | string): string => moments.format(new Date(at))
+
+/** How long ago it was. @param at milliseconds since the Unix epoch, or ISO 8601 */
+export const formatAge = (at: number | string, now = Date.now()): string =>
+  `${formatDuration(Math.max(0, (now - new Date(at).getTime()) / 1_000))} ago`

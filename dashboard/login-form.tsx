@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks'
-import { login, RequestError } from './api.ts'
+import { send, told } from './api.ts'
 
 interface LoginFormProps {
   /** Why it is shown, when there is more to say than that nobody is logged in. */
@@ -17,32 +17,37 @@ export function LoginForm({ reason, onLogin }: LoginFormProps) {
     setBusy(true)
     setMessage('')
     try {
-      await login(String(fields.get('username')), String(fields.get('password')))
+      await send('POST', 'login', {
+        username: String(fields.get('username')),
+        password: String(fields.get('password')),
+      })
       onLogin()
     } catch (error) {
-      setMessage(error instanceof RequestError ? error.message : String(error))
+      setMessage(told(error))
       setBusy(false)
     }
   }
 
   return (
-    <form class="login" onSubmit={submit}>
-      <h1>fastify-stateful</h1>
-      <p>The statistics are for administrators.</p>
-      <label>
-        Username
-        <input name="username" autocomplete="username" autocapitalize="none" required />
-      </label>
-      <label>
-        Password
-        <input name="password" type="password" autocomplete="current-password" required />
-      </label>
-      <button type="submit" disabled={busy}>
-        {busy ? 'Logging in…' : 'Log in'}
-      </button>
-      <p class="error" role="alert">
-        {message}
-      </p>
-    </form>
+    <main>
+      <form class="login" onSubmit={submit}>
+        <h1>fastify-stateful</h1>
+        <p>The console is for administrators and observers.</p>
+        <label>
+          Username
+          <input name="username" autocomplete="username" autocapitalize="none" required />
+        </label>
+        <label>
+          Password
+          <input name="password" type="password" autocomplete="current-password" required />
+        </label>
+        <button type="submit" disabled={busy}>
+          {busy ? 'Logging in…' : 'Log in'}
+        </button>
+        <p class="error" role="alert">
+          {message}
+        </p>
+      </form>
+    </main>
   )
 }

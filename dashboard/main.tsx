@@ -1,5 +1,5 @@
 import { render } from 'preact'
-import { Dashboard } from './dashboard.tsx'
+import { Console } from './console.tsx'
 
 const root = document.getElementById('dashboard')
-if (root) render(<Dashboard />, root)
+if (root) render(<Console />, root)

@@ -8,6 +8,7 @@ export const tags: { name: string; description?: string }[] = [
   { name: 'cache', description: 'Entries of the multi-level cache, and their invalidation.' },
   { name: 'sync', description: 'Live synchronisation over WebSocket and server-sent events.' },
   { name: 'stats', description: 'Hit rates and counts of all services, as JSON and for Prometheus.' },
+  { name: 'audit', description: 'What administrators have changed.' },
   { name: 'health', description: 'For load balancers and orchestrators.' },
   { name: 'documentation', description: 'The contract itself.' },
 ]

@@ -1,4 +1,5 @@
 /** The routes of the contract, each a plugin that takes a `prefix`. */
+export { auditRoutes } from './audit/index.ts'
 export { authRoutes } from './auth/index.ts'
 export { cacheRoutes } from './cache/index.ts'
 export { healthRoutes } from './health/index.ts'

@@ -118,6 +118,127 @@ export const CacheWarmed = Type.Object(
 )
 export type CacheWarmed = Static<typeof CacheWarmed>
 
+export const CacheSearchQuery = Type.Object(
+  {
+    namespace: Type.Optional(Namespace),
+    pattern: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 512,
+        default: '*',
+        description: 'Which keys: `*` stands for any characters, `?` for one.',
+        examples: ['user:*'],
+      }),
+    ),
+    cursor: Type.Optional(Type.String({ maxLength: 512, description: 'Of the page before.' })),
+    limit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'The most entries of a page.' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type CacheSearchQuery = Static<typeof CacheSearchQuery>
+
+export const CacheEntries = Type.Object(
+  {
+    entries: Type.Array(
+      Type.Object(
+        {
+          key: CacheKey,
+          ttl: Count('Milliseconds until it is loaded again; 0 when that time has come.'),
+          fresh: Type.Boolean({ description: '`false`: only served as stale.' }),
+          level: Type.Union([Type.Literal('first'), Type.Literal('second')], {
+            description: 'The first level that has it, on the instance that answers.',
+          }),
+          bytes: Count('Its encoded size.'),
+          tags: Type.Array(Type.String(), { description: 'Names under which it can be invalidated with others.' }),
+        },
+        { additionalProperties: false },
+      ),
+      { description: 'In the order of their keys.' },
+    ),
+    cursor: Type.Optional(Type.String({ description: 'Names the next page. Absent: this is the last one.' })),
+  },
+  {
+    $id: 'StatefulCacheEntries',
+    additionalProperties: false,
+    description: 'A page of entries, without their values.',
+    examples: [
+      {
+        entries: [
+          { key: 'user:1', ttl: 41_000, fresh: true, level: 'first', bytes: 312, tags: ['users'] },
+          { key: 'user:2', ttl: 0, fresh: false, level: 'second', bytes: 298, tags: ['users'] },
+        ],
+        cursor: 'user:2',
+      },
+    ],
+  },
+)
+export type CacheEntries = Static<typeof CacheEntries>
+
+export const CacheNamespaces = Type.Object(
+  {
+    namespaces: Type.Array(
+      Type.Object(
+        {
+          name: Type.String({ description: 'Names it.' }),
+          lookups: Count('Everything that was asked for.'),
+          missRate: Type.Number({ minimum: 0, maximum: 1, description: 'Share of the lookups.' }),
+          meanLoadTime: Measure('Mean duration of a load in milliseconds.'),
+          entries: Count('In the first level now.'),
+          bytes: Count('Their encoded size.'),
+          hottest: Type.Array(Type.String(), {
+            description: 'The keys of the first level that were used most, at most ten.',
+          }),
+        },
+        { additionalProperties: false },
+      ),
+      { description: 'Those that the instance that answers has open.' },
+    ),
+  },
+  {
+    $id: 'StatefulCacheNamespaces',
+    additionalProperties: false,
+    description: 'The namespaces of the cache, with what tells whether they are of use.',
+    examples: [
+      {
+        namespaces: [
+          {
+            ...{ name: 'default', lookups: 1_204, missRate: 0.07, meanLoadTime: 12.5, entries: 86, bytes: 26_214 },
+            hottest: ['user:1'],
+          },
+        ],
+      },
+    ],
+  },
+)
+export type CacheNamespaces = Static<typeof CacheNamespaces>
+
+export const CacheWriters = Type.Object(
+  {
+    writers: Type.Array(
+      Type.Object(
+        {
+          name: Type.String({ description: 'Names the handler.' }),
+          pending: Count('Writes that wait for it.'),
+          written: Count('Writes handed over.'),
+          retried: Count('Batches that failed and were tried again.'),
+          dead: Count('Writes that it refused for good.'),
+        },
+        { additionalProperties: false },
+      ),
+      { description: 'Those of the instance that answers.' },
+    ),
+  },
+  {
+    $id: 'StatefulCacheWriters',
+    additionalProperties: false,
+    description: 'The write-behind handlers, with what waits for them.',
+    examples: [{ writers: [{ name: 'orders', pending: 3, written: 118, retried: 1, dead: 0 }] }],
+  },
+)
+export type CacheWriters = Static<typeof CacheWriters>
+
 export const WriterParams = Type.Object(
   {
     writer: Type.String({

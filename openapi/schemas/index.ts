@@ -4,15 +4,19 @@
  */
 export { useSchemas } from '../../plugins/support/schemas.ts'
 export { NewUser, PasswordChange, Preferences, UserChange, UserList } from './account.ts'
+export { AuditEntry, AuditTrail } from './audit.ts'
 export { Credentials, Identity, LoginResult, PreferencesResult, Profile } from './auth.ts'
 export {
+  CacheEntries,
   CacheEntry,
   CacheInvalidated,
   CacheInvalidation,
+  CacheNamespaces,
   CacheStats,
   CacheWarmed,
   CacheWarming,
   CacheWrite,
+  CacheWriters,
   DeadLetterRetry,
   DeadLetters,
   DeadLettersRetried,
@@ -33,10 +37,11 @@ export {
   StateMerge,
   StateRestore,
   StateSnapshot,
+  StateSpaces,
   StateStats,
   StateWrite,
 } from './state.ts'
-export { InstanceStats, Stats } from './stats.ts'
+export { InstanceStats, Stats, StatsHistory } from './stats.ts'
 export { SyncNode, SyncNodes, SyncStats, SyncWrite, SyncWritten } from './sync.ts'
 export { CreatedToken, NewToken, Scope, TokenInfo, TokenList } from './token.ts'
 export { User } from './user.ts'

@@ -302,3 +302,14 @@ export const StateStats = Type.Object(
   { $id: 'StatefulStateStats', additionalProperties: false, description: 'The numbers of the state.' },
 )
 export type StateStats = Static<typeof StateStats>
+
+export const StateSpaces = Type.Object(
+  { spaces: Type.Array(SpaceName, { description: 'In order.' }) },
+  {
+    $id: 'StatefulStateSpaces',
+    additionalProperties: false,
+    description: 'The spaces that the instance that answers has open.',
+    examples: [{ spaces: ['app', 'board'] }],
+  },
+)
+export type StateSpaces = Static<typeof StateSpaces>

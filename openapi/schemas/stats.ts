@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { CacheStats } from './cache.ts'
+import { Count, Measure, Moment } from './numbers.ts'
 import { ProcessStats } from './process-stats.ts'
 import { reference } from './responses.ts'
 import { SessionStats } from './session.ts'
@@ -82,3 +83,88 @@ export const Stats = Type.Object(
   },
 )
 export type Stats = Static<typeof Stats>
+
+/** A count or a measure of a service that need not be there. */
+const some = Type.Optional
+
+/** What happened in one interval of the history; rates are counts by `measured`. */
+const HistoryPoint = Type.Object(
+  {
+    at: Moment('When the interval ended, in milliseconds since 1970.'),
+    instances: Count('How many instances told their numbers.'),
+    measured: Measure('Milliseconds that were measured: after a start less than the interval, after a delay more.'),
+    lookups: some(Count('Lookups of the cache.')),
+    l1Hits: some(Count('Lookups answered by the first level.')),
+    l2Hits: some(Count('Lookups answered by the second level.')),
+    misses: some(Count('Lookups that found nothing.')),
+    joined: some(Count('Lookups that waited for a load that was running.')),
+    stale: some(Count('Lookups answered with a value past its time.')),
+    loads: some(Count('Loaders run.')),
+    loadFailures: some(Count('Loaders that failed or took too long.')),
+    storeFailures: some(Count('Operations that the store of the cache failed.')),
+    cacheBytes: some(Count('Bytes in the first level of the cache.')),
+    pendingWrites: some(Count('Writes that wait for their write-behind handler.')),
+    deadLetters: some(Count('Writes that their handler refused for good.')),
+    requests: some(Count('Requests answered.')),
+    clientErrors: some(Count('Of these, with a status from 400 to 499.')),
+    serverErrors: some(Count('Of these, with a status from 500 to 599.')),
+    p50: some(Measure('Median of the request durations in milliseconds; absent without requests.')),
+    p95: some(Measure('95th percentile of the request durations in milliseconds.')),
+    p99: some(Measure('99th percentile of the request durations in milliseconds.')),
+    loopP50: some(Measure('Median event-loop delay in milliseconds, of the busiest instance.')),
+    loopP99: some(Measure('99th percentile of the event-loop delay in milliseconds, of the busiest instance.')),
+    loopUtilization: some(
+      Type.Number({ minimum: 0, maximum: 1, description: 'Share of its time that the busiest instance worked.' }),
+    ),
+    rss: some(Count('Resident memory in bytes.')),
+    heapUsed: some(Count('Heap in use, in bytes.')),
+    sessions: some(Count('Sessions.')),
+    activeUsers: some(Count('Users who have sessions.')),
+    revision: some(Count('Revisions of all open spaces together.')),
+    stateKeys: some(Count('Keys of all open spaces.')),
+    connections: some(Count('Live connections.')),
+    frames: some(Count('Frames sent.')),
+  },
+  { additionalProperties: false },
+)
+export type HistoryPoint = Static<typeof HistoryPoint>
+
+export const StatsHistory = Type.Object(
+  {
+    from: Moment('The beginning that was asked for, in milliseconds since 1970.'),
+    to: Moment('The end that was asked for, in milliseconds since 1970.'),
+    interval: Count('Milliseconds from one point to the next, where nothing is missing.'),
+    instances: Type.Array(Type.String(), {
+      description: 'The instances that told their numbers in this time. Each start has a name of its own.',
+    }),
+    points: Type.Array(HistoryPoint, { description: 'The oldest first. What no instance told is missing.' }),
+  },
+  {
+    $id: 'StatefulStatsHistory',
+    additionalProperties: false,
+    description: 'What the numbers were: counts of each interval, not since the start.',
+    examples: [
+      {
+        from: 1_770_000_000_000,
+        to: 1_770_000_020_000,
+        interval: 10_000,
+        instances: ['oNKhkSyiqZ1DZbjY9iUZRM'],
+        points: [
+          {
+            ...{
+              at: 1_770_000_010_000,
+              instances: 1,
+              measured: 10_002,
+              requests: 60,
+              clientErrors: 2,
+              serverErrors: 0,
+            },
+            ...{ p50: 1.4, p95: 4.8, p99: 9.5, loopP50: 0.1, loopP99: 1.9, loopUtilization: 0.08 },
+            ...{ rss: 96_468_992, heapUsed: 33_554_432, sessions: 31, activeUsers: 12 },
+          },
+        ],
+      },
+    ],
+  },
+)
+export type StatsHistory = Static<typeof StatsHistory>

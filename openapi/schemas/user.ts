@@ -1,7 +1,8 @@
 import { type Static, Type } from '@sinclair/typebox'
 
-export const Role = Type.Union([Type.Literal('administrator'), Type.Literal('user')], {
-  description: 'What the account may do: an administrator everything, a user read and change what is theirs.',
+export const Role = Type.Union([Type.Literal('administrator'), Type.Literal('observer'), Type.Literal('user')], {
+  description:
+    'What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs.',
 })
 export type Role = Static<typeof Role>
 

@@ -71,7 +71,7 @@ function isAccount(value: unknown): value is StoredAccount {
   const { id, username, nameKey, role, passwordHash, disabled } = account
   return (
     [id, username, nameKey, passwordHash].every((text) => typeof text === 'string' && text !== '') &&
-    (role === 'administrator' || role === 'user') &&
+    (role === 'administrator' || role === 'observer' || role === 'user') &&
     (disabled === undefined || typeof disabled === 'boolean')
   )
 }

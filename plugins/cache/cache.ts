@@ -2,7 +2,7 @@ import type { Storage } from '../storage/index.ts'
 import type { Client } from '../support/client-limits.ts'
 import { TooManyNamespacesError } from '../support/errors.ts'
 import { Lending } from '../support/lending.ts'
-import { type CacheStats, Counters, counted, numbers, type Sums, sums } from './counters.ts'
+import { type CacheNumbers, type CacheStats, Counters, counted, numbers, type Sums, sums } from './counters.ts'
 import { checkNamespace } from './names.ts'
 import { CacheNamespace, type Shared } from './namespace.ts'
 import { type CacheOptions, resolveOptions } from './options.ts'
@@ -10,6 +10,7 @@ import { Breaker } from './tier/breaker.ts'
 import { placeOf } from './tier/buckets.ts'
 import type { CacheTier } from './tier/contract.ts'
 import { openJournal, openTier } from './tier/open.ts'
+import type { SearchOptions, SearchResult } from './types.ts'
 import { Warming } from './warming.ts'
 import type { Journal } from './write-behind/journal.ts'
 import { Writers } from './write-behind/writers.ts'
@@ -137,6 +138,18 @@ export class Cache extends CacheNamespace {
   }
 
   /**
+   * The namespaces that are open, each with its numbers and the keys of the first level that were used most.
+   * @param hottest at most so many keys
+   */
+  overview(hottest: number): { name: string; numbers: CacheNumbers; hottest: string[] }[] {
+    return this.#namespaces.all().map((namespace) => ({
+      name: namespace.name,
+      numbers: namespace.numbers(),
+      hottest: namespace.hottest(hottest),
+    }))
+  }
+
+  /**
    * A namespace for something that a client does: within the bounds of clients, and closed some time after nobody has
    * borrowed it any more. Release it when the client is done with it.
    * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_TOO_MANY_AT_ONCE, STATEFUL_OVERLOADED
@@ -163,6 +176,25 @@ export class Cache extends CacheNamespace {
       // A miss would be told as if there were no such entry.
       if (this.#running.value) await namespace.proveCoherenceOf(key)
       return await namespace.get(key)
+    } finally {
+      release()
+    }
+  }
+
+  /**
+   * Lets a client search a namespace. One that is neither open nor in the store is not opened for it.
+   * @throws what `borrow` and `search` throw
+   */
+  async searchAs(client: Client, name: string, options: SearchOptions): Promise<SearchResult> {
+    checkNamespace(name)
+    if (!this.#namespaces.get(name)) {
+      const { tier } = this.#parts
+      const there = await Promise.all(bucketsOf(tier, name).map((bucket) => tier.exists(bucket)))
+      if (!there.some(Boolean)) return { entries: [] }
+    }
+    const { namespace, release } = this.borrow(name, client)
+    try {
+      return await namespace.search(options)
     } finally {
       release()
     }

@@ -9,7 +9,17 @@ export type { CacheNumbers, CacheStats } from './counters.ts'
 export type { CachedOptions, MethodDecorator } from './decorators.ts'
 export type { CacheNamespace, DelayedPersistOptions } from './namespace.ts'
 export type { CacheOptions, WriteBehindOptions } from './options.ts'
-export type { LoadContext, Loader, LoadOptions, SetOptions, WarmEntry, WarmResult } from './types.ts'
+export type {
+  EntryInfo,
+  LoadContext,
+  Loader,
+  LoadOptions,
+  SearchOptions,
+  SearchResult,
+  SetOptions,
+  WarmEntry,
+  WarmResult,
+} from './types.ts'
 export type { DeadWrite, DelayedWrite, WriteHandler } from './write-behind/writes.ts'
 
 declare module 'fastify' {

@@ -30,4 +30,7 @@ export function checkNamespace(name: string): void {
 /** Names of stamps: what they stand for, in one space. `''` is the generation of the namespace. */
 export const GENERATION = ''
 export const tagName = (tag: string): string => `t:${tag}`
+/** The tags among names of stamps. */
+export const tagsIn = (names: readonly string[]): string[] =>
+  names.flatMap((name) => (name.startsWith('t:') ? name.slice(2) : []))
 export const prefixName = (prefix: string): string => `p:${prefix}`

@@ -6,7 +6,8 @@ import { FirstLevel } from './coherence/first-level.ts'
 import type { Terms } from './coherence/mutations.ts'
 import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
-import { hasWildcard, literalPrefix } from './glob.ts'
+import { FirstInOrder } from './first-in-order.ts'
+import { globMatcher, hasWildcard, literalPrefix } from './glob.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import { lifetime, type ResolvedOptions } from './options.ts'
 import type { CacheTier, Invalidation } from './tier/contract.ts'
@@ -16,6 +17,8 @@ import {
   type Loader,
   type LoadOptions,
   SET_OPTIONS,
+  type SearchOptions,
+  type SearchResult,
   type SetOptions,
   type WarmEntry,
   type WarmResult,
@@ -44,6 +47,7 @@ export interface DelayedPersistOptions extends SetOptions {
 }
 
 const CACHED_OPTIONS: ReadonlySet<string> = new Set([...LOAD_OPTIONS, 'name'])
+const NO_OPTIONS: ReadonlySet<string> = new Set()
 const WARM_PARALLEL = 8
 /** Loads of one batch at a time: all steps of more of them would not end within the deadline of one. */
 const BATCH = 100
@@ -331,6 +335,33 @@ export class CacheNamespace {
   /** The keys of the second level, in batches and in no order. One may come twice, or be past its time. */
   async *keys(): AsyncGenerator<string[]> {
     for (const { levels } of this.#buckets.all) yield* this.#shared.tier.keys(levels.bucket)
+  }
+
+  /**
+   * The entries whose keys match, by pages in the order of their keys, without their values. It leaves no trace. Takes as
+   * long as the store takes to go through its keys: for people who look, not for a program's every request.
+   * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_CACHE_STORE_UNAVAILABLE
+   * @example
+   * const { entries, cursor } = await cache.search({ pattern: 'user:*' })
+   */
+  async search({ pattern = '*', cursor = '', limit = 100, ...unknown }: SearchOptions = {}): Promise<SearchResult> {
+    refuseUnknown(unknown, NO_OPTIONS)
+    checkKey(pattern, 'pattern')
+    const found = new FirstInOrder(limit + 1)
+    const matches = globMatcher(pattern)
+    for (const { levels } of this.#buckets.all) {
+      for await (const keys of this.#shared.tier.keys(levels.bucket, 'tell')) {
+        for (const key of keys) if (key > cursor && matches(key)) found.add(key)
+      }
+    }
+    const keys = found.list()
+    const page = keys.slice(0, limit)
+    const described = await this.#buckets.withKeys(page, ({ levels }, some) => levels.describe(some))
+    const last = keys.length > limit ? page.at(-1) : undefined
+    return {
+      entries: described.flat().sort((a, b) => (a.key < b.key ? -1 : 1)),
+      ...(last === undefined ? {} : { cursor: last }),
+    }
   }
 
   /** Another namespace of the same cache. */

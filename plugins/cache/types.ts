@@ -77,3 +77,33 @@ export interface WarmResult {
   missing: number
   failed: number
 }
+
+/** What is known of an entry without its value. */
+export interface EntryInfo {
+  key: string
+  /** Milliseconds until it is loaded again; 0 when that time has come. */
+  ttl: number
+  /** `false`: only served as stale. */
+  fresh: boolean
+  /** The first level that has it, on this instance. */
+  level: 'first' | 'second'
+  /** Its encoded size. */
+  bytes: number
+  tags: string[]
+}
+
+export interface SearchOptions {
+  /** `*` stands for any characters, `?` for one. Default: all keys. */
+  pattern?: string
+  /** Of the page before. */
+  cursor?: string
+  /** The most entries of a page. Default 100. */
+  limit?: number
+}
+
+/** A page of entries, in the order of their keys. */
+export interface SearchResult {
+  entries: EntryInfo[]
+  /** Names the next page; absent: this is the last one. */
+  cursor?: string
+}

@@ -27,9 +27,9 @@ const CONTENT_SECURITY_POLICY = [
 ].join('; ')
 
 /**
- * The statistics as a page, at `GET /dashboard`. It shows what `GET /stats` tells to who is logged in, and a login form to
- * who is not. So it is open by default, in production too: the files hold no secret, the numbers are guarded where they
- * are, and a login form behind the guard could be reached by nobody. With `expose: 'development'` the page itself needs
+ * The console, at `GET /dashboard`: a page that asks the routes of this package, and shows a login form to who is not logged
+ * in. So it is open by default, in production too: the files hold no secret, what they show is guarded where it is, and
+ * nobody could reach a login form behind the guard. With `expose: 'development'` the page itself needs
  * the administrator in production.
  */
 export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fastify, options) => {

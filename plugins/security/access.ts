@@ -41,6 +41,7 @@ export type Keys = Only<'space' | 'key'> | Only<'space' | 'prefix'>
 /** What each action is asked about. */
 export interface Resources {
   'state:describe': Only<'space'>
+  'spaces:list': Only<'scope'>
   'state:list': Only<'space' | 'prefix'>
   'state:read': Only<'space' | 'key'>
   'state:snapshot': Only<'space'>
@@ -54,10 +55,11 @@ export interface Resources {
   'nodes:list': Only<'scope'>
   'nodes:disconnect': Only<'node'>
   'cache:read': Only<'namespace' | 'key'>
+  'cache:list': Only<'namespace' | 'prefix'> | Only<'scope'>
   'cache:write': Only<'namespace' | 'key'>
   'cache:invalidate': Only<'namespace' | 'key'> | Only<'namespace' | 'prefix'> | Only<'namespace' | 'tag'>
   'cache:warm': Only<'namespace' | 'key'> | Only<'namespace' | 'prefix'>
-  'writers:read': Only<'writer'>
+  'writers:read': Only<'writer'> | Only<'scope'>
   'writers:retry': Only<'writer'>
   'stats:read': Only<'scope'>
   'stats:reset': Only<'scope'>
@@ -70,6 +72,7 @@ export interface Resources {
   'tokens:list': Only<'scope'>
   'tokens:create': Only<'name'>
   'tokens:revoke': Only<'token'>
+  'audit:read': Only<'scope'>
   'docs:read': Only<'page'>
   'dashboard:read': Only<'page'>
 }
@@ -83,8 +86,11 @@ export type Action = keyof Resources
  */
 export type Resource = Resources[Action]
 
-/** Who may do it when there is no rule of the application's: every session, the user whom it is about, administrators. */
-type Allowed = 'session' | 'owner' | 'administrator'
+/**
+ * Who may do it when there is no rule of the application's: every session; the user whom it is about and administrators;
+ * observers and administrators, where it only shows something; administrators alone.
+ */
+type Allowed = 'session' | 'owner' | 'observer' | 'administrator'
 
 interface ActionInfo {
   /** The names of its resource, for people: one of these. */
@@ -100,6 +106,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     means: 'Where a space stands: epoch, revision, number of keys, bytes.',
     allowed: 'session',
   },
+  'spaces:list': { about: ['scope'], means: 'The names of all open spaces.', allowed: 'observer' },
   'state:list': { about: ['space prefix'], means: 'The names of keys, not what they hold.', allowed: 'session' },
   'state:read': { about: ['space key'], means: 'What a key holds.', allowed: 'session' },
   'state:snapshot': { about: ['space'], means: 'Everything that a space holds.', allowed: 'session' },
@@ -122,9 +129,14 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
   'presence:read': { about: ['space'], means: 'Hear who follows a space.', allowed: 'session' },
   'presence:write': { about: ['space'], means: 'Show the others there something of oneself.', allowed: 'session' },
-  'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'administrator' },
+  'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'observer' },
   'nodes:disconnect': { about: ['node'], means: 'End a live connection.', allowed: 'administrator' },
   'cache:read': { about: ['namespace key'], means: 'Read an entry.', allowed: 'session' },
+  'cache:list': {
+    about: ['namespace prefix', 'scope'],
+    means: 'The names of entries and what is known of them, not what they hold; of all namespaces, their numbers.',
+    allowed: 'observer',
+  },
   'cache:write': { about: ['namespace key'], means: 'Store or delete an entry.', allowed: 'administrator' },
   'cache:invalidate': {
     about: ['namespace key', 'namespace prefix', 'namespace tag'],
@@ -137,9 +149,9 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     allowed: 'administrator',
   },
   'writers:read': {
-    about: ['writer'],
-    means: 'List what a write-behind handler refused for good.',
-    allowed: 'administrator',
+    about: ['writer', 'scope'],
+    means: 'List the write-behind handlers, and what one refused for good.',
+    allowed: 'observer',
   },
   'writers:retry': {
     about: ['writer'],
@@ -149,10 +161,10 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   'stats:read': {
     about: ['scope'],
     means: 'Hit rates and counts, as JSON and for Prometheus.',
-    allowed: 'administrator',
+    allowed: 'observer',
   },
   'stats:reset': { about: ['scope'], means: 'Set the counters of an instance back to 0.', allowed: 'administrator' },
-  'users:list': { about: ['prefix'], means: 'List accounts.', allowed: 'administrator' },
+  'users:list': { about: ['prefix'], means: 'List accounts.', allowed: 'observer' },
   'users:read': { about: ['userId'], means: 'Read an account.', allowed: 'session' },
   'users:write': {
     about: ['userId'],
@@ -164,16 +176,17 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     means: 'Create, disable and delete accounts; change username and role; set a password without the old one.',
     allowed: 'administrator',
   },
-  'sessions:list': { about: ['userId'], means: "List another user's sessions.", allowed: 'administrator' },
+  'sessions:list': { about: ['userId'], means: "List another user's sessions.", allowed: 'observer' },
   'sessions:revoke': { about: ['userId'], means: "End another user's sessions.", allowed: 'administrator' },
-  'tokens:list': { about: ['scope'], means: 'List access tokens, never the secret.', allowed: 'administrator' },
+  'tokens:list': { about: ['scope'], means: 'List access tokens, never the secret.', allowed: 'observer' },
   'tokens:create': { about: ['name'], means: 'Make an access token.', allowed: 'administrator' },
   'tokens:revoke': { about: ['token'], means: 'End an access token.', allowed: 'administrator' },
-  'docs:read': { about: ['page'], means: 'Open the documentation in production.', allowed: 'administrator' },
+  'audit:read': { about: ['scope'], means: 'Read what administrators have changed lately.', allowed: 'observer' },
+  'docs:read': { about: ['page'], means: 'Open the documentation in production.', allowed: 'observer' },
   'dashboard:read': {
     about: ['page'],
     means: 'Open the dashboard where it is not for everybody.',
-    allowed: 'administrator',
+    allowed: 'observer',
   },
 }
 

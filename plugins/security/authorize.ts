@@ -35,7 +35,8 @@ export const AUTHORIZE_RULES = { authorize: supplied<Authorize>() } satisfies Ru
 
 /**
  * The default. A session may do what {@link ACTIONS} allows to every session, and to its own user what is theirs; the
- * role `administrator` may do everything. A machine may do what its token's scopes name.
+ * role `observer` may see what administrators see; the role `administrator` may do everything. A machine may do what its
+ * token's scopes name.
  */
 export const authorizeByRole: Authorize = (request, action, resource) => {
   if (presentedToken(request)) return true
@@ -43,6 +44,7 @@ export const authorizeByRole: Authorize = (request, action, resource) => {
   if (!user) return false
   const { allowed } = ACTIONS[action]
   if (user.role === 'administrator' || allowed === 'session') return true
+  if (allowed === 'observer') return user.role === 'observer'
   return allowed === 'owner' && resource.userId === user.id
 }
 
@@ -80,6 +82,40 @@ export function accessRules({ otherwise = authorizeByRole, ...rules }: AccessRul
   }
 }
 
+/** Something that a request was allowed to do, and to what. */
+export interface Granted {
+  action: Action
+  /** Of many, the first ten. */
+  resources: Resource[]
+}
+
+const MAX_RESOURCES = 10
+
+const granted = new WeakMap<FastifyRequest, Map<Action, Granted>>()
+
+/** All that `demand` has allowed to the request so far. */
+export function grantedTo(request: FastifyRequest): Iterable<Granted> {
+  return granted.get(request)?.values() ?? []
+}
+
+/** What is only shown is not remembered: most requests want nothing else. */
+function remember(request: FastifyRequest, action: Action, resource: Resource): void {
+  if (ACTIONS[action].allowed !== 'administrator') return
+  const actions = granted.get(request) ?? new Map<Action, Granted>()
+  granted.set(request, actions)
+  const known = actions.get(action)
+  if (!known) actions.set(action, { action, resources: [resource] })
+  else if (known.resources.length < MAX_RESOURCES && !known.resources.some((one) => isSame(one, resource))) {
+    known.resources.push(resource)
+  }
+}
+
+/** Asked before and after validation about the same. */
+function isSame(one: Resource, other: Resource): boolean {
+  const names = new Set([...Object.keys(one), ...Object.keys(other)]) as Set<keyof Resource>
+  return [...names].every((name) => one[name] === other[name])
+}
+
 /**
  * Lets a request go on only if it may do this. Whoever is refused is told the action.
  *
@@ -95,7 +131,7 @@ export async function demand<A extends Action>(
 ): Promise<void> {
   const token = await verifiedToken(request)
   if (token && !token.scopes.includes(action)) throw refusal(new MissingScopeError(action), action)
-  if (await (authorize ?? authorizeByRole)(request, action, resource)) return
+  if (await (authorize ?? authorizeByRole)(request, action, resource)) return remember(request, action, resource)
   if (!token && !userOf(request)) throw refusal(new UnauthenticatedError(), action)
   throw refusal(new ForbiddenError(action), action)
 }

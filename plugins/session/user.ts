@@ -22,7 +22,7 @@ export interface SessionUser {
   /** Required; the user's sessions are listed and revoked by it. */
   id: string
   username?: string
-  /** `'administrator'` may do everything by default. */
+  /** By default `'administrator'` may do everything and `'observer'` see everything. */
   role?: string
 }
 

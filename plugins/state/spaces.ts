@@ -142,6 +142,14 @@ export class StateManager extends Space {
     }
   }
 
+  /** Names of the spaces that are open on this instance, in order. */
+  get openSpaces(): string[] {
+    return this.#spaces
+      .all()
+      .map(({ name }) => name)
+      .sort()
+  }
+
   /** Of every space. */
   get limits(): Readonly<StateLimits> {
     return this.#options.limits

@@ -6,11 +6,12 @@ import type {} from '../storage/index.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import type { Duration } from '../support/durations.ts'
-import { clock, duration, type Rules, readOptions } from '../support/options.ts'
+import { clock, duration, flag, type Rules, readOptions } from '../support/options.ts'
 import type { ServiceSection, Source, StatsEngine } from './stats.ts'
 import { RedisBoard } from './stores/redis.ts'
 import { singleBoard } from './stores/single.ts'
 
+export type { HistoryOptions } from './history/history.ts'
 export type { CollectOptions } from './stats.ts'
 
 declare module 'fastify' {
@@ -27,12 +28,21 @@ export interface StatsOptions {
    * forgotten.
    */
   interval?: Duration
+  /**
+   * Whether what the numbers of the last day were is kept, in the storage: at most 1,008 samples of some hundred bytes for
+   * an instance that runs a day, and at most 10,000 of each of the three resolutions for all. Default `true`.
+   */
+  history?: boolean
   /** Default: the system's. */
   clock?: Clock
 }
 
 /** What each option must be, and what holds without it. */
-export const STATS_RULES = { interval: duration('5s', { least: '100ms' }), clock } satisfies Rules<StatsOptions>
+export const STATS_RULES = {
+  interval: duration('5s', { least: '100ms' }),
+  history: flag(true),
+  clock,
+} satisfies Rules<StatsOptions>
 
 /** The decorators that services make, where they are part of the statistics. */
 const SERVICES: readonly ServiceSection[] = ['cache', 'sessions', 'state', 'sync']
@@ -43,14 +53,16 @@ const LIFETIME = 3
 export const stats = defineService<StatsOptions>(
   'stats',
   async (fastify, options) => {
-    const { interval, clock } = readOptions(STATS_RULES, options, 'stats')
+    const { interval, history, clock } = readOptions(STATS_RULES, options, 'stats')
     const log = fastify.log.child({ plugin: 'stats' })
     const { storage } = fastify
 
     const { StatsEngine } = await import('./stats.ts')
+    const { openHistory } = await import('./history/stores/open.ts')
     const engine = new StatsEngine({
       instanceId: storage.instanceId,
       board: storage.kind === 'redis' ? new RedisBoard(storage, interval * LIFETIME) : singleBoard,
+      history: history ? openHistory(storage) : undefined,
       clock,
       interval,
       // Looked up when asked: services may be registered after this one, or not at all.

@@ -5,6 +5,8 @@ import { namesFor, refuseUnknown } from '../support/options.ts'
 import { packageVersion } from '../support/version.ts'
 import type { Section } from './catalogue.ts'
 import { EXPOSITION_TYPE, exposition } from './exposition.ts'
+import { History } from './history/history.ts'
+import type { HistoryStore } from './history/stores/contract.ts'
 import { merge } from './merge.ts'
 import { type Metric, MetricCatalogue, PROCESS_METRICS } from './metrics.ts'
 import { ProcessMeter } from './process-meter.ts'
@@ -21,6 +23,8 @@ export interface Source {
 export interface StatsEngineOptions {
   instanceId: string
   board: Board
+  /** Where what the numbers were is kept; absent: it is not. */
+  history?: HistoryStore | undefined
   clock: Clock
   /** How often the event-loop window turns and the board is renewed, in milliseconds. */
   interval: number
@@ -42,6 +46,8 @@ const COLLECT_OPTIONS = namesFor<CollectOptions>({ scope: true })
 /** Collects what the services tell; keeps no number of its own but those of the process. */
 export class StatsEngine {
   readonly meter: ProcessMeter
+  /** What the numbers of the last day were; `undefined` with the option `history: false`. */
+  readonly history: History | undefined
   readonly #options: StatsEngineOptions
   readonly #catalogue: MetricCatalogue
   #timer: Timer | undefined
@@ -51,6 +57,8 @@ export class StatsEngine {
     this.#options = options
     this.#catalogue = new MetricCatalogue(options.schemas.all)
     this.meter = new ProcessMeter()
+    const { history: store, clock, onError } = options
+    this.history = store && new History({ store, clock, onError, collect: () => this.#instance() })
   }
 
   async start(): Promise<void> {
@@ -61,6 +69,7 @@ export class StatsEngine {
         this.#publishing = undefined
       })
     })
+    this.history?.start()
     await this.#publish()
   }
 
@@ -110,7 +119,7 @@ export class StatsEngine {
   async close(): Promise<void> {
     this.#timer?.cancel()
     this.meter.close()
-    await this.#publishing
+    await Promise.all([this.#publishing, this.history?.close()])
     // When the storage is away, the entry ends by its lifetime.
     await this.#options.board.withdraw().catch(() => {})
   }

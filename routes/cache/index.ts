@@ -1,14 +1,18 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import {
+  CacheEntries,
   CacheEntry,
   CacheEntryParams,
   CacheInvalidated,
   CacheInvalidation,
+  CacheNamespaces,
   CacheQuery,
+  CacheSearchQuery,
   CacheWarmed,
   CacheWarming,
   CacheWrite,
+  CacheWriters,
   DeadLetterRetry,
   DeadLetters,
   DeadLettersRetried,
@@ -31,6 +35,7 @@ import { readOptions } from '../../plugins/support/options.ts'
 import { useSchemas, useStrictValidation } from '../../plugins/support/schemas.ts'
 
 const tags = ['cache']
+const HOTTEST = 10
 /** A duration that a client sends: its mistake, not a setting of ours. */
 function clientDuration(ttl: number | string): number {
   try {
@@ -85,7 +90,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
     const { authorize } = readOptions(AUTHORIZE_RULES, options, 'cacheRoutes')
     useSchemas(
       fastify,
-      ...[DeadLetters, DeadLetterRetry, DeadLettersRetried],
+      ...[CacheEntries, CacheNamespaces, CacheWriters, DeadLetters, DeadLetterRetry, DeadLettersRetried],
       ...[Problem, CacheEntry, CacheWrite, CacheInvalidation, CacheInvalidated, CacheWarming, CacheWarmed],
     )
     useStrictValidation(fastify)
@@ -131,6 +136,71 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
       // It names nothing that can be warmed, which is told to who may warm anything.
       if (keys.length === 0) await demand(authorize, request, 'cache:warm', { namespace, prefix: '' })
     }
+
+    fastify.get(
+      '/cache/namespaces',
+      {
+        schema: {
+          operationId: 'listCacheNamespaces',
+          tags,
+          security: asks('cache:list'),
+          summary: 'List the namespaces',
+          description: 'Those that this instance has open, each with its numbers and its hottest keys.',
+          response: { 200: reference(CacheNamespaces), ...problems(401, 403, 429) },
+        },
+        preValidation: (request) => demand(authorize, request, 'cache:list', { scope: 'instance' }),
+      },
+      async () => ({
+        namespaces: fastify.cache.overview(HOTTEST).map(({ name, numbers, hottest }) => {
+          const { lookups, missRate, meanLoadTime, entries, bytes } = numbers
+          return { name, lookups, missRate, meanLoadTime, entries, bytes, hottest }
+        }),
+      }),
+    )
+
+    fastify.get(
+      '/cache/entries',
+      {
+        schema: {
+          operationId: 'searchCache',
+          tags,
+          security: asks('cache:list'),
+          summary: 'Search entries by their keys',
+          description:
+            'Without their values, by pages in the order of the keys. It takes as long as the store takes to go through its keys, and leaves no trace in the statistics.',
+          querystring: CacheSearchQuery,
+          response: {
+            200: reference(CacheEntries),
+            ...problems(400, 401, 403, 429, 503, 'STATEFUL_INVALID_CACHE_KEY', 'STATEFUL_CACHE_STORE_UNAVAILABLE'),
+          },
+        },
+        preValidation: (request) => {
+          const { pattern } = request.query as { pattern?: unknown }
+          const prefix = literalPrefix(textOr(pattern, '*'))
+          return demand(authorize, request, 'cache:list', { namespace: namespaceOf(request), prefix })
+        },
+      },
+      (request) => {
+        const { namespace = DEFAULT_NAMESPACE, ...options } = request.query
+        return fastify.cache.searchAs(clientOf(request), namespace, options)
+      },
+    )
+
+    fastify.get(
+      '/cache/writers',
+      {
+        schema: {
+          operationId: 'listCacheWriters',
+          tags,
+          security: asks('writers:read'),
+          summary: 'List the write-behind handlers',
+          description: 'With how many writes wait for each of them.',
+          response: { 200: reference(CacheWriters), ...problems(401, 403, 429) },
+        },
+        preValidation: (request) => demand(authorize, request, 'writers:read', { scope: 'instance' }),
+      },
+      async () => ({ writers: fastify.cache.writers.list() }),
+    )
 
     fastify.get(
       '/cache/entries/:key',

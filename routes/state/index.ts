@@ -16,6 +16,7 @@ import {
   StateMerge,
   StateRestore,
   StateSnapshot,
+  StateSpaces,
   StateWrite,
 } from '../../openapi/schemas/state.ts'
 import { asks } from '../../openapi/security.ts'
@@ -130,6 +131,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
       Op,
       Commit,
       StateSnapshot,
+      StateSpaces,
       StateEntry,
       StateInfo,
       StateKeys,
@@ -212,6 +214,22 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
         },
       },
       (request) => reading(request, infoOf),
+    )
+
+    fastify.get(
+      '/state/spaces',
+      {
+        schema: {
+          operationId: 'listStateSpaces',
+          tags: ['state'],
+          security: asks('spaces:list'),
+          summary: 'The open spaces',
+          description: 'Those of the instance that answers: opened by the application, or in use by a client.',
+          response: { 200: reference(StateSpaces), ...problems(401, 403, 429) },
+        },
+        preValidation: (request) => demand(authorize, request, 'spaces:list', { scope: 'instance' }),
+      },
+      async () => ({ spaces: fastify.state.openSpaces }),
     )
 
     fastify.get(

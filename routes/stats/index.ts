@@ -1,11 +1,12 @@
 import { Type } from '@sinclair/typebox'
 import { CacheStats } from '../../openapi/schemas/cache.ts'
+import { Moment } from '../../openapi/schemas/numbers.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { ProcessStats } from '../../openapi/schemas/process-stats.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { SessionStats } from '../../openapi/schemas/session.ts'
 import { StateStats } from '../../openapi/schemas/state.ts'
-import { InstanceStats, Stats } from '../../openapi/schemas/stats.ts'
+import { InstanceStats, Stats, StatsHistory } from '../../openapi/schemas/stats.ts'
 import { SyncStats } from '../../openapi/schemas/sync.ts'
 import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
@@ -27,12 +28,34 @@ const StatsQuery = Type.Object(
   { additionalProperties: false },
 )
 
-/** `GET /stats`, `POST /stats/reset` and `GET /metrics`: for administrators, unless `authorize` says otherwise. */
+const HistoryQuery = Type.Object(
+  {
+    from: Type.Optional(Moment('Milliseconds since 1970. Default: an hour before `to`.')),
+    to: Type.Optional(Moment('Milliseconds since 1970. Default: now.')),
+    instance: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 64, description: 'Only this one. Default: all together.' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** `GET /stats`, `GET /stats/history`, `POST /stats/reset` and `GET /metrics`: for administrators, unless `authorize` says otherwise. */
 export const statsRoutes = defineRoutes<AuthorizeOption>(
   'stats',
   async (fastify, options) => {
     const { authorize } = readOptions(AUTHORIZE_RULES, options, 'statsRoutes')
-    useSchemas(fastify, Problem, CacheStats, SessionStats, StateStats, SyncStats, ProcessStats, InstanceStats, Stats)
+    useSchemas(
+      fastify,
+      Problem,
+      CacheStats,
+      SessionStats,
+      StateStats,
+      SyncStats,
+      ProcessStats,
+      InstanceStats,
+      Stats,
+      StatsHistory,
+    )
     useStrictValidation(fastify)
     useProblems(fastify)
 
@@ -59,6 +82,30 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
       async (request, reply) => {
         reply.header('cache-control', 'no-store')
         return fastify.stats.collect(request.query)
+      },
+    )
+
+    fastify.get(
+      '/stats/history',
+      {
+        preValidation: (request) => demand(authorize, request, 'stats:read', { scope: 'cluster' }),
+        schema: {
+          operationId: 'getStatsHistory',
+          tags: ['stats'],
+          security: asks('stats:read'),
+          summary: 'What the numbers of the last day were',
+          description:
+            'Of all instances that share the storage, also of those that have ended: a point every 10 seconds if `from` is in the last hour, every minute in the last six, and every five minutes in the last day. On LMDB and Redis it outlives a restart. Empty where the history is switched off.',
+          querystring: HistoryQuery,
+          response: { 200: reference(StatsHistory), ...problems(400, 401, 403, 429) },
+        },
+      },
+      async (request, reply) => {
+        reply.header('cache-control', 'no-store')
+        const { from = 0, to = 0 } = request.query
+        return (
+          (await fastify.stats.history?.read(request.query)) ?? { from, to, interval: 0, instances: [], points: [] }
+        )
       },
     )
 

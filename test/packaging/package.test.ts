@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 const plugins = [
   ...['accounts', 'cache', 'dashboard', 'documentation', 'problems', 'security', 'session', 'state', 'stateful'],
-  ...['stats', 'storage', 'sync', 'telemetry', 'tokens'],
+  ...['audit', 'stats', 'storage', 'sync', 'telemetry', 'tokens'],
   ...['authRoutes', 'cacheRoutes', 'healthRoutes', 'sessionRoutes', 'stateRoutes', 'statsRoutes', 'syncRoutes'],
   ...['tokenRoutes', 'userRoutes'],
 ]

@@ -61,6 +61,7 @@ const PERSONAS = {
   anonymous: async (): Promise<Headers> => ({}),
   user: () => session({ id: 'user', role: 'user' }),
   'other user': () => session({ id: 'other', role: 'user' }),
+  observer: () => session({ id: 'watcher', role: 'observer' }),
   administrator: () => session({ id: 'root', role: 'administrator' }),
   'expired session': async () => {
     const headers = await session({ id: 'root', role: 'administrator' }, 1_000)
@@ -113,6 +114,11 @@ function expected(asked: Asked, persona: Persona, own: boolean): Answer {
     case 'other user':
       if (asked === 'session' || (own && persona === 'user')) return 'allowed'
       return actions.every((action) => ACTIONS[action].allowed === 'session') ? 'allowed' : 'forbidden'
+    case 'observer':
+      if (asked === 'session') return 'allowed'
+      return actions.every((action) => ['session', 'observer'].includes(ACTIONS[action].allowed))
+        ? 'allowed'
+        : 'forbidden'
   }
   if (asked === 'session') return 'unauthenticated'
   if (persona === 'token with the scope') return 'allowed'
@@ -203,6 +209,10 @@ const rows: { [route: string]: Row } = {
   'GET /state/snapshot': {},
   'POST /state/restore': named('/state/restore?space=restored', { state: {} }),
   'GET /state/changes': named('/state/changes?since=0'),
+  'GET /cache/entries': {},
+  'GET /cache/namespaces': {},
+  'GET /cache/writers': {},
+  'GET /state/spaces': {},
   'GET /cache/entries/:key': named('/cache/entries/key'),
   'PUT /cache/entries/:key': named('/cache/entries/key', { value: 1 }),
   'DELETE /cache/entries/:key': named('/cache/entries/gone'),
@@ -221,7 +231,9 @@ const rows: { [route: string]: Row } = {
   },
   'GET /sync/nodes': {},
   'DELETE /sync/nodes/:id': { ...named('/sync/nodes/none'), also: [404] },
+  'GET /audit': {},
   'GET /stats': {},
+  'GET /stats/history': {},
   'POST /stats/reset': {},
   'GET /metrics': {},
   'GET /openapi.json': { asks: ['docs:read'] },

@@ -19,6 +19,15 @@ export async function accountStoreSuite(t: Test, make: (t: Test) => Promise<Acco
     t.equal(await store.count(), 1)
   })
 
+  t.test('each role is kept', async (t) => {
+    const store = await make(t)
+    for (const role of ['administrator', 'observer', 'user'] as const) {
+      const account = accountOf(role, { role })
+      await store.create(account)
+      t.same(await store.get(account.id), account, role)
+    }
+  })
+
   t.test('of parallel accounts of one name, or of one id, exactly one is created', async (t) => {
     const store = await make(t)
     const names = await Promise.all([1, 2, 3, 4].map((n) => store.create(accountOf('ada', { id: `id-${n}` }))))

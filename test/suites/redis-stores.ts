@@ -2,11 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
 import { RedisAccountStore } from '../../plugins/accounts/stores/redis.ts'
+import { RedisAudit } from '../../plugins/audit/stores/redis.ts'
 import { openTier } from '../../plugins/cache/tier/open.ts'
 import { RedisTier } from '../../plugins/cache/tier/redis.ts'
 import { RedisJournal } from '../../plugins/cache/write-behind/redis.ts'
 import { RedisSessionStore } from '../../plugins/session/stores/redis.ts'
 import { openStateLog } from '../../plugins/state/log/open.ts'
+import { RedisHistory } from '../../plugins/stats/history/stores/redis.ts'
 import { RedisBoard } from '../../plugins/stats/stores/redis.ts'
 import { RedisCounts } from '../../plugins/storage/counts/redis.ts'
 import { openStorage, type RedisStorage } from '../../plugins/storage/index.ts'
@@ -14,11 +16,13 @@ import { systemClock } from '../../plugins/support/clock.ts'
 import { RedisPresence } from '../../plugins/sync/cluster/redis-presence.ts'
 import { RedisTokenStore } from '../../plugins/tokens/stores/redis.ts'
 import { accountStoreSuite } from './account-store.ts'
+import { auditSuite } from './audit.ts'
 import { cacheTierSuite } from './cache-tier.ts'
 import { journalContract } from './journal.ts'
 import { sessionStoreSuite } from './session-store.ts'
 import { stateLogSuite } from './state-log.ts'
 import { boardSuite } from './stats-board.ts'
+import { historySuite } from './stats-history.ts'
 import { tokenStoreSuite } from './token-store.ts'
 
 const member = (node: string): PresenceMember => ({ node, clientId: node, userId: node, connectedAt: 0 })
@@ -47,6 +51,10 @@ export async function redisStoresSuite(t: Test, url: string): Promise<void> {
     const { client } = await open(t)
     await tokenStoreSuite(t, async () => new RedisTokenStore({ client, prefix: `fs:${cases++}:` }))
   })
+
+  await t.test('audit trail', (t) => auditSuite(t, async (t) => new RedisAudit(await open(t))))
+
+  await t.test('history of the statistics', (t) => historySuite(t, async (t) => new RedisHistory(await open(t))))
 
   await t.test('state', async (t) => {
     const storage = await open(t)

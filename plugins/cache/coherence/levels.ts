@@ -2,11 +2,12 @@ import { within } from '../../support/deadline.ts'
 import { deepFreeze } from '../../support/freeze.ts'
 import type { Counters } from '../counters.ts'
 import { globMatcher } from '../glob.ts'
-import { GENERATION, prefixName, tagName } from '../names.ts'
+import { GENERATION, prefixName, tagName, tagsIn } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { namespaceOf, placeOf } from '../tier/buckets.ts'
 import type { CacheTier, Message, Mutation, Stamp } from '../tier/contract.ts'
 import { bytesInMemory, type CacheRecord, decode } from '../tier/record.ts'
+import type { EntryInfo } from '../types.ts'
 import type { Overlay } from '../write-behind/journal.ts'
 import { coarse } from './clock.ts'
 import { Coherence } from './coherence.ts'
@@ -227,8 +228,9 @@ export class Levels {
   /**
    * Reads the second level in one round trip (and one more when a tag is seen for the first time), and takes what is
    * fresh into the first. A record whose stamps have fallen is not there.
+   * @param quietly leaves the first level as it is, and tells nothing of writes that wait to be persisted
    */
-  async read(keys: readonly string[]): Promise<Reading> {
+  async read(keys: readonly string[], quietly = false): Promise<Reading> {
     const { seq } = this.coherence
     const era = this.#era
     const data = await this.tier.get(this.bucket, keys)
@@ -256,11 +258,35 @@ export class Levels {
       stamps = record.stamps
       const one: Found = { record, fresh: !record.expired && record.freshUntil > now, guards }
       const key = keys[i] as string
-      if (one.fresh && (this.#writes.size === 0 || !this.#writes.has(key))) this.hold(key, one, seq, era, now)
+      if (!quietly && one.fresh && (this.#writes.size === 0 || !this.#writes.has(key)))
+        this.hold(key, one, seq, era, now)
       found.push(one)
     }
-    if (this.#overlay.waits(this.bucket)) await this.#lay(keys, found)
+    if (!quietly && this.#overlay.waits(this.bucket)) await this.#lay(keys, found)
     return { data, found }
+  }
+
+  /** What is known of the keys that are there, without a trace: nothing is counted, nothing enters the first level. */
+  async describe(keys: readonly string[]): Promise<EntryInfo[]> {
+    const { found } = await this.read(keys, true)
+    const now = this.tier.now(this.bucket)
+    return keys.flatMap((key, i) => {
+      const one = found[i]
+      if (!one) return []
+      const { record, fresh } = one
+      const ttl = Math.max(0, Math.round(record.freshUntil - now))
+      const level = this.peek(key) === undefined ? 'second' : 'first'
+      return [
+        {
+          key,
+          ttl: fresh ? ttl : 0,
+          fresh,
+          level,
+          bytes: record.bytes,
+          tags: tagsIn(record.stamps.map(([name]) => name)),
+        },
+      ]
+    })
   }
 
   /** The write of the key that waits to be persisted: what the source is going to have. */

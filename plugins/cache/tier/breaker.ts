@@ -156,8 +156,8 @@ export class Breaker implements CacheTier {
   subscribe: CacheTier['subscribe'] = (...args) => this.#within(this.#tier.subscribe(...args))
 
   /** With the deadlines of its commands, like everything that goes through all keys. */
-  keys(bucket: string): AsyncIterable<string[]> {
-    return this.#tier.keys(bucket)
+  keys(bucket: string, incomplete?: 'clear' | 'tell'): AsyncIterable<string[]> {
+    return this.#tier.keys(bucket, incomplete)
   }
 
   onInterrupted(listener: () => void): () => void {

@@ -68,8 +68,12 @@ export interface CacheTier {
   /** `listener` runs when the store may be another one from now on: a restart, a failover, a lost connection. */
   onInterrupted(listener: () => void): () => void
 
-  /** The keys of a bucket in batches; the order is the store's, one may come twice, or be no longer valid. */
-  keys(bucket: string): AsyncIterable<string[]>
+  /**
+   * The keys of a bucket in batches; the order is the store's, one may come twice, or be no longer valid.
+   * @param incomplete what happens when the store has lost count of what it has: `'clear'` (default) empties the bucket, so
+   * that nothing is there that was not told; `'tell'` tells what is known and changes nothing
+   */
+  keys(bucket: string, incomplete?: 'clear' | 'tell'): AsyncIterable<string[]>
 
   close(): Promise<void>
 }

@@ -312,8 +312,8 @@ export class RedisTier implements CacheTier {
     return () => this.#interrupted.delete(listener)
   }
 
-  async *keys(bucket: string): AsyncGenerator<string[]> {
-    if ((await this.run(scripts.whole, bucket, [this.indexKey(bucket)], [])) !== 1) {
+  async *keys(bucket: string, incomplete: 'clear' | 'tell' = 'clear'): AsyncGenerator<string[]> {
+    if (incomplete === 'clear' && (await this.run(scripts.whole, bucket, [this.indexKey(bucket)], [])) !== 1) {
       // Nobody can tell any more what there was.
       await this.invalidate(bucket, { names: [GENERATION] })
       return

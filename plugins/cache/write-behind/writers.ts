@@ -73,6 +73,11 @@ export class Writers {
     return chosen.length
   }
 
+  /** The handlers of this instance by their names, each with its numbers. */
+  list(): (WriteBehindStats & { name: string })[] {
+    return [...this.#workers].map(([name, { stats }]) => ({ name, ...stats }))
+  }
+
   stats(): WriteBehindStats {
     const total = { pending: 0, written: 0, retried: 0, dead: 0 }
     for (const { stats } of this.#workers.values()) {

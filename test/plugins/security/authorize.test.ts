@@ -8,6 +8,7 @@ const requestOf = (user?: SessionUser) => ({ session: { user } }) as unknown as 
 
 const of = (who: string) => Object.entries(ACTIONS).flatMap(([action, { allowed }]) => (allowed === who ? action : []))
 const READS = of('session') as Action[]
+const SHOWN = of('observer') as Action[]
 const PRIVILEGED = of('administrator') as Action[]
 const APP = { space: 'app', key: 'k' }
 const allowed = (user: SessionUser | undefined, action: Action, resource: Resource = APP) =>
@@ -19,7 +20,20 @@ t.test('by default every session reads and the administrator does everything', a
     t.ok(await allowed({ id: 'a', role: 'administrator' }, action), `administrator ${action}`)
   }
   for (const action of READS) t.ok(await allowed({ id: 'u', role: 'user' }, action), `user ${action}`)
-  for (const action of PRIVILEGED) t.notOk(await allowed({ id: 'u', role: 'user' }, action), `user ${action}`)
+  for (const action of [...SHOWN, ...PRIVILEGED])
+    t.notOk(await allowed({ id: 'u', role: 'user' }, action), `user ${action}`)
+})
+
+t.test('an observer sees what an administrator sees, and changes nothing of others', async (t) => {
+  const observer = { id: 'o', role: 'observer' }
+  for (const action of [...READS, ...SHOWN]) t.ok(await allowed(observer, action), action)
+  for (const action of PRIVILEGED) t.notOk(await allowed(observer, action), action)
+  t.notOk(await allowed(observer, 'users:write', { userId: 'u' }))
+  const changes = (Object.keys(ACTIONS) as Action[]).filter((action) =>
+    /:(write|restore|disconnect|invalidate|warm|retry|reset|administer|revoke|create)$/.test(action),
+  )
+  t.ok(changes.length > 10)
+  for (const action of changes) t.not(ACTIONS[action].allowed, 'observer', `${action} changes something`)
 })
 
 t.test('users change what is theirs, not what is others’', async (t) => {

@@ -1,13 +1,16 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import type { Stats as Report } from '../../../openapi/schemas/stats.ts'
+import type { Stats as Report, StatsHistory } from '../../../openapi/schemas/stats.ts'
 import { cache } from '../../../plugins/cache/index.ts'
 import type { SessionUser } from '../../../plugins/session/user.ts'
 import { state } from '../../../plugins/state/index.ts'
 import { stats } from '../../../plugins/stats/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
+import type { Clock } from '../../../plugins/support/clock.ts'
+import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { sync } from '../../../plugins/sync/index.ts'
 import { statsRoutes } from '../../../routes/stats/index.ts'
+import { eventually } from '../../fixtures/eventually.ts'
 import { readExposition } from '../../fixtures/prometheus.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
@@ -18,9 +21,14 @@ interface StartOptions {
   url?: string
   user?: SessionUser
   bare?: boolean
+  clock?: Clock
+  history?: boolean
 }
 
-async function start(t: Test, { url = 'memory:', user, bare = false }: StartOptions): Promise<FastifyInstance> {
+async function start(
+  t: Test,
+  { url = 'memory:', user, bare = false, ...settings }: StartOptions,
+): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   app.decorateRequest('session')
@@ -28,7 +36,7 @@ async function start(t: Test, { url = 'memory:', user, bare = false }: StartOpti
     if (user) request.session = { user } as typeof request.session
   })
   await app.register(storage, { storage: url })
-  await app.register(stats, { interval: '100ms' })
+  await app.register(stats, { interval: '100ms', ...settings })
   if (!bare) {
     await app.register(cache)
     await app.register(state)
@@ -90,6 +98,39 @@ function wellFormed(t: Test, text: string): void {
     t.ok(series.length > 0 && series.every(({ value }) => Number.isFinite(value)), name)
   }
 }
+
+t.test('what the numbers were is the same on every instance, and after a restart', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const url = await storageUrl(t, kind)
+    const clock = new ManualClock(Math.floor(Date.now() / 10_000) * 10_000)
+    const app = await start(t, { url, user: administrator, clock })
+    await app.cache.get('missing')
+    await app.inject('/thing/1')
+    clock.advance(15_000)
+    const read = async (app: FastifyInstance, query = '') =>
+      (await app.inject(`/stats/history${query}`)).json<StatsHistory>()
+    await eventually(async () => (await read(app, `?to=${clock.now()}`)).points.length > 0)
+    const history = await read(app, `?to=${clock.now()}`)
+    t.match(history, {
+      interval: 10_000,
+      instances: [app.storage.instanceId],
+      points: [{ instances: 1, lookups: 1, misses: 1, serverErrors: 0, rss: Number }],
+    })
+    t.ok((history.points[0]?.requests ?? 0) >= 1)
+    t.same((await read(app, `?instance=other&to=${clock.now()}`)).points, [])
+    t.same((await read(app, `?from=${clock.now()}&to=${clock.now()}`)).points, [])
+    if (kind === 'memory') return
+    await app.close()
+    const later = await start(t, { url, user: administrator, clock })
+    t.same(await read(later, `?to=${clock.now()}`), history)
+  }),
+)
+
+t.test('the history can be switched off', async (t) => {
+  const app = await start(t, { user: administrator, bare: true, history: false })
+  t.equal(app.stats.history, undefined)
+  t.match((await app.inject('/stats/history')).json(), { instances: [], points: [] })
+})
 
 t.test('without any service there is still the process', async (t) => {
   const app = await start(t, { user: administrator, bare: true })
@@ -165,6 +206,7 @@ t.test('they are for administrators, whatever the method', async (t) => {
     for (const [method, url] of [
       ['GET', '/stats'],
       ['GET', '/stats?scope=wrong'],
+      ['GET', '/stats/history'],
       ['HEAD', '/stats'],
       ['POST', '/stats/reset'],
       ['GET', '/metrics'],

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
-import { columns, type Point, type SeriesName } from './series.ts'
+import { columns, type Point, type SeriesName } from './points.ts'
 
 export interface Line {
   name: SeriesName
@@ -18,27 +18,20 @@ interface ChartProps {
   top?: number
   /** Distances that lines of the grid may have. Default: those of decimal numbers. */
   steps?: readonly number[]
+  /** Seconds that the time axis shows. */
+  span: number
   /** Changes when the colours do: a canvas does not follow the style sheet by itself. */
   theme: string
 }
 
 const HEIGHT = 180
-/** Seconds that the time axis shows at least, so that a single point does not stretch over all of it. */
-const SHORTEST_TIME = 10
-
-/** Not what uPlot suggests: it shows a single point in a whole day. */
-function timeRange(times: ArrayLike<number>): [number, number] {
-  const last = times[times.length - 1] ?? Date.now() / 1000
-  return [Math.min(times[0] ?? last, last - SHORTEST_TIME), last]
-}
-
 /** Lines over time. The canvas is decoration for a screen reader; the legend beside it holds the latest values. */
-export function Chart({ title, lines, points, format, top, steps, theme }: ChartProps) {
+export function Chart({ title, lines, points, format, top, steps, span, theme }: ChartProps) {
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
   const latest = points.at(-1)
 
-  // Once a theme: the points that come later are given to the same plot by the effect below.
+  // Once a theme and a range: the points that come later are given to the same plot by the effect below.
   useEffect(() => {
     const element = box.current
     if (!element) return
@@ -52,11 +45,11 @@ export function Chart({ title, lines, points, format, top, steps, theme }: Chart
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false } },
         scales: {
-          x: { range: ({ data: [times] }) => timeRange(times) },
+          x: { range: () => [Date.now() / 1_000 - span, Date.now() / 1_000] },
           y: { range: (_plot, _low, high) => [0, top ?? Math.max(high * 1.1, 1)] },
         },
         axes: [
-          { ...axis, size: 28, values: '{HH}:{mm}:{ss}' as unknown as uPlot.Axis.Values },
+          { ...axis, size: 28, values: '{HH}:{mm}' as unknown as uPlot.Axis.Values, space: 60 },
           {
             ...axis,
             ...(steps ? { incrs: [...steps] } : {}),
@@ -87,7 +80,7 @@ export function Chart({ title, lines, points, format, top, steps, theme }: Chart
       observer.disconnect()
       created.destroy()
     }
-  }, [theme])
+  }, [theme, span])
 
   useEffect(() => {
     plot.current?.setData(
@@ -101,7 +94,7 @@ export function Chart({ title, lines, points, format, top, steps, theme }: Chart
   return (
     <figure class="chart">
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <ul class="legend">
           {lines.map((line) => (
             <li key={line.name}>

@@ -1,4 +1,4 @@
-import type { Stats } from '../openapi/schemas/stats.ts'
+import type { Stats } from '../../openapi/schemas/stats.ts'
 import {
   formatBytes,
   formatCount,
@@ -7,8 +7,9 @@ import {
   formatMilliseconds,
   formatRate,
   words,
-} from './format.ts'
-import { numberAt } from './series.ts'
+} from '../format.ts'
+import { Table } from '../table.tsx'
+import { numberAt } from './points.ts'
 
 /** Whatever a section tells, so that a new number is visible without a change here. */
 export function Section({ title, numbers }: { title: string; numbers: object | undefined }) {
@@ -60,30 +61,14 @@ export function Instances({ instances }: { instances: NonNullable<Stats['instanc
     ['Connections', 'sync.connections', formatCount],
   ]
   return (
-    <div class="scroll">
-      <table>
-        <caption>Instances</caption>
-        <thead>
-          <tr>
-            <th scope="col">Instance</th>
-            {columns.map(([label]) => (
-              <th key={label} scope="col">
-                {label}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {instances.map((instance) => (
-            <tr key={instance.instance}>
-              <th scope="row">{instance.instance.slice(0, 8)}</th>
-              {columns.map(([label, path, format]) => (
-                <td key={label}>{format(numberAt(instance as unknown as Stats, path))}</td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      caption="Instances"
+      columns={['Instance', ...columns.map(([label]) => label)]}
+      empty="None has told its numbers."
+      rows={instances.map((instance) => ({
+        key: instance.instance,
+        cells: [instance.instance.slice(0, 8), ...columns.map(([, path, format]) => format(numberAt(instance, path)))],
+      }))}
+    />
   )
 }

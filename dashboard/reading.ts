@@ -1,0 +1,67 @@
+import { useCallback, useEffect, useState } from 'preact/hooks'
+import { told } from './api.ts'
+
+export interface Reading<Value> {
+  /** The latest answer; `undefined` before the first. */
+  value: Value | undefined
+  /** Why there is no newer one. */
+  problem: string | undefined
+  /** Asks at once: something was changed. */
+  again: () => Promise<void>
+}
+
+/** How often views look for what others have changed, in milliseconds: within a second. */
+export const SOON = 900
+
+/**
+ * What the server tells, asked again `ms` after each answer, so that a slow server is not asked faster than it answers;
+ * rests while the page is hidden.
+ * @param deps the question: another one forgets the answer
+ */
+export function useReading<Value>(load: () => Promise<Value>, deps: readonly unknown[], ms = SOON): Reading<Value> {
+  const [value, setValue] = useState<Value>()
+  const [problem, setProblem] = useState<string>()
+  const ask = useCallback(load, deps)
+  const again = useCallback(async () => {
+    try {
+      const answer = await ask()
+      setValue(() => answer)
+      setProblem(undefined)
+    } catch (error) {
+      setProblem(told(error))
+    }
+  }, [ask])
+
+  useEffect(() => {
+    let timer: number | undefined
+    let ended = false
+    const next = async () => {
+      if (!document.hidden) {
+        try {
+          const answer = await ask()
+          if (ended) return
+          setValue(() => answer)
+          setProblem(undefined)
+        } catch (error) {
+          if (!ended) setProblem(told(error))
+        }
+      }
+      if (!ended) timer = window.setTimeout(next, ms)
+    }
+    const wake = () => {
+      if (document.hidden) return
+      window.clearTimeout(timer)
+      void next()
+    }
+    setValue(undefined)
+    void next()
+    document.addEventListener('visibilitychange', wake)
+    return () => {
+      ended = true
+      window.clearTimeout(timer)
+      document.removeEventListener('visibilitychange', wake)
+    }
+  }, [ask, ms])
+
+  return { value, problem, again }
+}

@@ -1,0 +1,114 @@
+import { useEffect, useState } from 'preact/hooks'
+import type { PresenceMember } from '../client/index.ts'
+import type { StateSpaces } from '../openapi/schemas/state.ts'
+import type { SyncNodes } from '../openapi/schemas/sync.ts'
+import { useAction, useMayAct } from './action.ts'
+import { get, send } from './api.ts'
+import { useAsk } from './ask.tsx'
+import { Choice } from './choice.tsx'
+import type { ViewProps } from './console.tsx'
+import { formatAge, formatBytes, formatCount } from './format.ts'
+import { live } from './live.ts'
+import { Outcome, Problem } from './outcome.tsx'
+import { useReading } from './reading.ts'
+import { go } from './route.ts'
+import { Table } from './table.tsx'
+
+/** The live connections of all instances, and who is seen in a space. */
+export function Sync({ parameters: { space = 'app' } }: ViewProps) {
+  const mayAct = useMayAct()
+  const ask = useAsk()
+  const { value, problem, again } = useReading(() => get<SyncNodes>('sync/nodes?scope=cluster'), [])
+  const { run, busy, outcome } = useAction(again)
+
+  const disconnect = (id: string) =>
+    run(async () => {
+      const text = 'The client is told to connect again. To keep somebody out, end the session instead.'
+      if ((await ask({ title: 'End this connection?', text, action: 'Disconnect' })) === undefined) return undefined
+      await send('DELETE', `sync/nodes/${encodeURIComponent(id)}`)
+      return 'The connection is ended.'
+    })
+
+  return (
+    <>
+      <Problem text={problem} />
+      {value?.unanswered ? <p class="error">Instances that did not answer: {value.unanswered}.</p> : null}
+      <Outcome outcome={outcome} />
+      <Table
+        caption="Connections"
+        columns={[
+          'User',
+          'By',
+          'Address',
+          'Spaces',
+          'Topics',
+          'Behind',
+          'Waiting',
+          'Since',
+          'Heard',
+          ...(mayAct ? ['Actions'] : []),
+        ]}
+        empty={value ? 'Nobody is connected.' : 'Waiting for the server…'}
+        rows={(value?.nodes ?? []).map((node) => ({
+          key: node.id,
+          cells: [
+            node.userId ?? 'anonymous',
+            node.transport,
+            node.address,
+            node.spaces.join(', ') || '–',
+            formatCount(node.subscriptions),
+            formatCount(node.lag),
+            formatBytes(node.buffered),
+            formatAge(node.connectedAt),
+            formatAge(node.lastSeen),
+            ...(mayAct
+              ? [
+                  <button key="end" type="button" disabled={busy} onClick={() => disconnect(node.id)}>
+                    Disconnect
+                  </button>,
+                ]
+              : []),
+          ],
+        }))}
+      />
+      <h2>Presence</h2>
+      <Members space={space} />
+    </>
+  )
+}
+
+function Members({ space }: { space: string }) {
+  const spaces = useReading(() => get<StateSpaces>('state/spaces'), [], 5_000).value?.spaces ?? []
+  const [members, setMembers] = useState<readonly PresenceMember[]>([])
+  useEffect(() => {
+    const presence = live().presence(space)
+    const show = () => setMembers(presence.members())
+    show()
+    const stop = presence.subscribe(show)
+    return () => {
+      stop()
+      presence.close()
+    }
+  }, [space])
+  return (
+    <>
+      <div class="bar">
+        <Choice
+          label="Space"
+          value={space}
+          options={[...new Set([space, ...spaces])].map((name) => [name, name])}
+          onChoose={(chosen) => go('sync', { space: chosen })}
+        />
+      </div>
+      <Table
+        caption={`Who is seen in ${space}`}
+        columns={['User', 'Shows', 'Since']}
+        empty="Nobody shows themselves there."
+        rows={members.map(({ node, userId, data, connectedAt }) => ({
+          key: node,
+          cells: [userId ?? 'anonymous', data === undefined ? '–' : JSON.stringify(data), formatAge(connectedAt)],
+        }))}
+      />
+    </>
+  )
+}
