@@ -16,8 +16,8 @@ import { type Stores, storesOn } from './transfer/stores.ts'
 export async function exportTo(file: string, options: StorageOption & JsonOption): Promise<void> {
   const output = new Output(options)
   const storage = await openStorage(reachable(options.storage))
+  const stores = await storesOn(storage)
   try {
-    const stores = await storesOn(storage)
     const progress = output.progress('exporting')
     const counts = await writeFile(file, stores, progress).finally(() => progress.end())
     const waiting = await countWaiting(stores)
@@ -28,6 +28,7 @@ export async function exportTo(file: string, options: StorageOption & JsonOption
       )
     }
   } finally {
+    await stores.close()
     await storage.close()
   }
 }

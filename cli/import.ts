@@ -39,6 +39,7 @@ export async function importFrom(file: string, options: ImportOptions): Promise<
   const output = new Output(options)
   const { size } = await stat(file)
   const storage = await openStorage(reachable(options.storage))
+  const stores = await storesOn(storage)
   const progress = output.progress('importing', size)
   try {
     const source = createReadStream(file)
@@ -49,7 +50,7 @@ export async function importFrom(file: string, options: ImportOptions): Promise<
     const position = new PositionFile(file, header, options.storage)
     const from = options.restart ? 0 : await position.read()
     if (from > 0) output.note(`goes on behind line ${from} of ${file}`)
-    const writer = new RecordWriter(await storesOn(storage), Date.now)
+    const writer = new RecordWriter(stores, Date.now)
     const counts = noCounts()
     const outcome = { written: 0, same: 0, taken: [] as string[] }
     let number = 1
@@ -94,6 +95,7 @@ export async function importFrom(file: string, options: ImportOptions): Promise<
     }
   } finally {
     progress.end()
+    await stores.close()
     await storage.close()
   }
 }

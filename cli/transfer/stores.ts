@@ -24,6 +24,8 @@ export interface Stores {
   journal: Journal
   /** The bucket of a namespace that has the key. */
   bucketOf(namespace: string, key: string): string
+  /** Before the storage is closed. */
+  close(): Promise<void>
 }
 
 /** Those of a storage, as the services have them with their default options. */
@@ -41,5 +43,6 @@ export async function storesOn(storage: Storage): Promise<Stores> {
       const buckets = tier.buckets(namespace)
       return buckets[placeOf(key, buckets.length)] as string
     },
+    close: () => tier.close(),
   }
 }

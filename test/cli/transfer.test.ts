@@ -72,7 +72,8 @@ function* content(keys: number, others: number): Generator<ExportRecord> {
 
 async function fill(url: string, keys: number, others: number): Promise<void> {
   const storage = await openStorage(url)
-  const writer = new RecordWriter(await storesOn(storage), Date.now)
+  const stores = await storesOn(storage)
+  const writer = new RecordWriter(stores, Date.now)
   let batch: ExportRecord[] = []
   for (const record of content(keys, others)) {
     batch.push(record)
@@ -81,21 +82,24 @@ async function fill(url: string, keys: number, others: number): Promise<void> {
   await writer.write(batch)
   batch = []
   await writer.close()
+  await stores.close()
   await storage.close()
 }
 
 /** All that a storage has, by kind and sorted, without what is another one in each storage. */
 async function everything(url: string): Promise<string[]> {
   const storage = await openStorage(url)
+  const stores = await storesOn(storage)
   try {
     const records: string[] = []
-    for await (const record of readStores(await storesOn(storage), Date.now())) {
+    for await (const record of readStores(stores, Date.now())) {
       if ('key' in record) record.key.revision = 0
       if ('letter' in record) record.letter.id = ''
       records.push(canonical(record))
     }
     return records.sort()
   } finally {
+    await stores.close()
     await storage.close()
   }
 }
