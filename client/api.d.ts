@@ -2647,7 +2647,25 @@ export interface components {
             /** @description Of the answer: below 400 it was done, otherwise it failed. */
             status: number;
         };
-        /** @description What administrators have changed lately. */
+        /**
+         * @description What administrators have changed lately.
+         * @example {
+         *       "entries": [
+         *         {
+         *           "at": 1770000000000,
+         *           "action": "sessions:revoke",
+         *           "by": "admin",
+         *           "byToken": false,
+         *           "resources": [
+         *             {
+         *               "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10"
+         *             }
+         *           ],
+         *           "status": 200
+         *         }
+         *       ]
+         *     }
+         */
         StatefulAuditTrail: {
             /** @description The newest first, at most 200. */
             entries: components["schemas"]["StatefulAuditEntry"][];

@@ -31,6 +31,11 @@ export type AuditEntry = Static<typeof AuditEntry>
 
 export const AuditTrail = Type.Object(
   { entries: Type.Array(reference(AuditEntry), { description: 'The newest first, at most 200.' }) },
-  { $id: 'StatefulAuditTrail', additionalProperties: false, description: 'What administrators have changed lately.' },
+  {
+    $id: 'StatefulAuditTrail',
+    additionalProperties: false,
+    description: 'What administrators have changed lately.',
+    examples: [{ entries: AuditEntry.examples }],
+  },
 )
 export type AuditTrail = Static<typeof AuditTrail>

@@ -274,7 +274,7 @@ export default [
   {
     guards: 'readers see the write that waits',
     file: 'plugins/cache/coherence/levels.ts',
-    from: 'if (this.#overlay.waits(this.bucket)) await this.#lay(keys, found)',
+    from: 'if (!quietly && this.#overlay.waits(this.bucket)) await this.#lay(keys, found)',
     to: '',
     suite: histories,
   },

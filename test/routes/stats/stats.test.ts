@@ -135,7 +135,7 @@ t.test('the history can be switched off', async (t) => {
 t.test('without any service there is still the process', async (t) => {
   const app = await start(t, { user: administrator, bare: true })
   const numbers = await report(app)
-  t.same(Object.keys(numbers).sort(), ['at', 'instance', 'process', 'scope', 'unavailable'])
+  t.same(Object.keys(numbers).sort(), ['at', 'instance', 'process', 'scope', 'unavailable', 'version'])
 })
 
 t.test('the counters go back to 0, what is there stays', async (t) => {
@@ -191,9 +191,10 @@ t.test('one process is a cluster of one', async (t) => {
   const app = await start(t, { user: administrator })
   await app.cache.get('missing')
   const { instances = [], ...cluster } = await report(app, '?scope=cluster')
-  const { instance, ...only } = instances[0] ?? {}
+  const { instance, version, ...only } = instances[0] ?? {}
   t.equal(instances.length, 1)
   t.equal(instance, app.storage.instanceId)
+  t.match(version, /^\d+\.\d+\.\d+/)
   t.same(cluster, { scope: 'cluster', ...only }, 'the sum of one is that one')
 })
 
