@@ -4,18 +4,16 @@ import { rename, rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import { openStorage } from '../plugins/storage/index.ts'
 import type { JsonOption, StorageOption } from './options.ts'
 import { Output, type Progress } from './output.ts'
-import { reachable } from './services.ts'
 import { type Counts, FORMAT, type Header, kindOf, noCounts, VERSION } from './transfer/format.ts'
 import { countWaiting, readStores } from './transfer/read.ts'
-import { type Stores, storesOn } from './transfer/stores.ts'
+import { openWhole, type Stores, storesOn } from './transfer/stores.ts'
 
 /** Writes everything that must not be lost to a file, for `import` into another storage. */
 export async function exportTo(file: string, options: StorageOption & JsonOption): Promise<void> {
   const output = new Output(options)
-  const storage = await openStorage(reachable(options.storage))
+  const storage = await openWhole(options.storage)
   const stores = await storesOn(storage)
   try {
     const progress = output.progress('exporting')

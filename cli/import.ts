@@ -3,14 +3,12 @@ import { createReadStream } from 'node:fs'
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { createGunzip } from 'node:zlib'
-import { openStorage } from '../plugins/storage/index.ts'
 import { InvalidConfigurationError, UsernameTakenError } from '../plugins/support/errors.ts'
 import { told } from './export.ts'
 import type { JsonOption, StorageOption } from './options.ts'
 import { Output } from './output.ts'
-import { reachable } from './services.ts'
 import { type ExportRecord, type Header, kindOf, noCounts, parseHeader, parseRecord } from './transfer/format.ts'
-import { storesOn } from './transfer/stores.ts'
+import { openWhole, storesOn } from './transfer/stores.ts'
 import { RecordWriter } from './transfer/write.ts'
 
 /** Records that are written before the position is. */
@@ -38,7 +36,7 @@ interface Position {
 export async function importFrom(file: string, options: ImportOptions): Promise<void> {
   const output = new Output(options)
   const { size } = await stat(file)
-  const storage = await openStorage(reachable(options.storage))
+  const storage = await openWhole(options.storage)
   const stores = await storesOn(storage)
   const progress = output.progress('importing', size)
   try {

@@ -8,11 +8,13 @@ import { sessionStoreOn } from '../../plugins/session/stores/on-storage.ts'
 import type { StateLog } from '../../plugins/state/log/contract.ts'
 import { openStateLog, spacesOn } from '../../plugins/state/log/open.ts'
 import { STATE_RULES } from '../../plugins/state/options.ts'
+import { openStorage } from '../../plugins/storage/index.ts'
 import type { Storage } from '../../plugins/storage/storage.ts'
 import { systemClock } from '../../plugins/support/clock.ts'
 import { readOptions } from '../../plugins/support/options.ts'
 import { tokenStoreOn } from '../../plugins/tokens/stores/on-storage.ts'
 import type { TokenStore } from '../../plugins/tokens/token-store.ts'
+import { reachable } from '../services.ts'
 
 /** What an application keeps that must not be lost, wherever it is. */
 export interface Stores {
@@ -26,6 +28,14 @@ export interface Stores {
   bucketOf(namespace: string, key: string): string
   /** Before the storage is closed. */
   close(): Promise<void>
+}
+
+/** In milliseconds: a whole space in one answer takes Redis longer than a request of an application may. */
+const PATIENCE = 60_000
+
+/** A storage of which everything will be read or written. @throws what opening a storage throws */
+export function openWhole(url: string): Promise<Storage> {
+  return openStorage({ url: reachable(url), redis: { commandTimeout: PATIENCE } })
 }
 
 /** Those of a storage, as the services have them with their default options. */
