@@ -143,6 +143,7 @@ t.test('each command of the client, a script, the channels and a connection of i
     xrange: () => client.xrange('k', 1),
     xlen: () => client.xlen('k'),
     zscan: () => client.zscan('k', '', 1).next(),
+    scan: () => client.scan('k').next(),
     info: () => client.info('server'),
     evictionPolicy: () => client.evictionPolicy('k'),
     script: () => script.run(client, ['k']),

@@ -23,9 +23,8 @@ const withBackup = await temporaryFolder(t)
 {
   const { state, close } = await testState(t, { url: `lmdb:${withBackup}` })
   await Promise.all(Array.from({ length: 500 }, (_, n) => state.set(`key-${n}`, { n, text: 'x'.repeat(300) })))
-  const command = spawn(process.execPath, [...process.execArgv, 'scripts/storage.ts', 'backup', withBackup], {
-    cwd: root,
-  })
+  const args = ['cli/main.ts', 'backup', '--storage', `lmdb:${withBackup}`]
+  const command = spawn(process.execPath, [...process.execArgv, ...args], { cwd: root })
   t.same(await once(command, 'exit'), [0, null], 'a backup is made beside the running owner')
   await close()
 }
