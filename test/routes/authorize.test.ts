@@ -86,6 +86,7 @@ const samples: { [operationId: string]: Sample[] } = {
     { url: '/state/keys?prefix=user:1', asks: [['state:list', app({ prefix: 'user:1' })]] },
     { url: '/state/keys?space=other', asks: [['state:list', { space: 'other', prefix: '' }]] },
   ],
+  listStateSpaces: [{ asks: [['spaces:list', { scope: 'instance' }]] }],
   getStateKey: [{ url: '/state/keys/user:1', asks: [['state:read', app({ key: 'user:1' })]] }],
   setStateKey: [{ url: '/state/keys/k', payload: { value: 1 }, asks: [['state:write', app({ key: 'k' })]] }],
   mergeStateKey: [{ url: '/state/keys/m', payload: { value: { a: 1 } }, asks: [['state:write', app({ key: 'm' })]] }],
@@ -96,6 +97,12 @@ const samples: { [operationId: string]: Sample[] } = {
   listStateChanges: [
     { url: '/state/changes?since=0', asks: [['state:history', { space: 'app' }]] },
     { url: '/state/changes?since=0&space=other', asks: [['state:history', { space: 'other' }]] },
+  ],
+  listCacheNamespaces: [{ asks: [['cache:list', { scope: 'instance' }]] }],
+  searchCache: [
+    { asks: [['cache:list', cached({ prefix: '' })]] },
+    { url: '/cache/entries?pattern=user:*', asks: [['cache:list', cached({ prefix: 'user:' })]] },
+    { url: '/cache/entries?namespace=n', asks: [['cache:list', { namespace: 'n', prefix: '' }]] },
   ],
   getCacheEntry: [
     { url: '/cache/entries/user:1', asks: [['cache:read', cached({ key: 'user:1' })]] },
@@ -126,6 +133,7 @@ const samples: { [operationId: string]: Sample[] } = {
     },
   ],
   clearCache: [{ asks: [['cache:invalidate', cached({ prefix: '' })]] }],
+  listCacheWriters: [{ asks: [['writers:read', { scope: 'instance' }]] }],
   listDeadLetters: [{ url: '/cache/writers/writer/dead-letters', asks: [['writers:read', { writer: 'writer' }]] }],
   retryDeadLetters: [
     {
@@ -154,6 +162,8 @@ const samples: { [operationId: string]: Sample[] } = {
     { asks: [['stats:read', { scope: 'instance' }]] },
     { url: '/stats?scope=cluster', asks: [['stats:read', { scope: 'cluster' }]] },
   ],
+  getStatsHistory: [{ asks: [['stats:read', { scope: 'cluster' }]] }],
+  listAudit: [{ asks: [['audit:read', { scope: 'cluster' }]] }],
   resetStats: [{ asks: [['stats:reset', { scope: 'instance' }]] }],
   getMetrics: [{ asks: [['stats:read', { scope: 'instance' }]] }],
 }
