@@ -27,6 +27,8 @@ t.test('lmdb: accounts, with the server stopped', async (t) => {
   t.match(await run('users', 'enable', 'ada'), { code: 0, stdout: 'enabled: Ada\n' })
   const reset = json(await run('users', 'reset', 'ada', '--json'))
   t.not(reset.password, password)
+  t.match(json(await run('users', 'create', 'eye', '--role', 'observer', '--json')), { role: 'observer' })
+  t.match(json(await run('users', 'list', '--role', 'observer', '--json')), [{ username: 'eye' }])
 
   const app = await testApp(t, { storage: env.STORAGE })
   await loggedIn(app, 'ada', reset.password)
