@@ -35,7 +35,7 @@ t.test('lmdb: accounts, with the server stopped', async (t) => {
   t.equal(await app.accounts.verify('ada', password), undefined)
   await app.close()
   t.match(await run('users', 'delete', 'ada'), { code: 0 })
-  t.match(json(await run('users', 'list', '--json')), [{ username: 'root' }])
+  t.match(json(await run('users', 'list', '--json')), [{ username: 'eye' }, { username: 'root' }])
 })
 
 t.test('redis: sessions, beside the server', async (t) => {
