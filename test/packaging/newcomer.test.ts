@@ -11,9 +11,6 @@ import { untracked } from '../fixtures/untracked.ts'
 import { execute } from './project.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** Seconds on a machine that does something else as well; alone it takes a fraction of it. */
-const MOST_SECONDS = 60
-
 t.setTimeout(300_000)
 
 t.test('init, install, start, log in, console, one test green', async (t) => {
@@ -88,8 +85,8 @@ t.test('init, install, start, log in, console, one test green', async (t) => {
   took('test')
 
   const total = times.reduce((sum, [, seconds]) => sum + seconds, 0)
+  // A figure for people: what it is depends on the machine and on what else runs there.
   t.comment(`${total.toFixed(1)} s: ${times.map(([step, seconds]) => `${step} ${seconds.toFixed(1)} s`).join(', ')}`)
-  t.ok(total < MOST_SECONDS, `under ${MOST_SECONDS} s`)
   const { stdout: report } = await execute(app, 'npx', ['fastify-stateful', 'users', 'list'])
   t.match(report, /admin +administrator +active/, 'and the command line knows its storage')
 })
