@@ -8,7 +8,7 @@ import { temporaryFolder } from '../fixtures/storages.ts'
 import { execute, installPacked } from './project.ts'
 
 // It asks the registry for what npm has not cached.
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const project = await installPacked(t, ['fastify', 'jest@30', 'vitest@4'])
 
