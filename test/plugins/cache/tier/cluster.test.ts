@@ -138,7 +138,7 @@ t.test('on a Redis Cluster', async (t) => {
 
   t.test('while a shard is away an invalidation is an error, the others go on, and it heals', async (t) => {
     const own = prefix()
-    const options = { l2: { timeout: 150 }, outage: { failures: 3, retry: 50, serveL1: 0 } }
+    const options = { l2: { timeout: 500 }, outage: { failures: 3, retry: 50, serveL1: 0 } }
     const [cache, other] = [await start(t, cluster, own, options), await start(t, cluster, own, options)]
     await fill(cache)
     const [gone] = cluster.nodes as [RedisClusterNode]
