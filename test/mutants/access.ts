@@ -123,7 +123,7 @@ export default [
   },
   {
     file: 'plugins/state/writing/staging.ts',
-    from: 'if (forClient) checkShare(space, staging, sizes, limits)',
+    from: 'if (forClient) checkClients(space, staging, sizes, limits)',
     to: '',
     suite: 'test/app/visitors.test.ts',
     guards: 'clients leave the application its part',

@@ -65,14 +65,7 @@ export class ClientShares {
         bytes += entry.bytes
       }
     }
-    const share = (limit: number, least: number) => Math.max(Math.ceil((limit * limits.userPercent) / 100), least)
-    const most = { size: share(limits.keys, LEAST.size), bytes: share(limits.bytes, LEAST.bytes) }
-    if (size > most.size && size > before.size) {
-      throw new StateLimitError(`One client may fill no more than ${most.size} keys of space '${space}'.`)
-    }
-    if (bytes > most.bytes && bytes > before.bytes) {
-      throw new StateLimitError(`One client may fill no more than ${most.bytes} bytes of space '${space}'.`)
-    }
+    checkShare('One client', space, before, { size, bytes }, shareOf(limits, limits.userPercent, LEAST))
   }
 
   /** Most spaces are the application's alone. */
@@ -104,5 +97,28 @@ export class ClientShares {
     const size = before.size + keys
     if (size === 0 && !this.#below) this.#totals.delete(client)
     else this.#totals.set(client, { size, bytes: before.bytes + bytes })
+  }
+}
+
+/**
+ * The rest of a space is the application's: clients who fill theirs keep it from nothing.
+ * @throws STATEFUL_STATE_LIMIT
+ */
+export function checkClients(space: string, before: Sizes, after: Sizes, limits: StateLimits): void {
+  checkShare('All clients together', space, before, after, shareOf(limits, limits.clientPercent, NOTHING))
+}
+
+function shareOf(limits: StateLimits, percent: number, least: Sizes): Sizes {
+  const share = (limit: number) => Math.ceil((limit * percent) / 100)
+  return { size: Math.max(share(limits.keys), least.size), bytes: Math.max(share(limits.bytes), least.bytes) }
+}
+
+/** Who has more than the share, for it was lowered, may still write what makes it less. */
+function checkShare(who: string, space: string, before: Sizes, after: Sizes, most: Sizes): void {
+  if (after.size > most.size && after.size > before.size) {
+    throw new StateLimitError(`${who} may fill no more than ${most.size} keys of space '${space}'.`)
+  }
+  if (after.bytes > most.bytes && after.bytes > before.bytes) {
+    throw new StateLimitError(`${who} may fill no more than ${most.bytes} bytes of space '${space}'.`)
   }
 }

@@ -4,7 +4,7 @@ import { InvalidStateOpError, StateConflictError, StateLeaseLostError, StateLimi
 import type { Entry, LogRecord, WrittenEntry } from '../log/contract.ts'
 import type { StateLimits } from '../options.ts'
 import { type Replica, type Results, reduceCommit } from '../replica/replica.ts'
-import { ClientShares } from './client-shares.ts'
+import { ClientShares, checkClients } from './client-shares.ts'
 import type { Middleware } from './middleware.ts'
 import type { KeySchemas } from './schemas.ts'
 import type { Guard, View, Write, WriteRequest } from './write.ts'
@@ -175,7 +175,7 @@ function stageWrite(
     throw new StateLimitError(`Space '${space}' would be larger than ${limits.bytes} bytes.`)
   }
   const { forClient } = request
-  if (forClient) checkShare(space, staging, sizes, limits)
+  if (forClient) checkClients(space, staging, sizes, limits)
   if (typeof forClient === 'string') staging.shares.check(space, forClient, results, limits)
   const { clientId, seq, clear } = request
   const commit: Commit = { space, epoch: replica.epoch, prev: staging.revision, revision, ops, at }
@@ -183,18 +183,4 @@ function stageWrite(
   if (seq !== undefined) commit.seq = seq
   const record: LogRecord = clear ? { commit, tx: write.tx, clear } : { commit, tx: write.tx }
   return { write, record, results, sizes }
-}
-
-/**
- * The rest of a space is the application's: clients who fill theirs keep it from nothing.
- * @throws STATEFUL_STATE_LIMIT
- */
-function checkShare(space: string, before: Sizes, after: Sizes, limits: StateLimits): void {
-  const share = (limit: number) => Math.ceil((limit * limits.clientPercent) / 100)
-  if (after.size > share(limits.keys) && after.size > before.size) {
-    throw new StateLimitError(`Clients may make no more than ${share(limits.keys)} keys of space '${space}'.`)
-  }
-  if (after.bytes > share(limits.bytes) && after.bytes > before.bytes) {
-    throw new StateLimitError(`Clients may fill no more than ${share(limits.bytes)} bytes of space '${space}'.`)
-  }
 }
