@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { loggedIn, testApp } from '../fixtures/app.ts'
 import { openSync } from '../fixtures/frames.ts'
-import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
+import { onEveryStorage, storageKinds, storageUrl } from '../fixtures/storages.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
 import { hostileHeaders, hostileJson, hostileParts, hostileQueries } from './hostile-values.ts'
 
@@ -287,6 +287,9 @@ function isDeclared(status: number, { responses }: Operation): boolean {
   return responses.some((one) => one === `${status}` || one.toUpperCase() === `${Math.trunc(status / 100)}XX`)
 }
 
+/** Each storage takes every third of them, another third each; `HOSTILE_SHARE=1` takes all on each. */
+const SHARE = Number(process.env['HOSTILE_SHARE'] ?? 3)
+
 t.test(
   'hostile values in every operation: declared answers, no 500, and the process lives',
   { timeout: 120_000 },
@@ -300,9 +303,10 @@ t.test(
       const operations = operationsOf(app.swagger())
       t.ok(operations.length > 25, `${operations.length} operations`)
       let admin = await loggedIn(app)
-      let sent = 0
+      let [turns, sent] = [storageKinds.indexOf(kind), 0]
       const failures: string[] = []
       const send = async (operation: Operation, what: string, url: string, body?: string, headers = {}) => {
+        if (turns++ % SHARE !== 0) return
         const response = await admin({
           method: operation.method,
           url,
@@ -346,7 +350,7 @@ t.test(
         for (const headers of hostileHeaders)
           await send(operation, JSON.stringify(headers).slice(0, 60), url, undefined, headers)
       }
-      t.comment(`${sent} requests`)
+      t.ok(sent > 1_000, `${sent} requests`)
       t.strictSame(failures, [])
       t.strictSame(escaped, [])
       t.equal((await app.inject('/health/ready')).statusCode, 200)

@@ -4,7 +4,7 @@ import { attack } from './attack.ts'
 import { report, table } from './report.ts'
 
 /** The real thing: `npm run attack -- --minutes 10`. */
-const SECONDS = 8
+const SECONDS = 5
 const SEED = 1
 
 t.setTimeout(600_000)

@@ -7,8 +7,9 @@ import { startRedis } from '../fixtures/redis-server.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
 import { execute, installPacked } from './project.ts'
 
-// It asks the registry for what npm has not cached.
+// It asks the registry for what npm has not cached, and mostly waits for it.
 t.setTimeout(600_000)
+t.jobs = 4
 
 const project = await installPacked(t, ['fastify', 'jest@30', 'vitest@4'])
 
@@ -108,7 +109,7 @@ await writeFile(
 )
 
 for (const version of ['20.19', '22', '24', 'latest']) {
-  t.test(`Node ${version}, required and imported`, async (t) => {
+  t.test(`Node ${version}, required and imported`, { buffered: true }, async (t) => {
     const node = ['exec', '--yes', '--prefer-offline', `--package=node@${version}`, '--', 'node', 'required.cjs']
     const folder = `lmdb:./data-${version}`
     const { stdout } = await execute(project, 'npm', [...node, 'memory:', folder])
@@ -116,7 +117,7 @@ for (const version of ['20.19', '22', '24', 'latest']) {
   })
 }
 
-t.test('the newest prerelease of Fastify 6: no plugin of ours refuses it', async (t) => {
+t.test('the newest prerelease of Fastify 6: no plugin of ours refuses it', { buffered: true }, async (t) => {
   const folder = await installPacked(t, ['fastify@>=6.0.0-alpha.1 <6.0.0'], ['--legacy-peer-deps'])
   const { version } = JSON.parse(await readFile(join(folder, 'node_modules/fastify/package.json'), 'utf8'))
   t.match(version, /^6\./)

@@ -3,26 +3,17 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { freePort } from '../fixtures/redis-server.ts'
 import { temporaryFolder } from '../fixtures/storages.ts'
 import { untracked } from '../fixtures/untracked.ts'
-import { execute } from './project.ts'
+import { execute, packed, QUIETLY } from './project.ts'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 t.setTimeout(300_000)
 
 t.test('init, install, start, log in, console, one test green', async (t) => {
   const folder = await temporaryFolder(t)
-  await execute(root, process.execPath, ['scripts/build.mjs'])
-  const { stdout } = await execute(root, 'npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder])
-  const tarball = join(folder, (JSON.parse(stdout) as [{ filename: string }])[0].filename)
-  const quietly = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
-  // Fills the cache of npm, which is to be warm.
-  const warm = await temporaryFolder(t)
-  await execute(warm, 'npm', ['exec', '--yes', ...quietly, `--package=${tarball}`, '--', 'fastify-stateful', 'init'])
-  await execute(warm, 'npm', ['install', ...quietly, tarball])
+  const tarball = await packed()
 
   const times: [string, number][] = []
   let since = performance.now()
@@ -33,7 +24,7 @@ t.test('init, install, start, log in, console, one test green', async (t) => {
   await execute(folder, 'npm', [
     'exec',
     '--yes',
-    ...quietly,
+    ...QUIETLY,
     `--package=${tarball}`,
     '--',
     'fastify-stateful',
@@ -42,7 +33,7 @@ t.test('init, install, start, log in, console, one test green', async (t) => {
   ])
   took('init')
   const app = join(folder, 'app')
-  await execute(app, 'npm', ['install', ...quietly, tarball])
+  await execute(app, 'npm', ['install', ...QUIETLY, tarball])
   took('install')
 
   const [, password = ''] = /^ADMIN_PASSWORD=(.+)$/m.exec(await readFile(join(app, '.env'), 'utf8')) ?? []
@@ -85,7 +76,7 @@ t.test('init, install, start, log in, console, one test green', async (t) => {
   took('test')
 
   const total = times.reduce((sum, [, seconds]) => sum + seconds, 0)
-  // A figure for people: what it is depends on the machine and on what else runs there.
+  // A figure for people: what it is depends on the machine, on what else runs there, and on what npm has in its cache.
   t.comment(`${total.toFixed(1)} s: ${times.map(([step, seconds]) => `${step} ${seconds.toFixed(1)} s`).join(', ')}`)
   const { stdout: report } = await execute(app, 'npx', ['fastify-stateful', 'users', 'list'])
   t.match(report, /admin +administrator +active/, 'and the command line knows its storage')
