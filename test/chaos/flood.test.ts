@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
+import { untrackedFork } from '../fixtures/untracked.ts'
 import { startServer, type TestServer } from '../routes/sync/server.ts'
 
 const CLIENTS = 100
@@ -65,8 +66,7 @@ t.test('a flood of 200 MB through readers that read costs what its history may h
   t.setTimeout(120_000)
   const history = 2 ** 20
   const args = ['memory:', `${history}`, '65536', `${(200 * 2 ** 20) / 65_536}`]
-  const execArgv = [...process.execArgv, '--expose-gc']
-  const server = fork(fileURLToPath(new URL('./flood-server.ts', import.meta.url)), args, { execArgv })
+  const server = fork(fileURLToPath(new URL('./flood-server.ts', import.meta.url)), args, untrackedFork('--expose-gc'))
   t.teardown(() => server.kill('SIGKILL'))
   const [{ url }] = (await once(server, 'message')) as [{ url: string }]
   let received = 0

@@ -12,6 +12,7 @@ import { cache } from '../../plugins/cache/index.ts'
 import { responseCache } from '../../plugins/response-cache/index.ts'
 import { storage } from '../../plugins/storage/index.ts'
 import type { Owner } from '../fixtures/cleanup.ts'
+import { untracked } from '../fixtures/untracked.ts'
 
 /** What came of the tests by their ids: `true`, or the kind of the failure and its message. */
 export type Results = Record<string, true | [kind: string, message: string]>
@@ -65,9 +66,9 @@ export async function runCacheTests(owner: Owner): Promise<Results> {
 async function originServer(owner: Owner): Promise<string> {
   const pidfile = join(tmpdir(), `http-cache-tests-${process.pid}.pid`)
   owner.teardown(() => rm(pidfile, { force: true }))
-  const server = spawn(process.execPath, [join(root, 'server/server.mjs')], {
+  const server = spawn(...untracked(process.execPath, [join(root, 'server/server.mjs')]), {
     cwd: root,
-    env: { npm_config_protocol: 'http', npm_config_port: '0', npm_config_pidfile: pidfile },
+    env: { PATH: process.env['PATH'], npm_config_protocol: 'http', npm_config_port: '0', npm_config_pidfile: pidfile },
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   owner.teardown(async () => {

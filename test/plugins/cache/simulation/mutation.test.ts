@@ -6,8 +6,14 @@ t.setTimeout(600_000)
 const playHistories = startHistories(t)
 
 const HISTORIES = 20_000
-/** A guard that only rare histories need would else be missed now and then. */
+/** Fixed, as a guard that only rare histories need would else be missed now and then. */
 const SEED = 2_026
+/** Where a history that needs the guard comes early; with another seed it takes up to a minute. */
+const EARLY: Record<string, number> = {
+  'the fence between a read and what was heard meanwhile': 13,
+  'the detection of gaps': 2,
+  'that a failover forgets': 2_048,
+}
 
 const guards: Record<string, Mutation[]> = {
   'the lease check': [
@@ -86,7 +92,12 @@ t.test('without a mutation the copy is as good as the original', async (t) => {
 for (const [index, [guard, mutations]] of Object.entries(guards).entries()) {
   t.test(`the histories miss ${guard}`, async (t) => {
     const engine = await mutant(t, `${index}`, mutations)
-    const { failed, runs } = await playHistories({ engine, histories: HISTORIES, seed: SEED, shrink: false })
+    const { failed, runs } = await playHistories({
+      engine,
+      histories: HISTORIES,
+      seed: EARLY[guard] ?? SEED,
+      shrink: false,
+    })
     t.ok(failed, `found in history ${runs}`)
   })
 }

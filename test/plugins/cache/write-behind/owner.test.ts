@@ -9,6 +9,7 @@ import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { eventually } from '../../../fixtures/eventually.ts'
 import { startRedis } from '../../../fixtures/redis-server.ts'
 import { onEveryStorage, openTestStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../../fixtures/untracked.ts'
 import { deferred, startCache } from '../fixture.ts'
 
 /** Milliseconds. */
@@ -103,11 +104,8 @@ t.test('what an owner leaves that is killed goes on within two seconds', async (
   other.writeBehind('w', () => handed.push(performance.now()))
   for (const when of ['before it has begun', 'while its handler runs']) {
     await t.test(when, async (t) => {
-      const child = spawn(
-        process.execPath,
-        [...process.execArgv, new URL('./owner-child.ts', import.meta.url).pathname, url, when],
-        { stdio: ['ignore', 'pipe', 'inherit'] },
-      )
+      const program = new URL('./owner-child.ts', import.meta.url).pathname
+      const child = spawn(...untrackedTypeScript(program, url, when), { stdio: ['ignore', 'pipe', 'inherit'] })
       t.teardown(() => child.kill('SIGKILL'))
       await once(createInterface(child.stdout), 'line')
       const exited = once(child, 'exit')

@@ -9,6 +9,7 @@ import { ManualClock } from '../../../../plugins/support/manual-clock.ts'
 import { startRedis } from '../../../fixtures/redis-server.ts'
 import { onEveryState, testState, until } from '../../../fixtures/state.ts'
 import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../../fixtures/untracked.ts'
 
 t.setTimeout(60_000)
 
@@ -137,7 +138,7 @@ t.test('a signal aborts before the ttl ends, also when the timers of the process
 t.test('a holder that was stopped (SIGSTOP) loses it, and what it writes afterwards is refused', async (t) => {
   const redis = await startRedis(t)
   const program = fileURLToPath(new URL('../../../fixtures/lease-holder.ts', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, program, redis.url, '500'], {
+  const child = spawn(...untrackedTypeScript(program, redis.url, '500'), {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   t.teardown(() => child.kill('SIGKILL'))

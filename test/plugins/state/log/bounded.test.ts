@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { openStorage } from '../../../../plugins/storage/index.ts'
 import { onEveryStorage, storageUrl } from '../../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../../fixtures/untracked.ts'
 
 const MIB = 2 ** 20
 const BOUND = 32 * MIB
@@ -20,8 +21,8 @@ interface Told {
 }
 
 async function run(url: string, task: string): Promise<Told> {
-  const args = ['--max-old-space-size=512', '--expose-gc', ...process.execArgv, program, url, task]
-  const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: MIB })
+  const command = untrackedTypeScript('--max-old-space-size=512', '--expose-gc', program, url, task)
+  const { stdout } = await promisify(execFile)(...command, { maxBuffer: MIB })
   return JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
 }
 

@@ -12,6 +12,7 @@ import { DATABASE_FILE, verifyFile } from '../../../../plugins/storage/lmdb/veri
 import { seededRandom } from '../../../fixtures/random.ts'
 import { testState } from '../../../fixtures/state.ts'
 import { temporaryFolder } from '../../../fixtures/storages.ts'
+import { untrackedTypeScript } from '../../../fixtures/untracked.ts'
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
 
@@ -23,8 +24,9 @@ const withBackup = await temporaryFolder(t)
 {
   const { state, close } = await testState(t, { url: `lmdb:${withBackup}` })
   await Promise.all(Array.from({ length: 500 }, (_, n) => state.set(`key-${n}`, { n, text: 'x'.repeat(300) })))
-  const args = ['cli/main.ts', 'backup', '--storage', `lmdb:${withBackup}`]
-  const command = spawn(process.execPath, [...process.execArgv, ...args], { cwd: root })
+  const command = spawn(...untrackedTypeScript('cli/main.ts', 'backup', '--storage', `lmdb:${withBackup}`), {
+    cwd: root,
+  })
   t.same(await once(command, 'exit'), [0, null], 'a backup is made beside the running owner')
   await close()
 }

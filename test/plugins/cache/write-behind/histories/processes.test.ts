@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { eventually } from '../../../../fixtures/eventually.ts'
 import { seededRandom } from '../../../../fixtures/random.ts'
 import { startRedis } from '../../../../fixtures/redis-server.ts'
+import { untrackedTypeScript } from '../../../../fixtures/untracked.ts'
 import { startCache } from '../../fixture.ts'
 import { type Numbered, persist, persisted } from './real-source.ts'
 
@@ -32,7 +33,7 @@ async function run(t: Test, seed: number): Promise<void> {
   let total = 0
   const start = (name: string): ChildProcess => {
     const file = new URL('./child.ts', import.meta.url).pathname
-    const child = spawn(process.execPath, [...process.execArgv, file, url, name, `${seed}`], {
+    const child = spawn(...untrackedTypeScript(file, url, name, `${seed}`), {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     t.teardown(() => child.kill('SIGKILL'))
