@@ -11,7 +11,7 @@ import { startRedis } from '../../../fixtures/redis-server.ts'
 import { testState } from '../../../fixtures/state.ts'
 
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
-const SCHEDULES = Number(process.env['SCHEDULES'] ?? 100)
+const SCHEDULES = Number(process.env['SCHEDULES'] ?? 60)
 t.setTimeout(120_000 + SCHEDULES * 1_000)
 
 /** Byte for byte: the order of keys is the order of writing, which replicas need not share. */

@@ -21,7 +21,7 @@ t.setTimeout(180_000)
 
 /** The same histories in every run; another seed gives others. */
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1)
-const HISTORIES = Number(process.env['HISTORIES'] ?? 200)
+const HISTORIES = Number(process.env['HISTORIES'] ?? 120)
 
 interface Plan {
   clients: number

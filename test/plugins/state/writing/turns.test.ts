@@ -10,7 +10,7 @@ t.test('120 concurrent async updates of a key all succeed, each about once', (t)
     const work = async (n: unknown) => {
       runs++
       // What an application waits for: the point is that it takes a while.
-      await delay(60)
+      await delay(15)
       return ((n as number) ?? 0) + 1
     }
     await Promise.all(Array.from({ length: 120 }, () => state.update('n', work)))
