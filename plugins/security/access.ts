@@ -150,7 +150,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
   'writers:read': {
     about: ['writer', 'scope'],
-    means: 'List the write-behind handlers, and what one refused for good.',
+    means: 'List the write-behind handlers, what waits for one, and what it refused for good.',
     allowed: 'observer',
   },
   'writers:retry': {
