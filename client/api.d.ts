@@ -927,7 +927,7 @@ export interface components {
             detail?: string;
             /** @description Each place of the input that was refused. */
             errors?: {
-                /** @description The part of the request, and the place in it, as a JSON pointer. */
+                /** @description The part of the request, and the place in it, as a JSON pointer. Below `/value`: of what a key would hold. */
                 path: string;
                 /** @description What is wrong there. */
                 message: string;

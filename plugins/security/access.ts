@@ -190,6 +190,13 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
 }
 
+/** Whether the role alone allows it, to whatever it is done. What belongs to the user is allowed besides. */
+export function roleMay(role: string | undefined, action: Action): boolean {
+  const { allowed } = ACTIONS[action]
+  if (role === 'administrator' || allowed === 'session') return true
+  return allowed === 'observer' && role === 'observer'
+}
+
 export function isAction(text: unknown): text is Action {
   return typeof text === 'string' && Object.hasOwn(ACTIONS, text)
 }

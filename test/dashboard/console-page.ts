@@ -123,3 +123,17 @@ export const answer = async (page: Page, button: string) => {
   await dialog.waitFor()
   await dialog.getByRole('button', { name: button }).click()
 }
+
+const WIDTHS = [320, 1_024, 1_280, 3_840]
+
+/** At each width nothing sticks out, and axe finds nothing. Where `SCREENSHOTS` names a folder, it gets the pictures. */
+export async function looksRight(t: Test, page: Page, place: string, theme: string, name: string): Promise<void> {
+  const folder = process.env['SCREENSHOTS']
+  for (const width of WIDTHS) {
+    await page.setViewportSize({ width, height: 900 })
+    await open(page, place)
+    t.ok((await widthBeyond(page)) <= 0, `${place} at ${width} px`)
+    if (folder) await page.screenshot({ path: `${folder}/${name}-${theme}-${width}.png`, fullPage: true })
+    if (width !== 3_840) t.same(await violations(page), [], `${place}, ${theme}, ${width} px`)
+  }
+}

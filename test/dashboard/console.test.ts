@@ -5,7 +5,7 @@ import { ADMIN_PASSWORD } from '../fixtures/app.ts'
 import { openBrowser } from '../fixtures/browser.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
-import { answer, open, setUp, violations, widthBeyond } from './console-page.ts'
+import { answer, looksRight, open, setUp, violations } from './console-page.ts'
 
 /** Where each view shows most. */
 const PLACES = [
@@ -18,7 +18,6 @@ const PLACES = [
   '#/audit',
   '#/contract',
 ]
-const WIDTHS = [320, 1_280, 3_840]
 
 t.setTimeout(180_000)
 
@@ -26,20 +25,11 @@ const browser = await openBrowser(t)
 
 t.test('every view, in both themes, from 320 px to 4k: nothing sticks out, axe finds nothing', async (t) => {
   const { login, visit } = await setUp(t, browser)
-  const folder = process.env['SCREENSHOTS']
   for (const theme of ['light', 'dark'] as const) {
     const page = await visit({ theme })
     t.same(await violations(page), [], `login, ${theme}`)
     await login(page, 'admin')
-    for (const place of PLACES) {
-      for (const width of WIDTHS) {
-        await page.setViewportSize({ width, height: 900 })
-        await open(page, place)
-        t.ok((await widthBeyond(page)) <= 0, `${place} at ${width} px`)
-        if (folder) await page.screenshot({ path: `${folder}/${place.split(/[/?]/)[1]}-${theme}-${width}.png` })
-        if (width !== 3_840) t.same(await violations(page), [], `${place}, ${theme}, ${width} px`)
-      }
-    }
+    for (const place of PLACES) await looksRight(t, page, place, theme, place.split(/[/?]/)[1] as string)
   }
 })
 
@@ -138,7 +128,10 @@ t.test('values are live, edits are saved, and one that comes too late shows both
   await page.getByRole('button', { name: 'Save' }).click()
   await page.getByText(/Saved as revision/).waitFor()
   t.equal(await app.state.read('counter'), 10)
-  await page.getByRole('row', { name: /set 100/ }).waitFor()
+  await page
+    .getByRole('row', { name: /\+ 100/ })
+    .first()
+    .waitFor()
 
   await editor.fill('{')
   await page.getByRole('button', { name: 'Save' }).click()
@@ -194,7 +187,7 @@ t.test('an observer sees the same and no action, and the server refuses one all 
     await open(page, place)
     const buttons = await page.locator('main').getByRole('button').allTextContents()
     t.same(
-      buttons.filter((text) => text !== 'Search'),
+      buttons.filter((text) => !text.startsWith('Search')),
       [],
       place,
     )
