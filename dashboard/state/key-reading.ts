@@ -1,5 +1,5 @@
-import type { Json, StateEntry } from '../../openapi/schemas/state.ts'
-import { getTagged, RequestError, send } from '../api.ts'
+import type { Json, StateEntry, StateKeys } from '../../openapi/schemas/state.ts'
+import { get, getTagged, RequestError, send, withQuery } from '../api.ts'
 
 /** What a key held when it was read. */
 export interface KeyReading {
@@ -11,13 +11,31 @@ export interface KeyReading {
   ahead: number
 }
 
+const ABSENT: KeyReading = { entry: undefined, etag: undefined, ahead: 0 }
+
+/** Reads a key again and again: one that was not there is looked for by its name, for which no browser logs an error. */
+export function keyReader(space: string, key: string): () => Promise<KeyReading> {
+  const path = withQuery(`state/keys/${encodeURIComponent(key)}`, { space })
+  const names = withQuery('state/keys', { space, prefix: key, limit: 1 })
+  let there = true
+  return async () => {
+    if (!there) {
+      const { keys } = await get<StateKeys>(names)
+      if (keys[0] !== key) return ABSENT
+    }
+    const reading = await readKey(path)
+    there = reading.entry !== undefined
+    return reading
+  }
+}
+
 export async function readKey(path: string): Promise<KeyReading> {
   try {
     const { answer, etag, at } = await getTagged<StateEntry>(path)
     return { entry: answer, etag, ahead: at - Date.now() }
   } catch (error) {
     if (!(error instanceof RequestError && error.status === 404)) throw error
-    return { entry: undefined, etag: undefined, ahead: 0 }
+    return ABSENT
   }
 }
 
@@ -37,7 +55,7 @@ export async function write(
   const condition: Record<string, string> = etag === undefined ? { 'if-none-match': '*' } : { 'if-match': etag }
   if (value === undefined) {
     await send('DELETE', path, undefined, condition)
-    return { entry: undefined, etag: undefined, ahead }
+    return ABSENT
   }
   const left = entry?.expiresAt === undefined ? undefined : Math.max(1, entry.expiresAt - Date.now() - ahead)
   const ttl = life === 'keep' ? left : life === 'for ever' ? undefined : life

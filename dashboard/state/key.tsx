@@ -1,3 +1,4 @@
+import { useMemo } from 'preact/hooks'
 import { useMayAct } from '../action.ts'
 import { withQuery } from '../api.ts'
 import { textOf } from '../diff.tsx'
@@ -6,7 +7,7 @@ import { Problem } from '../outcome.tsx'
 import { useReading } from '../reading.ts'
 import { Editor } from './editor.tsx'
 import { History } from './history.tsx'
-import { readKey } from './key-reading.ts'
+import { keyReader } from './key-reading.ts'
 
 interface StateKeyProps {
   space: string
@@ -17,7 +18,8 @@ interface StateKeyProps {
 export function StateKeyView({ space, name }: StateKeyProps) {
   const mayAct = useMayAct('state:write')
   const path = withQuery(`state/keys/${encodeURIComponent(name)}`, { space })
-  const { value: reading, problem, again } = useReading(() => readKey(path), [path])
+  const read = useMemo(() => keyReader(space, name), [space, name])
+  const { value: reading, problem, again } = useReading(read, [read])
   return (
     <section class="panel" aria-label={`Key ${name}`}>
       <h2>
