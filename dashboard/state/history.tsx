@@ -6,7 +6,7 @@ import { useAsk } from '../ask.tsx'
 import { Diff } from '../diff.tsx'
 import { formatDuration, formatMoment } from '../format.ts'
 import { Outcome, Problem } from '../outcome.tsx'
-import { useReading } from '../reading.ts'
+import { emptyOf, useReading } from '../reading.ts'
 import { Table } from '../table.tsx'
 import { type Held, type KeyChange, KeyHistory, UNKNOWN } from './key-history.ts'
 import { type KeyReading, write } from './key-reading.ts'
@@ -71,7 +71,7 @@ export function History({ space, name, path, reading, onChange }: HistoryProps) 
       <Table
         caption="Its latest changes"
         columns={['Revision', 'When', 'Change', ...(mayAct ? ['Actions'] : [])]}
-        empty={changes ? 'None in the history that was searched.' : 'Waiting for the server…'}
+        empty={emptyOf({ value: changes, problem }, 'None in the history that was searched.')}
         rows={(changes ?? []).slice(0, whole ? MOST : SHOWN).map((change, i) => ({
           key: `${change.epoch} ${change.revision}`,
           cells: [
