@@ -33,10 +33,10 @@ export function Writers({ chosen }: { chosen: string | undefined }) {
         }))}
       />
       {chosen === undefined ? null : (
-        <>
+        <div class="halves">
           <Waiting key={`waiting ${chosen}`} writer={chosen} />
           <Letters key={chosen} writer={chosen} />
-        </>
+        </div>
       )}
     </>
   )
@@ -50,7 +50,7 @@ function Waiting({ writer }: { writer: string }) {
   const { value, problem } = useReading(() => get<WaitingWrites>(path), [path])
   const writes = value?.writes ?? []
   return (
-    <>
+    <div>
       <Problem text={problem} />
       <Table
         caption={
@@ -63,7 +63,7 @@ function Waiting({ writer }: { writer: string }) {
           cells: [key, namespace, <code key="number">{id}</code>, formatAge(since), formatCount(attempts)],
         }))}
       />
-    </>
+    </div>
   )
 }
 
@@ -84,7 +84,7 @@ function Letters({ writer }: { writer: string }) {
       return `Writes that wait again: ${retried}.`
     })
   return (
-    <>
+    <div>
       <Problem text={problem} />
       <Table
         caption={`Dead letters of ${writer}`}
@@ -116,6 +116,6 @@ function Letters({ writer }: { writer: string }) {
         </div>
       )}
       <Outcome outcome={outcome} />
-    </>
+    </div>
   )
 }
