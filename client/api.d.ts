@@ -627,9 +627,29 @@ export interface paths {
         put?: never;
         /**
          * Take entries into the first level
-         * @description From the second level of this instance; entries that are in neither are counted as missing.
+         * @description Of the instance that answers: from the second level, or from the loader that the application has registered for them. Without `keys` it warms the hot keys that were written down last, as at boot.
          */
         post: operations["warmCache"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cache/writers/{writer}/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the writes that wait for a write-behind handler
+         * @description Each with its number, since when its key waits, and how often it was tried. Looking takes nothing away.
+         */
+        get: operations["listWaitingWrites"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -907,7 +927,7 @@ export interface components {
             detail?: string;
             /** @description Each place of the input that was refused. */
             errors?: {
-                /** @description The part of the request, and the place in it, as a JSON pointer. */
+                /** @description The part of the request, and the place in it, as a JSON pointer. Below `/value`: of what a key would hold. */
                 path: string;
                 /** @description What is wrong there. */
                 message: string;
@@ -1757,6 +1777,38 @@ export interface components {
             }[];
         };
         /**
+         * @description The writes that wait for a write-behind handler, without their values.
+         * @example {
+         *       "writes": [
+         *         {
+         *           "id": "1770000000000000",
+         *           "namespace": "default",
+         *           "key": "product:42",
+         *           "since": 1770000000000,
+         *           "attempts": 2
+         *         }
+         *       ]
+         *     }
+         */
+        StatefulWaitingWrites: {
+            /** @description Those that have waited longest first; `listCacheWriters` tells how many there are. */
+            writes: {
+                /** @description The number of the write, as its handler gets it: the latest of its key. */
+                id: string;
+                /** @description Of the cache, in which it was written. */
+                namespace: string;
+                /**
+                 * @description Names an entry: at most 512 bytes of UTF-8.
+                 * @example product:42
+                 */
+                key: string;
+                /** @description Since when the key waits, in milliseconds since 1970; it may have been written again since. */
+                since: number;
+                /** @description How often the instance that answers has handed it over in vain. */
+                attempts: number;
+            }[];
+        };
+        /**
          * @description The writes that a write-behind handler refused for good.
          * @example {
          *       "letters": [
@@ -1902,10 +1954,11 @@ export interface components {
          *         "product:43"
          *       ]
          *     }
+         * @example {}
          */
         StatefulCacheWarming: {
-            /** @description Entries that will be asked for soon. */
-            keys: string[];
+            /** @description Entries that will be asked for soon. Default: the hot keys that were written down last. */
+            keys?: string[];
         };
         /**
          * @description What became of the keys.
@@ -1918,9 +1971,9 @@ export interface components {
         StatefulCacheWarmed: {
             /** @description Now in the first level. */
             warmed: number;
-            /** @description In neither level. */
+            /** @description In neither level, and no loader is registered or it had nothing. */
             missing: number;
-            /** @description Could not be read. */
+            /** @description Could not be read or loaded. */
             failed: number;
         };
         /**
@@ -6835,6 +6888,111 @@ export interface operations {
             /** @description The storage is full. */
             507: {
                 headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    listWaitingWrites: {
+        parameters: {
+            query?: {
+                /** @description The most writes of an answer. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description Name of a write-behind handler.
+                 * @example orders
+                 */
+                writer: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The writes that wait for a write-behind handler, without their values. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StatefulWaitingWrites"];
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description A part of the path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
                     [name: string]: unknown;
                 };
                 content: {

@@ -1,10 +1,16 @@
 import { createContext } from 'preact'
 import { useContext, useState } from 'preact/hooks'
+import { type Action, roleMay } from '../plugins/security/access.ts'
 import { told } from './api.ts'
 
-/** Whether who is logged in is shown what changes something: an observer is not. The server refuses it all the same. */
-export const MayAct = createContext(false)
-export const useMayAct = (): boolean => useContext(MayAct)
+/** The role of who is logged in. */
+export const Role = createContext<string | undefined>(undefined)
+
+/**
+ * Whether who is logged in is shown a button for this: by the table that the server decides by. Without an action: for
+ * what only administrators do. The server refuses it all the same.
+ */
+export const useMayAct = (action: Action = 'state:restore'): boolean => roleMay(useContext(Role), action)
 
 /** Runs what the reader wants done, one at a time, and says how it went. */
 export function useAction(onDone: () => unknown = () => {}) {

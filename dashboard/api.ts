@@ -4,9 +4,17 @@ import type { Problem } from '../openapi/schemas/problem.ts'
 export class RequestError extends Error {
   readonly status: number
   readonly code: string
+  /** The places of the input that were refused, where the server tells them. */
+  readonly places: NonNullable<Problem['errors']>
 
-  constructor(status: number, code: string, message: string, options?: ErrorOptions) {
+  constructor(
+    status: number,
+    code: string,
+    message: string,
+    { places = [], ...options }: ErrorOptions & { places?: Problem['errors'] } = {},
+  ) {
     super(message, options)
+    this.places = places
     this.name = 'RequestError'
     this.status = status
     this.code = code
@@ -28,15 +36,23 @@ async function request(path: string, init: RequestInit): Promise<Response> {
     throw new RequestError(0, '', 'The server does not answer.', { cause })
   }
   if (response.ok) return response
-  const { code = '', detail, title } = (await response.json().catch(() => ({}))) as Partial<Problem>
+  const { code = '', detail, title, errors } = (await response.json().catch(() => ({}))) as Partial<Problem>
   if (code === 'STATEFUL_UNAUTHENTICATED') window.dispatchEvent(new Event(LOGGED_OUT))
   const text = detail ?? title ?? (response.statusText || `The server answered ${response.status}.`)
-  throw new RequestError(response.status, code, code ? `${text} (${code})` : text)
+  throw new RequestError(response.status, code, code ? `${text} (${code})` : text, errors ? { places: errors } : {})
 }
 
 /** What an operation of the server answers. @throws RequestError */
 export async function get<Answer>(path: string): Promise<Answer> {
   return (await request(path, {})).json()
+}
+
+/** The same, for what is written back: with the tag that a conditional write names, and when it was, by the server's clock. */
+export async function getTagged<Answer>(path: string): Promise<{ answer: Answer; etag: string; at: number }> {
+  const response = await request(path, {})
+  const { headers } = response
+  const at = Date.parse(headers.get('date') ?? '') || Date.now()
+  return { answer: await response.json(), etag: headers.get('etag') ?? '*', at }
 }
 
 /** Asks the server to change something. @returns its answer, if it has a body. @throws RequestError */

@@ -1,7 +1,7 @@
 import type { ComponentType } from 'preact'
 import { useCallback, useEffect, useState } from 'preact/hooks'
 import type { Profile } from '../openapi/schemas/auth.ts'
-import { MayAct } from './action.ts'
+import { Role } from './action.ts'
 import { get, LOGGED_OUT, RequestError, send, told } from './api.ts'
 import { Asking, useDialog } from './ask.tsx'
 import { Audit } from './audit.tsx'
@@ -81,7 +81,7 @@ export function Console() {
   }
   if (user === null) return <LoginForm reason={reason} onLogin={look} />
   return (
-    <MayAct.Provider value={user.role !== 'observer'}>
+    <Role.Provider value={user.role}>
       <Asking.Provider value={ask}>
         <header class="top">
           <p class="brand">fastify-stateful</p>
@@ -98,7 +98,9 @@ export function Console() {
             options={THEMES.map((one) => [one, one])}
             onChoose={(chosen) => choose(chosen as Theme)}
           />
-          <span class="muted">{user.role === 'observer' ? `${user.username} (observer)` : user.username}</span>
+          <span class="muted">
+            {user.role === 'administrator' ? user.username : `${user.username} (${user.role ?? 'no role'})`}
+          </span>
           <button
             type="button"
             onClick={async () => {
@@ -116,6 +118,6 @@ export function Console() {
         </main>
         {dialog}
       </Asking.Provider>
-    </MayAct.Provider>
+    </Role.Provider>
   )
 }

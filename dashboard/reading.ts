@@ -10,6 +10,12 @@ export interface Reading<Value> {
   again: () => Promise<void>
 }
 
+/** What an empty table says of what fills it. @param nothing when the server has answered that there is nothing */
+export function emptyOf({ value, problem }: Pick<Reading<unknown>, 'value' | 'problem'>, nothing: string): string {
+  if (value !== undefined) return nothing
+  return problem === undefined ? 'Waiting for the server…' : 'It could not be read.'
+}
+
 /** How often views look for what others have changed, in milliseconds: within a second. */
 export const SOON = 900
 

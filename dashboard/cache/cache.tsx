@@ -7,10 +7,11 @@ import { Choice } from '../choice.tsx'
 import type { ViewProps } from '../console.tsx'
 import { formatBytes, formatCount, formatMilliseconds, formatRate } from '../format.ts'
 import { Outcome, Problem } from '../outcome.tsx'
-import { useReading } from '../reading.ts'
+import { emptyOf, useReading } from '../reading.ts'
 import { hashOf } from '../route.ts'
 import { Table } from '../table.tsx'
 import { Entries } from './entries.tsx'
+import { Warming } from './warming.tsx'
 import { Writers } from './writers.tsx'
 
 /** Namespaces, the entries of one, and what waits to be written. */
@@ -23,7 +24,7 @@ export function Cache({ parameters }: ViewProps) {
       <Table
         caption="Namespaces"
         columns={['Name', 'Lookups', 'Missed', 'Load', 'Entries', 'Bytes', 'Hottest keys']}
-        empty="Waiting for the server…"
+        empty={emptyOf({ value, problem }, 'There are none.')}
         rows={(value?.namespaces ?? []).map(({ name, lookups, missRate, meanLoadTime, entries, bytes, hottest }) => ({
           key: name,
           cells: [
@@ -44,7 +45,10 @@ export function Cache({ parameters }: ViewProps) {
         }))}
       />
       <Entries namespace={namespace} pattern={pattern} cursor={cursor} name={key} />
-      <Invalidation namespace={namespace} />
+      <div class="halves">
+        <Invalidation namespace={namespace} />
+        <Warming key={namespace} namespace={namespace} />
+      </div>
       <Writers chosen={writer} />
     </>
   )
@@ -54,7 +58,7 @@ const WHAT = { keys: 'the key', tags: 'the tag', patterns: 'the pattern' } as co
 
 /** By key, tag or pattern, or all of the namespace. */
 function Invalidation({ namespace }: { namespace: string }) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('cache:invalidate')
   const ask = useAsk()
   const [by, setBy] = useState<keyof typeof WHAT>('keys')
   const [name, setName] = useState('')

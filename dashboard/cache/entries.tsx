@@ -4,7 +4,7 @@ import { get, send, withQuery } from '../api.ts'
 import { useAsk } from '../ask.tsx'
 import { formatBytes, formatDuration } from '../format.ts'
 import { Outcome, Problem } from '../outcome.tsx'
-import { useReading } from '../reading.ts'
+import { emptyOf, useReading } from '../reading.ts'
 import { go, hashOf } from '../route.ts'
 import { SearchBox } from '../search-box.tsx'
 import { Table } from '../table.tsx'
@@ -21,7 +21,7 @@ interface EntriesProps {
 const SEARCH_EVERY = 5_000
 
 export function Entries({ namespace, pattern, cursor, name }: EntriesProps) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('cache:write')
   const ask = useAsk()
   const { value, problem, again } = useReading(
     () => get<CacheEntries>(withQuery('cache/entries', { namespace, pattern, cursor, limit: 50 })),
@@ -52,7 +52,7 @@ export function Entries({ namespace, pattern, cursor, name }: EntriesProps) {
         <Table
           caption={`Entries of ${namespace}`}
           columns={['Key', 'Time left', 'Level', 'Bytes', 'Tags', ...(mayAct ? ['Actions'] : [])]}
-          empty={value ? 'No key matches.' : 'Waiting for the server…'}
+          empty={emptyOf({ value, problem }, 'No key matches.')}
           rows={(value?.entries ?? []).map(({ key, ttl, fresh, level, bytes, tags }) => ({
             key,
             cells: [

@@ -1,10 +1,10 @@
-import type { CacheWriters, DeadLetters, DeadLettersRetried } from '../../openapi/schemas/cache.ts'
+import type { CacheWriters, DeadLetters, DeadLettersRetried, WaitingWrites } from '../../openapi/schemas/cache.ts'
 import { useAction, useMayAct } from '../action.ts'
-import { get, send } from '../api.ts'
+import { get, send, withQuery } from '../api.ts'
 import { useAsk } from '../ask.tsx'
 import { formatAge, formatCount } from '../format.ts'
 import { Outcome, Problem } from '../outcome.tsx'
-import { useReading } from '../reading.ts'
+import { emptyOf, useReading } from '../reading.ts'
 import { hashOf } from '../route.ts'
 import { Table } from '../table.tsx'
 
@@ -18,7 +18,7 @@ export function Writers({ chosen }: { chosen: string | undefined }) {
       <Table
         caption="Handlers"
         columns={['Name', 'Waiting', 'Written', 'Tried again', 'Refused for good']}
-        empty={value ? 'There are none.' : 'Waiting for the server…'}
+        empty={emptyOf({ value, problem }, 'There are none.')}
         rows={(value?.writers ?? []).map(({ name, pending, written, retried, dead }) => ({
           key: name,
           cells: [
@@ -32,13 +32,43 @@ export function Writers({ chosen }: { chosen: string | undefined }) {
           ],
         }))}
       />
-      {chosen === undefined ? null : <Letters key={chosen} writer={chosen} />}
+      {chosen === undefined ? null : (
+        <div class="halves">
+          <Waiting key={`waiting ${chosen}`} writer={chosen} />
+          <Letters key={chosen} writer={chosen} />
+        </div>
+      )}
     </>
   )
 }
 
+/** The most writes of a list; their number stands beside the handler. */
+const WAITING = 50
+
+function Waiting({ writer }: { writer: string }) {
+  const path = withQuery(`cache/writers/${encodeURIComponent(writer)}/waiting`, { limit: WAITING })
+  const { value, problem } = useReading(() => get<WaitingWrites>(path), [path])
+  const writes = value?.writes ?? []
+  return (
+    <div>
+      <Problem text={problem} />
+      <Table
+        caption={
+          writes.length === WAITING ? `The first ${WAITING} that wait for ${writer}` : `What waits for ${writer}`
+        }
+        columns={['Key', 'Namespace', 'Number', 'Waits since', 'Tried in vain']}
+        empty={emptyOf({ value, problem }, 'Nothing waits.')}
+        rows={writes.map(({ id, namespace, key, since, attempts }) => ({
+          key: `${namespace} ${key}`,
+          cells: [key, namespace, <code key="number">{id}</code>, formatAge(since), formatCount(attempts)],
+        }))}
+      />
+    </div>
+  )
+}
+
 function Letters({ writer }: { writer: string }) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('writers:retry')
   const ask = useAsk()
   const path = `cache/writers/${encodeURIComponent(writer)}/dead-letters`
   const { value, problem, again } = useReading(() => get<DeadLetters>(path), [path])
@@ -54,12 +84,12 @@ function Letters({ writer }: { writer: string }) {
       return `Writes that wait again: ${retried}.`
     })
   return (
-    <>
+    <div>
       <Problem text={problem} />
       <Table
         caption={`Dead letters of ${writer}`}
         columns={['Key', 'Namespace', 'Why', 'When', 'Value', ...(mayAct ? ['Actions'] : [])]}
-        empty={value ? 'Nothing was refused for good.' : 'Waiting for the server…'}
+        empty={emptyOf({ value, problem }, 'Nothing was refused for good.')}
         rows={letters.map(({ id, key, namespace, reason, at, value: written }) => ({
           key: id,
           cells: [
@@ -86,6 +116,6 @@ function Letters({ writer }: { writer: string }) {
         </div>
       )}
       <Outcome outcome={outcome} />
-    </>
+    </div>
   )
 }

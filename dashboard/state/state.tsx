@@ -1,17 +1,17 @@
-import { useEffect, useState } from 'preact/hooks'
 import type { Json } from '../../client/index.ts'
 import type { StateInfo, StateSpaces } from '../../openapi/schemas/state.ts'
 import { get, withQuery } from '../api.ts'
 import { Choice } from '../choice.tsx'
 import type { ViewProps } from '../console.tsx'
 import { formatBytes, formatCount } from '../format.ts'
-import { live } from '../live.ts'
 import { Problem } from '../outcome.tsx'
 import { useReading } from '../reading.ts'
 import { go, hashOf } from '../route.ts'
 import { SearchBox } from '../search-box.tsx'
 import { Table } from '../table.tsx'
 import { StateKeyView } from './key.tsx'
+import { Leases } from './leases.tsx'
+import { useLive } from './use-live.ts'
 
 /** The most keys of a list; a longer one takes a prefix. */
 const MOST = 200
@@ -66,27 +66,9 @@ export function State({ parameters }: ViewProps) {
         />
         {key === undefined ? null : <StateKeyView key={`${space} ${key}`} space={space} name={key} />}
       </div>
+      <Leases key={space} space={space} />
     </>
   )
-}
-
-/** What begins with the prefix, as it changes. */
-function useLive(space: string, prefix: string): { values: Readonly<Record<string, Json>>; status: string } {
-  const [now, setNow] = useState<{ values: Readonly<Record<string, Json>>; status: string }>({
-    values: {},
-    status: 'connecting',
-  })
-  useEffect(() => {
-    const replica = live().replica(space, prefix === '' ? {} : { prefix })
-    const show = () => setNow({ values: replica.snapshot() as Record<string, Json>, status: replica.status })
-    show()
-    const stop = replica.subscribe(show)
-    return () => {
-      stop()
-      replica.close()
-    }
-  }, [space, prefix])
-  return now
 }
 
 function preview(value: Json): string {

@@ -93,12 +93,20 @@ export const CacheInvalidated = Type.Object(
 export type CacheInvalidated = Static<typeof CacheInvalidated>
 
 export const CacheWarming = Type.Object(
-  { keys: Type.Array(CacheKey, { minItems: 1, maxItems: 1_000, description: 'Entries that will be asked for soon.' }) },
+  {
+    keys: Type.Optional(
+      Type.Array(CacheKey, {
+        minItems: 1,
+        maxItems: 1_000,
+        description: 'Entries that will be asked for soon. Default: the hot keys that were written down last.',
+      }),
+    ),
+  },
   {
     $id: 'StatefulCacheWarming',
     additionalProperties: false,
     description: 'What to take into the first level.',
-    examples: [{ keys: ['product:42', 'product:43'] }],
+    examples: [{ keys: ['product:42', 'product:43'] }, {}],
   },
 )
 export type CacheWarming = Static<typeof CacheWarming>
@@ -106,8 +114,8 @@ export type CacheWarming = Static<typeof CacheWarming>
 export const CacheWarmed = Type.Object(
   {
     warmed: Count('Now in the first level.'),
-    missing: Count('In neither level.'),
-    failed: Count('Could not be read.'),
+    missing: Count('In neither level, and no loader is registered or it had nothing.'),
+    failed: Count('Could not be read or loaded.'),
   },
   {
     $id: 'StatefulCacheWarmed',
@@ -249,6 +257,52 @@ export const WriterParams = Type.Object(
   },
   { additionalProperties: false },
 )
+
+export const WaitingWritesQuery = Type.Object(
+  {
+    limit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000, default: 100, description: 'The most writes of an answer.' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const WaitingWrites = Type.Object(
+  {
+    writes: Type.Array(
+      Type.Object(
+        {
+          id: Type.String({ description: 'The number of the write, as its handler gets it: the latest of its key.' }),
+          namespace: Type.String({ description: 'Of the cache, in which it was written.' }),
+          key: CacheKey,
+          since: Moment('Since when the key waits, in milliseconds since 1970; it may have been written again since.'),
+          attempts: Count('How often the instance that answers has handed it over in vain.'),
+        },
+        { additionalProperties: false },
+      ),
+      { description: 'Those that have waited longest first; `listCacheWriters` tells how many there are.' },
+    ),
+  },
+  {
+    $id: 'StatefulWaitingWrites',
+    additionalProperties: false,
+    description: 'The writes that wait for a write-behind handler, without their values.',
+    examples: [
+      {
+        writes: [
+          {
+            id: '1770000000000000',
+            namespace: 'default',
+            key: 'product:42',
+            since: 1_770_000_000_000,
+            attempts: 2,
+          },
+        ],
+      },
+    ],
+  },
+)
+export type WaitingWrites = Static<typeof WaitingWrites>
 
 export const DeadLetters = Type.Object(
   {

@@ -11,7 +11,10 @@ export const Problem = Type.Object(
     errors: Type.Optional(
       Type.Array(
         Type.Object({
-          path: Type.String({ description: 'The part of the request, and the place in it, as a JSON pointer.' }),
+          path: Type.String({
+            description:
+              'The part of the request, and the place in it, as a JSON pointer. Below `/value`: of what a key would hold.',
+          }),
           message: Type.String({ description: 'What is wrong there.' }),
         }),
         { description: 'Each place of the input that was refused.' },

@@ -298,14 +298,17 @@ export class CacheNamespace {
     }
   }
 
-  /** Gets entries into the first level, from the second or their loaders, a few at a time. Never rejects. */
+  /**
+   * Gets entries into the first level, from the second or their loaders, a few at a time. A key alone has the loader
+   * that `warmFrom` registered for it, if any. Never rejects.
+   */
   async warm(entries: readonly (string | WarmEntry)[]): Promise<WarmResult> {
     const result: WarmResult = { warmed: 0, missing: 0, failed: 0 }
     const queue = [...entries]
     const work = async () => {
       for (let entry = queue.shift(); entry !== undefined; entry = queue.shift()) {
         try {
-          const value = await (typeof entry === 'string' ? this.get(entry) : this.#warmOne(entry))
+          const value = await this.#warmOne(entry)
           if (value === undefined) result.missing++
           else result.warmed++
         } catch {
@@ -317,8 +320,13 @@ export class CacheNamespace {
     return result
   }
 
+  /** Warms the hot keys that were written down last, as at boot. Never rejects. */
+  warmHottest(): Promise<WarmResult> {
+    return this.#shared.warming.warm(this)
+  }
+
   /**
-   * Registers where hot keys that match the pattern come from when they are warmed and the second level does not have
+   * Registers where keys that match the pattern come from when they are warmed and the second level does not have
    * them. `options` are those of `getOrSet`.
    */
   warmFrom(pattern: string, loader: Loader, options: LoadOptions = {}): void {
@@ -516,7 +524,10 @@ export class CacheNamespace {
     return this.#clones ? cloned(value) : value
   }
 
-  #warmOne({ key, loader, ...options }: WarmEntry): Promise<unknown> {
+  #warmOne(given: string | WarmEntry): Promise<unknown> {
+    const entry = typeof given === 'string' ? this.#shared.warming.entryOf(this.name, given) : given
+    if (typeof entry === 'string') return this.get(entry)
+    const { key, loader, ...options } = entry
     return this.getOrSet(key, loader, options)
   }
 }

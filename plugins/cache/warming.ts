@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../support/clock.ts'
 import { globMatcher, type Matcher } from './glob.ts'
 import type { CacheNamespace } from './namespace.ts'
-import type { Loader, LoadOptions, WarmResult } from './types.ts'
+import type { Loader, LoadOptions, WarmEntry, WarmResult } from './types.ts'
 
 export interface WarmingSettings {
   /** Most keys remembered for a namespace; 0 for none. */
@@ -64,6 +64,12 @@ export class Warming {
     this.#sources.set(namespace, [...(this.#sources.get(namespace) ?? []), source])
   }
 
+  /** The key with the loader that was registered for it; the key alone if there is none. */
+  entryOf(namespace: string, key: string): string | WarmEntry {
+    const source = this.#sources.get(namespace)?.find(({ matches }) => matches(key))
+    return source ? { key, loader: source.loader, ...source.options } : key
+  }
+
   start(namespaces: () => Iterable<CacheNamespace>): void {
     if (this.#settings.keys === 0) return
     this.#timer = this.#clock.every(this.#settings.interval, () => void this.remember(namespaces()))
@@ -92,23 +98,19 @@ export class Warming {
   }
 
   /** Warms what was hot; resolves when it is through, never rejects. */
-  async warm(namespace: CacheNamespace): Promise<void> {
-    if (this.#settings.keys === 0) return
+  async warm(namespace: CacheNamespace): Promise<WarmResult> {
+    const nothing = { warmed: 0, missing: 0, failed: 0 }
+    if (this.#settings.keys === 0) return nothing
     // A list is an entry like others: anything may be there.
     const list = this.#last.get(namespace.name) ?? (await this.#lists().get(namespace.name))
     const keys = Array.isArray(list) ? list.filter((key): key is string => typeof key === 'string') : []
-    if (keys.length === 0) return
+    if (keys.length === 0) return nothing
     this.#running++
-    const sources = this.#sources.get(namespace.name) ?? []
-    const result = await namespace.warm(
-      keys.map((key) => {
-        const source = sources.find(({ matches }) => matches(key))
-        return source ? { key, loader: source.loader, ...source.options } : key
-      }),
-    )
+    const result = await namespace.warm(keys)
     this.#running--
     for (const name of Object.keys(result) as (keyof WarmResult)[]) this.#totals[name] += result[name]
     this.#report('hot keys warmed', { namespace: namespace.name, keys: keys.length, ...result })
+    return result
   }
 
   /** The namespace is closed; its list stays where lists are kept. */

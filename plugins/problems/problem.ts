@@ -53,11 +53,17 @@ export function toProblem(error: FastifyError, request: Pick<FastifyRequest, 'id
   }
   if (error instanceof StatefulError) {
     // 5xx messages of ours name files, hosts and causes for the operator; 503 and 507 keep only their code.
-    return { ...problem(error.code, status >= 500 ? undefined : error.message), ...refusedAction(error) }
+    const told = problem(error.code, status >= 500 ? undefined : error.message)
+    return { ...told, ...refusedPlaces(error), ...refusedAction(error) }
   }
   const known = error.code ? CODES[error.code] : undefined
   if (status >= 500) return problem(known?.code ?? (status === 503 ? 'STATEFUL_UNAVAILABLE' : 'STATEFUL_INTERNAL'))
   return problem(known?.code ?? codeOfStatus(status), known?.detail ?? error.message)
+}
+
+/** Of an error that knows them: the places that were refused. */
+function refusedPlaces({ errors }: StatefulError & { errors?: Problem['errors'] }): Pick<Problem, 'errors'> {
+  return errors === undefined ? {} : { errors }
 }
 
 /** Seconds after which to try again: whoever is told that there is no room or no service is told this as well. */

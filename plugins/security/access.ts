@@ -150,7 +150,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
   'writers:read': {
     about: ['writer', 'scope'],
-    means: 'List the write-behind handlers, and what one refused for good.',
+    means: 'List the write-behind handlers, what waits for one, and what it refused for good.',
     allowed: 'observer',
   },
   'writers:retry': {
@@ -188,6 +188,13 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
     means: 'Open the dashboard where it is not for everybody.',
     allowed: 'observer',
   },
+}
+
+/** Whether the role alone allows it, to whatever it is done. What belongs to the user is allowed besides. */
+export function roleMay(role: string | undefined, action: Action): boolean {
+  const { allowed } = ACTIONS[action]
+  if (role === 'administrator' || allowed === 'session') return true
+  return allowed === 'observer' && role === 'observer'
 }
 
 export function isAction(text: unknown): text is Action {

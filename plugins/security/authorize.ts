@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { userOf } from '../session/user.ts'
 import { ForbiddenError, MissingScopeError, UnauthenticatedError } from '../support/errors.ts'
 import { invalidOption, type Rules, supplied } from '../support/options.ts'
-import { ACTIONS, type Action, isAction, type Keys, type Resource, type Resources } from './access.ts'
+import { ACTIONS, type Action, isAction, type Keys, type Resource, type Resources, roleMay } from './access.ts'
 import { presentedToken } from './client.ts'
 
 /**
@@ -42,10 +42,8 @@ export const authorizeByRole: Authorize = (request, action, resource) => {
   if (presentedToken(request)) return true
   const user = userOf(request)
   if (!user) return false
-  const { allowed } = ACTIONS[action]
-  if (user.role === 'administrator' || allowed === 'session') return true
-  if (allowed === 'observer') return user.role === 'observer'
-  return allowed === 'owner' && resource.userId === user.id
+  if (roleMay(user.role, action)) return true
+  return ACTIONS[action].allowed === 'owner' && resource.userId === user.id
 }
 
 /** A rule for each action that is not to be decided as by default. */

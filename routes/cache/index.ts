@@ -16,6 +16,8 @@ import {
   DeadLetterRetry,
   DeadLetters,
   DeadLettersRetried,
+  WaitingWrites,
+  WaitingWritesQuery,
   WriterParams,
 } from '../../openapi/schemas/cache.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
@@ -90,7 +92,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
     const { authorize } = readOptions(AUTHORIZE_RULES, options, 'cacheRoutes')
     useSchemas(
       fastify,
-      ...[CacheEntries, CacheNamespaces, CacheWriters, DeadLetters, DeadLetterRetry, DeadLettersRetried],
+      ...[CacheEntries, CacheNamespaces, CacheWriters, WaitingWrites, DeadLetters, DeadLetterRetry, DeadLettersRetried],
       ...[Problem, CacheEntry, CacheWrite, CacheInvalidation, CacheInvalidated, CacheWarming, CacheWarmed],
     )
     useStrictValidation(fastify)
@@ -314,7 +316,8 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
           tags,
           security: asks('cache:warm'),
           summary: 'Take entries into the first level',
-          description: 'From the second level of this instance; entries that are in neither are counted as missing.',
+          description:
+            'Of the instance that answers: from the second level, or from the loader that the application has registered for them. Without `keys` it warms the hot keys that were written down last, as at boot.',
           querystring: CacheQuery,
           body: reference(CacheWarming),
           response: { 200: reference(CacheWarmed), ...problems(...unconfirmed) },
@@ -322,7 +325,11 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         preValidation: mayWarm(1),
         preHandler: mayWarm(Number.POSITIVE_INFINITY),
       },
-      (request) => using(request, (cache) => cache.warm(request.body.keys)),
+      (request) =>
+        using(request, (cache) => {
+          const { keys } = request.body
+          return keys === undefined ? cache.warmHottest() : cache.warm(keys)
+        }),
     )
 
     const known = async <T>(answer: Promise<T>): Promise<T> => {
@@ -333,6 +340,27 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         throw new NotFoundError('write-behind handler with this name')
       }
     }
+
+    fastify.get(
+      '/cache/writers/:writer/waiting',
+      {
+        schema: {
+          operationId: 'listWaitingWrites',
+          tags,
+          security: asks('writers:read'),
+          summary: 'List the writes that wait for a write-behind handler',
+          description:
+            'Each with its number, since when its key waits, and how often it was tried. Looking takes nothing away.',
+          params: WriterParams,
+          querystring: WaitingWritesQuery,
+          response: { 200: reference(WaitingWrites), ...problems(400, 401, 403, 404, 429) },
+        },
+        preValidation: allowWriter('writers:read'),
+      },
+      async ({ params: { writer }, query: { limit } }) => ({
+        writes: await known(fastify.cache.writers.waiting(writer, limit)),
+      }),
+    )
 
     fastify.get(
       '/cache/writers/:writer/dead-letters',

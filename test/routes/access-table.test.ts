@@ -219,6 +219,7 @@ const rows: { [route: string]: Row } = {
   'POST /cache/invalidate': named('/cache/invalidate', { keys: ['gone'] }),
   'POST /cache/warm': named('/cache/warm', { keys: ['key'] }),
   'POST /cache/clear': named('/cache/clear?namespace=other'),
+  'GET /cache/writers/:writer/waiting': named('/cache/writers/writer/waiting'),
   'GET /cache/writers/:writer/dead-letters': named('/cache/writers/writer/dead-letters'),
   'POST /cache/writers/:writer/dead-letters/retry': named('/cache/writers/writer/dead-letters/retry', { ids: ['x'] }),
   // A stream does not end; the sockets below are asked for real.

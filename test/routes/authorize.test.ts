@@ -134,6 +134,7 @@ const samples: { [operationId: string]: Sample[] } = {
   ],
   clearCache: [{ asks: [['cache:invalidate', cached({ prefix: '' })]] }],
   listCacheWriters: [{ asks: [['writers:read', { scope: 'instance' }]] }],
+  listWaitingWrites: [{ url: '/cache/writers/writer/waiting', asks: [['writers:read', { writer: 'writer' }]] }],
   listDeadLetters: [{ url: '/cache/writers/writer/dead-letters', asks: [['writers:read', { writer: 'writer' }]] }],
   retryDeadLetters: [
     {

@@ -20,6 +20,15 @@ export async function journalContract(t: Test, here: Journal, there: Journal): P
     ],
     'the latest write of each key, of every namespace',
   )
+  const queued = await here.queued('users', 10)
+  t.same(
+    queued.map(({ id, namespace, key }) => ({ id, namespace, key })).sort((a, b) => (a.id < b.id ? -1 : 1)),
+    entries.map(({ id, namespace, key }) => ({ id, namespace, key })).sort((a, b) => (a.id < b.id ? -1 : 1)),
+    'who is not the owner sees the same',
+  )
+  t.equal(queued[0]?.namespace, 'a', 'a key that is written again keeps its place')
+  t.ok(queued.every(({ id, since }) => Number.isInteger(since) && since <= Number(id) / 1_000))
+  t.equal((await here.queued('users', 1)).length, 1)
   const [first, second] = entries
   if (!first || !second) return void t.fail('nothing waits')
   await write(first.namespace, 'k', 'newest')

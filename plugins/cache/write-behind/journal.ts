@@ -17,6 +17,12 @@ export interface DeadLetter extends JournalEntry {
   at: number
 }
 
+/** One that waits, for those who only look. */
+export interface QueuedWrite extends Omit<JournalEntry, 'data'> {
+  /** Since when its key waits, ms since the epoch; the write itself may be a later one. */
+  since: number
+}
+
 /** A write on its way into the journal. */
 export interface NewWrite extends Omit<JournalEntry, 'id'> {
   /** For how long and under which stamps the cache has it meanwhile. */
@@ -93,6 +99,8 @@ export interface Journal extends Overlay {
    * Resolves to whether it waits.
    */
   retry(writer: string, letter: DeadLetter): Promise<boolean>
+  /** What has waited longest. For those who only look: also while somebody else is the owner. */
+  queued(writer: string, limit: number): Promise<QueuedWrite[]>
   size(writer: string): Promise<{ pending: number; dead: number }>
   /** For how many ms the oldest has waited; `undefined` when nothing does. For those who only look. */
   waited(writer: string): Promise<number | undefined>

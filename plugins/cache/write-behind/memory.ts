@@ -1,13 +1,16 @@
 import type { Clock } from '../../support/clock.ts'
 import type { CacheTier } from '../tier/contract.ts'
-import type { Appended, Claim, DeadLetter, Journal, JournalEntry, NewWrite, Ownership } from './journal.ts'
+import type { Appended, Claim, DeadLetter, Journal, JournalEntry, NewWrite, Ownership, QueuedWrite } from './journal.ts'
 
 /** A write that waits; without its data when that can be read from where it is kept. */
 export type Waiting = Omit<JournalEntry, 'data'> & { data: Uint8Array | undefined }
 
+/** With the number since which its key waits. */
+type InQueue = Waiting & { from: string }
+
 interface Book {
   /** By namespace and key, in the order in which they wait. */
-  waiting: Map<string, Waiting>
+  waiting: Map<string, InQueue>
   dead: Map<string, DeadLetter>
   owner: { by: string; until: number } | undefined
   /** Somebody else would like to be. */
@@ -17,6 +20,9 @@ interface Book {
 
 /** Ids ascend also as text. */
 export const journalId = (number: number): string => number.toString().padStart(16, '0')
+
+/** When it was given. */
+const momentOf = (id: string): number => Math.floor(Number(id) / 1_000)
 
 /** A namespace's name has no colon. */
 const place = ({ namespace, key }: { namespace: string; key: string }): string => `${namespace}:${key}`
@@ -76,7 +82,7 @@ export class MemoryJournal implements Journal {
   async read(writer: string, token: number, limit: number): Promise<JournalEntry[] | undefined> {
     const book = this.#book(writer)
     if (token < book.token) return undefined
-    return first(book.waiting, limit).map((entry) => ({ ...entry, data: this.dataOf(writer, entry) }))
+    return first(book.waiting, limit).map(({ from: _, ...entry }) => ({ ...entry, data: this.dataOf(writer, entry) }))
   }
 
   async remove(writer: string, token: number, entries: readonly JournalEntry[]): Promise<boolean> {
@@ -124,6 +130,12 @@ export class MemoryJournal implements Journal {
     return !waits
   }
 
+  async queued(writer: string, limit: number): Promise<QueuedWrite[]> {
+    return first(this.#book(writer).waiting, limit).map(({ id, namespace, key, from }) => {
+      return { id, namespace, key, since: momentOf(from) }
+    })
+  }
+
   async size(writer: string): Promise<{ pending: number; dead: number }> {
     const { waiting, dead } = this.#book(writer)
     return { pending: waiting.size, dead: dead.size }
@@ -131,7 +143,7 @@ export class MemoryJournal implements Journal {
 
   async waited(writer: string): Promise<number | undefined> {
     const [oldest] = this.#book(writer).waiting.values()
-    return oldest && this.clock.now() - Number(oldest.id) / 1_000
+    return oldest && this.clock.now() - momentOf(oldest.from)
   }
 
   waits(namespace: string): boolean {
@@ -198,7 +210,7 @@ export class MemoryJournal implements Journal {
     const { waiting } = this.#book(writer)
     const before = waiting.get(place(entry))
     const latest = !(before && before.id > entry.id)
-    if (latest) waiting.set(place(entry), entry)
+    if (latest) waiting.set(place(entry), { ...entry, from: before?.from ?? entry.id })
     if (!before) this.#count(entry.namespace, 1)
     // One that stays where it is kept would be handed over again after a restart, and be recognised as the older one.
     else void this.erase(writer, [latest ? before : entry]).catch(() => {})
@@ -212,7 +224,7 @@ export class MemoryJournal implements Journal {
     if (!entry) return false
     waiting.delete(place(at))
     if (entry.id === id) this.#count(at.namespace, -1)
-    else waiting.set(place(at), entry)
+    else waiting.set(place(at), { ...entry, from: entry.id })
     return entry.id === id
   }
 

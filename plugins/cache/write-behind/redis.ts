@@ -4,7 +4,7 @@ import { evenWhenFull, MAX_KEYS, notWhenFull, RedisScript } from '../../storage/
 import { readText } from '../../support/text.ts'
 import { namespaceOf } from '../tier/buckets.ts'
 import { headScript, type RedisTier } from '../tier/redis.ts'
-import type { Appended, Claim, DeadLetter, Journal, JournalEntry, NewWrite, Ownership } from './journal.ts'
+import type { Appended, Claim, DeadLetter, Journal, JournalEntry, NewWrite, Ownership, QueuedWrite } from './journal.ts'
 
 const fence = readText(new URL('./fence.lua', import.meta.url))
 const fenced = (file: URL): string => `${fence}\n${readText(file)}`
@@ -15,6 +15,7 @@ const scripts = {
   own: RedisScript.fromFile(new URL('./own.lua', import.meta.url), evenWhenFull),
   disown: RedisScript.fromFile(new URL('./disown.lua', import.meta.url), evenWhenFull),
   read: new RedisScript(evenWhenFull(fenced(new URL('./read.lua', import.meta.url)))),
+  queued: RedisScript.fromFile(new URL('./queued.lua', import.meta.url), evenWhenFull),
   remove: new RedisScript(evenWhenFull(fenced(new URL('./remove.lua', import.meta.url)))),
   adopt: RedisScript.fromFile(new URL('./adopt.lua', import.meta.url), notWhenFull),
   bury: headScript(fenced(new URL('./bury.lua', import.meta.url)), evenWhenFull),
@@ -150,6 +151,19 @@ export class RedisJournal implements Journal {
     const write = { ...letter, ttl: 0, stamps: [] }
     const { state } = await this.#append(writer, write, Number.MAX_SAFE_INTEGER, letter.id)
     return state === 'done'
+  }
+
+  async queued(writer: string, limit: number): Promise<QueuedWrite[]> {
+    const parts = (await this.#buckets(writer)).map(async (bucket) => {
+      const keys = this.#keys(bucket, writer, 'q', 'w')
+      const flat = (await scripts.queued.run(this.#storage.client, keys, [writer, limit])) as string[]
+      return Array.from({ length: flat.length / 3 }, (_, i) => {
+        const [key = '', from, id = ''] = flat.slice(3 * i)
+        return { id, namespace: bucket, key, since: Math.floor(Number(from) / 1_000) }
+      })
+    })
+    const found = (await Promise.all(parts)).flat()
+    return found.sort((a, b) => a.since - b.since).slice(0, limit)
   }
 
   async size(writer: string): Promise<{ pending: number; dead: number }> {

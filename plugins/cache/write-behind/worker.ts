@@ -38,6 +38,8 @@ export class Worker {
   /** Ends the call of the handler that is running. */
   #running: AbortController | undefined
   #failures = 0
+  /** Numbers of the writes of the batch that has failed so often. */
+  #failed: ReadonlySet<string> = new Set()
   #stopped = false
   #cutOff = false
 
@@ -119,6 +121,11 @@ export class Worker {
     return this.#draining
   }
 
+  /** How often the write of this number was handed over in vain, as far as this instance did it. */
+  attemptsOf(id: string): number {
+    return this.#failed.has(id) ? this.#failures : 0
+  }
+
   /** Asks the journal how much there is. */
   async count(): Promise<void> {
     Object.assign(this.stats, await this.#journal.size(this.#name))
@@ -171,6 +178,7 @@ export class Worker {
       if (!this.#cutOff) this.#report(error)
       if (!this.#ownership.held) return false
       this.#failures++
+      this.#failed = new Set(entries.map(({ id }) => id))
       this.stats.retried++
       const { attempts, backoff } = this.#options.writeBehind
       if (this.#failures < attempts) {

@@ -2,9 +2,10 @@ import { UnknownWriterError } from '../../support/errors.ts'
 import { invalidOption } from '../../support/options.ts'
 import { checkNamespace } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
+import { namespaceOf } from '../tier/buckets.ts'
 import type { Journal } from './journal.ts'
 import { Worker } from './worker.ts'
-import { type DeadWrite, toDeadWrite, type WriteBehindStats, type WriteHandler } from './writes.ts'
+import { type DeadWrite, toDeadWrite, type WaitingWrite, type WriteBehindStats, type WriteHandler } from './writes.ts'
 
 const MAX_LETTERS = 1_000
 
@@ -49,6 +50,21 @@ export class Writers {
   /** Hands over everything that waits, now. */
   async flush(): Promise<void> {
     await Promise.all([...this.#workers.values()].map((worker) => worker.flush()))
+  }
+
+  /**
+   * The writes that wait, those whose keys have waited longest first.
+   * @param limit at most so many
+   * @throws STATEFUL_UNKNOWN_WRITER
+   */
+  async waiting(name: string, limit = 100): Promise<WaitingWrite[]> {
+    const worker = this.#worker(name)
+    const queued = await this.#journal.queued(name, limit)
+    return queued.map((write) => ({
+      ...write,
+      namespace: namespaceOf(write.namespace),
+      attempts: worker.attemptsOf(write.id),
+    }))
   }
 
   /** @throws STATEFUL_UNKNOWN_WRITER */

@@ -19,6 +19,14 @@ export interface DeadWrite<T = unknown> extends DelayedWrite<T> {
   at: number
 }
 
+/** One that waits for its handler, without its value. */
+export interface WaitingWrite extends Omit<DelayedWrite, 'value'> {
+  /** Since when its key waits, ms since the epoch; it may have been written again meanwhile. */
+  since: number
+  /** How often this instance has handed it over in vain. */
+  attempts: number
+}
+
 /**
  * Persists a batch; resolving means that all of it is persisted. A batch that was handed over may come again
  * (after a crash, or when the handler failed), so it has to be idempotent.

@@ -20,8 +20,14 @@ interface StandardResult {
 /** A schema of TypeBox or any JSON Schema, as in a route; or a Standard Schema. */
 export type KeySchema = object | StandardSchema
 
+/** The first place that does not fit, as a JSON pointer, and why. */
+interface Misfit {
+  place: string
+  message: string
+}
+
 /** Why a value does not fit; `undefined` when it does. */
-type Check = (value: Json) => string | undefined
+type Check = (value: Json) => Misfit | undefined
 
 /** Keywords of later drafts that the validator does not know: it would pass what they forbid. */
 const UNKNOWN = new Set(['prefixItems', 'unevaluatedProperties', 'unevaluatedItems', 'dependentSchemas', '$dynamicRef'])
@@ -78,7 +84,7 @@ export class KeySchemas {
       return (value) => {
         if (validate(value)) return undefined
         const [error] = validate.errors ?? []
-        return `${error?.instancePath || '/'}: ${error?.message ?? 'is refused'}`
+        return { place: error?.instancePath ?? '', message: error?.message ?? 'is refused' }
       }
     } catch (error) {
       throw noSchema(pattern, `cannot be used: ${error instanceof Error ? error.message : String(error)}`)
@@ -102,7 +108,8 @@ function standardCheck(pattern: string, schema: StandardSchema): Check {
     const [issue] = result.issues ?? []
     if (!issue) return undefined
     const path = (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part))
-    return `/${path.join('/')}: ${issue.message}`
+    const escaped = path.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    return { place: escaped.join(''), message: issue.message }
   }
 }
 
@@ -121,5 +128,8 @@ const noSchema = (pattern: string, fault: string): Error => invalidOption(`state
 
 function refuseMisfit(check: Check, key: string, pattern: string, value: Json): void {
   const misfit = check(value)
-  if (misfit !== undefined) throw new StateSchemaError(key, pattern, misfit)
+  if (!misfit) return
+  const { place, message } = misfit
+  const error = new StateSchemaError(key, pattern, `${place || '/'}: ${message}`)
+  throw Object.assign(error, { errors: [{ path: `/value${place}`, message }] })
 }

@@ -72,3 +72,21 @@ t.test('warming loads a few at a time, counts what came of it, and tells', async
   t.match(cache.stats().warming, { warmed: 58, missing: 1, failed: 1, running: 0 })
   t.equal(cache.peek('k0'), 'k0')
 })
+
+t.test(
+  'a key alone is warmed by the loader that was registered for it, and what was hot can be warmed at any time',
+  async (t) => {
+    const storage = await openTestStorage(t, 'memory:')
+    const options = { warming: { keys: 10 } }
+    const cache = await startCache(t, storage, options)
+    const users = cache.namespace('users')
+    users.warmFrom('user:*', ({ key }) => `loaded ${key}`)
+    await users.set('other', 1)
+    t.strictSame(await users.warm(['user:1', 'other', 'none']), { warmed: 2, missing: 1, failed: 0 })
+    t.equal(users.peek('user:1'), 'loaded user:1')
+    t.strictSame(await users.warmHottest(), { warmed: 0, missing: 0, failed: 0 }, 'nothing is written down yet')
+    await cache.namespace('hot-keys').set('users', ['user:2', 'user:3'])
+    t.strictSame(await users.warmHottest(), { warmed: 2, missing: 0, failed: 0 })
+    t.equal(users.peek('user:3'), 'loaded user:3')
+  },
+)

@@ -150,6 +150,34 @@ t.test('who may not is told so before the input is looked at', async (t) => {
   ])
 })
 
+t.test('writes that wait are seen, and keys are warmed by the loaders of the application', async (t) => {
+  const app = await build(t, anyone)
+  let go = () => {}
+  const goes = new Promise<void>((resolve) => {
+    go = resolve
+  })
+  app.cache.writeBehind('orders', () => goes)
+  for (const n of [1, 2, 3]) await app.cache.setWithDelayedPersist(`order:${n}`, n, { writer: 'orders' })
+  const url = '/api/cache/writers/orders/waiting'
+  const { writes } = (await app.inject(url)).json()
+  t.match(writes, [{ key: 'order:1', namespace: 'default', id: String, since: Number, attempts: 0 }, {}, {}])
+  t.equal((await app.inject(`${url}?limit=2`)).json().writes.length, 2)
+  for (const query of ['limit=0', 'limit=1001', 'most=1']) {
+    t.match(await app.inject(`${url}?${query}`), { statusCode: 400 }, query)
+  }
+  t.match(await app.inject('/api/cache/writers/none/waiting'), { statusCode: 404 })
+  go()
+  await app.cache.writers.flush()
+  t.strictSame((await app.inject(url)).json(), { writes: [] })
+
+  app.cache.warmFrom('user:*', ({ key }) => key)
+  const warm = (payload: object) => app.inject({ method: 'POST', url: '/api/cache/warm', payload })
+  t.strictSame((await warm({ keys: ['user:1', 'none'] })).json(), { warmed: 1, missing: 1, failed: 0 })
+  t.equal(await app.cache.get('user:1'), 'user:1')
+  await app.cache.namespace('hot-keys').set('default', ['user:2'])
+  t.strictSame((await warm({})).json(), { warmed: 1, missing: 0, failed: 0 }, 'without keys: what was hot')
+})
+
 t.test('dead letters are seen and handed over again', async (t) => {
   const app = await build(t, anyone)
   let refuse = true

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyRequest, type InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import t from 'tap'
@@ -377,6 +378,10 @@ t.test('bad input has a clear answer and changes nothing', async (t) => {
   })
   await refused('PUT', `/state/keys/${'%C3%A9'.repeat(30)}`, { value: 'x'.repeat(200) }, 413, 'STATEFUL_STATE_LIMIT')
   await refused('PUT', '/state/keys/a%00b', { value: 1 }, 400, 'STATEFUL_STATE_INVALID_KEY')
+  app.state.define('limits', Type.Object({ rows: Type.Integer() }))
+  await refused('PUT', '/state/keys/limits', { value: { rows: 'x' } }, 422, 'STATEFUL_STATE_SCHEMA')
+  const misfit = await admin('PUT', '/state/keys/limits', { value: { rows: 'x' } })
+  t.strictSame(misfit.json().errors, [{ path: '/value/rows', message: 'must be integer' }], 'the place is told')
   await refused('PATCH', '/state/keys/k', { value: [] }, 400, 'STATEFUL_INVALID_INPUT')
   await refused('PATCH', '/state/keys/text', { value: {} }, 422, 'STATEFUL_STATE_TYPE_MISMATCH')
   await refused('POST', '/state/keys/text/increment', {}, 422, 'STATEFUL_STATE_TYPE_MISMATCH')

@@ -80,6 +80,7 @@ export class World {
       bury: (...args) => execute(() => journal.bury(...args)),
       dead: (...args) => execute(() => journal.dead(...args)),
       retry: (...args) => execute(() => journal.retry(...args)),
+      queued: (...args) => execute(() => journal.queued(...args)),
       size: (...args) => execute(() => journal.size(...args)),
       waited: (...args) => execute(() => journal.waited(...args)),
       // Told with the answers to other commands, which are older.

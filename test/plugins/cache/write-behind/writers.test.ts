@@ -211,3 +211,31 @@ t.test('writes of one key by several instances at once: source and cache end wit
     t.same(await cache.getMany(keys), new Map(keys.map((key) => [key, source.get(key)])))
   }
 })
+
+t.test('what waits is seen, with how often it was tried, and looking takes nothing away', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const writeBehind = { delay: 1, attempts: 3, backoff: 1 }
+    const cache = await startCache(t, await storageUrl(t, kind), { writeBehind })
+    const calls: string[][] = []
+    const failed = deferred<void>()
+    cache.writeBehind('orders', async (writes) => {
+      calls.push(writes.map(({ id }) => id))
+      if (calls.length === 3) await failed.promise
+      if (calls.length < 4) throw new Error('the database is away')
+    })
+    const begun = Date.now()
+    await cache.namespace('shop').setWithDelayedPersist('order:1', { price: 1 }, { writer: 'orders' })
+    await eventually(() => calls.length === 3)
+    await cache.setWithDelayedPersist('order:2', 2, { writer: 'orders' })
+    const [first, second] = await cache.writers.waiting('orders')
+    t.match(first, { id: calls[0]?.[0], namespace: 'shop', key: 'order:1', attempts: 2 })
+    t.match(second, { namespace: 'default', key: 'order:2', attempts: 0 })
+    // The store has a clock of its own.
+    t.ok(first && Math.abs(first.since - begun) < 60_000 && second && second.since >= first.since)
+    t.equal((await cache.writers.waiting('orders', 1)).length, 1)
+    await t.rejects(cache.writers.waiting('none'), { code: 'STATEFUL_UNKNOWN_WRITER' })
+    failed.resolve()
+    await eventually(() => cache.stats().writeBehind.written === 2)
+    t.same(await cache.writers.waiting('orders'), [])
+  }),
+)
