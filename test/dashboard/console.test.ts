@@ -1,25 +1,12 @@
 /** The console in a real browser, on the app as in production. Its files are those of `npm run build`. */
-import { randomBytes } from 'node:crypto'
-import axe from 'axe-core'
-import type { FastifyInstance } from 'fastify'
 import type { Page } from 'playwright-core'
-import t, { type Test } from 'tap'
-import { ManualClock } from '../../plugins/support/manual-clock.ts'
-import { ADMIN_PASSWORD, testApp } from '../fixtures/app.ts'
+import t from 'tap'
+import { ADMIN_PASSWORD } from '../fixtures/app.ts'
 import { openBrowser } from '../fixtures/browser.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
+import { answer, open, setUp, violations, widthBeyond } from './console-page.ts'
 
-const VIEWS = {
-  overview: 'Overview',
-  sessions: 'Sessions',
-  users: 'Users',
-  state: 'State',
-  cache: 'Cache',
-  sync: 'Sync',
-  audit: 'Audit',
-  contract: 'Contract',
-} as const
 /** Where each view shows most. */
 const PLACES = [
   '#/overview?range=15m',
@@ -37,109 +24,8 @@ t.setTimeout(180_000)
 
 const browser = await openBrowser(t)
 
-interface Site {
-  app: FastifyInstance
-  /** What the write-behind handler `orders` writes to. */
-  database: { takes: boolean }
-  url: string
-  /** Opens the console for a visitor of its own; whatever goes to the browser's console fails the test. */
-  visit(options?: { theme?: 'light' | 'dark'; width?: number }): Promise<Page>
-  login(page: Page, username: string): Promise<void>
-}
-
-async function setUp(t: Test): Promise<Site> {
-  const clock = new ManualClock(Date.now() - 600_000)
-  const app = await testApp(t, {
-    production: true,
-    secret: randomBytes(32).toString('base64url'),
-    stats: { clock },
-    cache: { writeBehind: { delay: 1, attempts: 1 } },
-  })
-  for (const [id, role] of [
-    ['grace', 'user'],
-    ['olga', 'observer'],
-  ] as const) {
-    await app.accounts.create({ id, username: id, password: ADMIN_PASSWORD, role })
-  }
-  await app.sessions.create('grace', {})
-  await app.state.set('settings', { theme: 'dark', limits: { rows: 50 } })
-  await app.state.set('counter', 7)
-  const users = app.cache.namespace('users')
-  for (let i = 0; i < 3; i++) await users.set(`user:${i}`, { name: `User ${i}` }, { ttl: '1h', tags: ['users'] })
-  await users.get('user:1')
-  const database = { takes: false }
-  app.cache.writeBehind('orders', () => {
-    if (!database.takes) throw new Error('the price is negative')
-  })
-  await app.cache.setWithDelayedPersist('order:1', { price: -1 }, { writer: 'orders' })
-  await eventually(() => app.cache.stats().writeBehind.dead === 1)
-  // Ten minutes that the history knows.
-  for (let tick = 0; tick < 60; tick++) {
-    await app.inject('/health/live')
-    if (tick % 3 === 0) await users.get(`user:${tick}`)
-    else await users.get('user:1')
-    clock.advance(10_000)
-    await new Promise(setImmediate)
-  }
-  const url = await app.listen({ host: 'localhost', port: 0 })
-  return {
-    app,
-    database,
-    url,
-    async visit({ theme = 'light', width = 1_280 } = {}) {
-      const context = await browser.newContext({ colorScheme: theme, viewport: { width, height: 900 } })
-      t.teardown(() => context.close())
-      const page = await context.newPage()
-      page.setDefaultTimeout(10_000)
-      page.on('pageerror', (error) => t.fail(error.message))
-      page.on('console', (message) => {
-        // The browser itself tells of each answer above 399; those that a test provokes it asks for by `refused`.
-        if (message.type() === 'error' && !/status of (401|403|412)/.test(message.text())) t.fail(message.text())
-      })
-      await page.goto(url.replace(/127\.0\.0\.1|\[::1\]/, 'localhost').concat('/dashboard'))
-      return page
-    },
-    async login(page, username) {
-      await page.getByLabel('Username').fill(username)
-      await page.getByLabel('Password').fill(ADMIN_PASSWORD)
-      await page.getByRole('button', { name: 'Log in' }).click()
-      await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor()
-    },
-  }
-}
-
-const open = async (page: Page, place: string) => {
-  await page.evaluate((hash) => {
-    location.hash = hash
-  }, place)
-  const view = /^#\/(\w+)/.exec(place)?.[1] as keyof typeof VIEWS
-  await page.getByRole('heading', { level: 1, name: VIEWS[view] }).waitFor()
-  await page.waitForFunction(() => !document.body.textContent?.includes('Waiting for the server'))
-}
-
-/** What axe finds. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source)
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> }
-    }
-    const found = (await axe.run()).violations
-    return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`)
-  })
-}
-
-const widthBeyond = (page: Page) =>
-  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-
-const answer = async (page: Page, button: string) => {
-  const dialog = page.getByRole('dialog')
-  await dialog.waitFor()
-  await dialog.getByRole('button', { name: button }).click()
-}
-
 t.test('every view, in both themes, from 320 px to 4k: nothing sticks out, axe finds nothing', async (t) => {
-  const { login, visit } = await setUp(t)
+  const { login, visit } = await setUp(t, browser)
   const folder = process.env['SCREENSHOTS']
   for (const theme of ['light', 'dark'] as const) {
     const page = await visit({ theme })
@@ -158,7 +44,7 @@ t.test('every view, in both themes, from 320 px to 4k: nothing sticks out, axe f
 })
 
 t.test('the theme can be chosen, and stays', async (t) => {
-  const { login, visit } = await setUp(t)
+  const { login, visit } = await setUp(t, browser)
   const page = await visit()
   await login(page, 'admin')
   await page.getByLabel('Theme').selectOption('dark')
@@ -174,7 +60,7 @@ t.test('the theme can be chosen, and stays', async (t) => {
 t.test(
   'what an administrator does happens, after a question, and a second window sees it within a second',
   async (t) => {
-    const { app, login, visit } = await setUp(t)
+    const { app, login, visit } = await setUp(t, browser)
     const page = await visit()
     await login(page, 'admin')
     const other = await visit()
@@ -227,7 +113,7 @@ t.test(
 )
 
 t.test('values are live, edits are saved, and one that comes too late shows both', async (t) => {
-  const { app, login, visit } = await setUp(t)
+  const { app, login, visit } = await setUp(t, browser)
   const page = await visit()
   await login(page, 'admin')
   await open(page, '#/state?key=counter')
@@ -260,7 +146,7 @@ t.test('values are live, edits are saved, and one that comes too late shows both
 })
 
 t.test('a reload, and a second person, see the same history', async (t) => {
-  const { login, visit } = await setUp(t)
+  const { login, visit } = await setUp(t, browser)
   const page = await visit()
   await login(page, 'admin')
   const tile = (page: Page) => page.locator('.tiles div', { hasText: 'Misses' }).locator('dd').textContent()
@@ -277,7 +163,7 @@ t.test('a reload, and a second person, see the same history', async (t) => {
 })
 
 t.test('dead letters are retried, and connections ended', async (t) => {
-  const { app, database, login, url, visit } = await setUp(t)
+  const { app, database, login, url, visit } = await setUp(t, browser)
   const page = await visit()
   await login(page, 'admin')
   await open(page, '#/cache?writer=orders')
@@ -301,7 +187,7 @@ t.test('dead letters are retried, and connections ended', async (t) => {
 })
 
 t.test('an observer sees the same and no action, and the server refuses one all the same', async (t) => {
-  const { app, login, visit } = await setUp(t)
+  const { app, login, visit } = await setUp(t, browser)
   const page = await visit()
   await login(page, 'olga')
   for (const place of PLACES) {
@@ -336,7 +222,7 @@ t.test('an observer sees the same and no action, and the server refuses one all 
 })
 
 t.test('a session that ends leads back to the login, and another user gets nothing of it', async (t) => {
-  const { app, login, visit } = await setUp(t)
+  const { app, login, visit } = await setUp(t, browser)
   const page = await visit()
   await login(page, 'admin')
   const { users } = await app.accounts.list({ prefix: 'admin' })

@@ -1,0 +1,125 @@
+/** The console in a real browser, on the app as in production. Its files are those of `npm run build`. */
+import { randomBytes } from 'node:crypto'
+import axe from 'axe-core'
+import type { FastifyInstance } from 'fastify'
+import type { Browser, Page } from 'playwright-core'
+import type { Test } from 'tap'
+import { ManualClock } from '../../plugins/support/manual-clock.ts'
+import { ADMIN_PASSWORD, testApp } from '../fixtures/app.ts'
+import { eventually } from '../fixtures/eventually.ts'
+
+const VIEWS = {
+  overview: 'Overview',
+  sessions: 'Sessions',
+  users: 'Users',
+  state: 'State',
+  cache: 'Cache',
+  sync: 'Sync',
+  audit: 'Audit',
+  contract: 'Contract',
+} as const
+
+export interface Site {
+  app: FastifyInstance
+  /** What the write-behind handler `orders` writes to. */
+  database: { takes: boolean }
+  url: string
+  /** Opens the console for a visitor of its own; whatever goes to the browser's console fails the test. */
+  visit(options?: { theme?: 'light' | 'dark'; width?: number }): Promise<Page>
+  login(page: Page, username: string): Promise<void>
+}
+
+/** The app as in production, with something to see in each view. */
+export async function setUp(t: Test, browser: Browser): Promise<Site> {
+  const clock = new ManualClock(Date.now() - 600_000)
+  const app = await testApp(t, {
+    production: true,
+    secret: randomBytes(32).toString('base64url'),
+    stats: { clock },
+    cache: { writeBehind: { delay: 1, attempts: 1 } },
+  })
+  for (const [id, role] of [
+    ['grace', 'user'],
+    ['olga', 'observer'],
+  ] as const) {
+    await app.accounts.create({ id, username: id, password: ADMIN_PASSWORD, role })
+  }
+  await app.sessions.create('grace', {})
+  await app.state.set('settings', { theme: 'dark', limits: { rows: 50 } })
+  await app.state.set('counter', 7)
+  const users = app.cache.namespace('users')
+  for (let i = 0; i < 3; i++) await users.set(`user:${i}`, { name: `User ${i}` }, { ttl: '1h', tags: ['users'] })
+  await users.get('user:1')
+  const database = { takes: false }
+  app.cache.writeBehind('orders', () => {
+    if (!database.takes) throw new Error('the price is negative')
+  })
+  await app.cache.setWithDelayedPersist('order:1', { price: -1 }, { writer: 'orders' })
+  await eventually(() => app.cache.stats().writeBehind.dead === 1)
+  // Ten minutes that the history knows.
+  for (let tick = 0; tick < 60; tick++) {
+    await app.inject('/health/live')
+    if (tick % 3 === 0) await users.get(`user:${tick}`)
+    else await users.get('user:1')
+    clock.advance(10_000)
+    await new Promise(setImmediate)
+  }
+  const url = await app.listen({ host: 'localhost', port: 0 })
+  return {
+    app,
+    database,
+    url,
+    async visit({ theme = 'light', width = 1_280 } = {}) {
+      const context = await browser.newContext({ colorScheme: theme, viewport: { width, height: 900 } })
+      t.teardown(() => context.close())
+      const page = await context.newPage()
+      page.setDefaultTimeout(10_000)
+      page.on('pageerror', (error) => t.fail(error.message))
+      page.on('console', (message) => {
+        // The browser itself tells of each answer above 399; those that a test provokes it asks for by `refused`.
+        if (message.type() === 'error' && !/status of (401|403|412)/.test(message.text())) t.fail(message.text())
+      })
+      await page.goto(url.replace(/127\.0\.0\.1|\[::1\]/, 'localhost').concat('/dashboard'))
+      return page
+    },
+    async login(page, username) {
+      await page.getByLabel('Username').fill(username)
+      await page.getByLabel('Password').fill(ADMIN_PASSWORD)
+      await page.getByRole('button', { name: 'Log in' }).click()
+      await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor()
+    },
+  }
+}
+
+/** Goes to a place of the console, and waits until it shows what the server tells. */
+export const open = async (page: Page, place: string) => {
+  await page.evaluate((hash) => {
+    location.hash = hash
+  }, place)
+  const view = /^#\/(\w+)/.exec(place)?.[1] as keyof typeof VIEWS
+  await page.getByRole('heading', { level: 1, name: VIEWS[view] }).waitFor()
+  await page.waitForFunction(() => !document.body.textContent?.includes('Waiting for the server'))
+}
+
+/** What axe finds. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source)
+  return page.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> }
+    }
+    const found = (await axe.run()).violations
+    return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`)
+  })
+}
+
+/** By how many pixels the page is wider than the window. */
+export const widthBeyond = (page: Page) =>
+  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+
+/** Presses a button of the dialog. */
+export const answer = async (page: Page, button: string) => {
+  const dialog = page.getByRole('dialog')
+  await dialog.waitFor()
+  await dialog.getByRole('button', { name: button }).click()
+}
