@@ -21,6 +21,8 @@ const VIEWS = {
 
 export interface Site {
   app: FastifyInstance
+  /** Of the statistics, whose history has ten minutes when it begins. */
+  clock: ManualClock
   /** What the write-behind handler `orders` writes to. */
   database: { takes: boolean }
   url: string
@@ -67,6 +69,7 @@ export async function setUp(t: Test, browser: Browser): Promise<Site> {
   const url = await app.listen({ host: 'localhost', port: 0 })
   return {
     app,
+    clock,
     database,
     url,
     async visit({ theme = 'light', width = 1_280 } = {}) {
@@ -77,7 +80,8 @@ export async function setUp(t: Test, browser: Browser): Promise<Site> {
       page.on('pageerror', (error) => t.fail(error.message))
       page.on('console', (message) => {
         // The browser itself tells of each answer above 399; those that a test provokes it asks for by `refused`.
-        if (message.type() === 'error' && !/status of (401|403|412)/.test(message.text())) t.fail(message.text())
+        if (message.type() === 'error' && !/status of (401|403|404|409|412)/.test(message.text()))
+          t.fail(message.text())
       })
       await page.goto(url.replace(/127\.0\.0\.1|\[::1\]/, 'localhost').concat('/dashboard'))
       return page
