@@ -7,7 +7,6 @@ import type { LoaderTotal } from './loaders.tsx'
 const ENOUGH = 100
 const MANY_MISSES = 0.5
 const SLOW_LOAD = 500
-const SLOW_STORAGE = 50
 const BUSY_LOOP = 0.9
 
 /** What an experienced reader would say about the numbers, the gravest first. */
@@ -30,10 +29,6 @@ export function adviceOn(
     advice.push(
       `The event loop is ${formatRate(stats.process.eventLoop.utilization)} busy: requests wait for each other.`,
     )
-  }
-  const storageP99 = stats?.storage?.latency.p99 ?? 0
-  if (storageP99 > SLOW_STORAGE) {
-    advice.push(`One in a hundred answers of the storage takes ${formatMilliseconds(storageP99)} or more.`)
   }
   for (const { name, lookups, missRate } of namespaces) {
     if (lookups >= ENOUGH && missRate > MANY_MISSES) {

@@ -9,10 +9,10 @@ t.setTimeout(120_000)
 
 const browser = await openBrowser(t)
 
-/** How long it takes until a page shows it, from now on, in milliseconds. */
-async function seenAfter(page: Page, text: string | RegExp, state: 'visible' | 'hidden' = 'visible') {
+/** How long it takes until a page shows a text, or does no more, from now on, in milliseconds: looked at each frame. */
+async function seenAfter(page: Page, text: string, shown = true) {
   const from = performance.now()
-  await page.getByText(text).first().waitFor({ state })
+  await page.waitForFunction(({ text, shown }) => document.body.textContent.includes(text) === shown, { text, shown })
   return performance.now() - from
 }
 
@@ -39,8 +39,8 @@ t.test('what went wrong, what is slow and what is hot in the range, and how the 
   await loader.waitFor()
   const [, loads, mean, worst] = await loader.getByRole('cell').or(loader.getByRole('rowheader')).allTextContents()
   t.equal(loads, '2')
-  t.ok(Number.parseFloat(mean ?? '') >= 29, mean)
-  t.ok(Number.parseFloat(worst ?? '') >= 29, worst)
+  t.ok(Number.parseFloat(`${mean}`) >= 29, `mean ${mean}`)
+  t.ok(Number.parseFloat(`${worst}`) >= 29, `worst ${worst}`)
   await page.getByRole('row', { name: /^user:1 users/ }).waitFor()
   await page.getByText('One instance: well.').waitFor()
   await page
@@ -62,7 +62,7 @@ t.test('who is ill says so, and why', async (t) => {
   await page.getByText('One instance: well.').waitFor()
   app.isUnderPressure = () => true
   await page.getByText('One instance: unavailable.').waitFor()
-  await page.getByText('The process is overloaded and refuses requests.').waitFor()
+  await page.getByRole('status').getByText('The process is overloaded and refuses requests.').waitFor()
   await page.setViewportSize({ width: 320, height: 900 })
   t.ok((await widthBeyond(page)) <= 0)
   t.same(await violations(page), [])
@@ -131,7 +131,7 @@ t.test('a second window sees within a second what was done in the first, in ever
       if (n % 2 === 0) return done({ method: 'DELETE', url: '/sessions?userId=grace' })
       await app.sessions.create('grace', {})
     },
-    (n) => seenAfter(page, 'Nobody is logged in as this user.', n % 2 === 0 ? 'visible' : 'hidden'),
+    (n) => seenAfter(page, 'Nobody is logged in as this user.', n % 2 === 0),
   )
 
   await open(page, '#/state?key=counter')
@@ -139,22 +139,14 @@ t.test('a second window sees within a second what was done in the first, in ever
   await within(
     'state',
     (n) => done({ method: 'PUT', url: '/state/keys/counter', payload: { value: `text ${n}` } }),
-    (n) => seenAfter(page, new RegExp(`text ${n}`)),
-  )
-
-  await open(page, '#/cache?namespace=users&pattern=user:*')
-  await page.getByRole('row', { name: /^user:2/ }).waitFor()
-  await within(
-    'cache',
-    (n) => done({ method: 'PUT', url: `/cache/entries/user:new-${n}?namespace=users`, payload: { value: n } }),
-    (n) => seenAfter(page, `user:new-${n}`),
+    (n) => seenAfter(page, `text ${n}`),
   )
 
   await open(page, '#/audit')
   await within(
     'audit',
     (n) => done({ method: 'POST', url: `/cache/clear?namespace=audited-${n}` }),
-    (n) => seenAfter(page, new RegExp(`audited-${n}`)),
+    (n) => seenAfter(page, `audited-${n}`),
   )
 
   await open(page, '#/overview')

@@ -26,7 +26,7 @@ t.test(
     await login(page, 'olga')
     const peer = await connect(t, app, url)
     await open(page, '#/sync')
-    const row = page.getByRole('row', { name: /^grace/ })
+    const row = page.getByRole('row', { name: /^grace websocket/ })
     await row.waitFor()
     await page.getByRole('columnheader', { name: 'Received' }).waitFor()
     const cells = await row.getByRole('cell').allTextContents()
