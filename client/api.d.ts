@@ -776,6 +776,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sync/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See live which messages a connection or a space exchanges
+         * @description Server-sent events, of whichever instance. Values are replaced by their type and size. At most 20 messages a second from each instance; `missed` counts the others. It ends by itself after five minutes.
+         */
+        get: operations["traceSync"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sync/nodes/{id}": {
         parameters: {
             query?: never;
@@ -1247,7 +1267,7 @@ export interface components {
             cursor?: string;
         };
         /** @description An action that the token may do. */
-        StatefulScope: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
+        StatefulScope: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "sync:trace" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
         /**
          * @description An access token, as it may be shown.
          * @example {
@@ -1992,7 +2012,9 @@ export interface components {
          *       "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
          *       "address": "203.0.113.7",
          *       "lag": 0,
-         *       "buffered": 0
+         *       "buffered": 0,
+         *       "sentBytes": 18204,
+         *       "receivedBytes": 512
          *     }
          */
         StatefulSyncNode: {
@@ -2026,6 +2048,10 @@ export interface components {
             lag: number;
             /** @description Bytes that its socket has not taken yet. */
             buffered: number;
+            /** @description Bytes sent to it, before compression and without transport headers. */
+            sentBytes: number;
+            /** @description Bytes received from it, counted likewise. */
+            receivedBytes: number;
         };
         /**
          * @description Who is connected.
@@ -2045,7 +2071,9 @@ export interface components {
          *           "userId": "0b7c9a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
          *           "address": "203.0.113.7",
          *           "lag": 0,
-         *           "buffered": 0
+         *           "buffered": 0,
+         *           "sentBytes": 18204,
+         *           "receivedBytes": 512
          *         }
          *       ]
          *     }
@@ -2055,6 +2083,58 @@ export interface components {
             nodes: components["schemas"]["StatefulSyncNode"][];
             /** @description In the scope `cluster`: instances that did not answer within a second; their connections are missing. */
             unanswered?: number;
+        };
+        /**
+         * @description A message of a live connection, without what it carries.
+         * @example {
+         *       "type": "traced",
+         *       "at": 1770000000000,
+         *       "instance": "Zt5iKJ0r6mUeY1c9dQm2nA",
+         *       "node": "8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
+         *       "direction": "received",
+         *       "bytes": 87,
+         *       "missed": 0,
+         *       "message": {
+         *         "type": "write",
+         *         "seq": 1,
+         *         "ops": [
+         *           {
+         *             "op": "set",
+         *             "key": "theme",
+         *             "value": {
+         *               "type": "string",
+         *               "bytes": 6
+         *             }
+         *           }
+         *         ]
+         *       }
+         *     }
+         */
+        StatefulSyncTraced: {
+            /**
+             * @description What tells it from the other events of the stream.
+             * @constant
+             */
+            type: "traced";
+            /** @description When, in milliseconds since 1970. */
+            at: number;
+            /** @description Whose connection it is. */
+            instance: string;
+            /** @description The connection; of a message to several, the first of them. */
+            node: string;
+            /** @description As the server sees it. */
+            direction: "sent" | "received";
+            /** @description Size of the message. */
+            bytes: number;
+            /** @description What it is about: space, keys, positions, codes. Everything else is replaced by its type and its size in bytes; of more than ten operations or changes, `left` counts the rest. */
+            message: {
+                /** @description As the AsyncAPI document has it; `invalid`: it could not be understood. */
+                type: string;
+            } & {
+                [key: string]: unknown;
+            };
+            /** @description Messages since the one before that are not shown, as there were too many. */
+            missed: number;
         };
         /**
          * @description A numbered write of a client.
@@ -2118,6 +2198,37 @@ export interface components {
             revision: number;
             /** @description What was committed. */
             ops: components["schemas"]["StatefulStateOp"][];
+        };
+        /** @description How an instance, or all of them, do. */
+        StatefulHealth: {
+            /** @description `degraded`: requests are served, something is missing; `unavailable`: they are refused. */
+            status: "ok" | "degraded" | "unavailable";
+            /** @description Why, in words, the gravest first. Empty when all is well. */
+            reasons: string[];
+        };
+        /** @description How the storage answers. */
+        StatefulStorageStats: {
+            /** @description What the services keep their data in. */
+            kind: "memory" | "lmdb" | "redis";
+            /** @description Whether the storage answered when it was last asked, each second. */
+            answers: boolean;
+            /** @description Times that it did not answer. */
+            failures: number;
+            /** @description How long round trips to redis, one each second, or transactions of lmdb took. */
+            latency: {
+                /** @description Of all durations, in milliseconds. */
+                sum: number;
+                /** @description Median, in milliseconds, interpolated from the buckets. */
+                p50: number;
+                /** @description 95th percentile, in milliseconds, interpolated from the buckets. */
+                p95: number;
+                /** @description 99th percentile, in milliseconds, interpolated from the buckets. */
+                p99: number;
+                /** @description Upper bounds of the buckets, in milliseconds. */
+                bounds: number[];
+                /** @description Round trips to Redis, one each second, or transactions of LMDB of each bucket, not cumulative; the last one is of those above all bounds. */
+                counts: number[];
+            };
         };
         /** @description The numbers of the multi-level cache. */
         StatefulCacheStats: {
@@ -2259,6 +2370,28 @@ export interface components {
                 /** @description Writes that their handler refused for good. */
                 dead: number;
             };
+            /** @description Loads by `<namespace>/<beginning of the key>*`, the beginning up to its first `:` or `/`; at most 100, the least recently run are forgotten. Absent from earlier versions. */
+            loaders?: {
+                [key: string]: {
+                    /** @description Loads that ended. */
+                    loads: number;
+                    /** @description Of these, those that failed or took too long. */
+                    loadFailures: number;
+                    /** @description How long they took together, in milliseconds. */
+                    time: number;
+                    /** @description The slowest load of the last 10 to 20 seconds, in milliseconds; 0 without one. */
+                    worst: number;
+                };
+            };
+            /** @description What keeps a store that is away from holding callers up: Redis only. */
+            breaker?: {
+                /** @description Circuits that are open now: nothing is asked of the store, and every read there is a miss. */
+                open: number;
+                /** @description Times that a circuit opened. */
+                outages: number;
+                /** @description Invalidations that wait until the store answers again. */
+                deferred: number;
+            };
             /** @description Hot keys; `warmCache` takes others. */
             warming: {
                 /** @description Hot keys that are written down. */
@@ -2381,6 +2514,8 @@ export interface components {
             frames: number;
             /** @description Bytes sent, before compression and without transport headers. */
             bytes: number;
+            /** @description Bytes received, counted likewise. */
+            receivedBytes: number;
             /** @description By close code; 0 counts those outside the documented ranges. */
             closes: {
                 [key: string]: number;
@@ -2448,12 +2583,18 @@ export interface components {
                     /** @description Requests of each bucket, not cumulative; the last one is of those above all bounds. */
                     counts: number[];
                 };
+                /** @description By problem code, at most 64; `other` counts those beyond. Absent from earlier versions. */
+                problems?: {
+                    [key: string]: number;
+                };
             };
         };
         /** @description The numbers of one instance. */
         StatefulInstanceStats: {
             /** @description Random name of the instance; new with each start. */
             instance: string;
+            /** @description Milliseconds since it told its numbers, by the clock of the storage. */
+            age?: number;
             /** @description Of fastify-stateful on the instance; not in the scope `cluster`. */
             version?: string;
             /**
@@ -2463,6 +2604,8 @@ export interface components {
             at: string;
             /** @description Services whose numbers could not be had, because their storage does not answer. */
             unavailable: string[];
+            health?: components["schemas"]["StatefulHealth"];
+            storage?: components["schemas"]["StatefulStorageStats"];
             cache?: components["schemas"]["StatefulCacheStats"];
             sessions?: components["schemas"]["StatefulSessionStats"];
             state?: components["schemas"]["StatefulStateStats"];
@@ -2476,6 +2619,32 @@ export interface components {
          *       "instance": "oNKhkSyiqZ1DZbjY9iUZRM",
          *       "at": "2026-03-14T09:31:07.020Z",
          *       "unavailable": [],
+         *       "health": {
+         *         "status": "ok",
+         *         "reasons": []
+         *       },
+         *       "storage": {
+         *         "kind": "redis",
+         *         "answers": true,
+         *         "failures": 0,
+         *         "latency": {
+         *           "sum": 1310.2,
+         *           "p50": 0.31,
+         *           "p95": 0.62,
+         *           "p99": 0.94,
+         *           "bounds": [
+         *             0.5,
+         *             1,
+         *             5
+         *           ],
+         *           "counts": [
+         *             3120,
+         *             470,
+         *             10,
+         *             0
+         *           ]
+         *         }
+         *       },
          *       "sessions": {
          *         "total": 31,
          *         "activeUsers": 12,
@@ -2531,6 +2700,10 @@ export interface components {
          *               24,
          *               5
          *             ]
+         *           },
+         *           "problems": {
+         *             "STATEFUL_NOT_FOUND": 21,
+         *             "STATEFUL_FORBIDDEN": 8
          *           }
          *         }
          *       }
@@ -2550,6 +2723,8 @@ export interface components {
             at: string;
             /** @description Services whose numbers could not be had, because their storage does not answer. */
             unavailable: string[];
+            health?: components["schemas"]["StatefulHealth"];
+            storage?: components["schemas"]["StatefulStorageStats"];
             cache?: components["schemas"]["StatefulCacheStats"];
             sessions?: components["schemas"]["StatefulSessionStats"];
             state?: components["schemas"]["StatefulStateStats"];
@@ -2584,7 +2759,22 @@ export interface components {
          *           "rss": 96468992,
          *           "heapUsed": 33554432,
          *           "sessions": 31,
-         *           "activeUsers": 12
+         *           "activeUsers": 12,
+         *           "problems": {
+         *             "STATEFUL_NOT_FOUND": 2
+         *           },
+         *           "storageP50": 0.31,
+         *           "storageP99": 0.94,
+         *           "storageFailures": 0,
+         *           "openCircuits": 0,
+         *           "outages": 0,
+         *           "loaders": {
+         *             "users/user:*": {
+         *               "loads": 4,
+         *               "time": 92.5,
+         *               "worst": 41.2
+         *             }
+         *           }
          *         }
          *       ]
          *     }
@@ -2664,6 +2854,31 @@ export interface components {
                 connections?: number;
                 /** @description Frames sent. */
                 frames?: number;
+                /** @description By problem code: the eight most frequent of each instance, and `other` for the rest. */
+                problems?: {
+                    [key: string]: number;
+                };
+                /** @description Median of the storage latency in milliseconds; absent when it was not measured. */
+                storageP50?: number;
+                /** @description 99th percentile of the storage latency in milliseconds. */
+                storageP99?: number;
+                /** @description Times that the storage did not answer. */
+                storageFailures?: number;
+                /** @description Circuits of the cache's breaker that were open at the end of the interval. */
+                openCircuits?: number;
+                /** @description Times that a circuit of the cache's breaker opened. */
+                outages?: number;
+                /** @description The loaders of the cache that took most time, at most five of each instance, by `<namespace>/<beginning of the keys>*`. */
+                loaders?: {
+                    [key: string]: {
+                        /** @description Loads that ended. */
+                        loads: number;
+                        /** @description How long they took together, in milliseconds. */
+                        time: number;
+                        /** @description How long the slowest one took, in milliseconds. */
+                        worst: number;
+                    };
+                };
             }[];
         };
         /**
@@ -2688,7 +2903,7 @@ export interface components {
              * @description What was done.
              * @enum {string}
              */
-            action: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
+            action: "state:describe" | "spaces:list" | "state:list" | "state:read" | "state:snapshot" | "state:history" | "state:write" | "state:restore" | "sync:read" | "sync:write" | "presence:read" | "presence:write" | "nodes:list" | "nodes:disconnect" | "sync:trace" | "cache:read" | "cache:list" | "cache:write" | "cache:invalidate" | "cache:warm" | "writers:read" | "writers:retry" | "stats:read" | "stats:reset" | "users:list" | "users:read" | "users:write" | "users:administer" | "sessions:list" | "sessions:revoke" | "tokens:list" | "tokens:create" | "tokens:revoke" | "audit:read" | "docs:read" | "dashboard:read";
             /** @description Name of the user or of the access token. */
             by: string;
             /** @description Whether it was a machine with an access token. */
@@ -7602,6 +7817,101 @@ export interface operations {
             };
             /** @description The session may not do this. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Too many attempts; `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description Something failed here; the log has the cause under the `requestId`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The storage does not answer or the process is closing; try again later. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to try again. */
+                    "retry-after"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+        };
+    };
+    traceSync: {
+        parameters: {
+            query?: {
+                /** @description The messages of this connection, as the list names it. */
+                node?: string;
+                /**
+                 * @description The messages of all connections about this space.
+                 * @example app
+                 */
+                space?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A stream that ends after five minutes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The input was refused; `errors` names each place. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no valid session. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description The session may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["StatefulProblem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

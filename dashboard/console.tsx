@@ -14,7 +14,7 @@ import { Overview } from './overview/overview.tsx'
 import { hashOf, useRoute } from './route.ts'
 import { Sessions } from './sessions.tsx'
 import { State } from './state/state.tsx'
-import { Sync } from './sync.tsx'
+import { Sync } from './sync/sync.tsx'
 import { THEMES, type Theme, useTheme } from './theme.ts'
 import { Users } from './users.tsx'
 

@@ -16,8 +16,8 @@ export function emptyOf({ value, problem }: Pick<Reading<unknown>, 'value' | 'pr
   return problem === undefined ? 'Waiting for the server…' : 'It could not be read.'
 }
 
-/** How often views look for what others have changed, in milliseconds: within a second. */
-export const SOON = 900
+/** How often views look for what others have changed, in milliseconds: within a second, the time of two answers included. */
+export const SOON = 400
 
 /**
  * What the server tells, asked again `ms` after each answer, so that a slow server is not asked faster than it answers;

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks'
 import type { NewUser, UserChange, UserList } from '../openapi/schemas/account.ts'
+import type { Profile } from '../openapi/schemas/auth.ts'
 import type { Role, User } from '../openapi/schemas/user.ts'
 import { useAction, useMayAct } from './action.ts'
 import { get, RequestError, send, withQuery } from './api.ts'
@@ -14,7 +15,7 @@ import { Table } from './table.tsx'
 const ROLES: readonly Role[] = ['user', 'observer', 'administrator']
 const MIN_PASSWORD = 8
 
-/** The accounts: list, create, disable, reset the password, give a role. */
+/** The accounts: list, create, disable, delete, reset the password, give a role. */
 export function Users({ parameters: { name = '', cursor = '' } }: ViewProps) {
   const mayAct = useMayAct()
   const ask = useAsk()
@@ -46,6 +47,14 @@ export function Users({ parameters: { name = '', cursor = '' } }: ViewProps) {
       if (password === undefined) return undefined
       await withProof(ask, (proof) => send('PATCH', `users/${encodeURIComponent(user.id)}`, { password, ...proof }))
       return `${user.username} has the new password.`
+    })
+
+  const remove = (user: User) =>
+    run(async () => {
+      const text = 'The account is gone for good, and all of its sessions end.'
+      if ((await ask({ title: `Delete ${user.username}?`, text, action: 'Delete' })) === undefined) return undefined
+      await withFreshLogin(ask, () => send('DELETE', `users/${encodeURIComponent(user.id)}`))
+      return `${user.username} is deleted.`
     })
 
   return (
@@ -124,6 +133,9 @@ export function Users({ parameters: { name = '', cursor = '' } }: ViewProps) {
                     )}
                     <button type="button" disabled={busy} onClick={() => resetPassword(user)}>
                       Reset password
+                    </button>
+                    <button type="button" class="danger" disabled={busy} onClick={() => remove(user)}>
+                      Delete
                     </button>
                   </span>,
                 ]
@@ -207,14 +219,31 @@ async function withProof(ask: Ask, change: (proof: { currentPassword?: string })
   try {
     await change({})
   } catch (error) {
-    if (!(error instanceof RequestError && error.code === 'STATEFUL_FRESH_LOGIN_REQUIRED')) throw error
-    const currentPassword = await ask({
-      title: 'Is it you?',
-      text: 'Your login is some time ago.',
-      action: 'Continue',
-      password: { label: 'Your own password', autocomplete: 'current-password' },
-    })
-    if (currentPassword === undefined) throw error
-    await change({ currentPassword })
+    await change({ currentPassword: await askOwnPassword(ask, error) })
   }
+}
+
+/** A deletion has no body for the password: who makes it logs in again, if that was some time ago. */
+async function withFreshLogin(ask: Ask, change: () => Promise<unknown>): Promise<void> {
+  try {
+    await change()
+  } catch (error) {
+    const password = await askOwnPassword(ask, error)
+    const { user } = await get<Profile>('profile')
+    await send('POST', 'login', { username: user.username, password })
+    await change()
+  }
+}
+
+/** @throws the error, if no password would help, or if they would rather not */
+async function askOwnPassword(ask: Ask, error: unknown): Promise<string> {
+  if (!(error instanceof RequestError && error.code === 'STATEFUL_FRESH_LOGIN_REQUIRED')) throw error
+  const password = await ask({
+    title: 'Is it you?',
+    text: 'Your login is some time ago.',
+    action: 'Continue',
+    password: { label: 'Your own password', autocomplete: 'current-password' },
+  })
+  if (password === undefined) throw error
+  return password
 }

@@ -1,6 +1,7 @@
 import type { CacheNamespaces } from '../../openapi/schemas/cache.ts'
 import type { Stats } from '../../openapi/schemas/stats.ts'
 import { formatCount, formatMilliseconds, formatRate } from '../format.ts'
+import type { LoaderTotal } from './loaders.tsx'
 
 /** With fewer lookups a rate says nothing. */
 const ENOUGH = 100
@@ -9,7 +10,11 @@ const SLOW_LOAD = 500
 const BUSY_LOOP = 0.9
 
 /** What an experienced reader would say about the numbers, the gravest first. */
-export function adviceOn(stats: Stats | undefined, namespaces: CacheNamespaces['namespaces']): string[] {
+export function adviceOn(
+  stats: Stats | undefined,
+  namespaces: CacheNamespaces['namespaces'],
+  loaders: readonly LoaderTotal[],
+): string[] {
   const advice: string[] = []
   if (stats && stats.unavailable.length > 0) {
     advice.push(`The storage does not answer: there are no numbers of ${stats.unavailable.join(', ')}.`)
@@ -25,15 +30,18 @@ export function adviceOn(stats: Stats | undefined, namespaces: CacheNamespaces['
       `The event loop is ${formatRate(stats.process.eventLoop.utilization)} busy: requests wait for each other.`,
     )
   }
-  for (const { name, lookups, missRate, meanLoadTime } of namespaces) {
+  for (const { name, lookups, missRate } of namespaces) {
     if (lookups >= ENOUGH && missRate > MANY_MISSES) {
       advice.push(
         `\`${name}\` misses ${formatRate(missRate)} of ${formatCount(lookups)} lookups: its entries end too early, or hardly any is asked for twice.`,
       )
     }
-    if (meanLoadTime > SLOW_LOAD) {
+  }
+  for (const { name, loads, time } of loaders) {
+    const mean = time / loads
+    if (mean > SLOW_LOAD) {
       advice.push(
-        `Loads of \`${name}\` take ${formatMilliseconds(meanLoadTime)}: allow stale values, or warm its hottest keys.`,
+        `Loads of \`${name}\` take ${formatMilliseconds(mean)}: allow stale values, or warm its hottest keys.`,
       )
     }
   }

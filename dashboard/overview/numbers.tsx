@@ -6,6 +6,7 @@ import {
   formatField,
   formatMilliseconds,
   formatRate,
+  UNKNOWN,
   words,
 } from '../format.ts'
 import { Table } from '../table.tsx'
@@ -51,6 +52,7 @@ function Numbers({ numbers }: { numbers: object }) {
 /** The instances side by side, in the scope `cluster`. */
 export function Instances({ instances }: { instances: NonNullable<Stats['instances']> }) {
   const columns: [string, string, (value: number | null) => string][] = [
+    ['Heard', 'age', (age) => (age === null ? UNKNOWN : `${formatDuration(age / 1_000)} ago`)],
     ['Up', 'process.uptime', formatDuration],
     ['Requests', 'process.requests.total', formatCount],
     ['p99', 'process.requests.duration.p99', formatMilliseconds],
@@ -63,11 +65,16 @@ export function Instances({ instances }: { instances: NonNullable<Stats['instanc
   return (
     <Table
       caption="Instances"
-      columns={['Instance', ...columns.map(([label]) => label)]}
+      columns={['Instance', 'Version', 'Health', ...columns.map(([label]) => label)]}
       empty="None has told its numbers."
       rows={instances.map((instance) => ({
         key: instance.instance,
-        cells: [instance.instance.slice(0, 8), ...columns.map(([, path, format]) => format(numberAt(instance, path)))],
+        cells: [
+          instance.instance.slice(0, 8),
+          instance.version ?? UNKNOWN,
+          instance.health?.reasons.join(' ') || (instance.health?.status ?? UNKNOWN),
+          ...columns.map(([, path, format]) => format(numberAt(instance, path))),
+        ],
       }))}
     />
   )

@@ -1,20 +1,22 @@
 import { useMemo } from 'preact/hooks'
 import type { CacheNamespaces } from '../../openapi/schemas/cache.ts'
-import type { Ready } from '../../openapi/schemas/health.ts'
 import type { Stats, StatsHistory } from '../../openapi/schemas/stats.ts'
 import { useAction, useMayAct } from '../action.ts'
-import { get, send, told, withQuery } from '../api.ts'
+import { get, send, withQuery } from '../api.ts'
 import { useAsk } from '../ask.tsx'
 import { Choice } from '../choice.tsx'
 import type { ViewProps } from '../console.tsx'
 import { formatBytes, formatCount, formatMilliseconds, formatPerSecond, formatRate } from '../format.ts'
 import { Outcome, Problem } from '../outcome.tsx'
-import { useReading } from '../reading.ts'
+import { SOON, useReading } from '../reading.ts'
 import { go } from '../route.ts'
 import { adviceOn } from './advice.ts'
 import { Chart, type Line } from './chart.tsx'
+import { HealthStatus } from './health.tsx'
+import { HotKeys, Loaders, loadersOf } from './loaders.tsx'
 import { Instances, Section } from './numbers.tsx'
 import { numberAt, pointOf, totalOf, withGaps } from './points.ts'
+import { Problems } from './problems.tsx'
 
 const MINUTE = 60_000
 const RANGES: readonly (readonly [key: string, text: string, ms: number])[] = [
@@ -56,6 +58,10 @@ const LOADS: Line[] = [
   { name: 'loadFailures', label: 'failed/s', color: '--third' },
   { name: 'storeFailures', label: 'store failed/s', color: '--bad' },
 ]
+const STORAGE: Line[] = [
+  { name: 'storageP50', label: 'p50', color: '--first' },
+  { name: 'storageP99', label: 'p99', color: '--third' },
+]
 const WRITES: Line[] = [
   { name: 'pendingWrites', label: 'waiting', color: '--first' },
   { name: 'deadLetters', label: 'refused for good', color: '--bad' },
@@ -70,7 +76,7 @@ const BINARY = Array.from({ length: 44 }, (_, power) => 2 ** power)
 /** How the application does: now, and in the range that was chosen. */
 export function Overview({ parameters: { range = '1h', instance = '' }, theme }: ViewProps) {
   const span = RANGES.find(([key]) => key === range)?.[2] ?? 60 * MINUTE
-  const stats = useReading(() => get<Stats>('stats?scope=cluster'), [], 5_000)
+  const stats = useReading(() => get<Stats>('stats?scope=cluster'), [], SOON)
   const history = useReading(
     () => get<StatsHistory>(withQuery('stats/history', { from: Date.now() - span, instance })),
     [span, instance],
@@ -83,7 +89,8 @@ export function Overview({ parameters: { range = '1h', instance = '' }, theme }:
   )
   const chart = { points, theme, span: span / 1_000 }
   const instances = [...new Set([...(history.value?.instances ?? []), instance])].filter(Boolean)
-  const advice = adviceOn(stats.value, namespaces.value?.namespaces ?? [])
+  const loaders = useMemo(() => loadersOf(history.value?.points ?? []), [history.value])
+  const advice = adviceOn(stats.value, namespaces.value?.namespaces ?? [], loaders)
 
   return (
     <>
@@ -100,8 +107,8 @@ export function Overview({ parameters: { range = '1h', instance = '' }, theme }:
           options={[['', 'all instances'], ...instances.map((id) => [id, id.slice(0, 8)] as const)]}
           onChoose={(chosen) => go('overview', { range, instance: chosen })}
         />
-        <Health />
       </div>
+      <HealthStatus stats={stats.value} />
       <Problem text={history.problem ?? stats.problem} />
       {advice.length > 0 && (
         <ul class="advice" aria-label="Advice">
@@ -118,11 +125,18 @@ export function Overview({ parameters: { range = '1h', instance = '' }, theme }:
         <Chart {...chart} title="Loads" lines={LOADS} format={formatPerSecond} />
         <Chart {...chart} title="Sessions and connections" lines={SESSIONS} format={formatCount} steps={WHOLE} />
         <Chart {...chart} title="Write-behind" lines={WRITES} format={formatCount} steps={WHOLE} />
+        <Chart {...chart} title="Storage latency" lines={STORAGE} format={formatMilliseconds} />
         <Chart {...chart} title="Event-loop delay" lines={LOOP} format={formatMilliseconds} />
         <Chart {...chart} title="Memory" lines={MEMORY} format={formatBytes} steps={BINARY} />
       </div>
+      <Problems points={history.value?.points ?? []} />
+      <div class="halves">
+        <Loaders loaders={loaders} />
+        <HotKeys namespaces={namespaces.value?.namespaces ?? []} />
+      </div>
       {stats.value?.instances && <Instances instances={stats.value.instances} />}
       <h2>All numbers</h2>
+      <Section title="Storage" numbers={stats.value?.storage} />
       <Section title="Cache" numbers={stats.value?.cache} />
       <Section title="Sessions" numbers={stats.value?.sessions} />
       <Section title="State" numbers={stats.value?.state} />
@@ -130,23 +144,6 @@ export function Overview({ parameters: { range = '1h', instance = '' }, theme }:
       <Section title="Process" numbers={stats.value?.process} />
       <Reset onReset={stats.again} />
     </>
-  )
-}
-
-function Health() {
-  const { value } = useReading(
-    () =>
-      get<Ready>('health/ready').then(
-        ({ storage }) => ({ well: true, text: `ready, on ${storage}` }),
-        (error: unknown) => ({ well: false, text: told(error) }),
-      ),
-    [],
-    5_000,
-  )
-  return (
-    <p class={value?.well === false ? 'health error' : 'health'} role="status">
-      {value ? `This instance: ${value.text}` : ''}
-    </p>
   )
 }
 
@@ -181,12 +178,21 @@ function Reset({ onReset }: { onReset: () => Promise<void> }) {
 function Tiles({ stats, history }: { stats: Stats | undefined; history: StatsHistory | undefined }) {
   const total = totalOf(history?.points ?? [])
   const { l1, l2, miss } = pointOf(total)
+  // Memory and LMDB are never away: there is nothing to break.
+  const breaker = numberAt(stats, 'cache.breaker.open')
   const tiles: [string, string][] = [
     ['First-level hits', formatRate(l1)],
     ['Second-level hits', formatRate(l2)],
     ['Misses', formatRate(miss)],
     ['Requests', formatCount(total.requests)],
     ['Errors (5xx)', formatCount(total.serverErrors)],
+    ['Storage failures', formatCount(total.storageFailures)],
+    ...(breaker === null
+      ? []
+      : [
+          ['Breaker now', breaker === 0 ? 'closed' : 'open'] as [string, string],
+          ['Breaker opened', formatCount(total.outages)] as [string, string],
+        ]),
     ['Instances now', formatCount(stats?.instances?.length)],
     ['Sessions now', formatCount(numberAt(stats, 'sessions.total'))],
     ['Connections now', formatCount(numberAt(stats, 'sync.connections'))],

@@ -26,6 +26,8 @@ export interface Point {
   storeFailures: number | null
   pendingWrites: number | null
   deadLetters: number | null
+  storageP50: number | null
+  storageP99: number | null
 }
 
 export type SeriesName = Exclude<keyof Point, 'at'>
@@ -61,6 +63,8 @@ export function pointOf(point: HistoryPoint): Point {
     storeFailures: rate(point.storeFailures),
     pendingWrites: point.pendingWrites ?? null,
     deadLetters: point.deadLetters ?? null,
+    storageP50: point.storageP50 ?? null,
+    storageP99: point.storageP99 ?? null,
   }
 }
 
@@ -90,6 +94,8 @@ export function totalOf(points: readonly HistoryPoint[]): HistoryPoint {
     'requests',
     'clientErrors',
     'serverErrors',
+    'storageFailures',
+    'outages',
   ] as const
   for (const point of points) {
     total.measured += point.measured

@@ -414,6 +414,37 @@ export const CacheStats = Type.Object(
       },
       { additionalProperties: false, description: 'Writes that go to their source later.' },
     ),
+    loaders: Type.Optional(
+      Type.Record(
+        Type.String(),
+        Type.Object(
+          {
+            loads: Count('Loads that ended.'),
+            loadFailures: Count('Of these, those that failed or took too long.'),
+            time: Measure('How long they took together, in milliseconds.'),
+            worst: Measure('The slowest load of the last 10 to 20 seconds, in milliseconds; 0 without one.'),
+          },
+          { additionalProperties: false },
+        ),
+        {
+          description:
+            'Loads by `<namespace>/<beginning of the key>*`, the beginning up to its first `:` or `/`; at most 100, the least recently run are forgotten. Absent from earlier versions.',
+        },
+      ),
+    ),
+    breaker: Type.Optional(
+      Type.Object(
+        {
+          open: Count('Circuits that are open now: nothing is asked of the store, and every read there is a miss.'),
+          outages: Count('Times that a circuit opened.'),
+          deferred: Count('Invalidations that wait until the store answers again.'),
+        },
+        {
+          additionalProperties: false,
+          description: 'What keeps a store that is away from holding callers up: Redis only.',
+        },
+      ),
+    ),
     warming: Type.Object(
       {
         remembered: Count('Hot keys that are written down.'),

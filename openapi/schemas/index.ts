@@ -41,7 +41,8 @@ export {
   StateStats,
   StateWrite,
 } from './state.ts'
-export { InstanceStats, Stats, StatsHistory } from './stats.ts'
-export { SyncNode, SyncNodes, SyncStats, SyncWrite, SyncWritten } from './sync.ts'
+export { Health, InstanceStats, Stats, StatsHistory } from './stats.ts'
+export { StorageStats } from './storage.ts'
+export { SyncNode, SyncNodes, SyncStats, SyncTraced, SyncWrite, SyncWritten } from './sync.ts'
 export { CreatedToken, NewToken, Scope, TokenInfo, TokenList } from './token.ts'
 export { User } from './user.ts'

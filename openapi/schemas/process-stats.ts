@@ -40,6 +40,11 @@ export const ProcessStats = Type.Object(
           { additionalProperties: false, description: 'Answers by the class of their status.' },
         ),
         duration: Durations('Requests'),
+        problems: Type.Optional(
+          Type.Record(Type.String(), Count('Requests answered with a problem of this code.'), {
+            description: 'By problem code, at most 64; `other` counts those beyond. Absent from earlier versions.',
+          }),
+        ),
       },
       { additionalProperties: false, description: 'HTTP requests.' },
     ),

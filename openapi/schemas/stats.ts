@@ -5,7 +5,19 @@ import { ProcessStats } from './process-stats.ts'
 import { reference } from './responses.ts'
 import { SessionStats } from './session.ts'
 import { StateStats } from './state.ts'
+import { StorageStats } from './storage.ts'
 import { SyncStats } from './sync.ts'
+
+export const Health = Type.Object(
+  {
+    status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('unavailable')], {
+      description: '`degraded`: requests are served, something is missing; `unavailable`: they are refused.',
+    }),
+    reasons: Type.Array(Type.String(), { description: 'Why, in words, the gravest first. Empty when all is well.' }),
+  },
+  { $id: 'StatefulHealth', additionalProperties: false, description: 'How an instance, or all of them, do.' },
+)
+export type Health = Static<typeof Health>
 
 const sections = {
   version: Type.Optional(
@@ -15,6 +27,8 @@ const sections = {
   unavailable: Type.Array(Type.String(), {
     description: 'Services whose numbers could not be had, because their storage does not answer.',
   }),
+  health: Type.Optional(reference(Health)),
+  storage: Type.Optional(reference(StorageStats)),
   cache: Type.Optional(reference(CacheStats)),
   sessions: Type.Optional(reference(SessionStats)),
   state: Type.Optional(reference(StateStats)),
@@ -23,7 +37,11 @@ const sections = {
 }
 
 export const InstanceStats = Type.Object(
-  { instance: Type.String({ description: 'Random name of the instance; new with each start.' }), ...sections },
+  {
+    instance: Type.String({ description: 'Random name of the instance; new with each start.' }),
+    age: Type.Optional(Measure('Milliseconds since it told its numbers, by the clock of the storage.')),
+    ...sections,
+  },
   { $id: 'StatefulInstanceStats', additionalProperties: false, description: 'The numbers of one instance.' },
 )
 export type InstanceStats = Static<typeof InstanceStats>
@@ -33,6 +51,13 @@ const EXAMPLE = {
   instance: 'oNKhkSyiqZ1DZbjY9iUZRM',
   at: '2026-03-14T09:31:07.020Z',
   unavailable: [],
+  health: { status: 'ok', reasons: [] },
+  storage: {
+    kind: 'redis',
+    answers: true,
+    failures: 0,
+    latency: { sum: 1_310.2, p50: 0.31, p95: 0.62, p99: 0.94, bounds: [0.5, 1, 5], counts: [3_120, 470, 10, 0] },
+  },
   sessions: {
     total: 31,
     activeUsers: 12,
@@ -57,6 +82,7 @@ const EXAMPLE = {
       aborted: 1,
       byStatus: { '1xx': 0, '2xx': 1_001, '3xx': 12, '4xx': 29, '5xx': 0 },
       duration: { sum: 2_504.5, p50: 1.4, p95: 4.8, p99: 9.5, bounds: [1, 5, 10], counts: [402, 611, 24, 5] },
+      problems: { STATEFUL_NOT_FOUND: 21, STATEFUL_FORBIDDEN: 8 },
     },
   },
 }
@@ -124,6 +150,33 @@ const HistoryPoint = Type.Object(
     stateKeys: some(Count('Keys of all open spaces.')),
     connections: some(Count('Live connections.')),
     frames: some(Count('Frames sent.')),
+    problems: some(
+      Type.Record(Type.String(), Count('Requests answered with a problem of this code.'), {
+        description: 'By problem code: the eight most frequent of each instance, and `other` for the rest.',
+      }),
+    ),
+    storageP50: some(Measure('Median of the storage latency in milliseconds; absent when it was not measured.')),
+    storageP99: some(Measure('99th percentile of the storage latency in milliseconds.')),
+    storageFailures: some(Count('Times that the storage did not answer.')),
+    openCircuits: some(Count("Circuits of the cache's breaker that were open at the end of the interval.")),
+    outages: some(Count("Times that a circuit of the cache's breaker opened.")),
+    loaders: some(
+      Type.Record(
+        Type.String(),
+        Type.Object(
+          {
+            loads: Count('Loads that ended.'),
+            time: Measure('How long they took together, in milliseconds.'),
+            worst: Measure('How long the slowest one took, in milliseconds.'),
+          },
+          { additionalProperties: false },
+        ),
+        {
+          description:
+            'The loaders of the cache that took most time, at most five of each instance, by `<namespace>/<beginning of the keys>*`.',
+        },
+      ),
+    ),
   },
   { additionalProperties: false },
 )
@@ -161,6 +214,9 @@ export const StatsHistory = Type.Object(
             },
             ...{ p50: 1.4, p95: 4.8, p99: 9.5, loopP50: 0.1, loopP99: 1.9, loopUtilization: 0.08 },
             ...{ rss: 96_468_992, heapUsed: 33_554_432, sessions: 31, activeUsers: 12 },
+            problems: { STATEFUL_NOT_FOUND: 2 },
+            ...{ storageP50: 0.31, storageP99: 0.94, storageFailures: 0, openCircuits: 0, outages: 0 },
+            loaders: { 'users/user:*': { loads: 4, time: 92.5, worst: 41.2 } },
           },
         ],
       },

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Count, Integer } from './numbers.ts'
+import { Count, Integer, Moment } from './numbers.ts'
 import { annotated, reference } from './responses.ts'
 import { Epoch, Op, Revision, SpaceName } from './state.ts'
 
@@ -16,6 +16,8 @@ const NODE = {
   address: '203.0.113.7',
   lag: 0,
   buffered: 0,
+  sentBytes: 18_204,
+  receivedBytes: 512,
 }
 
 export const SyncNode = Type.Object(
@@ -34,6 +36,8 @@ export const SyncNode = Type.Object(
     address: Type.String({ description: 'The address that it connects from.' }),
     lag: Count('Revisions that it is behind, in the topic where that is most.'),
     buffered: Count('Bytes that its socket has not taken yet.'),
+    sentBytes: Count('Bytes sent to it, before compression and without transport headers.'),
+    receivedBytes: Count('Bytes received from it, counted likewise.'),
   },
   { $id: 'StatefulSyncNode', additionalProperties: false, description: 'A live connection.', examples: [NODE] },
 )
@@ -54,6 +58,42 @@ export const SyncNodes = Type.Object(
   },
 )
 export type SyncNodes = Static<typeof SyncNodes>
+
+export const SyncTraced = Type.Object(
+  {
+    type: Type.Literal('traced', { description: 'What tells it from the other events of the stream.' }),
+    at: Moment('When, in milliseconds since 1970.'),
+    instance: Type.String({ description: 'Whose connection it is.' }),
+    node: Type.String({ description: 'The connection; of a message to several, the first of them.' }),
+    direction: Type.Union([Type.Literal('sent'), Type.Literal('received')], { description: 'As the server sees it.' }),
+    bytes: Count('Size of the message.'),
+    message: Type.Object(
+      { type: Type.String({ description: 'As the AsyncAPI document has it; `invalid`: it could not be understood.' }) },
+      {
+        additionalProperties: true,
+        description:
+          'What it is about: space, keys, positions, codes. Everything else is replaced by its type and its size in bytes; of more than ten operations or changes, `left` counts the rest.',
+      },
+    ),
+    missed: Count('Messages since the one before that are not shown, as there were too many.'),
+  },
+  {
+    $id: 'StatefulSyncTraced',
+    additionalProperties: false,
+    description: 'A message of a live connection, without what it carries.',
+    examples: [
+      {
+        ...{ type: 'traced', at: 1_770_000_000_000, instance: NODE.instance, node: NODE.id, direction: 'received' },
+        ...{ bytes: 87, missed: 0 },
+        message: {
+          ...{ type: 'write', seq: 1 },
+          ops: [{ op: 'set', key: 'theme', value: { type: 'string', bytes: 6 } }],
+        },
+      },
+    ],
+  },
+)
+export type SyncTraced = Static<typeof SyncTraced>
 
 export const SyncWrite = Type.Object(
   {
@@ -130,6 +170,7 @@ export const SyncStats = Type.Object(
     changes: Count('Changes sent, counted once a recipient.'),
     frames: Count('Frames sent.'),
     bytes: Count('Bytes sent, before compression and without transport headers.'),
+    receivedBytes: Count('Bytes received, counted likewise.'),
     closes: Type.Record(Type.String(), Count('Connections ended with this code.'), {
       description: 'By close code; 0 counts those outside the documented ranges.',
     }),

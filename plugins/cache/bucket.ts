@@ -1,5 +1,6 @@
 import { type Found, Levels, type LevelsOptions, type Look } from './coherence/levels.ts'
 import { Mutations } from './coherence/mutations.ts'
+import type { LoaderMeter } from './loading/loader-meter.ts'
 import { Loads } from './loading/loads.ts'
 import { placeOf } from './tier/buckets.ts'
 
@@ -10,10 +11,10 @@ export class Bucket {
   readonly mutations: Mutations
   readonly #options: LevelsOptions
 
-  constructor(options: LevelsOptions) {
+  constructor({ meter, ...options }: LevelsOptions & { meter: LoaderMeter }) {
     this.#options = options
     this.levels = new Levels(options)
-    this.loads = new Loads(this.levels, options.options, options.counters)
+    this.loads = new Loads(this.levels, options.options, options.counters, meter)
     this.mutations = new Mutations(this.levels, options.options, options.counters)
   }
 

@@ -3,6 +3,7 @@ import type { Client } from '../support/client-limits.ts'
 import { TooManyNamespacesError } from '../support/errors.ts'
 import { Lending } from '../support/lending.ts'
 import { type CacheNumbers, type CacheStats, Counters, counted, numbers, type Sums, sums } from './counters.ts'
+import { LoaderMeter } from './loading/loader-meter.ts'
 import { checkNamespace } from './names.ts'
 import { CacheNamespace, type Shared } from './namespace.ts'
 import { type CacheOptions, resolveOptions } from './options.ts'
@@ -25,6 +26,8 @@ function bucketsOf(tier: CacheTier, name: string): readonly string[] {
 export interface CacheParts {
   tier: CacheTier
   journal: Journal
+  /** The tier itself, where it can be away. */
+  breaker?: Breaker
   /** Told of failures that no caller waits for. */
   onError?: (error: unknown, what: string) => void
   /** Told when hot keys have been warmed. */
@@ -54,7 +57,7 @@ export async function cacheParts(
     journal: outage.invalidations === 'journal',
     onChange: onOutage,
   })
-  return { tier: breaker, journal }
+  return { tier: breaker, journal, breaker }
 }
 
 /**
@@ -70,6 +73,7 @@ export class Cache extends CacheNamespace {
   readonly #hotKeys: () => CacheNamespace | undefined
   readonly #writers: Writers
   readonly #warming: Warming
+  readonly #meter: LoaderMeter
   readonly #running: { value: boolean }
 
   /** @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION */
@@ -84,6 +88,7 @@ export class Cache extends CacheNamespace {
     }
     const running = { value: false }
     const report = parts.onError ?? (() => {})
+    const meter = new LoaderMeter(resolved.clock)
     const writers = new Writers(parts.journal, resolved, (error, writer) => report(error, `write-behind '${writer}'`))
     const warming: Warming = new Warming(
       resolved.warming,
@@ -94,6 +99,7 @@ export class Cache extends CacheNamespace {
     const shared: Shared = {
       tier: parts.tier,
       journal: parts.journal,
+      meter,
       options: resolved,
       writers,
       warming,
@@ -129,6 +135,7 @@ export class Cache extends CacheNamespace {
     this.#hotKeys = () => hotKeys
     this.#writers = writers
     this.#warming = warming
+    this.#meter = meter
     this.#running = running
   }
 
@@ -224,11 +231,15 @@ export class Cache extends CacheNamespace {
       namespaces: Object.fromEntries(parts.map(({ name, sums }) => [name, numbers([sums])])),
       writeBehind: this.#writers.stats(),
       warming: this.#warming.stats(),
+      loaders: this.#meter.stats(),
+      ...(this.#parts.breaker ? { breaker: this.#parts.breaker.stats() } : {}),
     }
   }
 
   resetStats(): void {
     this.#past.sums = sums(new Counters(), 0, 0)
+    this.#meter.reset()
+    this.#parts.breaker?.resetStats()
     for (const namespace of this.#all()) namespace.resetCounters()
   }
 

@@ -8,6 +8,7 @@ import { type CacheNumbers, Counters, numbers, sums } from './counters.ts'
 import { type CachedOptions, cachedDecorator, invalidatingDecorator, type MethodDecorator } from './decorators.ts'
 import { FirstInOrder } from './first-in-order.ts'
 import { globMatcher, hasWildcard, literalPrefix } from './glob.ts'
+import type { LoaderMeter } from './loading/loader-meter.ts'
 import { checkKey, checkTags, GENERATION, prefixName, tagName } from './names.ts'
 import { lifetime, type ResolvedOptions } from './options.ts'
 import type { CacheTier, Invalidation } from './tier/contract.ts'
@@ -32,6 +33,7 @@ import type { Writers } from './write-behind/writers.ts'
 export interface Shared {
   tier: CacheTier
   journal: Overlay
+  meter: LoaderMeter
   options: ResolvedOptions
   writers: Writers
   warming: Warming
@@ -70,7 +72,7 @@ export class CacheNamespace {
   constructor(name: string, shared: Shared) {
     this.name = name
     this.#shared = shared
-    const { tier, journal: overlay, options, warming } = shared
+    const { tier, journal: overlay, options, warming, meter } = shared
     const counters = this.#counters
     this.#l1 = new FirstLevel({
       maxEntries: options.l1.maxEntries,
@@ -83,7 +85,7 @@ export class CacheNamespace {
     this.#buckets = new Buckets(
       shared.bucketsOf(name).map((bucket, index, { length: of }) => {
         const place = { index, of }
-        return new Bucket({ tier, overlay, bucket, place, l1: this.#l1, options, counters })
+        return new Bucket({ tier, overlay, bucket, place, l1: this.#l1, options, counters, meter })
       }),
     )
     for (const { levels } of this.#buckets.all) {

@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { rememberCode } from '../support/answered-code.ts'
 import { isHeaderError, removeUnsendableHeaders } from '../support/fail-reply.ts'
 import { retryAfterOf, toProblem } from './problem.ts'
 
@@ -10,6 +11,7 @@ export function sendProblem(thrown: unknown, request: FastifyRequest, reply: Fas
   ) as FastifyError
   if (isHeaderError(error)) removeUnsendableHeaders(reply)
   const problem = toProblem(error, request)
+  rememberCode(request, problem.code)
   if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, 'request failed')
   const retryAfter = retryAfterOf(problem.status, error)
   if (retryAfter !== undefined && !reply.hasHeader('retry-after')) reply.header('retry-after', retryAfter)

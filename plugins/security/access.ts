@@ -54,6 +54,7 @@ export interface Resources {
   'presence:write': Only<'space'>
   'nodes:list': Only<'scope'>
   'nodes:disconnect': Only<'node'>
+  'sync:trace': Only<'node'> | Only<'space'>
   'cache:read': Only<'namespace' | 'key'>
   'cache:list': Only<'namespace' | 'prefix'> | Only<'scope'>
   'cache:write': Only<'namespace' | 'key'>
@@ -131,6 +132,11 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   'presence:write': { about: ['space'], means: 'Show the others there something of oneself.', allowed: 'session' },
   'nodes:list': { about: ['scope'], means: 'List the live connections.', allowed: 'observer' },
   'nodes:disconnect': { about: ['node'], means: 'End a live connection.', allowed: 'administrator' },
+  'sync:trace': {
+    about: ['node', 'space'],
+    means: 'See live which messages a connection or a space exchanges: their keys and sizes, not the values.',
+    allowed: 'observer',
+  },
   'cache:read': { about: ['namespace key'], means: 'Read an entry.', allowed: 'session' },
   'cache:list': {
     about: ['namespace prefix', 'scope'],

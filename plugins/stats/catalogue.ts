@@ -1,5 +1,5 @@
-/** The parts of the statistics: a service each, and the process. */
-export type Section = 'cache' | 'sessions' | 'state' | 'sync' | 'process'
+/** The parts of the statistics: the storage, a service each, and the process. */
+export type Section = 'storage' | 'cache' | 'sessions' | 'state' | 'sync' | 'process'
 
 /** How the numbers of a section behave, by the name of their field, at whatever depth. */
 export interface Behaviour {
@@ -14,9 +14,15 @@ export interface Behaviour {
 }
 
 export const behaviours: Readonly<Record<Section, Behaviour>> = {
-  cache: {
-    gauges: ['entries', 'bytes', 'pending', 'dead', 'remembered', 'running'],
+  storage: {
+    gauges: [],
     largest: [],
+    weighted: {},
+    labels: {},
+  },
+  cache: {
+    gauges: ['entries', 'bytes', 'pending', 'dead', 'remembered', 'running', 'open', 'deferred'],
+    largest: ['worst'],
     weighted: {
       l1HitRate: 'lookups',
       l2HitRate: 'lookups',
@@ -24,7 +30,7 @@ export const behaviours: Readonly<Record<Section, Behaviour>> = {
       staleRate: 'lookups',
       meanLoadTime: 'loads',
     },
-    labels: { namespaces: 'namespace' },
+    labels: { namespaces: 'namespace', loaders: 'loader' },
   },
   // Counted in the storage, which the instances share.
   sessions: {

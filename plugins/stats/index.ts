@@ -1,13 +1,17 @@
 import { CacheStats } from '../../openapi/schemas/cache.ts'
 import { SessionStats } from '../../openapi/schemas/session.ts'
 import { StateStats } from '../../openapi/schemas/state.ts'
+import { StorageStats } from '../../openapi/schemas/storage.ts'
 import { SyncStats } from '../../openapi/schemas/sync.ts'
 import type {} from '../storage/index.ts'
+import { answeredCode } from '../support/answered-code.ts'
 import type { Clock } from '../support/clock.ts'
 import { defineService } from '../support/define.ts'
 import type { Duration } from '../support/durations.ts'
 import { clock, duration, flag, type Rules, readOptions } from '../support/options.ts'
+import { isOverloaded, stateFault } from './health.ts'
 import type { ServiceSection, Source, StatsEngine } from './stats.ts'
+import { StorageMeter } from './storage-meter.ts'
 import { RedisBoard } from './stores/redis.ts'
 import { singleBoard } from './stores/single.ts'
 
@@ -59,6 +63,7 @@ export const stats = defineService<StatsOptions>(
 
     const { StatsEngine } = await import('./stats.ts')
     const { openHistory } = await import('./history/stores/open.ts')
+    const meter = new StorageMeter(storage, clock)
     const engine = new StatsEngine({
       instanceId: storage.instanceId,
       board: storage.kind === 'redis' ? new RedisBoard(storage, interval * LIFETIME) : singleBoard,
@@ -67,19 +72,22 @@ export const stats = defineService<StatsOptions>(
       interval,
       // Looked up when asked: services may be registered after this one, or not at all.
       sources: () =>
-        new Map(
-          SERVICES.flatMap((service) =>
+        new Map<ServiceSection, Source>([
+          ['storage', meter],
+          ...SERVICES.flatMap((service) =>
             fastify.hasDecorator(service) ? [[service, fastify.getDecorator<Source>(service)] as const] : [],
           ),
-        ),
+        ]),
+      faults: () => ({ overloaded: isOverloaded(fastify), state: stateFault(fastify) !== undefined }),
       schemas: {
         roots: {
+          storage: 'StatefulStorageStats',
           cache: 'StatefulCacheStats',
           sessions: 'StatefulSessionStats',
           state: 'StatefulStateStats',
           sync: 'StatefulSyncStats',
         },
-        all: [CacheStats, SessionStats, StateStats, SyncStats],
+        all: [StorageStats, CacheStats, SessionStats, StateStats, SyncStats],
       },
       onError: (error, message) => log.warn({ err: error }, message),
     })
@@ -99,11 +107,18 @@ export const stats = defineService<StatsOptions>(
         route: request.routeOptions.url ?? '(none)',
         status: reply.statusCode,
         duration: reply.elapsedTime,
+        code: answeredCode(request),
       })
       done()
     })
-    fastify.addHook('onReady', () => engine.start())
-    fastify.addHook('onClose', () => engine.close())
+    fastify.addHook('onReady', () => {
+      meter.start()
+      return engine.start()
+    })
+    fastify.addHook('onClose', () => {
+      meter.close()
+      return engine.close()
+    })
   },
   { decorators: { fastify: ['storage'] } },
 )

@@ -140,6 +140,18 @@ export const PROCESS_METRICS: readonly Metric[] = [
     ),
     kind: 'counter',
   },
+  {
+    name: 'stateful.process.requests.problems',
+    prometheus: 'http_problems',
+    kind: 'counter',
+    unit: '1',
+    help: 'Requests answered with a problem, by its code.',
+    read: (stats) =>
+      Object.entries((stats as ProcessStats).requests.problems ?? {}).map(([code, value]) => ({
+        labels: { code },
+        value,
+      })),
+  },
 ]
 
 function ofProcess(

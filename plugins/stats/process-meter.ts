@@ -11,6 +11,9 @@ const BOUNDS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000]
 /** How often the event loop is sampled, in milliseconds; Node's histogram includes this much in every sample. */
 const RESOLUTION = 10
 const NANOSECONDS = 1e6
+/** Problem codes that are told apart; an application has some dozens. */
+const MAX_CODES = 64
+const OTHER_CODES = 'other'
 
 type StatusClass = keyof ProcessStats['requests']['byStatus']
 
@@ -21,6 +24,8 @@ export interface AnsweredRequest {
   status: number
   /** In milliseconds. */
   duration: number
+  /** Of the problem that was answered, if one was. */
+  code?: string | undefined
 }
 
 interface Answers {
@@ -37,6 +42,7 @@ export class ProcessMeter {
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })
   /** By method, route and class of status: no more than the application has routes. */
   readonly #answers = new Map<string, Answers>()
+  readonly #problems = new Map<string, number>()
   #utilization = performance.eventLoopUtilization()
   #window: ProcessStats['eventLoop'] | undefined
   #active = 0
@@ -55,7 +61,8 @@ export class ProcessMeter {
     if (!complete) this.#aborted += 1
   }
 
-  answered({ method, route, status, duration }: AnsweredRequest): void {
+  answered({ method, route, status, duration, code }: AnsweredRequest): void {
+    if (code !== undefined) this.#count(code)
     const statusClass = `${Math.trunc(status / 100)}xx`
     const series = `${method} ${statusClass} ${route}`
     let answers = this.#answers.get(series)
@@ -103,11 +110,17 @@ export class ProcessMeter {
   /** Forgets what was counted; what goes on now still does. */
   reset(): void {
     this.#answers.clear()
+    this.#problems.clear()
     this.#aborted = 0
   }
 
   close(): void {
     this.#delay.disable()
+  }
+
+  #count(code: string): void {
+    const name = this.#problems.has(code) || this.#problems.size < MAX_CODES - 1 ? code : OTHER_CODES
+    this.#problems.set(name, (this.#problems.get(name) ?? 0) + 1)
   }
 
   #eventLoop(): ProcessStats['eventLoop'] {
@@ -143,6 +156,7 @@ export class ProcessMeter {
       aborted: this.#aborted,
       byStatus,
       duration: { sum, ...percentiles(BOUNDS, counts), bounds: [...BOUNDS], counts },
+      problems: Object.fromEntries(this.#problems),
     }
   }
 }

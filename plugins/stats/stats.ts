@@ -5,6 +5,7 @@ import { namesFor, refuseUnknown } from '../support/options.ts'
 import { packageVersion } from '../support/version.ts'
 import type { Section } from './catalogue.ts'
 import { EXPOSITION_TYPE, exposition } from './exposition.ts'
+import { clusterHealth, type Faults, healthOf, withSilence } from './health.ts'
 import { History } from './history/history.ts'
 import type { HistoryStore } from './history/stores/contract.ts'
 import { merge } from './merge.ts'
@@ -30,6 +31,8 @@ export interface StatsEngineOptions {
   interval: number
   /** The services that there are now. */
   sources: () => ReadonlyMap<ServiceSection, Source>
+  /** What keeps this instance from serving that no number tells. Default: nothing. */
+  faults?: () => Faults
   /** The sections' schemas by section, and all that they refer to. */
   schemas: { roots: Readonly<Record<ServiceSection, string>>; all: readonly TSchema[] }
   /** Told what went wrong in the background. */
@@ -83,8 +86,12 @@ export class StatsEngine {
     refuseUnknown(options, COLLECT_OPTIONS)
     const own = await this.#instance()
     if (options.scope !== 'cluster') return { scope: 'instance', ...own }
-    const instances = [own, ...(await this.#options.board.others())]
-    return { scope: 'cluster', at: own.at, ...combine(instances), instances }
+    const { board, interval } = this.#options
+    const others = (await board.others()).map(({ health, ...stats }): InstanceStats => {
+      return { ...stats, ...(health ? { health: withSilence(health, stats.age ?? 0, interval) } : {}) }
+    })
+    const instances = [{ ...own, age: 0 }, ...others]
+    return { scope: 'cluster', at: own.at, health: clusterHealth(instances), ...combine(instances), instances }
   }
 
   /** Sets the counters of this instance's services and of its process back to 0. */
@@ -125,7 +132,7 @@ export class StatsEngine {
   }
 
   async #instance(): Promise<InstanceStats> {
-    const { instanceId, clock, sources } = this.#options
+    const { instanceId, clock, sources, faults = NO_FAULTS } = this.#options
     const sections: Partial<Record<ServiceSection, object>> = {}
     const unavailable: ServiceSection[] = []
     const asked = [...sources()].map(async ([section, source]) => {
@@ -142,6 +149,7 @@ export class StatsEngine {
       version: packageVersion(),
       at: new Date(clock.now()).toISOString(),
       unavailable,
+      health: healthOf({ unavailable, ...(sections as Partial<InstanceStats>) }, faults()),
       ...sections,
       process: this.meter.collect(),
     } as InstanceStats
@@ -163,7 +171,9 @@ const HTTP_DURATION = {
   help: 'How long requests took to answer, by method, route and class of status.',
 } as const
 
-const SECTIONS: readonly Section[] = ['cache', 'sessions', 'state', 'sync', 'process']
+const NO_FAULTS = (): Faults => ({ overloaded: false, state: false })
+
+const SECTIONS: readonly Section[] = ['storage', 'cache', 'sessions', 'state', 'sync', 'process']
 
 /** The sections of several instances as one. */
 function combine(instances: readonly InstanceStats[]) {
@@ -173,5 +183,5 @@ function combine(instances: readonly InstanceStats[]) {
     if (parts.length > 0) sections[section] = merge<object>(section, parts)
   }
   const unavailable = new Set(instances.flatMap((instance) => instance.unavailable))
-  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'version' | 'at'>
+  return { unavailable: [...unavailable], ...sections } as Omit<InstanceStats, 'instance' | 'version' | 'at' | 'health'>
 }

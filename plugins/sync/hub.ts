@@ -14,6 +14,7 @@ import { Watchdog } from './connection/watchdog.ts'
 import type { SyncSettings } from './options.ts'
 import { Presence, type PresenceExchange } from './presence/presence.ts'
 import { SyncCounters } from './stats.ts'
+import { Traces } from './trace/traces.ts'
 import { type Frame, frame } from './transports/frame.ts'
 import { Goodbyes } from './transports/goodbyes.ts'
 import type { Transport } from './transports/transport.ts'
@@ -47,6 +48,7 @@ export class SyncHub implements ConnectionContext {
   readonly channels: Channels<Connection>
   readonly pages = new Pages()
   readonly refusals: Refusals
+  readonly traces: Traces
   readonly heartbeat: Frame = frame({ type: 'heartbeat' })
   readonly #options: HubOptions
   readonly #connections = new Map<string, Connection>()
@@ -61,6 +63,7 @@ export class SyncHub implements ConnectionContext {
     this.settings = settings
     this.admission = new Admission(settings)
     this.refusals = new Refusals(onError)
+    this.traces = new Traces(options.instance, settings.clock)
     const presence = new Presence(settings, options.presence, onError)
     this.presence = presence
     this.channels = new Channels({
@@ -218,6 +221,8 @@ export class SyncHub implements ConnectionContext {
         address,
         lag: Math.max(0, ...subscriptions.map((one) => this.channels.lagOf(one))),
         buffered: connection.transport.buffered,
+        sentBytes: connection.sentBytes,
+        receivedBytes: connection.receivedBytes,
       }
     })
   }

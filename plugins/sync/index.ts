@@ -1,20 +1,23 @@
 import type {} from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import type { PresenceMember } from '../../openapi/messages/server.ts'
-import type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
+import type { SyncNode, SyncStats, SyncTraced } from '../../openapi/schemas/sync.ts'
 import { tokenHandle } from '../security/client.ts'
 import { defineService } from '../support/define.ts'
 import { invalidOption } from '../support/options.ts'
 import { type ClusterNodes, RedisNodes } from './cluster/redis-nodes.ts'
 import { RedisPresence } from './cluster/redis-presence.ts'
+import { RedisTraces } from './cluster/redis-traces.ts'
 import { SyncHub } from './hub.ts'
 import { type SyncOptions, settingsOf } from './options.ts'
+import type { TraceSubject } from './trace/traces.ts'
 import { endUnfinishedHandshakes, refuseByProblem } from './transports/handshakes.ts'
 import { COMPRESSION } from './transports/web-socket.ts'
 
 export type { PresenceMember } from '../../openapi/messages/server.ts'
-export type { SyncNode, SyncStats } from '../../openapi/schemas/sync.ts'
+export type { SyncNode, SyncStats, SyncTraced } from '../../openapi/schemas/sync.ts'
 export type { SyncOptions } from './options.ts'
+export type { TraceSubject } from './trace/traces.ts'
 
 /** Fragments of one message; a peer that sends more is not one of ours. */
 const MAX_FRAGMENTS = 128
@@ -42,6 +45,17 @@ export interface Sync {
    * @throws STATEFUL_STORAGE_UNAVAILABLE
    */
   clusterDisconnect(id: string, reason: string): Promise<boolean>
+  /**
+   * Tells which messages a connection or a space exchanges, on whichever instance, without what they carry: at most 20 a
+   * second from each instance. It costs something while it runs.
+   * @returns ends it
+   * @throws STATEFUL_TOO_MANY_AT_ONCE
+   * @example
+   * ```ts
+   * const end = app.sync.trace({ space: 'app' }, ({ direction, message }) => app.log.info(message, direction))
+   * ```
+   */
+  trace(subject: TraceSubject, tell: (message: SyncTraced) => void): () => void
   /** Who follows a space: on this instance, and, if it is followed here, on the others. */
   presence(space: string): PresenceMember[]
   stats(): SyncStats
@@ -88,6 +102,7 @@ export const sync = defineService<SyncOptions>(
       onError: (err, what) => log.error({ err }, what),
     })
     const others = storage.kind === 'redis' ? new RedisNodes(storage, hub, settings.clock) : undefined
+    const traces = storage.kind === 'redis' ? new RedisTraces(storage, hub.traces, settings.clock) : undefined
 
     if (fastify.hasDecorator('websocketServer')) {
       if (settings.compression) {
@@ -132,6 +147,14 @@ export const sync = defineService<SyncOptions>(
       disconnect: (id, reason) => hub.disconnect(id, reason),
       clusterDisconnect: async (id, reason) =>
         hub.disconnect(id, reason) || ((await others?.disconnect(id, reason)) ?? false),
+      trace(subject, tell) {
+        const endHere = hub.traces.watch(subject, tell)
+        const endThere = traces?.watch(subject, tell)
+        return () => {
+          endHere()
+          endThere?.()
+        }
+      },
       presence: (space) => hub.members(space),
       stats: () => hub.stats(),
     })
@@ -140,6 +163,7 @@ export const sync = defineService<SyncOptions>(
     fastify.addHook('onReady', async () => {
       await hub.start()
       await others?.listen()
+      await traces?.listen()
       if (fastify.hasDecorator('accessTokens')) {
         const tokens = fastify.getDecorator<TokenEvents>('accessTokens')
         ending.push(
@@ -160,6 +184,7 @@ export const sync = defineService<SyncOptions>(
     fastify.addHook('onClose', async () => {
       for (const end of ending) end()
       await others?.close()
+      await traces?.close()
     })
   },
   { decorators: { fastify: ['storage', 'state'] } },

@@ -21,6 +21,7 @@ export class SyncCounters {
     changes: 0,
     frames: 0,
     bytes: 0,
+    receivedBytes: 0,
   }
 
   count(counter: Counter, by = 1): void {

@@ -1,14 +1,11 @@
-import type { FastifyInstance } from 'fastify'
 import { Live, Ready } from '../../openapi/schemas/health.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
-import type {} from '../../plugins/security/pressure.ts'
-import type {} from '../../plugins/state/index.ts'
+import { isOverloaded, stateFault } from '../../plugins/stats/health.ts'
 import type {} from '../../plugins/storage/index.ts'
 import type { Clock } from '../../plugins/support/clock.ts'
 import { within } from '../../plugins/support/deadline.ts'
-import { pluginName } from '../../plugins/support/define.ts'
 import { defineRoutes } from '../../plugins/support/define-routes.ts'
 import type { Duration } from '../../plugins/support/durations.ts'
 import { OverloadedError, StorageUnavailableError } from '../../plugins/support/errors.ts'
@@ -73,7 +70,7 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
       },
       async (_request, reply): Promise<Ready> => {
         reply.header('cache-control', 'no-store')
-        if (fastify.hasDecorator('isUnderPressure') && fastify.isUnderPressure()) throw new OverloadedError()
+        if (isOverloaded(fastify)) throw new OverloadedError()
         await within(fastify.storage.ping(), timeout, clock, () => {
           return new StorageUnavailableError(`no answer within ${timeout} ms`)
         })
@@ -85,9 +82,3 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
   },
   { decorators: { fastify: ['storage'] } },
 )
-
-/** Why this instance goes on with what it read of a space before, although its storage answers. */
-function stateFault(fastify: FastifyInstance): Error | undefined {
-  if (!fastify.hasPlugin(pluginName('state'))) return undefined
-  return fastify.state.spaces().find(({ fault }) => fault !== undefined)?.fault
-}

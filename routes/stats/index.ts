@@ -6,7 +6,8 @@ import { ProcessStats } from '../../openapi/schemas/process-stats.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { SessionStats } from '../../openapi/schemas/session.ts'
 import { StateStats } from '../../openapi/schemas/state.ts'
-import { InstanceStats, Stats, StatsHistory } from '../../openapi/schemas/stats.ts'
+import { Health, InstanceStats, Stats, StatsHistory } from '../../openapi/schemas/stats.ts'
+import { StorageStats } from '../../openapi/schemas/storage.ts'
 import { SyncStats } from '../../openapi/schemas/sync.ts'
 import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
@@ -47,6 +48,8 @@ export const statsRoutes = defineRoutes<AuthorizeOption>(
     useSchemas(
       fastify,
       Problem,
+      Health,
+      StorageStats,
       CacheStats,
       SessionStats,
       StateStats,

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Authorize } from '../../plugins/security/authorize.ts'
 import { filterOf } from '../../plugins/sync/channel/filter.ts'
+import type { Connection } from '../../plugins/sync/connection/connection.ts'
 import type { SyncHub } from '../../plugins/sync/hub.ts'
 import { EventStreamTransport } from '../../plugins/sync/transports/event-stream.ts'
 import { identityOf } from './identity.ts'
@@ -13,7 +14,22 @@ export function openEventStream(
   reply: FastifyReply,
   authorize: Authorize | undefined,
 ): void {
+  const connection = connectEventStream(hub, request, reply, authorize)
   const { space = 'app', key, prefix, since } = request.query
+  // What the browser got last is newer than where the page once began.
+  connection?.open(space, filterOf({ key, prefix }), positionOf(request.headers['last-event-id'] || since))
+}
+
+/**
+ * Joins the answer to the hub as a connection that only listens.
+ * @returns `undefined` for a HEAD, which is answered
+ */
+export function connectEventStream(
+  hub: SyncHub,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  authorize: Authorize | undefined,
+): Connection | undefined {
   reply.headers({
     'content-type': 'text/event-stream; charset=utf-8',
     // Whatever compresses it on the way would hold events back, as proxies do that buffer responses.
@@ -22,7 +38,7 @@ export function openEventStream(
   })
   if (request.method === 'HEAD') {
     reply.send()
-    return
+    return undefined
   }
   reply.hijack()
   const response = reply.raw
@@ -33,7 +49,5 @@ export function openEventStream(
   response.on('drain', () => connection.drained())
   response.on('error', () => response.destroy())
   response.on('close', () => hub.closed(connection, 1000))
-
-  // What the browser got last is newer than where the page once began.
-  connection.open(space, filterOf({ key, prefix }), positionOf(request.headers['last-event-id'] || since))
+  return connection
 }

@@ -4,7 +4,7 @@ import { serverExamples } from '../../openapi/messages/examples.ts'
 import { Problem } from '../../openapi/schemas/problem.ts'
 import { problems, reference } from '../../openapi/schemas/responses.ts'
 import { Op } from '../../openapi/schemas/state.ts'
-import { SyncNode, SyncNodes, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
+import { SyncNode, SyncNodes, SyncTraced, SyncWrite, SyncWritten } from '../../openapi/schemas/sync.ts'
 import { asks } from '../../openapi/security.ts'
 import { useProblems } from '../../plugins/problems/index.ts'
 import {
@@ -31,8 +31,18 @@ import { Frame } from '../../plugins/sync/transports/frame.ts'
 import { isAllowedOrigin } from '../../plugins/sync/transports/origin.ts'
 import { REFUSED_WRITES } from '../state/refused-writes.ts'
 import { openEventStream } from './event-stream.ts'
-import { AccessToken, EventsQuery, NodesQuery, OwnParameter, Query, Since, type SyncQuery } from './query.ts'
+import {
+  AccessToken,
+  EventsQuery,
+  NodesQuery,
+  OwnParameter,
+  Query,
+  Since,
+  type SyncQuery,
+  TraceQuery,
+} from './query.ts'
 import { adoptToken, withoutToken } from './token.ts'
+import { openTrace } from './trace.ts'
 import { openWebSocket, turnAway } from './web-socket.ts'
 
 export interface SyncRoutesOptions extends AuthorizeOption {
@@ -53,6 +63,11 @@ export const SYNC_ROUTE_RULES = {
 const EventStream = Type.String({
   description: 'Server-sent events, the `data` of each a message that the AsyncAPI document describes.',
   examples: [eventsOf(serverExamples.fullSync[0].payload, serverExamples.stateChange[0].payload)],
+})
+
+const TraceStream = Type.String({
+  description: `Server-sent events. The \`data\` of each is JSON: \`${SyncTraced.$id}\`, at the end \`{"type":"traceEnd","reason":"time"}\`.`,
+  examples: [`data: ${JSON.stringify(SyncTraced['examples'][0])}\n\n`],
 })
 
 const NodeParams = Type.Object({
@@ -90,7 +105,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       ...query,
       properties: { ...own, ...query.properties },
     })
-    useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncWrite, SyncWritten)
+    useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncTraced, SyncWrite, SyncWritten)
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync
@@ -243,6 +258,36 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       },
       async ({ query: { scope } }) =>
         scope === 'cluster' ? fastify.sync.clusterNodes() : { nodes: fastify.sync.nodes() },
+    )
+
+    fastify.get(
+      '/sync/trace',
+      {
+        schema: {
+          operationId: 'traceSync',
+          tags: ['sync'],
+          security: asks('sync:trace'),
+          summary: 'See live which messages a connection or a space exchanges',
+          description:
+            'Server-sent events, of whichever instance. Values are replaced by their type and size. At most 20 messages a second from each instance; `missed` counts the others. It ends by itself after five minutes.',
+          querystring: TraceQuery,
+          response: {
+            200: {
+              description: 'A stream that ends after five minutes.',
+              content: { 'text/event-stream': { schema: TraceStream } },
+            },
+            ...problems(400, 401, 403, 404, 'STATEFUL_TOO_MANY_AT_ONCE', 'STATEFUL_TOO_MANY_CONNECTIONS', 429, 503),
+          },
+        },
+        preValidation: (request) => {
+          const { node, space } = request.query as { node?: unknown; space?: unknown }
+          return demand(authorize, request, 'sync:trace', {
+            ...(typeof node === 'string' ? { node } : { space: textOr(space, 'app') }),
+          })
+        },
+        preHandler: admit,
+      },
+      (request, reply) => openTrace(request, reply, authorize),
     )
 
     fastify.delete(

@@ -43,6 +43,22 @@ export const EventsQuery = Type.Object(
 )
 export type EventsQuery = Static<typeof EventsQuery>
 
+/** Of a trace: one of the two. */
+export const TraceQuery = Type.Object(
+  {
+    node: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        description: 'The messages of this connection, as the list names it.',
+      }),
+    ),
+    space: Type.Optional(annotated(SpaceName, { description: 'The messages of all connections about this space.' })),
+  },
+  { ...strict, minProperties: 1, maxProperties: 1 },
+)
+export type TraceQuery = Static<typeof TraceQuery>
+
 export const NodesQuery = Type.Object(
   {
     scope: Type.Optional(

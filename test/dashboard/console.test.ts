@@ -66,8 +66,9 @@ t.test(
     await answer(page, 'End session')
     await page.getByText('The session is ended.').waitFor()
     const ended = Date.now()
-    await other.getByText('Nobody is logged in as this user.').waitFor()
-    t.ok(Date.now() - ended < 2_000, 'a second, and what a busy machine takes')
+    // Looked at each frame; the other views are in overview.test.ts.
+    await other.waitForFunction(() => document.body.textContent.includes('Nobody is logged in as this user.'))
+    t.ok(Date.now() - ended < 1_000, `${Date.now() - ended} ms`)
     t.same(await app.sessions.list('grace'), [])
 
     await open(page, '#/cache?namespace=users&pattern=user:*')

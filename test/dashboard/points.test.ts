@@ -72,17 +72,18 @@ t.test('advice is in words, and none where all is well', async (t) => {
     bytes: 1,
     hottest: [],
   }
-  t.same(adviceOn(undefined, []), [])
-  t.same(adviceOn(stats(true, 0, 0.2), [{ ...namespace, missRate: 0.1 }]), [])
-  t.same(adviceOn(stats(true, 0, 0.2), [{ ...namespace, lookups: 3 }]), [], 'three lookups say nothing')
-  const all = adviceOn(stats(false, 2, 0.95, ['sessions']), [{ ...namespace, meanLoadTime: 900 }])
+  const loader = { name: 'users/user:*', loads: 10, time: 9_000, worst: 2_000 }
+  t.same(adviceOn(undefined, [], []), [])
+  t.same(adviceOn(stats(true, 0, 0.2), [{ ...namespace, missRate: 0.1 }], [{ ...loader, time: 900 }]), [])
+  t.same(adviceOn(stats(true, 0, 0.2), [{ ...namespace, lookups: 3 }], []), [], 'three lookups say nothing')
+  const all = adviceOn(stats(false, 2, 0.95, ['sessions']), [namespace], [loader])
   for (const [i, words] of [
     /sessions/,
     /not proven/,
     /refused for good: 2/,
     /95 % busy/,
     /`user` misses 93 % of 1,204/,
-    /900 ms/,
+    /Loads of `users\/user:\*` take 900 ms/,
   ].entries()) {
     t.match(all[i], words)
   }

@@ -231,6 +231,7 @@ const rows: { [route: string]: Row } = {
     }),
   },
   'GET /sync/nodes': {},
+  'GET /sync/trace': { ...named('/sync/trace?space=app'), method: 'HEAD' },
   'DELETE /sync/nodes/:id': { ...named('/sync/nodes/none'), also: [404] },
   'GET /audit': {},
   'GET /stats': {},

@@ -159,6 +159,10 @@ const samples: { [operationId: string]: Sample[] } = {
     { url: '/sync/nodes?scope=cluster', asks: [['nodes:list', { scope: 'cluster' }]] },
   ],
   disconnectSyncNode: [{ url: '/sync/nodes/some', asks: [['nodes:disconnect', { node: 'some' }]] }],
+  traceSync: [
+    { url: '/sync/trace?space=app', asks: [['sync:trace', { space: 'app' }]] },
+    { url: '/sync/trace?node=some', asks: [['sync:trace', { node: 'some' }]] },
+  ],
   getStats: [
     { asks: [['stats:read', { scope: 'instance' }]] },
     { url: '/stats?scope=cluster', asks: [['stats:read', { scope: 'cluster' }]] },

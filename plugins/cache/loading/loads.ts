@@ -17,6 +17,7 @@ import type { Loader, LoadOptions } from '../types.ts'
 import { Interim } from './interim.ts'
 import { Load } from './load.ts'
 import { Context, type Plan, planOf } from './load-context.ts'
+import type { LoaderMeter } from './loader-meter.ts'
 
 interface Lease {
   key: string
@@ -64,16 +65,18 @@ export class Loads {
   readonly #levels: Levels
   readonly #options: ResolvedOptions
   readonly #counters: Counters
+  readonly #meter: LoaderMeter
   readonly #pending = new Map<string, Load>()
   readonly #waiting = new Map<string, Set<() => void>>()
   readonly #failures = new Map<string, Failure>()
   readonly #interim: Interim
   #renewals = 0
 
-  constructor(levels: Levels, options: ResolvedOptions, counters: Counters) {
+  constructor(levels: Levels, options: ResolvedOptions, counters: Counters, meter: LoaderMeter) {
     this.#levels = levels
     this.#options = options
     this.#counters = counters
+    this.#meter = meter
     this.#interim = new Interim(options.clock)
     levels.watch((message) => this.#overtake(message))
   }
@@ -355,15 +358,19 @@ export class Loads {
       const context = new Context(key, plan, found)
       this.#counters.loads++
       let value: unknown
+      let failed = true
       try {
         value = await this.#withTimeout(load, loader, context, plan)
+        failed = false
         this.#failures.delete(key)
       } catch (error) {
         this.#counters.loadFailures++
         if (!load.abandoned && (found || plan.negative > 0)) this.#remember(key, error, plan, found)
         throw error
       } finally {
-        this.#counters.loaded(clock.monotonic() - started)
+        const took = clock.monotonic() - started
+        this.#counters.loaded(took)
+        this.#meter.ended(this.#levels.namespace, key, took, failed)
       }
       if (value === undefined || context.skipped || context.ttl === 0) return { value, stored: false }
       if (!lease) {

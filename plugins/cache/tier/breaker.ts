@@ -1,3 +1,4 @@
+import type { CacheStats } from '../../../openapi/schemas/cache.ts'
 import { isRefusal } from '../../storage/failure.ts'
 import type { Clock, Timer } from '../../support/clock.ts'
 import { GENERATION } from '../names.ts'
@@ -85,6 +86,7 @@ export class Breaker implements CacheTier {
   readonly #circuits = new Map<string, Circuit>()
   /** How many are open. */
   #open = 0
+  #outages = 0
   /** In the order of their deadlines. */
   readonly #running = new Set<Running>()
   #timer: Timer | undefined
@@ -95,6 +97,16 @@ export class Breaker implements CacheTier {
     this.kind = tier.kind
     this.#tier = tier
     this.#options = options
+  }
+
+  stats(): NonNullable<CacheStats['breaker']> {
+    let deferred = 0
+    for (const circuit of this.#circuits.values()) deferred += circuit.deferred.length
+    return { open: this.#open, outages: this.#outages, deferred }
+  }
+
+  resetStats(): void {
+    this.#outages = 0
   }
 
   buckets(namespace: string): readonly string[] {
@@ -238,6 +250,7 @@ export class Breaker implements CacheTier {
   #openCircuit(circuit: Circuit): void {
     if (circuit.openedAt !== undefined) return
     circuit.openedAt = this.#options.clock.monotonic()
+    this.#outages++
     if (++this.#open === 1) this.#options.onChange(true)
   }
 

@@ -39,6 +39,15 @@ export interface HistoryParts {
   onError: (error: unknown, message: string) => void
 }
 
+/** The reading that the next sample of a resolution counts from. */
+interface Last {
+  stats: InstanceStats | undefined
+  at: number
+  taken: number
+  /** Of each loader, the slowest load that a reading since then told: no single reading reaches back a minute. */
+  slowest: Map<string, number>
+}
+
 /**
  * What the statistics of the last day were. Each instance takes a reading every ten seconds and keeps how much its
  * counters grew since the last one: 360 samples of 10 s, 360 of a minute, 288 of five.
@@ -49,7 +58,7 @@ export interface HistoryParts {
  */
 export class History {
   readonly #parts: HistoryParts
-  readonly #last = new Map<Resolution, { stats: InstanceStats | undefined; at: number; taken: number }>()
+  readonly #last = new Map<Resolution, Last>()
   #timer: Timer | undefined
   #recording: Promise<void> | undefined
 
@@ -61,7 +70,12 @@ export class History {
     const { clock } = this.#parts
     for (const resolution of RESOLUTIONS) {
       const now = clock.now()
-      this.#last.set(resolution, { stats: undefined, at: endOf(resolution, now), taken: clock.monotonic() })
+      this.#last.set(resolution, {
+        stats: undefined,
+        at: endOf(resolution, now),
+        taken: clock.monotonic(),
+        slowest: new Map(),
+      })
     }
     this.#schedule()
   }
@@ -122,9 +136,14 @@ export class History {
       for (const resolution of RESOLUTIONS) {
         const at = endOf(resolution, now)
         const last = this.#last.get(resolution)
-        if (!last || at === last.at) continue
-        this.#last.set(resolution, { stats, at, taken })
-        await store.append(resolution, sampleOf(last.stats, stats, { at, measured: taken - last.taken }))
+        if (!last) continue
+        for (const [name, { worst }] of Object.entries(stats.cache?.loaders ?? {})) {
+          last.slowest.set(name, Math.max(worst, last.slowest.get(name) ?? 0))
+        }
+        if (at === last.at) continue
+        this.#last.set(resolution, { stats, at, taken, slowest: new Map() })
+        const interval = { at, measured: taken - last.taken }
+        await store.append(resolution, sampleOf(last.stats, stats, interval, last.slowest))
       }
     } catch (error) {
       onError(error, 'the history of the statistics has a gap')

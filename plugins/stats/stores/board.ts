@@ -4,7 +4,7 @@ import type { InstanceStats } from '../../../openapi/schemas/stats.ts'
 export interface Board {
   /** Replaces what this instance left before; forgotten when it is not renewed in time. */
   publish(stats: InstanceStats): Promise<void>
-  /** What the other instances left lately, in no particular order. */
+  /** What the other instances left lately, each with its `age`, in no particular order. */
   others(): Promise<InstanceStats[]>
   /** Forgets this instance at once, when it closes. */
   withdraw(): Promise<void>

@@ -1,4 +1,4 @@
--- The numbers of all instances that renewed theirs in time, by the server's clock: theirs may differ.
+-- The numbers of all instances that renewed theirs in time, and how old they are, by the server's clock: theirs may differ.
 -- KEYS[1] hash; ARGV[1] lifetime in milliseconds
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -10,6 +10,7 @@ for i = 1, #entries, 2 do
   if at and tonumber(at) + lifetime >= now then
     alive[#alive + 1] = entries[i]
     alive[#alive + 1] = numbers
+    alive[#alive + 1] = string.format('%d', math.max(0, now - tonumber(at)))
   end
 end
 return alive

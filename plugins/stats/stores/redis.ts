@@ -30,9 +30,9 @@ export class RedisBoard implements Board {
     const { client, instanceId } = this.#storage
     const entries = (await read.run(client, [this.#key], [this.#lifetime])) as string[]
     const others: InstanceStats[] = []
-    for (let i = 0; i < entries.length; i += 2) {
+    for (let i = 0; i < entries.length; i += 3) {
       const stats = entries[i] === instanceId ? undefined : readable(entries[i + 1] as string)
-      if (stats) others.push(stats)
+      if (stats) others.push({ ...stats, age: Number(entries[i + 2]) })
     }
     return others
   }

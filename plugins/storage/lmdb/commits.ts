@@ -19,6 +19,8 @@ interface CommitError extends Error {
 export class Commits {
   readonly #reserve: Reserve
   readonly #room: Pick<Room, 'take'>
+  /** Told how many milliseconds each transaction took, while somebody measures. */
+  onTimed: ((ms: number) => void) | undefined
 
   constructor(reserve: Reserve, room: Pick<Room, 'take'>) {
     this.#reserve = reserve
@@ -35,7 +37,7 @@ export class Commits {
   write<T>(commit: () => Promise<T>, bytes = 0): Promise<T> {
     // What is lent is for those who give something back.
     if (this.#reserve.lent || !this.#room.take(bytes)) return Promise.reject(new StorageFullError('a write'))
-    return attempt(commit)
+    return this.#timed(commit)
   }
 
   /**
@@ -46,10 +48,17 @@ export class Commits {
   letGo<T>(commit: () => Promise<T>): Promise<T> {
     const withReserve = () => this.#reserve.lend(() => attempt(commit))
     if (!this.#room.take(0)) return withReserve()
-    return attempt(commit).catch((error: unknown) => {
+    return this.#timed(commit).catch((error: unknown) => {
       if (!(error instanceof StorageFullError)) throw error
       return withReserve()
     })
+  }
+
+  #timed<T>(commit: () => Promise<T>): Promise<T> {
+    const { onTimed } = this
+    if (!onTimed) return attempt(commit)
+    const started = performance.now()
+    return attempt(commit).finally(() => onTimed(performance.now() - started))
   }
 }
 

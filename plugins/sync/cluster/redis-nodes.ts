@@ -67,7 +67,10 @@ export class RedisNodes {
   /** @throws STATEFUL_STORAGE_UNAVAILABLE */
   async nodes(): Promise<ClusterNodes> {
     const { answers, unanswered } = await this.#ask({ ask: 'nodes' }, () => false)
-    return { nodes: answers.flatMap(({ nodes }) => (Array.isArray(nodes) ? nodes.filter(isNode) : [])), unanswered }
+    return {
+      nodes: answers.flatMap(({ nodes }) => (Array.isArray(nodes) ? nodes.filter(isNode).map(complete) : [])),
+      unanswered,
+    }
   }
 
   /**
@@ -124,6 +127,13 @@ export class RedisNodes {
     return `${this.#storage.prefix}sync-nodes:${instance}`
   }
 }
+
+/** An earlier version counts no bytes. */
+const complete = (node: SyncNode): SyncNode => ({
+  ...node,
+  sentBytes: node.sentBytes ?? 0,
+  receivedBytes: node.receivedBytes ?? 0,
+})
 
 /** Another instance may be of another version: what it tells goes to an administrator, by a schema. */
 function isNode(value: unknown): value is SyncNode {

@@ -16,6 +16,7 @@ import type { Subscription } from '../channel/topic.ts'
 import type { SyncSettings } from '../options.ts'
 import type { Attendee, Presence } from '../presence/presence.ts'
 import type { SyncCounters } from '../stats.ts'
+import type { Traced, Traces } from '../trace/traces.ts'
 import { type Frame, frame } from '../transports/frame.ts'
 import type { Transport } from '../transports/transport.ts'
 import type { Admission } from './admission.ts'
@@ -37,6 +38,7 @@ export interface ConnectionContext {
   readonly channels: Pick<Channels<Follower>, 'subscribe' | 'unsubscribe' | 'catchUp' | 'drained'>
   readonly presence: Pick<Presence, 'watch' | 'leave' | 'drained'>
   readonly refusals: Refusals
+  readonly traces: Traces
   /** Shared by all connections. */
   readonly heartbeat: Frame
   /** Resolves when the commit is durable, applied here, and sent to those who follow it. */
@@ -59,7 +61,7 @@ export interface ConnectionContext {
  * Whether the peer is read: not while it is `throttled` (it sent faster than it may; a timer lets it go on) and not while
  * the socket is full (it does not read its answers; `drained` lets it go on); reading needs that neither holds.
  */
-export class Connection implements Follower, Attendee {
+export class Connection implements Follower, Attendee, Traced {
   readonly id = randomUUID()
   readonly transport: Transport
   readonly identity: Identity
@@ -74,6 +76,10 @@ export class Connection implements Follower, Attendee {
   /** It has to be looked at again at once. */
   unverified = false
   ended = false
+  /** It shows a trace. */
+  observes = false
+  sentBytes = 0
+  receivedBytes = 0
   readonly #context: ConnectionContext
   readonly #rate: TokenBucket
   readonly #mostBuffered: number
@@ -104,7 +110,10 @@ export class Connection implements Follower, Attendee {
 
   send(message: Frame): void {
     if (this.ended) return
-    this.#context.counters.sent(message.bytes)
+    const { counters, traces } = this.#context
+    counters.sent(message.bytes)
+    this.sentBytes += message.bytes
+    if (traces.active) traces.sent(this, message)
     this.transport.send(message)
   }
 
@@ -128,13 +137,19 @@ export class Connection implements Follower, Attendee {
   receive(text: string): void {
     if (this.ended) return
     this.seen()
-    this.#context.counters.count('messages')
+    const { counters, traces } = this.#context
+    const bytes = Buffer.byteLength(text)
+    counters.count('messages')
+    counters.count('receivedBytes', bytes)
+    this.receivedBytes += bytes
     this.#slowDown()
     let message: ClientMessage
     try {
       message = parseMessage(text)
+      if (traces.active) traces.received(this, bytes, message)
     } catch (error) {
-      this.#context.counters.count('invalidMessages')
+      counters.count('invalidMessages')
+      if (traces.active) traces.received(this, bytes)
       if (error instanceof NotJsonError) this.end(1007, 'not JSON')
       else this.#refuseInvalid(error as InvalidMessage)
       return

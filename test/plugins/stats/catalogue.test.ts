@@ -4,10 +4,12 @@ import { CacheStats } from '../../../openapi/schemas/cache.ts'
 import { ProcessStats } from '../../../openapi/schemas/process-stats.ts'
 import { SessionStats } from '../../../openapi/schemas/session.ts'
 import { StateStats } from '../../../openapi/schemas/state.ts'
+import { StorageStats } from '../../../openapi/schemas/storage.ts'
 import { SyncStats } from '../../../openapi/schemas/sync.ts'
 import { behaviours, isGauge, type Section } from '../../../plugins/stats/catalogue.ts'
 
 const schemas: Record<Section, TSchema> = {
+  storage: StorageStats,
   cache: CacheStats,
   sessions: SessionStats,
   state: StateStats,

@@ -37,7 +37,7 @@ function create(t: Test, services: Partial<Record<ServiceSection, Source>> = {})
     interval: 5_000,
     sources: () => new Map(Object.entries(services)) as ReadonlyMap<ServiceSection, Source>,
     schemas: {
-      roots: { cache: 'StatefulCacheStats', sessions: 'StatefulSessionStats', state: 'T', sync: 'Y' },
+      roots: { storage: 'S', cache: 'StatefulCacheStats', sessions: 'StatefulSessionStats', state: 'T', sync: 'Y' },
       all: [CacheStats, SessionStats],
     },
     onError: (error, message) => errors.push([error, message]),

@@ -135,7 +135,8 @@ t.test('the history can be switched off', async (t) => {
 t.test('without any service there is still the process', async (t) => {
   const app = await start(t, { user: administrator, bare: true })
   const numbers = await report(app)
-  t.same(Object.keys(numbers).sort(), ['at', 'instance', 'process', 'scope', 'unavailable', 'version'])
+  const names = ['at', 'health', 'instance', 'process', 'scope', 'storage', 'unavailable', 'version']
+  t.same(Object.keys(numbers).sort(), names)
 })
 
 t.test('the counters go back to 0, what is there stays', async (t) => {
@@ -191,11 +192,12 @@ t.test('one process is a cluster of one', async (t) => {
   const app = await start(t, { user: administrator })
   await app.cache.get('missing')
   const { instances = [], ...cluster } = await report(app, '?scope=cluster')
-  const { instance, version, ...only } = instances[0] ?? {}
+  const { instance, version, age, ...only } = instances[0] ?? {}
   t.equal(instances.length, 1)
   t.equal(instance, app.storage.instanceId)
   t.match(version, /^\d+\.\d+\.\d+/)
   t.same(cluster, { scope: 'cluster', ...only }, 'the sum of one is that one')
+  t.equal(age, 0)
 })
 
 t.test('they are for administrators, whatever the method', async (t) => {
@@ -267,4 +269,68 @@ t.test('an interval that cannot work stops the boot', async (t) => {
   t.teardown(() => app.close())
   await app.register(storage, { storage: 'memory:' })
   await t.rejects(async () => app.register(stats, { interval: 5 }), { code: 'STATEFUL_INVALID_OPTION' })
+})
+
+t.test('problems are counted by code, in JSON, for Prometheus and in the history', async (t) => {
+  const clock = new ManualClock(Date.UTC(2026, 0, 1, 10))
+  const app = await start(t, { user: administrator, clock })
+  for (const _ of [1, 2]) await app.inject({ method: 'POST', url: '/stats/reset?unknown=1', payload: '{' })
+  await app.inject('/stats?scope=wrong')
+  const { process } = await report(app)
+  t.same(process.requests.problems, { STATEFUL_UNSUPPORTED_MEDIA_TYPE: 2, STATEFUL_INVALID_INPUT: 1 })
+  const metrics = readExposition((await app.inject('/metrics')).body)
+  t.ok(metrics)
+  clock.advance(16_000)
+  await eventually(async () => {
+    const { points } = (await app.inject('/stats/history')).json<StatsHistory>()
+    t.match(points, [{ problems: { STATEFUL_INVALID_INPUT: 1 } }])
+    return points.length === 1
+  })
+})
+
+t.test('every storage tells how it answers, and who is ill says why', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const clock = new ManualClock(Date.UTC(2026, 0, 1, 10))
+    const redis = kind === 'redis' ? await startRedis(t) : undefined
+    const app = await start(t, { url: redis?.url ?? (await storageUrl(t, kind)), user: administrator, clock })
+    for (let second = 0; second < 5; second++) {
+      await app.state.set('n', second)
+      clock.advance(1_000)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    const { storage, health, cache } = await report(app)
+    t.match(storage, { kind, answers: true, failures: 0 })
+    const measured = (storage?.latency.counts ?? []).reduce((sum, count) => sum + count, 0)
+    if (kind === 'memory') t.equal(measured, 0, 'there is nothing to wait for')
+    else t.ok(measured > 0, `${measured} measurements`)
+    t.equal(cache?.breaker !== undefined, kind === 'redis')
+    t.match(health, { status: 'ok', reasons: [] })
+
+    if (!redis) return
+    await redis.kill()
+    clock.advance(1_000)
+    await eventually(async () => {
+      clock.advance(1_000)
+      return (await report(app)).health?.status === 'unavailable'
+    })
+    t.equal((await report(app)).health?.reasons[0], 'The storage does not answer.')
+  }),
+)
+
+t.test('the cluster tells the health, the age and the version of each instance', async (t) => {
+  const { url } = await startRedis(t)
+  const [one, two] = [await start(t, { url, user: administrator }), await start(t, { url, user: administrator })]
+  // The cache of one that has just begun is not proven current yet.
+  await eventually(async () => (await report(one, '?scope=cluster')).health?.status === 'ok')
+  const { health, instances = [] } = await report(one, '?scope=cluster')
+  t.same(health, { status: 'ok', reasons: [] })
+  t.same(
+    new Set(instances.map(({ instance }) => instance)),
+    new Set([one, two].map(({ storage }) => storage.instanceId)),
+  )
+  for (const { age = Number.NaN, version, health } of instances) {
+    t.ok(age >= 0 && age < 5_000, `${age}`)
+    t.match(version, /^\d+\.\d+\.\d+/)
+    t.match(health, { status: 'ok' })
+  }
 })

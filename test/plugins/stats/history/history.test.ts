@@ -13,6 +13,8 @@ function create(
 ) {
   const errors: [unknown, string][] = []
   const requests = { total: 0, collecting: async () => {} }
+  /** What the cache tells of its only loader. */
+  const loader = { loads: 0, time: 0, worst: 0 }
   const history = new History({
     store,
     clock,
@@ -20,7 +22,8 @@ function create(
       await requests.collecting()
       const counts = [requests.total, 0]
       const section = { total: requests.total, byStatus: {}, duration: { bounds: [1], counts } }
-      return { instance, process: { requests: section } } as unknown as InstanceStats
+      const cache = { loaders: { 'n/k:*': { ...loader } } }
+      return { instance, cache, process: { requests: section } } as unknown as InstanceStats
     },
     onError: (error, message) => errors.push([error, message]),
   })
@@ -33,7 +36,7 @@ function create(
       await new Promise(setImmediate)
     }
   }
-  return { history, clock, requests, errors, pass }
+  return { history, clock, requests, loader, errors, pass }
 }
 
 t.test('every ten seconds a point, with what happened in between', async (t) => {
@@ -75,6 +78,20 @@ t.test('a question is answered in the finest resolution that reaches back as far
   t.equal(points.length, 7)
   t.same((await history.read({ from: now + 1, to: now })).points, [])
   await t.rejects(history.read({ form: 1 } as never), { code: 'STATEFUL_INVALID_OPTION' })
+})
+
+t.test('the slowest load of a minute is in the sample of that minute, whenever it ended', async (t) => {
+  const { history, loader, pass, clock } = create(t)
+  await pass(70)
+  Object.assign(loader, { loads: 3, time: 900, worst: 700 })
+  await pass(10)
+  loader.worst = 0
+  await pass(60)
+  const { points } = await history.read({ from: clock.now() - 6 * 3_600_000 })
+  t.same(
+    points.map(({ loaders }) => loaders),
+    [undefined, { 'n/k:*': { loads: 3, time: 900, worst: 700 } }],
+  )
 })
 
 t.test('no answer is longer than a chart is wide', (t) => {

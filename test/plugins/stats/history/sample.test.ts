@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { InstanceStats } from '../../../../openapi/schemas/stats.ts'
-import { isSample, pointOf, sampleOf } from '../../../../plugins/stats/history/sample.ts'
+import { isSample, pointOf, type Sample, sampleOf } from '../../../../plugins/stats/history/sample.ts'
 
 function reading(total: number, counts: number[], cache?: object, more: object = {}): InstanceStats {
   return {
@@ -77,5 +77,84 @@ t.test('what is no sample is none', (t) => {
   ]) {
     t.notOk(isSample(wrong), JSON.stringify(wrong))
   }
+  t.end()
+})
+
+t.test('problems, loaders and the latency of the storage are those of the interval', (t) => {
+  const at = (problems: object, loaders: object, counts: number[]) =>
+    ({
+      ...reading(10, [10, 0, 0], { loaders, breaker: { open: 1, outages: 3 } }),
+      storage: { failures: 2, latency: { bounds: [1, 10], counts } },
+      process: {
+        ...reading(10, [10, 0, 0]).process,
+        requests: { ...reading(10, [10, 0, 0]).process.requests, problems },
+      },
+    }) as unknown as InstanceStats
+  const before = at({ A: 5, B: 1 }, { 'n/u:*': { loads: 3, time: 30, worst: 20 } }, [5, 0, 0])
+  const now = at(
+    { A: 6, B: 1, C: 4 },
+    { 'n/u:*': { loads: 5, time: 90.04, worst: 25 }, 'n/v:*': { loads: 0, time: 0 } },
+    [5, 2, 0],
+  )
+  const sample = sampleOf(before, now, INTERVAL, new Map([['n/u:*', 55]]))
+  t.match(sample, {
+    problems: { A: 1, C: 4 },
+    loaders: { 'n/u:*': [2, 60, 55] },
+    latency: { counts: [0, 2, 0] },
+    numbers: { storageFailures: 0, openCircuits: 1, outages: 0 },
+  })
+  t.same(Object.keys(sample.problems ?? {}), ['C', 'A'], 'the most frequent first, those that did not grow left out')
+  t.ok(isSample(sample))
+  const other: Sample = { ...sample, instance: 'two', problems: { A: 2 }, loaders: { 'n/u:*': [1, 10, 70] } }
+  const point = pointOf(20_000, [sample, other])
+  t.match(point, { problems: { A: 3, C: 4 }, loaders: { 'n/u:*': { loads: 3, time: 70, worst: 70 } } })
+  t.ok((point.storageP50 ?? 0) > 1)
+  for (const wrong of [
+    { ...sample, latency: {} },
+    { ...sample, problems: { A: -1 } },
+    { ...sample, problems: null },
+    { ...sample, loaders: { x: [1, 2] } },
+    { ...sample, loaders: { x: { loads: 1 } } },
+  ]) {
+    t.notOk(isSample(wrong), JSON.stringify(wrong))
+  }
+  t.end()
+})
+
+t.test('a sample stays small, whatever there is to tell', (t) => {
+  const large = 1_000_000
+  const many = (of: (i: number) => unknown) => Object.fromEntries(Array.from({ length: 60 }, (_, i) => [i, of(i)]))
+  const named = (name: string, values: object) =>
+    Object.fromEntries(Object.entries(values).map(([i, value]) => [`${name}${i}`, value]))
+  const buckets = { bounds: Array.from({ length: 13 }, (_, i) => 10 ** i), counts: new Array(14).fill(large) }
+  const everything = Object.fromEntries(
+    ['lookups', 'l1Hits', 'l2Hits', 'misses', 'joined', 'stale', 'loads', 'loadFailures', 'bytes'].map((n) => [
+      n,
+      large,
+    ]),
+  )
+  const stats = {
+    ...reading(large, [large, 0, 0], {
+      ...everything,
+      loaders: named(
+        'x'.repeat(100),
+        many(() => ({ loads: large, time: large + 0.12345, worst: large + 0.12345 })),
+      ),
+    }),
+    storage: { failures: large, latency: buckets },
+  } as unknown as InstanceStats
+  Object.assign(stats.process.requests, {
+    duration: buckets,
+    problems: named(
+      'STATEFUL_A_RATHER_LONG_CODE_',
+      many((i) => i + 1),
+    ),
+  })
+  const sample = sampleOf(undefined, stats, INTERVAL)
+  t.equal(Object.keys(sample.problems ?? {}).length, 9)
+  t.equal(sample.problems?.['other'], (52 * 53) / 2, 'what is beyond is counted together')
+  t.equal(Object.keys(sample.loaders ?? {}).length, 5)
+  const bytes = JSON.stringify(sample).length
+  t.ok(bytes < 2_500, `${bytes} bytes`)
   t.end()
 })

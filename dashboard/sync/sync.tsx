@@ -1,21 +1,25 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { PresenceMember } from '../client/index.ts'
-import type { StateSpaces } from '../openapi/schemas/state.ts'
-import type { SyncNodes } from '../openapi/schemas/sync.ts'
-import { useAction, useMayAct } from './action.ts'
-import { get, send } from './api.ts'
-import { useAsk } from './ask.tsx'
-import { Choice } from './choice.tsx'
-import type { ViewProps } from './console.tsx'
-import { formatAge, formatBytes, formatCount } from './format.ts'
-import { live } from './live.ts'
-import { Outcome, Problem } from './outcome.tsx'
-import { useReading } from './reading.ts'
-import { go } from './route.ts'
-import { Table } from './table.tsx'
+import type { PresenceMember } from '../../client/index.ts'
+import type { StateSpaces } from '../../openapi/schemas/state.ts'
+import type { SyncNodes } from '../../openapi/schemas/sync.ts'
+import { useAction, useMayAct } from '../action.ts'
+import { get, send } from '../api.ts'
+import { useAsk } from '../ask.tsx'
+import { Choice } from '../choice.tsx'
+import type { ViewProps } from '../console.tsx'
+import { formatAge, formatBytes, formatCount } from '../format.ts'
+import { live } from '../live.ts'
+import { Outcome, Problem } from '../outcome.tsx'
+import { useReading } from '../reading.ts'
+import { go, hashOf } from '../route.ts'
+import { Table } from '../table.tsx'
+import { Trace } from './trace.tsx'
 
-/** The live connections of all instances, and who is seen in a space. */
-export function Sync({ parameters: { space = 'app' } }: ViewProps) {
+/** In the address, instead of a connection: the whole space is traced. */
+const SPACE = 'space'
+
+/** The live connections of all instances, what they exchange, and who is seen in a space. */
+export function Sync({ parameters: { space = 'app', trace = '' } }: ViewProps) {
   const mayAct = useMayAct()
   const ask = useAsk()
   const { value, problem, again } = useReading(() => get<SyncNodes>('sync/nodes?scope=cluster'), [])
@@ -42,10 +46,13 @@ export function Sync({ parameters: { space = 'app' } }: ViewProps) {
           'Address',
           'Spaces',
           'Topics',
-          'Behind',
+          'Lag',
           'Waiting',
+          'Sent',
+          'Received',
           'Since',
           'Heard',
+          'Messages',
           ...(mayAct ? ['Actions'] : []),
         ]}
         empty={value ? 'Nobody is connected.' : 'Waiting for the server…'}
@@ -57,10 +64,15 @@ export function Sync({ parameters: { space = 'app' } }: ViewProps) {
             node.address,
             node.spaces.join(', ') || '–',
             formatCount(node.subscriptions),
-            formatCount(node.lag),
+            `${formatCount(node.lag)} rev.`,
             formatBytes(node.buffered),
+            formatBytes(node.sentBytes),
+            formatBytes(node.receivedBytes),
             formatAge(node.connectedAt),
             formatAge(node.lastSeen),
+            <a key="trace" href={hashOf('sync', { space, trace: node.id })} aria-current={trace === node.id}>
+              Trace<span class="unseen"> of {node.userId ?? 'anonymous'}</span>
+            </a>,
             ...(mayAct
               ? [
                   <button key="end" type="button" disabled={busy} onClick={() => disconnect(node.id)}>
@@ -71,13 +83,22 @@ export function Sync({ parameters: { space = 'app' } }: ViewProps) {
           ],
         }))}
       />
+      <h2>Messages</h2>
+      {trace === '' ? (
+        <p>
+          <a href={hashOf('sync', { space, trace: SPACE })}>Trace the space {space}</a>, or one of the connections
+          above: messages as they come, without their values.
+        </p>
+      ) : (
+        <Trace subject={trace === SPACE ? { space } : { node: trace }} stop={hashOf('sync', { space })} />
+      )}
       <h2>Presence</h2>
-      <Members space={space} />
+      <Members space={space} trace={trace} />
     </>
   )
 }
 
-function Members({ space }: { space: string }) {
+function Members({ space, trace }: { space: string; trace: string }) {
   const spaces = useReading(() => get<StateSpaces>('state/spaces'), [], 5_000).value?.spaces ?? []
   const [members, setMembers] = useState<readonly PresenceMember[]>([])
   useEffect(() => {
@@ -97,7 +118,7 @@ function Members({ space }: { space: string }) {
           label="Space"
           value={space}
           options={[...new Set([space, ...spaces])].map((name) => [name, name])}
-          onChoose={(chosen) => go('sync', { space: chosen })}
+          onChoose={(chosen) => go('sync', { space: chosen, trace })}
         />
       </div>
       <Table
