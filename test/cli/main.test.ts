@@ -28,7 +28,10 @@ t.test('a wrong call ends with 2 and says which was meant', async (t) => {
   t.match(await command(['get', 'a', '--spce', 'b']), { code: 2, stderr: /Did you mean --space\?/ })
   t.match(await command(['set', 'a', 'text']), { code: 2, stderr: /'"text"'/ })
   t.match(await command(['set', 'a', '1', '--ttl', '5m']), { code: 2, stderr: /whole number/ })
-  t.match(await command(['users', 'create', 'a', '--role', 'root']), { code: 2, stderr: /administrator, observer, user/ })
+  t.match(await command(['users', 'create', 'a', '--role', 'root']), {
+    code: 2,
+    stderr: /administrator, observer, user/,
+  })
 })
 
 t.test('a failure ends with 1; with --json it is JSON, and stdout stays empty', async (t) => {

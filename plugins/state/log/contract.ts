@@ -100,8 +100,18 @@ export interface Batch {
 export interface Replacement {
   readonly cause: 'restore' | 'clear'
   readonly tx: string
-  /** Every entry's revision is `base.revision + 1`. */
+  /** Each entry's revision is the one that the new epoch begins with, or an earlier one. */
   readonly entries: ReadonlyMap<string, WrittenEntry>
+  /**
+   * The new epoch begins behind this revision, if the log does not stand behind it already: content that comes from
+   * another storage goes on with its count. Default: the log's own.
+   */
+  readonly after?: number
+}
+
+/** The revision that a replacement's epoch begins with. */
+export function firstAfter(base: Position, { after = 0 }: Pick<Replacement, 'after'>): number {
+  return Math.max(base.revision, after) + 1
 }
 
 /** What an acknowledged write has survived. See docs/state.md for what each may lose. */
@@ -134,7 +144,7 @@ export interface StateLog {
    * that have it at hand then
    */
   commit(base: Position, batch: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome>
-  /** Replaces the content and starts a new epoch at `base.revision + 1`, with an empty history. */
+  /** Replaces the content and starts a new epoch, with an empty history, at `base.revision + 1` or behind `after`. */
   replace(base: Position, replacement: Replacement): Promise<CommitOutcome>
   /**
    * Resolves when everything up to a position is as durable as an acknowledgement promises: for writes whose own

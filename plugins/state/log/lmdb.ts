@@ -11,6 +11,7 @@ import {
   continues,
   type Entry,
   type EpochStart,
+  firstAfter,
   LOADED,
   type LogRecord,
   type LogState,
@@ -224,10 +225,11 @@ export class LmdbStateLog implements StateLog {
     return 'committed'
   }
 
-  async #replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
+  async #replace(base: Position, replacement: Replacement): Promise<CommitOutcome> {
     const head = await this.#open()
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
-    const revision = head.revision + 1
+    const { cause, tx, entries } = replacement
+    const revision = firstAfter(head, replacement)
     const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
     const epochs = withEpoch(head.epochs, { epoch, first: revision, cause, tx })
     const { owner } = head
