@@ -232,7 +232,7 @@ class SpaceWriter {
   }
 
   /**
-   * Replaces the space by what is there and these keys, so that it stands behind `revision`.
+   * Replaces the space by what is there and these keys, so that it stands at `revision`.
    * @param keys all of the space that they come from
    * @returns how many keys were not so before
    */
@@ -247,12 +247,12 @@ class SpaceWriter {
       for (const { key, value, revision: own, expiresAt } of fresh) {
         const json = JSON.stringify(value)
         // A key that was here before may have had a later revision than its own.
-        const at = state.revision === 0 ? Math.min(own, revision) : revision + 1
+        const at = state.revision === 0 ? Math.min(own, revision) : revision
         const expiry = expiresAt === undefined ? {} : { expiresAt }
         entries.set(key, { value, revision: at, bytes: sizeOf(key, json), json, ...expiry })
       }
       this.#state = undefined
-      const replacement = { cause: 'restore' as const, tx: randomText(12), entries, after: revision }
+      const replacement = { cause: 'restore' as const, tx: randomText(12), entries, after: revision - 1 }
       if ((await this.#log.replace(state, replacement)) === 'committed') return fresh.length
     }
     throw this.#neverFirst()

@@ -108,9 +108,8 @@ export class Sessions<Values extends object = SessionValues> {
   }
 
   /** Ends the session with that handle. `false` when it was not live. */
-  async revoke(handle: string, reason = 'revoked'): Promise<boolean> {
-    const open = await this.#engine.find(handle)
-    return open !== undefined && this.#engine.end(open, reason)
+  revoke(handle: string, reason = 'revoked'): Promise<boolean> {
+    return this.#engine.endId(handle, reason)
   }
 
   /** The handle of the session that a request came with or got; `undefined` when it has none. */
