@@ -19,6 +19,7 @@ export type { Presence } from './presence.ts'
 export type { Replica, ReplicaStatus, Topic } from './replica.ts'
 export type { AnyKeys, KeysOf, Spaces, Writable } from './types.ts'
 
+/** Options of {@link createClient}. */
 export interface ClientOptions {
   /**
    * Where the application is, with the prefix of its routes: `https://app.example`, `https://app.example/api`; on a page
@@ -57,6 +58,7 @@ export interface ClientOptions {
   timing?: Timing
 }
 
+/** REST calls and live replicas of one server, see {@link createClient}. */
 export interface StatefulClient<Paths extends object = paths, S extends Spaces = Spaces> {
   /** Every route of the application, typed: `client.api.GET('/profile')` resolves to `{ data, error, response }`. */
   readonly api: Client<Paths>

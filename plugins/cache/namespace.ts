@@ -41,6 +41,7 @@ export interface Shared {
   bucketsOf(name: string): readonly string[]
 }
 
+/** Options of `setWithDelayedPersist`. */
 export interface DelayedPersistOptions extends SetOptions {
   /** Name of the handler that `writeBehind` registered. Default `'default'`. */
   writer?: string

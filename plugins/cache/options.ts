@@ -17,6 +17,7 @@ import {
 } from '../support/options.ts'
 import type { DeadWrite } from './write-behind/writes.ts'
 
+/** Options of the plugin `cache`. */
 export interface CacheOptions {
   /** The first level: values in this process, bounds per namespace. */
   l1?: {
@@ -105,6 +106,7 @@ export interface CacheOptions {
   random?: () => number
 }
 
+/** Options of writing behind: how soon, how often, and for how long it is tried. */
 export interface WriteBehindOptions {
   /** How long a write waits for company. Default 50 ms. */
   delay?: Duration

@@ -1,6 +1,7 @@
 import type { Duration } from '../support/durations.ts'
 import { namesFor } from '../support/options.ts'
 
+/** Options of a write. */
 export interface SetOptions {
   /** How long the entry is fresh, `Infinity` for ever. Default: `l2.ttl`. */
   ttl?: Duration
@@ -12,6 +13,7 @@ export interface SetOptions {
 
 export const SET_OPTIONS = namesFor<SetOptions>({ ttl: true, tags: true, stale: true })
 
+/** Options of `getOrSet`, and of what builds on it. */
 export interface LoadOptions extends SetOptions {
   /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when nobody waits. */
   signal?: AbortSignal
@@ -65,11 +67,13 @@ export interface LoadContext {
 /** Gets the value from its source. `undefined` is returned to the callers and not cached; `null` is cached. */
 export type Loader<T = unknown> = (context: LoadContext) => T | Promise<T>
 
+/** An entry to load ahead of its first use. */
 export interface WarmEntry<T = unknown> extends LoadOptions {
   key: string
   loader: Loader<T>
 }
 
+/** What became of the entries to warm. */
 export interface WarmResult {
   /** Now in the first level. */
   warmed: number
@@ -92,6 +96,7 @@ export interface EntryInfo {
   tags: string[]
 }
 
+/** Options of `search`. */
 export interface SearchOptions {
   /** `*` stands for any characters, `?` for one. Default: all keys. */
   pattern?: string

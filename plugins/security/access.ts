@@ -190,6 +190,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
 }
 
+/** Whether a text names an action of this package, see {@link ACTIONS}. */
 export function isAction(text: unknown): text is Action {
   return typeof text === 'string' && Object.hasOwn(ACTIONS, text)
 }

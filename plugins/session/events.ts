@@ -1,5 +1,6 @@
 export type SessionEventName = 'created' | 'revoked' | 'expired' | 'rotated'
 
+/** What listeners are told of a session. */
 export interface SessionEvent {
   /** Public handle of the session; of `rotated`, the new one. */
   handle: string

@@ -45,6 +45,7 @@ export interface SpaceCounts extends SequencerCounts {
   unreadable: number
 }
 
+/** Statistics of a space. */
 export interface SpaceStats extends SpaceCounts {
   name: string
   durability: Durability

@@ -16,6 +16,7 @@ export interface Clock {
   every(ms: number, run: () => void): Timer
 }
 
+/** Something that runs later, unless it is cancelled. */
 export interface Timer {
   cancel(): void
 }

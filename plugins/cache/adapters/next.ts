@@ -26,6 +26,7 @@ interface TagTimes {
   expired?: number
 }
 
+/** Options of {@link nextCacheHandler}. */
 export interface NextCacheHandlerOptions {
   /** Where the instances of the application meet: `redis://…`, or Redis with options. */
   storage: string | RedisStorageOptions

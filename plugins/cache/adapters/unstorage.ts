@@ -3,6 +3,7 @@ import { hasWildcard } from '../glob.ts'
 import type { CacheNamespace } from '../namespace.ts'
 import { storedKey } from './stored-key.ts'
 
+/** Options of {@link unstorageDriver}. */
 export interface UnstorageDriverOptions {
   /** Seconds that an item lives for which `setItem` says nothing else. Default: it has no end. */
   ttl?: number

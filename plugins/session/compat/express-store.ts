@@ -68,7 +68,7 @@ const NO_COOKIE = { originalMaxAge: null, expires: null, httpOnly: true, path: '
  *   as if nobody were logged in; an application that wants that may emit it.
  *
  * It loads no express-session, of which an application may have several: which classes a session is made of is learned
- * from `generate`, which express-session gives to each store. @fastify/session has {@link sessionStore} instead.
+ * from `generate`, which express-session gives to each store. @fastify/session has `sessionStore` instead.
  *
  * @example
  * ```ts

@@ -26,6 +26,7 @@ import { type Arrival, beginVisit, Visit, visitOf } from './visit.ts'
 
 type Done = (error?: unknown) => void
 
+/** Options of `request.login`. */
 export interface LoginOptions {
   /**
    * Which values of the session before the login stay. Default: all when it was anonymous or the same user's,

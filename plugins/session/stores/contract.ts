@@ -47,6 +47,7 @@ export type SaveOutcome = 'saved' | 'gone' | 'conflict'
 /** The session that a rotation replaces. */
 export type FormerSession = Pick<StoredSession, 'id' | 'owner'>
 
+/** On what terms a store takes a new session. */
 export interface Admission {
   now: number
   /** Counts as a login of the owner. */
@@ -66,6 +67,7 @@ export type CreateOutcome =
   /** With `once`: the id is that of a live session, or of one that ended a moment ago. */
   | { outcome: 'taken' }
 
+/** How many live sessions there are, and of how many users. */
 export interface SessionCount {
   sessions: number
   /** Owners with at least one live session. */

@@ -15,6 +15,7 @@ import type { CommitOptions, Guard } from '../writing/write.ts'
 import { Lease, type LeaseHolding } from './lease.ts'
 import { beatKey, leaseKey } from './proof.ts'
 
+/** Options of `lease`. */
 export interface LeaseOptions {
   /** How long it lasts without being renewed; whoever waits for one whose holder is gone waits so long. Default 10 s. */
   ttl?: Duration

@@ -39,6 +39,7 @@ export interface WriteRequest {
   clear?: boolean
 }
 
+/** For whom, and on what conditions, a commit is made. */
 export interface CommitOptions {
   /** With `seq`: the commit has its effect once, however often it is sent while its record is retained. */
   clientId?: string
@@ -72,6 +73,7 @@ export interface ReplaceRequest {
   context?: unknown
 }
 
+/** What a commit came to. */
 export interface Committed {
   commit: Commit
   /** What the key of its first operation holds right after it. */

@@ -8,6 +8,7 @@ import { refuse } from './failure.ts'
 import { RedisScript } from './script.ts'
 import { connectCluster, connectServer, type RedisServers } from './servers.ts'
 
+/** Where a Redis is, and how to talk to it. */
 export interface RedisStorageOptions {
   /**
    * `redis://[user:password@]host:port[/db]`, `redis+cluster://[user:password@]host:port,host:port…` or
