@@ -15,7 +15,7 @@ import { RecordWriter, type Written } from './transfer/write.ts'
 const BATCH = 500
 
 export interface ImportOptions extends StorageOption, JsonOption {
-  /** Begins at the start, whatever an import before has written. */
+  /** Begins at the start, even if an earlier import has written a part. */
   restart?: true | undefined
 }
 

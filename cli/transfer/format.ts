@@ -1,6 +1,6 @@
 /**
- * An export: a JSON document a line. The first is the header, the last the footer, which tells that the file is whole;
- * between them stand records, of which each says by its only name what it is.
+ * An export: a JSON document a line. The first is the header, the last the footer, which shows that the file is whole.
+ * Between them are the records; the only property of each says what it is.
  */
 import type { Json } from '../../openapi/schemas/state.ts'
 import type { StoredAccount } from '../../plugins/accounts/account-store.ts'

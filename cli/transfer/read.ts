@@ -27,7 +27,7 @@ async function* readSpace(stores: Stores, space: string): AsyncGenerator<ExportR
   const log = stores.openLog(space)
   try {
     const { entries, revision } = await log.load()
-    // One that a server has opened, and nobody has written to.
+    // A server has opened it, but nothing was ever written to it.
     if (revision === 0) return
     yield { space: { name: space, revision } }
     for (const [key, { value, revision, expiresAt }] of entries) {

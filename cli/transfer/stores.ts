@@ -34,7 +34,7 @@ export interface Stores {
 const PATIENCE = 60_000
 
 /**
- * A storage of which everything will be read or written.
+ * Opens a storage to read or write all of it.
  * @throws STATEFUL_INVALID_CONFIGURATION for `memory:`, and what opening a storage throws
  */
 export async function openWhole(url: string): Promise<Storage> {
