@@ -46,7 +46,7 @@ export interface Beginning {
   ownIdle?: number
   /** When it ends however much it is used, unless it goes on with what `former` had. Default: by the policy. */
   ends?: number
-  /** The token is not random: whoever begins a session under it second gets what the first one began. */
+  /** The token is not random: the second caller that begins a session under it gets the one that the first began. */
   once?: boolean
 }
 

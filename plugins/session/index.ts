@@ -47,7 +47,7 @@ declare module 'fastify' {
     sessions: Sessions
     /** For cookies beside the session's. */
     sessionCookies: SessionCookies
-    /** What a request can do with its session, whatever its methods are called. */
+    /** What a request can do with its session, under whichever names. */
     sessionActions: RequestActions
   }
 }
@@ -196,7 +196,7 @@ function sealerOf(given: string | string[], production: boolean) {
 async function checkEviction(fastify: FastifyInstance, action: 'refuse' | 'warn', warn: (message: string) => void) {
   const { storage } = fastify as Partial<FastifyInstance>
   if (storage?.kind !== 'redis') return
-  // One that cannot be asked now keeps nobody from booting: it may come back.
+  // A server that cannot be asked now does not stop the boot: it may come back.
   const policy = await storage.client.evictionPolicy().catch(() => 'noeviction')
   if (policy === 'noeviction') return
   const message = `Redis has maxmemory-policy '${policy}' and may evict sessions; set it to 'noeviction'`

@@ -85,7 +85,7 @@ export interface SessionCount {
 export interface SessionStore {
   /** Set by the engine: told of a record that could not be read and was taken for none. */
   onUnreadable?: (error: unknown) => void
-  /** Where processes share it: makes what tells whoever else uses it which sessions ended. */
+  /** If processes share it: makes the bus that tells its other users which sessions have ended. */
   bus?: () => RevocationBus
   load(id: string, now: number): Promise<StoredSession | Ended | undefined>
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome>
