@@ -176,7 +176,7 @@ export function surelyNotWritten(error: unknown): boolean {
   return error instanceof StorageFullError
 }
 
-/** Whether it says that nobody knows what was written. */
+/** Whether it says that it is unknown what was written. */
 export function isUnavailable(error: unknown): boolean {
   return error instanceof StorageUnavailableError
 }
@@ -186,10 +186,10 @@ export function withoutJson({ value, revision, expiresAt, bytes }: WrittenEntry)
   return expiresAt === undefined ? { value, revision, bytes } : { value, revision, expiresAt, bytes }
 }
 
-/** Epochs that a log remembers: a position in an older one gets everything anew, which is never wrong. */
+/** Epochs that a log remembers: a position in an older one gets the whole space again, which is never wrong. */
 export const REMEMBERED_EPOCHS = 32
 
-/** Whoever continues a history adds its epoch here. */
+/** The epochs of a history that goes on in a new one. */
 export function withEpoch(epochs: readonly EpochStart[], start: EpochStart): EpochStart[] {
   return [...epochs.slice(-(REMEMBERED_EPOCHS - 1)), start]
 }
@@ -199,7 +199,7 @@ export function nextCounter(epoch: string): number {
   return Number.parseInt(epoch, 10) + 1
 }
 
-/** How much history is kept for those who come back: whatever comes first, but always the newest batch. */
+/** How much history is kept for clients that resume: up to the bound that is reached first, but always the newest batch. */
 export interface Retention {
   /** Commits. */
   readonly commits: number

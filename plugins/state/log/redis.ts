@@ -78,7 +78,7 @@ export class RedisStateLog implements StateLog {
   #known: number | undefined
   /**
    * What the first epoch is called while the space is not there. Once it may have been used in a commit it is never
-   * used again: a space that was lost and is written anew is another history.
+   * used again: a space that was lost and is written again is another history.
    */
   #unwritten: string | undefined
   /** That there really is, or was: a server that has lost it begins a newer one. */
@@ -404,8 +404,8 @@ function toClientWrites(clients: readonly string[], floor: number, before: numbe
 }
 
 /**
- * Of an epoch that cannot be read, and of those before it, nobody knows where they end: whoever stands there gets
- * everything anew.
+ * Where an unreadable epoch ends is unknown, and so it is for those before it: replicas that stand there get the whole
+ * space again.
  */
 function toEpochs(texts: readonly string[], { epoch, revision }: Position): EpochStart[] {
   const epochs: EpochStart[] = []
