@@ -135,7 +135,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   let loading: ReturnType<typeof loadApi> | undefined
   const api = new Proxy({} as Client<Paths>, {
     get: (_, method) => {
-      // Not a promise, whatever `await` looks for.
+      // Not a promise: `await` must not find a `then`.
       if (typeof method !== 'string' || method === 'then') return undefined
       return async (...parts: unknown[]) => {
         loading ??= loadApi()
@@ -173,7 +173,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
       open,
       credentials: asks ? async () => (await import('./credentials.ts')).connectionCredentials(url, asked) : undefined,
       timing,
-      // While a page is rendered on a server nobody subscribes, and nothing may stay open.
+      // While a page is rendered on a server there are no subscribers, and nothing may stay open.
       eager: options.WebSocket !== undefined || page.document !== undefined,
       clientId,
       // What cannot be loaded keeps nothing.
