@@ -15,7 +15,7 @@ export const SET_OPTIONS = namesFor<SetOptions>({ ttl: true, tags: true, stale: 
 
 /** Options of `getOrSet`, and of what builds on it. */
 export interface LoadOptions extends SetOptions {
-  /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when nobody waits. */
+  /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when no caller waits. */
   signal?: AbortSignal
   /**
    * Lets an entry be served for so long after its `ttl`, while one caller refreshes it, and when its loader fails.
@@ -28,11 +28,11 @@ export interface LoadOptions extends SetOptions {
   timeout?: Duration
   /**
    * How eagerly an entry is refreshed before its `ttl` is over, as a multiple of what its load took (XFetch, see
-   * Loads). Default 1 with `stale`, else 0: whoever refreshes early needs a value to serve meanwhile.
+   * Loads). Default 1 with `stale`, else 0: a caller that refreshes early needs a value to serve meanwhile.
    */
   early?: number
   /**
-   * How long a failed load is remembered and its error given to whoever asks, in this process; those who allow `stale`
+   * How long a failed load is remembered and its error given to further callers, in this process; those who allow `stale`
    * get the old value as long as there is one. Default: not at all.
    */
   negative?: Duration
