@@ -62,6 +62,6 @@ async function* linesOf(stores: Stores, counts: Counts, progress: Progress): Asy
 const line = (document: object): string => `${JSON.stringify(document)}\n`
 
 /** Counts for people. */
-export function told({ account, token, session, key, letter }: Counts): string {
-  return `${account} accounts, ${token} access tokens, ${session} sessions, ${key} keys, ${letter} dead letters`
+export function told({ account, token, session, space, key, letter }: Counts): string {
+  return `${account} accounts, ${token} access tokens, ${session} sessions, ${key} keys of ${space} spaces, ${letter} dead letters`
 }

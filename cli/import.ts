@@ -9,13 +9,13 @@ import type { JsonOption, StorageOption } from './options.ts'
 import { Output } from './output.ts'
 import { type ExportRecord, type Header, kindOf, noCounts, parseHeader, parseRecord } from './transfer/format.ts'
 import { openWhole, storesOn } from './transfer/stores.ts'
-import { RecordWriter } from './transfer/write.ts'
+import { RecordWriter, type Written } from './transfer/write.ts'
 
 /** Records that are written before the position is. */
 const BATCH = 500
 
 export interface ImportOptions extends StorageOption, JsonOption {
-  /** Begins at the start, whatever an import before has written. */
+  /** Begins at the start, even if an earlier import has written a part. */
   restart?: true | undefined
 }
 
@@ -54,13 +54,15 @@ export async function importFrom(file: string, options: ImportOptions): Promise<
     let number = 1
     let batch: ExportRecord[] = []
     let whole = false
-    const flush = async () => {
-      const { written, same, taken } = await writer.write(batch)
+    const add = ({ written, same, taken }: Written) => {
       outcome.written += written
       outcome.same += same
       outcome.taken.push(...taken)
+    }
+    const flush = async () => {
+      add(await writer.write(batch))
       batch = []
-      await position.write(number)
+      await position.write(number - writer.held)
       progress.at(source.bytesRead)
     }
     try {
@@ -76,6 +78,7 @@ export async function importFrom(file: string, options: ImportOptions): Promise<
         if (batch.length === BATCH) await flush()
       }
       await flush()
+      if (whole) add(await writer.finish())
     } finally {
       source.destroy()
       await writer.close()

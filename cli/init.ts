@@ -5,7 +5,7 @@ import { starter } from './init/template.ts'
 import type { JsonOption } from './options.ts'
 import { Output } from './output.ts'
 
-/** Files that may be there already: of whoever made the folder by a tool. */
+/** Files that may be there already, left by the tool that made the folder. */
 const HARMLESS = new Set(['.git', '.DS_Store'])
 
 /**

@@ -1,4 +1,7 @@
 import type { FastifyInstance } from 'fastify'
+import { RecordCodec } from '../plugins/session/record.ts'
+import { sessionStoreOn } from '../plugins/session/stores/on-storage.ts'
+import { ownerOf } from '../plugins/session/token.ts'
 import { InvalidConfigurationError, NotFoundError } from '../plugins/support/errors.ts'
 import type { JsonOption, TargetOptions } from './options.ts'
 import { columns, Output } from './output.ts'
@@ -13,6 +16,8 @@ interface Shown {
   lastActivity: string
   ip?: string | undefined
   userAgent?: string | undefined
+  /** It is encrypted, or damaged: address and agent cannot be read here. */
+  unreadable?: true
 }
 
 /**
@@ -21,10 +26,16 @@ interface Shown {
  */
 export async function listSessions(user: string, options: SessionOptions): Promise<void> {
   const sessions = await readSessions(user, options)
-  const rows = sessions.map(({ handle, createdAt, lastActivity, ip = '', userAgent = '' }) => {
-    return [handle, createdAt, lastActivity, ip, userAgent]
+  const rows = sessions.map(({ handle, createdAt, lastActivity, ip = '', userAgent = '', unreadable }) => {
+    return [handle, createdAt, lastActivity, ...(unreadable ? ['?', '?'] : [ip, userAgent])]
   })
-  new Output(options).result(sessions, columns([['HANDLE', 'CREATED', 'LAST ACTIVITY', 'ADDRESS', 'AGENT'], ...rows]))
+  const output = new Output(options)
+  output.result(sessions, columns([['HANDLE', 'CREATED', 'LAST ACTIVITY', 'ADDRESS', 'AGENT'], ...rows]))
+  if (sessions.some(({ unreadable }) => unreadable)) {
+    output.note(
+      '?  is encrypted, and only the server has the secret: ask it with --url. `sessions revoke` works here too.',
+    )
+  }
 }
 
 /** Ends sessions by their handles, or with `user` all of that user. */
@@ -49,9 +60,17 @@ async function readSessions(user: string, { url, token, storage }: SessionOption
     })
   }
   return withServices(storage, async (app) => {
-    const sessions = await app.sessions.list(await idOnStorage(app, user))
-    return sessions.map(({ createdAt, lastActivity, ...session }) => {
-      return { ...session, createdAt: createdAt.toISOString(), lastActivity: lastActivity.toISOString() }
+    // Not by `app.sessions`, which leaves out what it cannot read.
+    const owner = ownerOf(await idOnStorage(app, user))
+    const sessions = await sessionStoreOn(app.storage).list(owner, Date.now())
+    const codec = new RecordCodec()
+    return sessions.map((session) => {
+      const times = {
+        createdAt: new Date(session.created).toISOString(),
+        lastActivity: new Date(session.seen).toISOString(),
+      }
+      const opened = codec.toOpen(session)
+      return { handle: session.id, ...times, ...(opened ? opened.device : { unreadable: true as const }) }
     })
   })
 }

@@ -62,7 +62,7 @@ export async function resetUser(username: string, options: UserOptions): Promise
   tellPassword('reset', user, password, options)
 }
 
-/** Nobody can log in to the account any more, and its sessions end. */
+/** Refuses further logins to the account, and ends its sessions. */
 export async function disableUser(username: string, options: UserOptions): Promise<void> {
   const user = await changeUser(username, { disabled: true }, options)
   new Output(options).result(user, `disabled: ${user.username}`)

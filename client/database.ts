@@ -15,7 +15,7 @@ interface Locks {
 
 /**
  * In IndexedDB, for all pages of an origin. A page holds a lock by the name of its queue for as long as it lives, and
- * takes over the queues that nobody holds: each has one owner. Without locks (a page that is not secure) it takes over
+ * takes over queues without an owner: each has one. Without locks (a page that is not secure) it takes over
  * that of the page before it in the same tab.
  */
 export function databaseKeeper(url: string, clientId: string, after: (ms: number, run: () => void) => unknown): Keeper {

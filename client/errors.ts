@@ -2,7 +2,7 @@
 export class WriteError extends Error {
   /** Stable, machine-readable: see docs/errors.md. */
   readonly code: string
-  /** `refused`: nothing was written. `unknown`: nobody can tell. */
+  /** `refused`: nothing was written. `unknown`: that cannot be told. */
   readonly outcome: 'refused' | 'unknown'
 
   constructor(code: string, message: string, outcome: 'refused' | 'unknown' = 'refused') {

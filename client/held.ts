@@ -2,7 +2,7 @@ import type { Timing } from './link.ts'
 
 interface Entry<Thing> {
   readonly thing: Thing
-  /** When nobody holds it, it is leaving: whoever asks now goes on where it was. */
+  /** Without holders it is leaving: a new holder goes on where it was. */
   holders: number
 }
 
@@ -44,7 +44,7 @@ export class Held<Thing extends object> {
     return entry.thing
   }
 
-  /** @returns whether nobody holds it any more */
+  /** @returns whether that was the last holder */
   release(id: string, thing: Thing): boolean {
     const entry = this.#entries.get(id)
     if (entry?.thing !== thing || entry.holders === 0 || --entry.holders > 0) return false
@@ -56,7 +56,7 @@ export class Held<Thing extends object> {
     return true
   }
 
-  /** Whoever holds them. */
+  /** Their holders. */
   clear(): Thing[] {
     const things = this.all()
     this.#entries.clear()

@@ -19,6 +19,7 @@ export type { Presence } from './presence.ts'
 export type { Replica, ReplicaStatus, Topic } from './replica.ts'
 export type { AnyKeys, KeysOf, Spaces, Writable } from './types.ts'
 
+/** Options of {@link createClient}. */
 export interface ClientOptions {
   /**
    * Where the application is, with the prefix of its routes: `https://app.example`, `https://app.example/api`; on a page
@@ -57,6 +58,7 @@ export interface ClientOptions {
   timing?: Timing
 }
 
+/** REST calls and live replicas of one server, see {@link createClient}. */
 export interface StatefulClient<Paths extends object = paths, S extends Spaces = Spaces> {
   /** Every route of the application, typed: `client.api.GET('/profile')` resolves to `{ data, error, response }`. */
   readonly api: Client<Paths>
@@ -133,7 +135,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
   let loading: ReturnType<typeof loadApi> | undefined
   const api = new Proxy({} as Client<Paths>, {
     get: (_, method) => {
-      // Not a promise, whatever `await` looks for.
+      // Not a promise: `await` must not find a `then`.
       if (typeof method !== 'string' || method === 'then') return undefined
       return async (...parts: unknown[]) => {
         loading ??= loadApi()
@@ -171,7 +173,7 @@ export function createClient<Paths extends object = paths, S extends Spaces = Sp
       open,
       credentials: asks ? async () => (await import('./credentials.ts')).connectionCredentials(url, asked) : undefined,
       timing,
-      // While a page is rendered on a server nobody subscribes, and nothing may stay open.
+      // While a page is rendered on a server there are no subscribers, and nothing may stay open.
       eager: options.WebSocket !== undefined || page.document !== undefined,
       clientId,
       // What cannot be loaded keeps nothing.

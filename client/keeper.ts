@@ -55,7 +55,7 @@ export interface Keeper {
 /** Loaded when there is something to keep; `undefined` when nothing is to be kept, or can be. */
 export type KeeperSoon = Promise<Keeper | undefined> | undefined
 
-/** @returns `undefined` when it is of several users: then nobody knows whose this page is */
+/** @returns `undefined` when there are several users: then it is unknown whose this page is */
 export function keptOf(
   clientId: string,
   queues: readonly KeptQueue[],

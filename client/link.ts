@@ -55,7 +55,7 @@ export const LONGEST_BACKOFF = 10_000
 const HEARTBEAT_BEFORE_HELLO = 25_000
 /** How long a connection must have served before the next failure counts as the first. */
 const STABLE = 5_000
-/** The longest wait for an answer of a connection that may have died while nobody looked. */
+/** The longest wait for an answer of a connection that may have died unnoticed. */
 const PROBE = 3_000
 
 export interface LinkOptions {
@@ -153,7 +153,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
         (initial && { ...initial, entries: Object.entries(initial.state) })
       this.#keptReplicas.delete(id)
       const made: AnyReplica = new Replica(this, space, topic, this.#outbox.of(space), known)
-      // The server was not told that nobody wanted it for a moment.
+      // The server was not told that it was unwanted for a moment.
       if (leaving && known && this.#asked.has(id)) made.changeStatus('live')
       return made
     })
@@ -193,7 +193,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
     return this.#replicas.size + this.#presences.size + this.#outbox.size === 0
   }
 
-  /** Nobody wants anything any more. */
+  /** Nothing is wanted any more. */
   #rest(): void {
     if (this.#isIdle) this.#drop()
   }
@@ -224,7 +224,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
         replica.ack(ack, ack.ops ?? write?.ops)
       } else if (write) replica.remove(write)
     }
-    // Where it was made nobody waits for its confirmation.
+    // The page that made it does not wait for its confirmation any more.
     if (!waits) write?.resolve({ revision: ack.revision })
     this.#rest()
   }
@@ -252,7 +252,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
     if (this.#options.eager) this.wanted()
   }
 
-  /** Begins a new connection at once, whatever became of the one before: after a login, for example. */
+  /** Begins a new connection at once, whether the former one works or not: after a login, for example. */
   reconnect(): void {
     this.#failures = 0
     this.#refusal = undefined
@@ -346,7 +346,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
   #begin(hello: Hello): void {
     const { clientId, heartbeat, limits, user = '' } = hello
     const before = this.#outbox.user
-    // Whoever logs in goes on with what was done before; another user must not.
+    // A login goes on with what was done before it; another user must not.
     if (before && before !== user) this.#forget()
     this.#outbox.user = user
     this.publicId = clientId
@@ -383,7 +383,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
       if (retry && replica) {
         this.later(this.#failures++, () => this.#replicas.get(id) === replica && this.#subscribe(replica))
       }
-      // Nobody knows which one waits for ever now: begins anew, after the back-off.
+      // Which one now waits for ever is unknown: starts again, after the back-off.
       else if (retry) this.#lost(1006)
     }
   }
@@ -435,7 +435,7 @@ export class Link implements ReplicaLink, PresenceLink, OutboxLink {
     this.#expectHeartbeat(within)
   }
 
-  /** Lets go of the connection. A dead one may take minutes to close; nobody waits for that. */
+  /** Lets go of the connection. A dead one may take minutes to close, which is not waited for. */
   #drop(code = 1000): void {
     this.#cancelReconnect?.()
     this.#cancelHeartbeat?.()

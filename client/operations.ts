@@ -5,7 +5,7 @@ import { WriteError } from './errors.ts'
 const MOST_OPERATIONS = 128
 
 /**
- * Copies of operations as the server will have them, so that what is shown is what it gets and nobody changes it
+ * Copies of operations as the server will have them, so that what is shown is what it gets and cannot be changed
  * meanwhile.
  * @throws WriteError for what the server would refuse
  */

@@ -89,7 +89,7 @@ export class Outbox {
     return this.#writes.filter((write) => write.space === space)
   }
 
-  /** Whose they are, as the server says; `undefined` while nobody knows. */
+  /** Whose they are, as the server says; `undefined` until it has. */
   get user(): string | undefined {
     return this.#user
   }
@@ -104,7 +104,7 @@ export class Outbox {
   adopt({ user, seq, writes }: Kept): Write[] {
     this.#user ??= user
     this.#seq = Math.max(this.#seq, seq)
-    // Nobody waits for them any more; what becomes of them shows in the state.
+    // No caller waits for them any more; the state shows what becomes of them.
     const adopted = writes.map((write) => writeOf(write, { sent: true, resolve() {}, reject() {} }))
     this.#writes.unshift(...adopted)
     this.#save()
@@ -153,7 +153,7 @@ export class Outbox {
     this.pump()
   }
 
-  /** Another page lives under this id: what was never sent under it is numbered anew. */
+  /** Another page lives under this id: what was never sent under it gets new numbers. */
   #rename(clientId: string): void {
     const before = this.#clientId
     this.#clientId = clientId
@@ -167,7 +167,7 @@ export class Outbox {
   }
 
   /**
-   * The connection is gone: nobody knows what of that which flew has arrived.
+   * The connection is gone: which of the writes under way have arrived is unknown.
    * @param wasTooLarge it ended because of the size of a message
    */
   lost(wasTooLarge: boolean): void {

@@ -11,7 +11,7 @@ export interface PresenceLink {
   release(presence: Presence): void
 }
 
-/** Who follows a space. Empty while there is no connection: who is there then, nobody knows. */
+/** Who follows a space. Empty while there is no connection: who is there then is unknown. */
 export class Presence {
   readonly space: string
   readonly #link: PresenceLink

@@ -35,7 +35,7 @@ export interface ReplicaLink {
   changed(replica: AnyReplica): void
 }
 
-/** A replica, whatever the types of its keys. */
+/** A replica with any types of keys. */
 export type AnyReplica = Pick<
   Replica,
   | 'id'
@@ -167,7 +167,7 @@ export class Replica<K extends Keys = AnyKeys> {
 
   /**
    * Calls `listener` after each change of the state, of the status or of how many writes are pending; with a key, only
-   * when its value changes. A listener that throws is reported like any error of the page, and stops nobody else.
+   * when its value changes. A listener that throws is reported like any error of the page, and does not stop the others.
    * `subscribe` and `snapshot` are what `useSyncExternalStore` takes.
    * @returns ends it
    */
@@ -233,7 +233,7 @@ export class Replica<K extends Keys = AnyKeys> {
     if (this.#status !== 'closed' && this.#link.release(this)) this.end()
   }
 
-  /** Nobody holds it any more. */
+  /** Its last holder has let go of it. */
   end(): void {
     this.#status = 'closed'
     this.#resolveAcknowledged()
@@ -280,7 +280,7 @@ export class Replica<K extends Keys = AnyKeys> {
     this.changeStatus(refusal?.status ?? 'offline')
   }
 
-  /** Its content for another page, or for whoever asks for it anew; `undefined` before the first sync. */
+  /** Its content for another page, or for a later call; `undefined` before the first sync. */
   keep(): KeptReplica | undefined {
     return this.#position && { ...this.#position, entries: [...this.#base] }
   }
@@ -301,7 +301,7 @@ export class Replica<K extends Keys = AnyKeys> {
     const keys = new Set([...this.#base.keys(), ...state.keys()])
     for (const key of keys) {
       const value = state.get(key)
-      // What is the same stays the same object, so that nobody renders it again.
+      // What is the same stays the same object, so that it is not rendered again.
       if (!sameJson(this.#base.get(key), value)) put(this.#base, key, value)
     }
     this.#moveTo({ epoch, revision }, keys)
@@ -335,7 +335,7 @@ export class Replica<K extends Keys = AnyKeys> {
   ack({ epoch, prev, revision }: Ack, ops: readonly Op[] | undefined): void {
     // A part of a space hears of this client's writes by changes, if they concern it at all.
     if (this.topic.key !== undefined || this.topic.prefix !== undefined) this.#moveTo(this.#position)
-    // One whose operations nobody knows leaves a gap.
+    // One whose operations are unknown leaves a gap.
     else this.#stateChange({ epoch, changes: [{ prev: ops ? prev : NOWHERE, revision, ops: [...(ops ?? [])] }] })
   }
 
@@ -452,7 +452,7 @@ export function replicaId(
   return JSON.stringify([space, key, prefix])
 }
 
-/** Nobody is told: the server's answer says it. */
+/** Without telling listeners: the server's answer does. */
 const misfit: Misfit = () => new Error()
 
 /** What the server will refuse is not shown: the base stays visible until its answer comes. */

@@ -1,5 +1,5 @@
 /**
- * Tells of an error of the application's that nobody can be given: as the platform does of errors that nobody catches,
+ * Tells of an error of the application's that no caller can be given: as the platform does with uncaught errors,
  * where it has a way that does not end the process.
  */
 export function reportFault(error: unknown): void {

@@ -4,6 +4,7 @@ import type { ElementOf, FieldsOf, OpOn } from '../plugins/state/values/operands
 /** The values of a space by their keys. Without a type of its own, any JSON value under any key. */
 // biome-ignore lint/complexity/noBannedTypes: any object type is one, an interface as well
 export type Keys = {}
+/** Keys of a space whose types were not named: any key, any JSON. */
 export interface AnyKeys {
   readonly [key: string]: Json
 }

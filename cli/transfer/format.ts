@@ -1,6 +1,6 @@
 /**
- * An export: a JSON document a line. The first is the header, the last the footer, which tells that the file is whole;
- * between them stand records, of which each says by its only name what it is.
+ * An export: a JSON document a line. The first is the header, the last the footer, which shows that the file is whole.
+ * Between them are the records; the only property of each says what it is.
  */
 import type { Json } from '../../openapi/schemas/state.ts'
 import type { StoredAccount } from '../../plugins/accounts/account-store.ts'
@@ -19,11 +19,18 @@ export interface Header {
   at: string
 }
 
+/** A space; its keys follow. */
+export interface StoredSpace {
+  name: string
+  /** Where it stood. */
+  revision: number
+}
+
 export interface StoredKey {
   space: string
   key: string
   value: Json
-  /** In the space that it comes from. */
+  /** The revision at which it last changed. */
   revision: number
   /** Milliseconds since the Unix epoch. */
   expiresAt?: number
@@ -45,6 +52,7 @@ export type ExportRecord =
   | { account: StoredAccount }
   | { token: StoredToken }
   | { session: StoredSession }
+  | { space: StoredSpace }
   | { key: StoredKey }
   | { letter: StoredLetter }
 
@@ -52,7 +60,7 @@ type NamesOf<T> = T extends unknown ? keyof T : never
 export type RecordKind = NamesOf<ExportRecord>
 export type Counts = Record<RecordKind, number>
 
-export const noCounts = (): Counts => ({ account: 0, token: 0, session: 0, key: 0, letter: 0 })
+export const noCounts = (): Counts => ({ account: 0, token: 0, session: 0, space: 0, key: 0, letter: 0 })
 
 export interface Footer {
   end: Counts

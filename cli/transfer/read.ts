@@ -26,7 +26,10 @@ export async function* readStores(stores: Stores, now: number): AsyncGenerator<E
 async function* readSpace(stores: Stores, space: string): AsyncGenerator<ExportRecord> {
   const log = stores.openLog(space)
   try {
-    const { entries } = await log.load()
+    const { entries, revision } = await log.load()
+    // A server has opened it, but nothing was ever written to it.
+    if (revision === 0) return
+    yield { space: { name: space, revision } }
     for (const [key, { value, revision, expiresAt }] of entries) {
       yield { key: { space, key, value, revision, ...(expiresAt === undefined ? {} : { expiresAt }) } }
     }

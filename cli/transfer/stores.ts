@@ -11,10 +11,10 @@ import { STATE_RULES } from '../../plugins/state/options.ts'
 import { openStorage } from '../../plugins/storage/index.ts'
 import type { Storage } from '../../plugins/storage/storage.ts'
 import { systemClock } from '../../plugins/support/clock.ts'
+import { InvalidConfigurationError } from '../../plugins/support/errors.ts'
 import { readOptions } from '../../plugins/support/options.ts'
 import { tokenStoreOn } from '../../plugins/tokens/stores/on-storage.ts'
 import type { TokenStore } from '../../plugins/tokens/token-store.ts'
-import { reachable } from '../services.ts'
 
 /** What an application keeps that must not be lost, wherever it is. */
 export interface Stores {
@@ -33,9 +33,17 @@ export interface Stores {
 /** In milliseconds: a whole space in one answer takes Redis longer than a request of an application may. */
 const PATIENCE = 60_000
 
-/** A storage of which everything will be read or written. @throws what opening a storage throws */
-export function openWhole(url: string): Promise<Storage> {
-  return openStorage({ url: reachable(url), redis: { commandTimeout: PATIENCE } })
+/**
+ * Opens a storage to read or write all of it.
+ * @throws STATEFUL_INVALID_CONFIGURATION for `memory:`, and what opening a storage throws
+ */
+export async function openWhole(url: string): Promise<Storage> {
+  if (url === 'memory:') {
+    throw new InvalidConfigurationError(
+      "STORAGE is 'memory:', which ends with the server's own process and which no other can read or fill. Spaces of the state can be moved between running servers, by GET /state/snapshot and POST /state/restore; accounts, access tokens, sessions and dead letters cannot",
+    )
+  }
+  return openStorage({ url, redis: { commandTimeout: PATIENCE } })
 }
 
 /** Those of a storage, as the services have them with their default options. */

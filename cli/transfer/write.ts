@@ -9,7 +9,14 @@ import { sameJson } from '../../plugins/state/values/reducer.ts'
 import { StorageUnavailableError } from '../../plugins/support/errors.ts'
 import { randomText } from '../../plugins/support/random.ts'
 import type { StoredToken } from '../../plugins/tokens/token-store.ts'
-import { type ExportRecord, kindOf, type RecordKind, type StoredKey, type StoredLetter } from './format.ts'
+import {
+  type ExportRecord,
+  kindOf,
+  type RecordKind,
+  type StoredKey,
+  type StoredLetter,
+  type StoredSpace,
+} from './format.ts'
 import type { Stores } from './stores.ts'
 
 /** Operations of one commit, as everywhere. */
@@ -29,8 +36,11 @@ export interface Written {
 }
 
 /**
- * Writes records into stores. Writing them once more changes nothing, so an import may be repeated from any position. A
- * key's revision is that of its import: revisions count the commits of the space that they are in.
+ * Writes records into stores. Writing them once more changes nothing, so an import may be repeated from any position.
+ *
+ * No revision goes back. A space that stands behind the exported one is replaced as a whole, under a new epoch, and goes
+ * on with the exported count; if it was never written to, its keys keep their revisions. In one that stands further, keys
+ * are set by commits like any other.
  */
 export class RecordWriter {
   readonly #stores: Stores
@@ -38,22 +48,37 @@ export class RecordWriter {
   readonly #spaces = new Map<string, SpaceWriter>()
   /** Digests of the dead letters that are there, by writer. */
   readonly #letters = new Map<string, Set<string>>()
+  /** A space that will be replaced once all of its keys are known. */
+  #collected: { space: StoredSpace; keys: StoredKey[] } | undefined
 
   constructor(stores: Stores, now: () => number) {
     this.#stores = stores
     this.#now = now
   }
 
+  /** Of the records so far, how many of the latest are not written yet: they wait for the rest of their space. */
+  get held(): number {
+    return this.#collected ? 1 + this.#collected.keys.length : 0
+  }
+
   async write(records: readonly ExportRecord[]): Promise<Written> {
     const total: Written = { written: 0, same: 0, taken: [] }
-    const add = ({ written, same, taken }: Written) => {
-      total.written += written
-      total.same += same
-      total.taken.push(...taken)
-    }
     // Records of a kind stand together, and so do the keys of a space.
-    for (const [kind, some] of runs(records, kindOf)) add(await this.#writeKind(kind, some))
+    for (const [kind, some] of runs(records, kindOf)) {
+      if (kind !== 'key') add(total, await this.finish())
+      add(total, await this.#writeKind(kind, some))
+    }
     return total
+  }
+
+  /** Writes what is held: no more records follow. */
+  async finish(): Promise<Written> {
+    const total: Written = { written: 0, same: 0, taken: [] }
+    if (!this.#collected) return total
+    const { space, keys } = this.#collected
+    const written = await this.#space(space.name).adopt(space.revision, keys)
+    this.#collected = undefined
+    return { ...total, written: written + 1, same: keys.length - written }
   }
 
   async close(): Promise<void> {
@@ -71,6 +96,8 @@ export class RecordWriter {
         return each(of<StoredSession>(), (session) => this.#session(session))
       case 'letter':
         return this.#writeLetters(of<StoredLetter>())
+      case 'space':
+        return this.#writeSpaces(of<StoredSpace>())
       case 'key':
         return this.#writeKeys(of<StoredKey>())
     }
@@ -130,16 +157,34 @@ export class RecordWriter {
     return known
   }
 
+  async #writeSpaces(spaces: readonly StoredSpace[]): Promise<Written> {
+    const total: Written = { written: 0, same: 0, taken: [] }
+    for (const space of spaces) {
+      add(total, await this.finish())
+      if (await this.#space(space.name).isBehind(space.revision)) this.#collected = { space, keys: [] }
+      else total.same++
+    }
+    return total
+  }
+
   async #writeKeys(keys: readonly StoredKey[]): Promise<Written> {
     const total: Written = { written: 0, same: 0, taken: [] }
     for (const [name, some] of runs(keys, ({ space }) => space)) {
-      const space = this.#spaces.get(name) ?? new SpaceWriter(name, this.#stores.openLog(name), this.#now)
-      this.#spaces.set(name, space)
-      const written = await space.write(some)
-      total.written += written
-      total.same += some.length - written
+      if (this.#collected?.space.name === name) {
+        this.#collected.keys.push(...some)
+        continue
+      }
+      add(total, await this.finish())
+      const written = await this.#space(name).write(some)
+      add(total, { written, same: some.length - written, taken: [] })
     }
     return total
+  }
+
+  #space(name: string): SpaceWriter {
+    const space = this.#spaces.get(name) ?? new SpaceWriter(name, this.#stores.openLog(name), this.#now)
+    this.#spaces.set(name, space)
+    return space
   }
 }
 
@@ -149,7 +194,7 @@ function digestOf({ namespace, key, data, reason, at }: Omit<DeadLetter, 'id'>):
   return hash.update(data).digest('base64url')
 }
 
-/** Sets keys of a space, commit by commit, beside servers that write to it as well. */
+/** Writes keys of a space, beside servers that write to it as well. */
 class SpaceWriter {
   readonly #name: string
   readonly #log: StateLog
@@ -162,17 +207,18 @@ class SpaceWriter {
     this.#now = now
   }
 
-  /** @returns how many keys were not so before */
+  async isBehind(revision: number): Promise<boolean> {
+    return (await this.#loaded()).revision < revision
+  }
+
+  /**
+   * Sets keys by commits.
+   * @returns how many keys were not so before
+   */
   async write(keys: readonly StoredKey[]): Promise<number> {
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-      const state = this.#state ?? (await this.#log.load())
-      this.#state = state
-      const fresh = keys.filter(({ key, value, expiresAt = Number.POSITIVE_INFINITY }) => {
-        const there = state.entries.get(key)
-        const same =
-          there && sameJson(there.value, value) && (there.expiresAt ?? Number.POSITIVE_INFINITY) === expiresAt
-        return !same && expiresAt > this.#now()
-      })
+      const state = await this.#loaded()
+      const fresh = this.#fresh(state, keys)
       if (fresh.length === 0) return 0
       const batch = this.#batch(state, fresh)
       if ((await this.#log.commit(state, batch)) === 'committed') {
@@ -182,7 +228,60 @@ class SpaceWriter {
       }
       this.#state = undefined
     }
-    throw new StorageUnavailableError(`space '${this.#name}' was written to by servers each time`)
+    throw this.#neverFirst()
+  }
+
+  /**
+   * Replaces the space by what is there and these keys, so that it stands at `revision`.
+   * @param keys all of the space that they come from
+   * @returns how many keys were not so before
+   */
+  async adopt(revision: number, keys: readonly StoredKey[]): Promise<number> {
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      const state = await this.#loaded()
+      // Servers have written more meanwhile.
+      if (state.revision >= revision) return this.#writeAll(keys)
+      const fresh = this.#fresh(state, keys)
+      const entries = new Map<string, WrittenEntry>()
+      for (const [key, entry] of state.entries) entries.set(key, { ...entry, json: JSON.stringify(entry.value) })
+      for (const { key, value, revision: own, expiresAt } of fresh) {
+        const json = JSON.stringify(value)
+        // A key that was here before may have had a later revision than its own.
+        const at = state.revision === 0 ? Math.min(own, revision) : revision
+        const expiry = expiresAt === undefined ? {} : { expiresAt }
+        entries.set(key, { value, revision: at, bytes: sizeOf(key, json), json, ...expiry })
+      }
+      this.#state = undefined
+      const replacement = { cause: 'restore' as const, tx: randomText(12), entries, after: revision - 1 }
+      if ((await this.#log.replace(state, replacement)) === 'committed') return fresh.length
+    }
+    throw this.#neverFirst()
+  }
+
+  async #writeAll(keys: readonly StoredKey[]): Promise<number> {
+    let written = 0
+    for (let start = 0; start < keys.length; start += TOGETHER * OPS) {
+      written += await this.write(keys.slice(start, start + TOGETHER * OPS))
+    }
+    return written
+  }
+
+  async #loaded(): Promise<LogState> {
+    this.#state ??= await this.#log.load()
+    return this.#state
+  }
+
+  /** Those that are not there as they are given, and have not ended. */
+  #fresh({ entries }: LogState, keys: readonly StoredKey[]): StoredKey[] {
+    return keys.filter(({ key, value, expiresAt = Number.POSITIVE_INFINITY }) => {
+      const there = entries.get(key)
+      const same = there && sameJson(there.value, value) && (there.expiresAt ?? Number.POSITIVE_INFINITY) === expiresAt
+      return !same && expiresAt > this.#now()
+    })
+  }
+
+  #neverFirst() {
+    return new StorageUnavailableError(`space '${this.#name}' was written to by servers each time`)
   }
 
   async close(): Promise<void> {
@@ -209,6 +308,12 @@ class SpaceWriter {
     }
     return { records, writes, added }
   }
+}
+
+function add(total: Written, { written, same, taken }: Written): void {
+  total.written += written
+  total.same += same
+  total.taken.push(...taken)
 }
 
 /** Neighbours that are alike, together. */

@@ -15,6 +15,7 @@ export interface ReadonlyRef<T> {
   readonly value: T
 }
 
+/** Refs of a replica, for Vue and what has refs like it. */
 export interface ReplicaRefs {
   /** The value of one key. */
   useKey<K extends Keys, Key extends KeyOf<K>>(replica: Replica<K>, key: Key): ReadonlyRef<K[Key] | undefined>

@@ -12,6 +12,7 @@ import { type AccountChange, type AccountStore, isAdministrator, type StoredAcco
 import { nameKey, newPassword, newUsername, normalPassword, plainKey } from './credentials.ts'
 import { Passwords, type PasswordsOptions } from './passwords.ts'
 
+/** What an account is made of. */
 export interface NewAccount {
   /** Default: a random one. */
   id?: string
@@ -27,6 +28,7 @@ export type AccountPatch = Partial<Omit<NewAccount, 'id'>> & {
   disabled?: boolean
 }
 
+/** Which accounts to list, and from where on. */
 export interface AccountListQuery {
   /** Only users whose name begins so, upper and lower case being the same. Default: all. */
   prefix?: string
@@ -36,6 +38,7 @@ export interface AccountListQuery {
   limit?: number
 }
 
+/** A page of accounts. */
 export interface AccountList {
   /** In the order of their names. */
   users: User[]
@@ -48,6 +51,7 @@ export interface AccountsEngineOptions extends PasswordsOptions {
   onRestored?: () => void
 }
 
+/** The first administrator, made at the boot when there is none. */
 export interface Bootstrap {
   /** Default `'admin'`. */
   username?: string

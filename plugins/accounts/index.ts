@@ -29,6 +29,7 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link accounts}. */
 export interface AccountsOptions {
   /**
    * The first administrator, created when there is no account yet, and again when the storage has lost them all while
@@ -47,7 +48,7 @@ export interface AccountsOptions {
 
 const BOOTSTRAP_RULES = { username: text(undefined), password: text(undefined) } satisfies Rules<Bootstrap>
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const ACCOUNT_RULES = {
   bootstrap: (given: unknown, option: string) => given !== false && readOptions(BOOTSTRAP_RULES, given, option),
   store: supplied<AccountStore>(),

@@ -8,6 +8,7 @@ import { TooManyAttemptsError } from '../support/errors.ts'
 import { networkOf } from '../support/network.ts'
 import { duration, type Rule, type Rules, readOptions, wholeNumber } from '../support/options.ts'
 
+/** How many wrong passwords are let through, by address and by account. */
 export interface ThrottleOptions {
   /** Failed logins to one account from one address, or from one known device, in `window`. Default 10. */
   perAccount?: number
@@ -19,6 +20,7 @@ export interface ThrottleOptions {
   delay?: DelayOptions
 }
 
+/** How long a wrong password makes its user wait. */
 export interface DelayOptions {
   /** Failed logins, in `window`, after which each further one makes the next wait. Default 10. */
   after?: number
@@ -48,6 +50,7 @@ function atLeastASecond(byDefault: Duration): Rule<number> {
   return (given, option) => Math.max(1_000, read(given, option))
 }
 
+/** What is known of an attempt to log in. */
 export interface Attempt {
   /** Whose password is tried: by whatever name, the same text for the same account. */
   account: string

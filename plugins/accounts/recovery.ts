@@ -6,6 +6,7 @@ import type { Accounts } from './accounts.ts'
 /** 192 random bits: 32 characters. */
 const PASSWORD_BYTES = 24
 
+/** The administrator who can log in again, with the password. */
 export interface Recovered {
   user: User
   /** To be shown once, to whoever asked. */

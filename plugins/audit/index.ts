@@ -24,12 +24,13 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link audit}. */
 export interface AuditOptions {
   /** Default: the system's. */
   clock?: Clock
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const AUDIT_RULES = { clock } satisfies Rules<AuditOptions>
 
 /**

@@ -69,7 +69,7 @@ export class Cache extends CacheNamespace {
   readonly #namespaces: Lending<CacheNamespace>
   /** Of namespaces that have been closed. */
   readonly #past: { sums: Sums }
-  /** Where hot keys are remembered: the cache's own housekeeping, which nobody asks about. */
+  /** Where hot keys are remembered: the cache's own housekeeping, in no statistics. */
   readonly #hotKeys: () => CacheNamespace | undefined
   readonly #writers: Writers
   readonly #warming: Warming

@@ -9,8 +9,8 @@ const digest = (text: string): string => createHash('sha256').update(text, 'utf1
 const FINGERPRINT = 8
 
 /**
- * Keys of calls that nobody has named: `Users.get~k3J9x_Qa:[1]`. Two functions may have one name (classes of two files,
- * whatever a minifier calls them), so the text of the function is part of it, which is the same on every instance.
+ * Keys of calls without a name of their own: `Users.get~k3J9x_Qa:[1]`. Two functions may have one name (classes of two files,
+ * names by a minifier), so the text of the function is part of it, which is the same on every instance.
  */
 export class CallNames {
   readonly #claims = new Map<string, { by: AnyFunction; shared: boolean }>()

@@ -18,6 +18,7 @@ export interface MethodDecorator<K extends unknown[]> {
   ): void
 }
 
+/** Options of the decorator `@cached`. */
 export interface CachedOptions extends LoadOptions {
   /** Stands in the keys before the arguments. Default: made of class, method and its text. */
   name?: string

@@ -43,6 +43,7 @@ export interface Shared {
   bucketsOf(name: string): readonly string[]
 }
 
+/** Options of `setWithDelayedPersist`. */
 export interface DelayedPersistOptions extends SetOptions {
   /** Name of the handler that `writeBehind` registered. Default `'default'`. */
   writer?: string
@@ -55,9 +56,9 @@ const WARM_PARALLEL = 8
 const BATCH = 100
 
 /**
- * A cache whose keys, tags and `clear` concern nobody else. A miss is `undefined`; `null` is a value like others.
+ * A cache whose keys, tags and `clear` concern no other namespace. A miss is `undefined`; `null` is a value like others.
  *
- * Reads never fail because of the store: that is a counted miss. Whatever changes the cache rejects with
+ * Reads never fail because of the store: that is a counted miss. What changes the cache rejects with
  * STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it.
  */
 export class CacheNamespace {
@@ -144,7 +145,7 @@ export class CacheNamespace {
   /**
    * The value; when it is not there, what `loader` returns, stored. One loader runs for a key, here and on other
    * instances; all who ask meanwhile get its result or its failure.
-   * @throws whatever the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_KEY;
+   * @throws what the loader throws; STATEFUL_CACHE_LOAD_TIMEOUT; STATEFUL_INVALID_CACHE_KEY;
    *   STATEFUL_INVALID_CACHE_VALUE when the result cannot be encoded; STATEFUL_CACHE_NESTED_LOAD inside the loader of
    *   the same key
    * @example await cache.getOrSet(`user:${id}`, ({ signal }) => db.find(id, { signal }), { ttl: '5m', signal: request.signal })
@@ -232,7 +233,7 @@ export class CacheNamespace {
 
   /**
    * Write-through: persists first, then stores. When `persist` fails nothing is cached, and the old value goes as
-   * well, because nobody knows what the source holds now.
+   * well, because what the source holds now is unknown.
    */
   async setAndPersist<T>(
     key: string,
@@ -416,7 +417,7 @@ export class CacheNamespace {
     return this.#buckets.all.every(({ levels }) => levels.coherent())
   }
 
-  /** The same for the statistics: while nobody reads it needs no proof. */
+  /** The same for the statistics: without readers it needs no proof. */
   get stands(): boolean {
     return this.#buckets.all.every(({ levels }) => levels.stands())
   }

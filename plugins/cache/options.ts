@@ -17,6 +17,7 @@ import {
 } from '../support/options.ts'
 import type { DeadWrite } from './write-behind/writes.ts'
 
+/** Options of the plugin `cache`. */
 export interface CacheOptions {
   /** The first level: values in this process, bounds per namespace. */
   l1?: {
@@ -41,8 +42,8 @@ export interface CacheOptions {
   /** What happens while Redis is away. */
   outage?: {
     /**
-     * So many failures or missed deadlines in a row, or more than a third of all steps for a while, and nobody waits for
-     * Redis any more until it is back. Default 5.
+     * After so many failures or missed deadlines in a row, or more than a third of all steps for a while, callers do not
+     * wait for Redis until it is back. Default 5.
      */
     failures?: number
     /** How long to wait before it is tried again. Default `'1s'`. */
@@ -105,6 +106,7 @@ export interface CacheOptions {
   random?: () => number
 }
 
+/** Options of writing behind: how soon, how often, and for how long it is tried. */
 export interface WriteBehindOptions {
   /** How long a write waits for company. Default 50 ms. */
   delay?: Duration
@@ -182,7 +184,7 @@ export const CACHE_RULES = {
 } satisfies Rules<CacheOptions>
 
 /**
- * How long something lives. For ever is the longest duration there is: nobody who could miss it is there any more.
+ * How long something lives. For ever is the longest duration there is.
  * @throws STATEFUL_INVALID_OPTION, STATEFUL_INVALID_DURATION
  */
 export function lifetime(given: Duration, option: string, bounds: Bounds = {}): number {

@@ -1,6 +1,7 @@
 import type { Duration } from '../support/durations.ts'
 import { namesFor } from '../support/options.ts'
 
+/** Options of a write. */
 export interface SetOptions {
   /** How long the entry is fresh, `Infinity` for ever. Default: `l2.ttl`. */
   ttl?: Duration
@@ -12,8 +13,9 @@ export interface SetOptions {
 
 export const SET_OPTIONS = namesFor<SetOptions>({ ttl: true, tags: true, stale: true })
 
+/** Options of `getOrSet`, and of what builds on it. */
 export interface LoadOptions extends SetOptions {
-  /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when nobody waits. */
+  /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when no caller waits. */
   signal?: AbortSignal
   /**
    * Lets an entry be served for so long after its `ttl`, while one caller refreshes it, and when its loader fails.
@@ -26,11 +28,11 @@ export interface LoadOptions extends SetOptions {
   timeout?: Duration
   /**
    * How eagerly an entry is refreshed before its `ttl` is over, as a multiple of what its load took (XFetch, see
-   * Loads). Default 1 with `stale`, else 0: whoever refreshes early needs a value to serve meanwhile.
+   * Loads). Default 1 with `stale`, else 0: a caller that refreshes early needs a value to serve meanwhile.
    */
   early?: number
   /**
-   * How long a failed load is remembered and its error given to whoever asks, in this process; those who allow `stale`
+   * How long a failed load is remembered and its error given to further callers, in this process; those who allow `stale`
    * get the old value as long as there is one. Default: not at all.
    */
   negative?: Duration
@@ -65,11 +67,13 @@ export interface LoadContext {
 /** Gets the value from its source. `undefined` is returned to the callers and not cached; `null` is cached. */
 export type Loader<T = unknown> = (context: LoadContext) => T | Promise<T>
 
+/** An entry to load ahead of its first use. */
 export interface WarmEntry<T = unknown> extends LoadOptions {
   key: string
   loader: Loader<T>
 }
 
+/** What became of the entries to warm. */
 export interface WarmResult {
   /** Now in the first level. */
   warmed: number
@@ -92,6 +96,7 @@ export interface EntryInfo {
   tags: string[]
 }
 
+/** Options of `search`. */
 export interface SearchOptions {
   /** `*` stands for any characters, `?` for one. Default: all keys. */
   pattern?: string

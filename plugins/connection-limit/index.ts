@@ -13,6 +13,7 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link connectionLimit}. */
 export interface ConnectionLimitOptions {
   /**
    * Connections of this server at a time, of all kinds: HTTP, WebSocket, server-sent events. More are closed at once.
@@ -25,7 +26,7 @@ export interface ConnectionLimitOptions {
   clock?: Clock
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const CONNECTION_LIMIT_RULES = {
   maxConnections: wholeNumber(undefined),
   openFiles,

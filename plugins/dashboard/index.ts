@@ -11,7 +11,7 @@ export interface DashboardOptions extends ExposureOptions {
   root?: string
 }
 
-/** What each option must be. */
+/** What each option must be. @internal */
 export const DASHBOARD_RULES = { ...EXPOSURE_RULES, root: text(undefined) } satisfies Rules<DashboardOptions>
 
 /** The page is three files of ours: nothing inline, nothing from elsewhere. */

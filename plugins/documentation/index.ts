@@ -22,7 +22,7 @@ export interface DocumentationOptions extends ExposureOptions {
   ui?: boolean
 }
 
-/** What each option must be. */
+/** What each option must be. @internal */
 export const DOCUMENTATION_RULES = {
   ...EXPOSURE_RULES,
   prefix: text(''),

@@ -12,13 +12,14 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link draining}. */
 export interface DrainingOptions {
   /** How long a close waits for requests in flight before it cuts them. Default 5 s. */
   timeout?: Duration
   clock?: Clock
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const DRAINING_RULES = { timeout: duration('5s', { least: 0 }), clock } satisfies Rules<DrainingOptions>
 
 /**

@@ -8,6 +8,7 @@ import { isAnswering } from './connections.ts'
 import { problemAnswer } from './raw.ts'
 import { sendProblem } from './send.ts'
 
+/** What {@link serverOptions} may be told. */
 export interface ServerSettings {
   /** A request whose headers and body have not come within this is cut with 408. Default `'30s'`. */
   requestTimeout?: Duration

@@ -13,12 +13,13 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link processErrors}. */
 export interface ProcessErrorsOptions {
   /** Default: the system's. */
   clock?: Clock
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const PROCESS_ERROR_RULES = { clock } satisfies Rules<ProcessErrorsOptions>
 
 /** Milliseconds that a request which was at work when an error came that nobody caught has for its answer. */

@@ -63,6 +63,7 @@ export interface RouteCache {
   invalidates?: string[] | ((request: FastifyRequest) => string[])
 }
 
+/** Options of the plugin `responseCache`. */
 export interface ResponseCacheOptions {
   /** Namespace of the cache that holds the answers. Default `'http'`. */
   namespace?: string

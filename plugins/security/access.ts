@@ -203,6 +203,7 @@ export function roleMay(role: string | undefined, action: Action): boolean {
   return allowed === 'observer' && role === 'observer'
 }
 
+/** Whether a text names an action of this package, see {@link ACTIONS}. */
 export function isAction(text: unknown): text is Action {
   return typeof text === 'string' && Object.hasOwn(ACTIONS, text)
 }

@@ -26,6 +26,7 @@ import { presentedToken } from './client.ts'
  */
 export type Authorize = (request: FastifyRequest, action: Action, resource: Resource) => boolean | Promise<boolean>
 
+/** The option by which an application decides who may do what. */
 export interface AuthorizeOption {
   /** Default: see {@link authorizeByRole}. */
   authorize?: Authorize

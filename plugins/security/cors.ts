@@ -3,12 +3,13 @@ import { defineService } from '../support/define.ts'
 import { missingFor } from '../support/optional-peer.ts'
 import { origins, type Rules, readOptions } from '../support/options.ts'
 
+/** Options of the plugin {@link cors}. */
 export interface CorsOptions {
   /** Origins whose pages may use the API with the session's cookie, e.g. `https://app.example.com`. Default none. */
   allowedOrigins?: string[]
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const CORS_RULES = { allowedOrigins: origins } satisfies Rules<CorsOptions>
 
 /** What pages of other origins may read beside what they always may. */

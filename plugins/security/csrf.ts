@@ -17,6 +17,7 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link csrf}. */
 export interface CsrfOptions {
   /** Origins besides the server's own whose pages may send unsafe requests, e.g. `https://app.example.com`. */
   allowedOrigins?: string[]
@@ -24,7 +25,7 @@ export interface CsrfOptions {
   token?: boolean
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const CSRF_RULES = { allowedOrigins: origins, token: flag(false) } satisfies Rules<CsrfOptions>
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])

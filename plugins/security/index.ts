@@ -13,6 +13,7 @@ export { type CorsOptions, cors } from './cors.ts'
 export { type CsrfOptions, csrf } from './csrf.ts'
 export type { ExposureOptions } from './exposure.ts'
 
+/** Options of the plugin {@link security}. */
 export interface SecurityOptions {
   /**
    * Default: whether `NODE_ENV` is set to anything but `development` and `test`. HSTS is sent only in production: on
@@ -37,7 +38,7 @@ export interface PressureOptions {
 /** Used heap beyond this share of V8's limit means that it collects garbage more than it works. */
 const HEAP_SHARE = 0.95
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const SECURITY_RULES = {
   production: flag(undefined),
   pressure: {

@@ -6,7 +6,7 @@ export interface Sealer {
   seal(place: string, text: string): string
   /** `undefined` when it was not sealed by any of the keys, or for another place. */
   open(place: string, sealed: string): string | undefined
-  /** Whether it should be sealed anew, because the first key is another now. */
+  /** Whether it should be sealed again, because the first key has changed. */
   isStale(sealed: string): boolean
 }
 

@@ -46,7 +46,7 @@ export interface Beginning {
   ownIdle?: number
   /** When it ends however much it is used, unless it goes on with what `former` had. Default: by the policy. */
   ends?: number
-  /** The token is not random: whoever begins a session under it second gets what the first one began. */
+  /** The token is not random: the second caller that begins a session under it gets the one that the first began. */
   once?: boolean
 }
 
@@ -279,8 +279,24 @@ export class SessionEngine {
 
   /** Ends what the store has of a token, if anything: for a session that was not opened. */
   async endToken(token: string, reason: string): Promise<void> {
-    const id = idOf(token)
-    if (await this.#ask((now) => this.#store.revoke(id, now))) this.#announceEnd({ handle: id, reason })
+    await this.#endUnopened(idOf(token), reason)
+  }
+
+  /**
+   * Ends the session of an id, also when it cannot be read here: damaged, or encrypted with a secret of another process.
+   * @param id anything that may be a handle
+   * @returns `false` when it is not live
+   */
+  async endId(id: string, reason: string): Promise<boolean> {
+    const open = await this.find(id)
+    if (open) return this.end(open, reason)
+    return isId(id) && this.#endUnopened(id, reason)
+  }
+
+  async #endUnopened(id: string, reason: string): Promise<boolean> {
+    const ended = await this.#ask((now) => this.#store.revoke(id, now))
+    if (ended) this.#announceEnd({ handle: id, reason })
+    return ended
   }
 
   // --- the sessions of a user, and all ------------------------------------------------------------

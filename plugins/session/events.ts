@@ -1,5 +1,6 @@
 export type SessionEventName = 'created' | 'revoked' | 'expired' | 'rotated'
 
+/** What listeners are told of a session. */
 export interface SessionEvent {
   /** Public handle of the session; of `rotated`, the new one. */
   handle: string
@@ -8,7 +9,7 @@ export interface SessionEvent {
   reason?: string
 }
 
-/** Carries revocations to whoever else has sessions in one store: other instances, an Express application. */
+/** Carries revocations to the other users of one store: other instances, an Express application. */
 export interface RevocationBus {
   publish(event: SessionEvent): Promise<void>
   /**

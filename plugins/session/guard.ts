@@ -34,7 +34,7 @@ export class StoreGuard {
   ask<T, Result>(question: () => Promise<T>, read: (answer: T) => Result): Promise<Result> {
     const asked = this.#clock.monotonic()
     if (asked < this.#openUntil) return Promise.reject(new StorageUnavailableError('sessions: the store hangs'))
-    // Whoever comes next while this question is open does not wait for it as well.
+    // Requests that come while this question is open do not wait for it as well.
     if (this.#slowFailures >= FAILURES_TO_OPEN) this.#openUntil = asked + OPEN_FOR
     let answer: Promise<T>
     try {

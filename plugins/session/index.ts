@@ -30,7 +30,7 @@ import { userOf } from './user.ts'
 export type { AdoptOptions } from './compat/adopt.ts'
 export { type SessionStoreOptions, sessionStore } from './compat/fastify-session-store.ts'
 export type { SessionEvent, SessionEventName } from './events.ts'
-export { type DecoratorNames, SESSION_RULES, type SessionOptions } from './options.ts'
+export type { DecoratorNames, SessionOptions } from './options.ts'
 export type { Device, SessionValues } from './record.ts'
 export type { SessionCookieOptions } from './request/cookie.ts'
 export type { IdentityOption } from './request/identity.ts'
@@ -47,7 +47,7 @@ declare module 'fastify' {
     sessions: Sessions
     /** For cookies beside the session's. */
     sessionCookies: SessionCookies
-    /** What a request can do with its session, whatever its methods are called. */
+    /** What a request can do with its session, under whichever names. */
     sessionActions: RequestActions
   }
 }
@@ -196,7 +196,7 @@ function sealerOf(given: string | string[], production: boolean) {
 async function checkEviction(fastify: FastifyInstance, action: 'refuse' | 'warn', warn: (message: string) => void) {
   const { storage } = fastify as Partial<FastifyInstance>
   if (storage?.kind !== 'redis') return
-  // One that cannot be asked now keeps nobody from booting: it may come back.
+  // A server that cannot be asked now does not stop the boot: it may come back.
   const policy = await storage.client.evictionPolicy().catch(() => 'noeviction')
   if (policy === 'noeviction') return
   const message = `Redis has maxmemory-policy '${policy}' and may evict sessions; set it to 'noeviction'`

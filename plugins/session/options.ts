@@ -99,6 +99,7 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
   clock?: Clock
 }
 
+/** Names for the request's methods, where ours are taken. */
 export interface DecoratorNames {
   /** Default `login`. */
   login?: string | false

@@ -32,7 +32,7 @@ export interface OpenSession {
   version: number
   /** JSON of each value as the store has it. */
   texts: Readonly<Record<string, string>>
-  /** It was sealed under a former key: the next write seals all of it anew. */
+  /** It was sealed under a former key: the next write seals all of it again. */
   stale: boolean
 }
 
@@ -212,7 +212,7 @@ function keptText(key: string, value: unknown): string | undefined {
 export function stringifyValues(values: SessionValues): Record<string, string> {
   const texts: Record<string, string> = {}
   for (const key of Object.keys(values)) {
-    // An own `__proto__` is never the application's: it would become the prototype of whoever copies it.
+    // An own `__proto__` is never the application's: it would become the prototype of any copy.
     if (key === '__proto__') continue
     const text = keptText(key, values[key])
     if (text !== undefined) texts[key] = text

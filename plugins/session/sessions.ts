@@ -44,7 +44,7 @@ export class Sessions<Values extends object = SessionValues> {
 
   /**
    * `listener` runs when `revoked` of other instances may have gone by unheard (a lost connection to Redis), and again
-   * when they are heard once more: whatever rests on a session has to look at it. It must not throw.
+   * when they are heard once more: anything that relies on a session has to check it. It must not throw.
    * @returns a function that ends it
    */
   onMissed(listener: () => void): () => void {
@@ -73,7 +73,7 @@ export class Sessions<Values extends object = SessionValues> {
 
   /**
    * Changes the top-level values that the patch names (`undefined` removes one) and leaves the others as they
-   * are, whoever changes them meanwhile. A function gets the present values and is called again when someone
+   * are, even if others change them meanwhile. A function gets the present values and is called again when someone
    * else was faster.
    * @throws STATEFUL_SESSION_CONFLICT when others are faster each time
    */
@@ -108,9 +108,8 @@ export class Sessions<Values extends object = SessionValues> {
   }
 
   /** Ends the session with that handle. `false` when it was not live. */
-  async revoke(handle: string, reason = 'revoked'): Promise<boolean> {
-    const open = await this.#engine.find(handle)
-    return open !== undefined && this.#engine.end(open, reason)
+  revoke(handle: string, reason = 'revoked'): Promise<boolean> {
+    return this.#engine.endId(handle, reason)
   }
 
   /** The handle of the session that a request came with or got; `undefined` when it has none. */

@@ -12,13 +12,7 @@ export type { LeaseOptions, Schedule, Task } from './leases/leases.ts'
 export { isAtLeast, type LeaseProof } from './leases/proof.ts'
 export type { Durability, Entry, StateLog } from './log/contract.ts'
 export type { RedisAck } from './log/redis-ack.ts'
-export {
-  type ClientStateLimits,
-  type ClientStateOptions,
-  STATE_RULES,
-  type StateLimits,
-  type StateOptions,
-} from './options.ts'
+export type { ClientStateLimits, ClientStateOptions, StateLimits, StateOptions } from './options.ts'
 export type { EmptySpace } from './replica/readable.ts'
 export { Space, type SpaceStats } from './space.ts'
 export { type BorrowedSpace, StateManager } from './spaces.ts'

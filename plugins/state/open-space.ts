@@ -107,7 +107,7 @@ export class OpenSpace {
     })
     this.leases = new Leases(options.space, { clock, shared: log.shared, processId, onError })
     this.ready = this.#load()
-    // Whoever uses the space awaits it or gets the error from the first operation.
+    // Users of the space await it, or get the error from the first operation.
     this.ready.then(options.onQuiet, () => {})
   }
 
@@ -209,7 +209,7 @@ export class OpenSpace {
     await this.log.close()
   }
 
-  /** The log is read only if it stands elsewhere than the replica, or nobody can tell. */
+  /** The log is read only if it stands elsewhere than the replica, or if that is unknown. */
   async #look(): Promise<void> {
     const head = this.fault ? undefined : await this.log.head?.().catch(() => undefined)
     if (head) this.#hinted({ ...head, prev: head.revision, records: () => undefined })

@@ -99,6 +99,7 @@ export const CLIENT_LIMIT_RULES = {
 
 export const DEFAULT_CLIENT_LIMITS: ClientStateLimits = readOptions(CLIENT_LIMIT_RULES, undefined)
 
+/** Options of the plugin `state`. */
 export interface StateOptions {
   /** What spaces may hold and how much may wait. See {@link StateLimits} for the defaults. */
   limits?: Partial<StateLimits>

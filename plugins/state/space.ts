@@ -45,6 +45,7 @@ export interface SpaceCounts extends SequencerCounts {
   unreadable: number
 }
 
+/** Statistics of a space. */
 export interface SpaceStats extends SpaceCounts {
   name: string
   durability: Durability
@@ -84,7 +85,7 @@ export interface SpaceOptions
    * @throws STATEFUL_STATE_TOO_MANY_SPACES, STATEFUL_STATE_CLOSED
    */
   reopen: () => Promise<unknown>
-  /** The application has told it something that must last, although nobody may have a reference to it. */
+  /** The application has configured it, which must last even without references to it. */
   onConfigured: () => void
 }
 
@@ -350,7 +351,7 @@ export class Space extends Readable {
   }
 
   /**
-   * Replaces everything and starts a new epoch: whoever follows this space gets it whole again.
+   * Replaces everything and starts a new epoch: all who follow this space get it whole again.
    * @throws STATEFUL_STATE_INVALID_KEY, STATEFUL_STATE_INVALID_VALUE, STATEFUL_STATE_LIMIT, STATEFUL_STATE_SCHEMA
    */
   async restore(
@@ -366,8 +367,8 @@ export class Space extends Readable {
   // --- leases -----------------------------------------------------------------------------------
 
   /**
-   * Waits until nobody else holds the lease of this name in this space, on any instance, and takes it. It is renewed by
-   * itself; `signal` aborts when it may be lost. Whoever holds it for as long as it lives is the leader.
+   * Waits until no other caller holds the lease of this name in this space, on any instance, and takes it. It is renewed by
+   * itself; `signal` aborts when it may be lost. The holder is the leader for as long as it lives.
    * @throws STATEFUL_STATE_LEASE_HELD when somebody else holds it longer than `wait`
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
@@ -479,7 +480,7 @@ export class Space extends Readable {
     })
     this.#open = open
     this.#lastUse = ++uses
-    // At once, so that nobody who calls from now on comes before them.
+    // At once, so that no later call comes before them.
     for (const { go } of this.#waiting.splice(0)) go(open)
   }
 
@@ -509,7 +510,7 @@ export class Space extends Readable {
     if (!this.#open) this.#reopen()
   }
 
-  /** @throws STATEFUL_STATE_NOT_READY, and has it opened: whoever comes again may find it open */
+  /** @throws STATEFUL_STATE_NOT_READY, and has it opened: the next call may find it open */
   #refuse(): never {
     if (!this.#open) this.#reopen()
     throw new StateNotReadyError(this.name)

@@ -49,13 +49,13 @@ export class StateManager extends Space {
   readonly #spaces: Lending<Space>
   /**
    * Those that are not open but that the application may have a reference to: it must not get another one of the same
-   * name. What nobody has a reference to is forgotten.
+   * name. A space without references is forgotten.
    */
   readonly #closed = new Map<string, WeakRef<Space>>()
   readonly #collected = new FinalizationRegistry<string>((name) => {
     if (!this.#closed.get(name)?.deref()) this.#closed.delete(name)
   })
-  /** Those with schemas or middleware, which last although nobody has a reference to them. */
+  /** Those with schemas or middleware, which last even without references. */
   readonly #configured = new Set<Space>()
   /** What was counted in spaces that are not open. */
   readonly #past: SpaceCounts = { ...noCounts(), epochChanges: 0, unreadable: 0 }
@@ -94,7 +94,7 @@ export class StateManager extends Space {
   /**
    * The space of this name, the same for as long as somebody has it; await its `ready` before reading. It is open as
    * long as it is used. When more than `limits.spaces` are, the one that was used the longest time ago is closed: of
-   * those that nobody listens to, writes to or holds a lease of. It opens again by itself, see {@link Space}.
+   * those without listeners, writers and leases. It opens again by itself, see {@link Space}.
    * @throws STATEFUL_STATE_INVALID_SPACE
    */
   space(name: string): Space {
@@ -104,7 +104,7 @@ export class StateManager extends Space {
 
   /**
    * The space of this name for something that a client does: within the bounds of clients, and closed some time after
-   * nobody has borrowed it any more. Release it when the client is done with it.
+   * it is no longer borrowed. Release it when the client is done with it.
    *
    * @example
    * const { space, release } = app.state.borrow('board', { userId, address })

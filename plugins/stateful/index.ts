@@ -8,6 +8,7 @@ import { defineService, pluginName } from '../support/define.ts'
 import { asGiven, flag, type Rules, readOptions } from '../support/options.ts'
 import { type SyncOptions, sync } from '../sync/index.ts'
 
+/** Options of the plugin {@link stateful}. */
 export interface StatefulOptions extends StorageOptions {
   /** Signs the session cookie; at least 32 characters. With several, the first signs and all verify. */
   secret: SessionOptions['secret']
@@ -23,7 +24,7 @@ export interface StatefulOptions extends StorageOptions {
   problems?: boolean
 }
 
-/** Each service checks its own. */
+/** Each service checks its own. @internal */
 export const STATEFUL_RULES = {
   secret: asGiven<SessionOptions['secret']>(),
   session: asGiven<StatefulOptions['session']>(),

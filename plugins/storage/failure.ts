@@ -19,7 +19,7 @@ const UNABLE = /^(LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|NOREPLICAS|TRYAGAIN|NO
 
 /**
  * Whether the storage has answered, and will not do just this: it is full, its user lacks a right, the value is not one
- * that it takes. Whoever counts what a storage that is away costs must not count it.
+ * that it takes. It must not count as a failure of a storage that is away.
  */
 export function isRefusal(error: unknown): boolean {
   if (error instanceof StorageFullError || isMistake(error)) return true

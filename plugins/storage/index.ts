@@ -29,6 +29,7 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link storage}. */
 export interface StorageOptions {
   /**
    * `'memory:'`, `'lmdb:<folder>'`, `'redis://…'`, `'redis+cluster://…'`, `'redis+sentinel://…'` (with TLS `rediss`),
@@ -58,7 +59,7 @@ const REDIS_RULES = {
 } satisfies Rules<RedisStorageOptions>
 const BACKUP_RULES = { every: duration('24h', { least: '1s' }), keep: wholeNumber(3) }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const STORAGE_RULES = {
   storage: (given: unknown = 'lmdb:./data', option: string) =>
     typeof given === 'string' ? given : readOptions(REDIS_RULES, given, option),

@@ -6,7 +6,7 @@ import type { Recovery } from './lmdb/recover.ts'
 import type { RedisChannels } from './redis/channels.ts'
 import type { RedisClient } from './redis/client.ts'
 
-/** What every kind of storage answers. Stores narrow by `kind`; nobody else looks inside. */
+/** What every kind of storage answers. Stores narrow by `kind`; no other code looks inside. */
 interface StorageBase {
   /** Unique for this process; names its messages, so that it can tell its own from others'. */
   readonly instanceId: string

@@ -16,6 +16,7 @@ export interface Clock {
   every(ms: number, run: () => void): Timer
 }
 
+/** Something that runs later, unless it is cancelled. */
 export interface Timer {
   cancel(): void
 }
@@ -38,7 +39,10 @@ export const systemClock: Clock = {
   },
 }
 
-/** One timer for all who wait for the same: what they then ask for can go together. It runs while somebody waits. */
+/**
+ * One timer for all who wait for the same: what they then ask for can go together. It runs while somebody waits.
+ * @internal
+ */
 export function sharedTimer(clock: Clock, ms: number): (run: () => void) => Timer {
   const waiting = new Set<{ run: () => void }>()
   let timer: Timer | undefined

@@ -12,6 +12,7 @@ export type {
   TracingEvents,
 } from '../support/tracing.ts'
 
+/** Options of the plugin {@link telemetry}. */
 export interface TelemetryOptions {
   /** A span for each load of the cache, commit, load and save of a session, and fan-out. Default `true`. */
   spans?: boolean
@@ -21,7 +22,7 @@ export interface TelemetryOptions {
   keys?: boolean
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const TELEMETRY_RULES = {
   spans: flag(true),
   metrics: flag(true),

@@ -40,6 +40,7 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the plugin {@link tokens}. */
 export interface TokensPluginOptions {
   /** How many tokens there may be. Default 1,000. */
   most?: number
@@ -54,7 +55,7 @@ export interface TokensPluginOptions {
   clock?: Clock
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const TOKEN_RULES = {
   most: wholeNumber(1_000),
   throttle: { perAddress: wholeNumber(100), window: duration('15m', { least: '1s' }) },

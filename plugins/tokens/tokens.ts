@@ -38,6 +38,7 @@ export interface PresentedToken extends AccessToken {
   check(): Promise<'same' | 'ended'>
 }
 
+/** What an access token is made of. */
 export interface NewAccessToken {
   /** Says to people what it is for. */
   name: string

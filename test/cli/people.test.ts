@@ -1,8 +1,11 @@
 /** `users` and `sessions`: on a storage, and on a running server. */
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { loggedIn, testApp } from '../fixtures/app.ts'
 import { command } from '../fixtures/command.ts'
-import { storageUrl } from '../fixtures/storages.ts'
+import { storageUrl, temporaryFolder } from '../fixtures/storages.ts'
 
 const json = ({ stdout, stderr }: { stdout: string; stderr: string }) => {
   if (stdout === '') throw new Error(stderr)
@@ -54,6 +57,30 @@ t.test('redis: sessions, beside the server', async (t) => {
   t.equal((await admin({ url: '/profile' })).statusCode, 401)
   t.match(await command(['sessions', 'revoke'], { env }), { code: 1, stderr: /--user/ })
   t.match(await command(['sessions', 'list', 'admin'], { env }), { code: 0, stdout: /^HANDLE .*\n$/ })
+})
+
+t.test('encrypted sessions are listed, revoked and moved without their secret', async (t) => {
+  const [from, to] = [await storageUrl(t, 'redis'), await storageUrl(t, 'lmdb')]
+  const session = { encryption: randomBytes(32).toString('base64url') }
+  const app = await testApp(t, { storage: from, session })
+  const admin = await loggedIn(app)
+  await loggedIn(app)
+  const listed = await command(['sessions', 'list', 'admin'], { env: { STORAGE: from } })
+  t.match(listed, { code: 0, stdout: /^HANDLE .*(\n\S+ +\S+ +\S+ +\? +\?){2}\n$/, stderr: /encrypted.*--url/ })
+  const [one, two] = json(await command(['sessions', 'list', 'admin', '--json'], { env: { STORAGE: from } }))
+  t.match(one, { handle: String, createdAt: String, unreadable: true })
+  const own = (await admin({ url: '/sessions' })).json().current
+  const other = own === one.handle ? two.handle : one.handle
+
+  const file = join(await temporaryFolder(t), 'all.ndjson')
+  t.match(json(await command(['export', file, '--storage', from, '--json'])), { session: 2 })
+  t.notMatch(await readFile(file, 'utf8'), /userAgent|"loginTime/)
+  t.match(await command(['sessions', 'revoke', other], { env: { STORAGE: from } }), { code: 0 })
+  t.match(await command(['sessions', 'revoke', other], { env: { STORAGE: from } }), { code: 1, stderr: /NOT_FOUND/ })
+  t.match(json(await command(['sessions', 'list', 'admin', '--json'], { env: { STORAGE: from } })), [{ handle: own }])
+  t.match(await command(['import', file, '--storage', to]), { code: 0 })
+  const moved = await testApp(t, { storage: to, session })
+  t.equal((await moved.inject({ url: '/profile', headers: { cookie: admin.cookie } })).statusCode, 200)
 })
 
 t.test('the same of a running server, with a token', async (t) => {

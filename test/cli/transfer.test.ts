@@ -14,6 +14,7 @@ import { openWhole, storesOn } from '../../cli/transfer/stores.ts'
 import { RecordWriter } from '../../cli/transfer/write.ts'
 import { loggedIn, testApp } from '../fixtures/app.ts'
 import { command } from '../fixtures/command.ts'
+import { testState } from '../fixtures/state.ts'
 import { storageUrl, temporaryFolder } from '../fixtures/storages.ts'
 import { untracked } from '../fixtures/untracked.ts'
 
@@ -92,11 +93,27 @@ async function everything(url: string): Promise<string[]> {
   try {
     const records: string[] = []
     for await (const record of readStores(stores, Date.now())) {
-      if ('key' in record) record.key.revision = 0
       if ('letter' in record) record.letter.id = ''
       records.push(canonical(record))
     }
     return records.sort()
+  } finally {
+    await stores.close()
+    await storage.close()
+  }
+}
+
+/** Where each space stands, by its name, and each key, by `<space> <key>`. */
+async function revisions(url: string): Promise<Map<string, number>> {
+  const storage = await openWhole(url)
+  const stores = await storesOn(storage)
+  try {
+    const found = new Map<string, number>()
+    for await (const record of readStores(stores, Date.now())) {
+      if ('space' in record) found.set(record.space.name, record.space.revision)
+      if ('key' in record) found.set(`${record.key.space} ${record.key.key}`, record.key.revision)
+    }
+    return found
   } finally {
     await stores.close()
     await storage.close()
@@ -126,9 +143,9 @@ t.test(`LMDB → Redis → LMDB: ${KEYS} keys, sessions, accounts and dead lette
   const [first, second] = [join(folder, 'first.ndjson.gz'), join(folder, 'second.ndjson')]
   await fill(lmdb, KEYS, OTHERS)
   const before = await everything(lmdb)
-  t.equal(before.length, KEYS + 3 * OTHERS + 2)
+  t.equal(before.length, KEYS + 3 * OTHERS + 4)
 
-  const counts = { account: OTHERS, token: 1, session: OTHERS, key: KEYS + 1, letter: OTHERS }
+  const counts = { account: OTHERS, token: 1, session: OTHERS, space: 2, key: KEYS + 1, letter: OTHERS }
   t.match(await run(t, ['export', first, '--storage', lmdb]), { ...counts, waiting: 0 })
   t.equal((await stat(first)).mode & 0o777, 0o600, 'it has password hashes: only its owner reads it')
   t.match(
@@ -218,6 +235,52 @@ t.test('beside what is there: sessions open, a name that is taken is told, live 
   t.equal((await target.inject({ url: '/profile', headers: { cookie: admin.cookie } })).statusCode, 200)
 })
 
+t.test('no revision goes back', async (t) => {
+  const [from, to, behind] = [await storageUrl(t, 'lmdb'), await storageUrl(t, 'redis'), await storageUrl(t, 'lmdb')]
+  const file = join(await temporaryFolder(t), 'all.ndjson')
+  const source = await testState(t, { url: from })
+  const app = source.state.space('app')
+  for (let n = 1; n <= 9; n++) await app.set(`key ${n}`, n)
+  await app.delete('key 9')
+  await source.state.space('board').set('title', 'moved')
+  const revision = 10
+  t.equal(app.revision, revision)
+  await source.close()
+  await run(t, ['export', file, '--storage', from])
+  const exported = await revisions(from)
+
+  const { state: live } = await testState(t, { url: to })
+  const [own, board] = [live.space('app'), live.space('board')]
+  await own.ready
+  await board.set('mine', 1)
+  await board.set('title', 'own')
+  const { epoch } = board
+  const restored = new Promise((resolve) => own.on('restore', resolve))
+  t.match(await run(t, ['import', file, '--storage', to]), { space: 2, key: 9, written: 10, same: 1 })
+  await restored
+  t.equal(own.revision, revision, 'an empty space stands where the exported one stood')
+  t.equal(own.get('key 3'), 3)
+  t.notOk(own.has('key 9'))
+  const moved = await revisions(to)
+  for (let n = 1; n <= 8; n++) t.equal(moved.get(`app key ${n}`), exported.get(`app key ${n}`), 'keys keep theirs')
+  await own.set('key 2', 'changed')
+  t.equal((await revisions(to)).get('app key 2'), revision + 1, 'and goes on from there')
+  await board.read('title')
+  t.match(board, { epoch, revision: 3 }, 'one that stands further goes on, by commits')
+  t.same([board.get('mine'), board.get('title')], [1, 'moved'])
+  t.match(await run(t, ['import', file, '--storage', to]), { written: 1 }, 'again: what was changed is as in the file')
+
+  const other = await testState(t, { url: behind })
+  await other.state.space('app').set('mine', 1)
+  await other.state.space('app').set('key 1', 'own')
+  await other.close()
+  await run(t, ['import', file, '--storage', behind])
+  const after = await revisions(behind)
+  t.equal(after.get('app'), revision, 'one that is behind catches up')
+  t.equal(after.get('app mine'), 1, 'what was there stays as it was')
+  t.equal(after.get('app key 1'), revision, 'a key that was there goes on')
+})
+
 t.test('what is no whole export is refused with the reason', async (t) => {
   const folder = await temporaryFolder(t)
   const to = await storageUrl(t, 'lmdb')
@@ -237,5 +300,12 @@ t.test('what is no whole export is refused with the reason', async (t) => {
     t.match(await command(['import', file, '--storage', to, '--restart']), { code: 1, stderr: expected })
   }
   t.match(await command(['import', join(folder, 'none'), '--storage', to]), { code: 1, stderr: /ENOENT/ })
-  t.match(await command(['export', join(folder, 'x'), '--storage', 'memory:']), { code: 1, stderr: /memory/ })
+  for (const name of ['export', 'import']) {
+    const { code, stderr } = await command([name, join(folder, 'file.ndjson'), '--storage', 'memory:'])
+    t.equal(code, 1)
+    t.match(
+      stderr,
+      /no other can read or fill.*GET \/state\/snapshot.*POST \/state\/restore.*STATEFUL_INVALID_CONFIGURATION/,
+    )
+  }
 })

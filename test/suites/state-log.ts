@@ -157,6 +157,23 @@ export async function stateLogSuite(
     t.same(valuesOf((await log.load()).entries), { c: 3, d: 4 })
   })
 
+  await t.test('a replacement goes on with the count of another log, and never goes back', async (t) => {
+    const { space, log, state } = await fresh()
+    const entries = new Map([['a', entryOf('a', 1, 7)]])
+    t.equal(await log.replace(state, { cause: 'restore', tx: 'r1', entries, after: 40 }), 'committed')
+    const loaded = await log.load()
+    t.match(loaded, { revision: 41, floor: 42, records: [] })
+    t.equal(loaded.entries.get('a')?.revision, 7, 'an entry keeps its own')
+    t.match(loaded.epochs.at(-1), { first: 41, cause: 'restore' })
+    t.equal(await log.since(state), undefined)
+    t.equal(await log.since({ epoch: loaded.epoch, revision: 40 }), undefined, 'nobody has been in between')
+    t.equal(await log.commit(loaded, batchOf(loaded, space, { b: 2 })), 'committed')
+    t.equal((await log.since(loaded))?.records.length, 1)
+    const base = { epoch: loaded.epoch, revision: 42 }
+    t.equal(await log.replace(base, { cause: 'restore', tx: 'r2', entries, after: 40 }), 'committed')
+    t.equal((await log.load()).revision, 43)
+  })
+
   await t.test('history is trimmed, values are not', async (t) => {
     const { space, log, state } = await fresh()
     let { revision } = state

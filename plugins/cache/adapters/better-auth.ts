@@ -11,13 +11,13 @@ interface Stored {
   value: string
 }
 
-/** How long it is known that a value was taken: longer than whoever else has read it may hesitate. */
+/** How long it is known that a value was taken: longer than another reader of it may hesitate. */
 const TAKEN = 60_000
 
 /**
  * The `secondaryStorage` of better-auth over a namespace of the cache, and its counts on the storage: sessions,
  * verifications and rate limits that instances share. What it answers is confirmed by the store, or it rejects; while Redis
- * is away reads find nothing, and so nobody is logged in. Another instance sees the end of a session after at most
+ * is away reads find nothing, and so no user is logged in. Another instance sees the end of a session after at most
  * the cache's `coherence` (500 ms). Give it room: what the second level has to drop is logged out.
  *
  * @example

@@ -5,12 +5,12 @@ import type { CacheNamespace } from '../namespace.ts'
 import { storedKey } from './stored-key.ts'
 
 /**
- * A storage adapter for Keyv 5 over a namespace of the cache, and so for whatever takes Keyv stores (cache-manager 7,
+ * A storage adapter for Keyv 5 over a namespace of the cache, and so for everything that takes Keyv stores (cache-manager 7,
  * cacheable). Keyv's own namespaces are part of its keys; `clear` of one of them removes its keys, `clear` without one
  * the whole namespace. For Keyv 6 there is `KeyvStore6`.
  *
  * Keys may be any text: those that the cache does not take (empty, longer than 512 bytes, not well-formed) lie under
- * their hash, which is also what the iterator tells of them. Reads never fail because of the store; whatever changes
+ * their hash, which is also what the iterator tells of them. Reads never fail because of the store; what changes
  * it rejects with STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed.
  *
  * @example
@@ -64,7 +64,7 @@ export class KeyvStore extends EventEmitter {
         gone.push(name)
         continue
       }
-      // Keyv has entries without an end, the cache has not: nobody is there any more to miss them after so long.
+      // Keyv has entries without an end, the cache has not: this is the longest that it takes.
       const lasting = ttl === 0 ? MAX_DURATION : Math.min(ttl, MAX_DURATION)
       const group = byTtl.get(lasting) ?? []
       group.push([name, value])

@@ -26,6 +26,7 @@ interface TagTimes {
   expired?: number
 }
 
+/** Options of {@link nextCacheHandler}. */
 export interface NextCacheHandlerOptions {
   /** Where the instances of the application meet: `redis://…`, or Redis with options. */
   storage: string | RedisStorageOptions
@@ -45,7 +46,7 @@ const PAUSE = 1_000
  * `revalidateTag`, `updateTag` and `revalidatePath` on one of them count for all, from the next request on. It opens the
  * storage at its first use, since Next loads it while it builds, too.
  *
- * While Redis is away everything is made anew, nothing is kept, and a revalidation rejects: what was not confirmed may
+ * While Redis is away everything is rendered again, nothing is kept, and a revalidation rejects: what was not confirmed may
  * still be served elsewhere.
  *
  * @example
@@ -73,7 +74,7 @@ export function nextCacheHandler(options: NextCacheHandlerOptions) {
     return attempt
   }
 
-  /** `undefined` while there is none: whoever reads goes on without. */
+  /** `undefined` while there is none: readers go on without. */
   const reachable = (): Promise<CacheNamespace | undefined> =>
     opening().then(
       ({ namespace }) => namespace,

@@ -26,7 +26,7 @@ export interface RateLimitStore {
  * `ban`, `continueExceeding`, `exponentialBackoff` and limits of single routes do what its documentation says. When Redis
  * is away it gets STATEFUL_STORAGE_UNAVAILABLE, which is a 503, or no limit at all with `skipOnError`.
  *
- * @param options.name of this limit in the storage; give each registration its own. Default `'rate-limit'`
+ * @param options `name` of this limit in the storage; give each registration its own. Default `'rate-limit'`
  * @example
  * await app.register(rateLimit, { max: 100, timeWindow: '1 minute', store: rateLimitStore(app.storage) })
  */

@@ -37,6 +37,7 @@ interface Index {
   varies: string[][]
 }
 
+/** Options of {@link UndiciCacheStore}. */
 export interface UndiciCacheStoreOptions {
   /** Bytes of the largest body that is kept. Default 5 MiB, as of undici's own store. */
   maxEntrySize?: number

@@ -3,6 +3,7 @@ import { hasWildcard } from '../glob.ts'
 import type { CacheNamespace } from '../namespace.ts'
 import { storedKey } from './stored-key.ts'
 
+/** Options of {@link unstorageDriver}. */
 export interface UnstorageDriverOptions {
   /** Seconds that an item lives for which `setItem` says nothing else. Default: it has no end. */
   ttl?: number
@@ -16,10 +17,10 @@ interface ItemOptions {
 /**
  * A driver for unstorage over a namespace of the cache, and so for what stores with it (Nitro, Nuxt). Keys that the
  * cache does not take (longer than 512 bytes) lie under their hash, behind their base. `getItemRaw` gives back what
- * `setItemRaw` was given: Buffers, typed arrays, plain objects, Maps and whatever else the cache keeps.
+ * `setItemRaw` was given: Buffers, typed arrays, plain objects, Maps and everything else that the cache keeps.
  *
- * Reads are misses while Redis is away; whatever changes the cache rejects with STATEFUL_CACHE_STORE_UNAVAILABLE then.
- * The cache tells nobody of changes: `watch` hears of those that are made through the same `createStorage`.
+ * Reads are misses while Redis is away; what changes the cache rejects with STATEFUL_CACHE_STORE_UNAVAILABLE then.
+ * The cache has no events for changes: `watch` hears of those that are made through the same `createStorage`.
  *
  * @example
  * const storage = createStorage({ driver: unstorageDriver(app.cache.namespace('items')) })

@@ -9,7 +9,7 @@ interface Reactions {
   onFailure(error: unknown): void
 }
 
-/** Beats without a read between after which a bucket is at rest: nobody needs the proof. */
+/** Beats without a read between after which a bucket is at rest: the proof is not needed. */
 const REST_AFTER = 8
 /** Of a bucket at rest, every so many beats is sent: enough to find out that the store is away. */
 const REST_BEATS = 20
@@ -22,8 +22,8 @@ const REST_BEATS = 20
  * has been heard, the first level is proven current *as of the moment the beat was sent*, on this process's monotonic
  * clock. It is good until that moment plus the window. No clocks of different hosts are compared.
  *
- * A bucket that nobody reads is at rest and beats rarely; the first read finds no proof, asks the second level and
- * has the proof made anew.
+ * A bucket that is not read is at rest and beats rarely; the first read finds no proof, asks the second level and
+ * has the proof made again.
  */
 export class Coherence {
   readonly #tier: CacheTier
@@ -101,7 +101,7 @@ export class Coherence {
     if (this.#unused <= REST_AFTER || this.#unused % REST_BEATS === 0) void this.beat()
   }
 
-  /** One beat at a time; resolves when it is through, whatever came of it. */
+  /** One beat at a time; resolves when it is through, also if it failed. */
   beat(): Promise<void> {
     this.#beating ??= this.#beat()
       .catch((error: unknown) => this.#reactions.onFailure(error))
@@ -145,7 +145,7 @@ export class Coherence {
   }
 
   /**
-   * Whoever answers next may be another store, so nothing is proven until it has told its head, and then everything
+   * The next answer may come from another store, so nothing is proven until it has told its head, and then everything
    * that was learnt before is gone. Until then the first level is what there is, see `outage.serveL1`.
    */
   #doubt(): void {

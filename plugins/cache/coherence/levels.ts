@@ -136,7 +136,7 @@ export class Levels {
     return this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))
   }
 
-  /** Whether this instance may answer without asking the store: it has heard everything, or nobody can be heard. */
+  /** Whether this instance may answer without asking the store: it has heard everything, or there is nothing to hear. */
   servesUnasked(): boolean {
     const now = this.#now()
     return this.coherence.proves(now) || this.#excused(now)
@@ -152,7 +152,7 @@ export class Levels {
     return { record, fresh: false, guards: [] }
   }
 
-  /** While the store is away nobody can invalidate through it: without proof L1 is still the best there is. */
+  /** While the store is away, invalidations through it are impossible: without proof L1 is still the best there is. */
   #excused(now: number): boolean {
     const awaySince = this.tier.awaySince?.(this.bucket)
     return awaySince !== undefined && now - awaySince < this.#options.outage.serveL1
@@ -175,7 +175,7 @@ export class Levels {
   }
 
   /**
-   * Runs a write after those of the same keys that are under way. Until its end nobody is given what was there before:
+   * Runs a write after those of the same keys that are under way. Until its end no caller is given what was there before:
    * the first level lets it go, and reads wait for the write, see `written`.
    */
   write<T>(keys: readonly string[], run: () => Promise<T>): Promise<T> {

@@ -3,7 +3,7 @@ import type { CacheTier, Stamp, Stamps } from '../tier/contract.ts'
 
 /** What this instance knows of one stamp. An entry holds the cell, so checking it is one comparison. */
 export interface Cell {
-  /** `undefined`: not known (any more); whatever was made under it counts as a miss. */
+  /** `undefined`: not known (any more); what was made under it counts as a miss. */
   value: string | undefined
   /** Sequence number of the renewal that made it. */
   since: number

@@ -18,7 +18,7 @@ export class Load {
   readonly owner: object
   readonly key: string
   readonly startedAt: number
-  /** Renewals of stamps heard before it began: after another one nobody may join. */
+  /** Renewals of stamps heard before it began: after another one, callers may not join. */
   readonly renewals: number
   /** Whether its callers take a stale value. */
   readonly allowsStale: boolean
@@ -27,11 +27,11 @@ export class Load {
   promise: Promise<unknown> = Promise.resolve()
   /** Given to its callers while it runs. */
   stale: Found | undefined
-  /** Why nobody waits any more. */
+  /** Why it is no longer waited for. */
   abandoned: { reason: unknown } | undefined
   readonly #onAbandoned: (load: Load) => void
   readonly #awaits = new Set<Load>()
-  /** Callers that may leave; whoever cannot, waits to the end. */
+  /** Callers that may leave; the others wait to the end. */
   #leaving = 0
   #staying = false
   #running = false
@@ -101,7 +101,7 @@ export class Load {
     })
   }
 
-  /** Runs the loader, unless or until nobody waits for it. @param stop tells it */
+  /** Runs the loader, unless all callers have left. @param stop called when they leave */
   run(loader: () => unknown, stop: (reason: unknown) => void): Promise<unknown> {
     if (this.abandoned) return Promise.reject(this.abandoned.reason)
     this.#running = true

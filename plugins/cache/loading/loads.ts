@@ -39,7 +39,7 @@ type Outcome =
 interface Failure {
   error: unknown
   times: number
-  /** Until then the error is given to whoever has nothing else. */
+  /** Until then callers without another value get the error. */
   toldUntil: number
   /** Until then those who have a stale value are given it without another attempt. */
   restsUntil: number
@@ -86,7 +86,7 @@ export class Loads {
   }
 
   /**
-   * @throws whatever the loader throws; the reason of `signal`; STATEFUL_CACHE_LOAD_TIMEOUT;
+   * @throws what the loader throws; the reason of `signal`; STATEFUL_CACHE_LOAD_TIMEOUT;
    * STATEFUL_INVALID_CACHE_VALUE; STATEFUL_CACHE_NESTED_LOAD
    */
   load(key: string, loader: Loader, options: LoadOptions): Promise<unknown> {
@@ -112,7 +112,7 @@ export class Loads {
     const startedAt = this.#options.clock.monotonic()
     const load = new Load(
       { owner: this, key, startedAt, renewals: this.#renewals, allowsStale: plan.stale > 0 },
-      // Whoever asks from now on begins anew.
+      // Later calls begin a new load.
       (load) => this.#over(load),
     )
     this.#pending.set(key, load)
@@ -125,7 +125,7 @@ export class Loads {
     return this.#levels.servesUnasked() ? this.#interim.get(key, this.#levels.era) : undefined
   }
 
-  /** Waits for all loads, whatever comes of them. */
+  /** Waits for all loads, also those that fail. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#pending.values()].map(({ promise }) => promise))
   }
@@ -210,7 +210,7 @@ export class Loads {
           else this.#counters.l2Hits++
           return { state: 'found', value: found.record.value }
         }
-        // A value that is still fresh may be served by whoever does not get to refresh it.
+        // A value that is still fresh may be served by callers that do not get to refresh it.
         const stale = plan.stale > 0 || found?.fresh ? found : undefined
         const failed = this.#resting(key, stale)
         if (failed) return failed
@@ -247,7 +247,7 @@ export class Loads {
     } catch (error) {
       if (error instanceof CacheLoadTimeoutError) throw error
       this.#counters.storeFailures++
-      // What waits could not be told: nobody else may wait for a load that is not going to fill it.
+      // What waits could not be told: no further caller may wait for a load that is not going to fill it.
       if (granted) void this.#levels.tier.release(this.#levels.bucket, { key, token: granted }).catch(() => {})
       const interim = this.interim(key)
       if (interim) {
@@ -374,7 +374,7 @@ export class Loads {
       }
       if (value === undefined || context.skipped || context.ttl === 0) return { value, stored: false }
       if (!lease) {
-        // Whatever overtook the load took it off the list, or began another era.
+        // What overtook the load has taken it off the list, or begun another era.
         if (this.#pending.get(key) === load && era === this.#levels.era) this.#interim.set(key, value, context.ttl, era)
         return { value, stored: false }
       }

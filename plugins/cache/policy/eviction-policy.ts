@@ -32,7 +32,7 @@ const USES_PER_GENERATION = 10
 const HALVINGS_WHEN_FULL = 2
 /** By how much a candidate must have been used more than its victims: less would swap equals for ever in a loop. */
 const ADMISSION_MARGIN = 2
-/** A refused candidate used this often is let in now and then: nobody can fill the cache with immovable keys. */
+/** A refused candidate used this often is let in now and then: the cache cannot be filled with immovable keys. */
 const WARM_CANDIDATE = 6
 const LUCKY = 1 / 128
 /** By how much the room for slots grows when it is used up: twice as much would lie idle half of the time. */
@@ -348,7 +348,7 @@ export class EvictionPolicy {
     }
   }
 
-  /** Who goes when nobody competes. There is always somebody: a single entry exceeds no bound. */
+  /** Which entry goes when there is no candidate. There always is one: a single entry exceeds no bound. */
   private _victim(): number {
     this._spare(MAIN)
     const tail = this._tail(MAIN)

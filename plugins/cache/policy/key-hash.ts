@@ -1,6 +1,6 @@
 /**
  * HalfSipHash-1-3 of a key's UTF-16 code units, two to a word (Aumasson and Bernstein, "SipHash: a fast short-input
- * PRF"). A keyed function, not a mere mixer: whoever chooses the cache's keys cannot find keys that share their
+ * PRF"). A keyed function, not a mere mixer: an attacker who chooses the cache's keys cannot find keys that share their
  * counters in the sketch without knowing the seed.
  */
 export function keyHash(key: string, seed0: number, seed1: number): number {

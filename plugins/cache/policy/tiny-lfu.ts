@@ -12,7 +12,7 @@ export type RemovalReason = 'evicted' | 'deleted' | 'cleared' | 'oversized'
 export interface TinyLfuOptions<V> {
   /** The most entries held; 1 to 2^30. Memory is taken as entries come, so a high bound costs nothing. */
   maxEntries: number
-  /** The most bytes held, as stated by whoever sets. Default: no bound. */
+  /** The most bytes held, as stated by the caller of `set`. Default: no bound. */
   maxBytes?: number
   /**
    * Called once for every entry that left, after the operation that removed it has finished its own work, so it may

@@ -17,7 +17,7 @@ const MIN_LEAD = 16
 const FIRST = 0.5
 /** So much of a lead may be lost by following before that makes following harder. */
 const FREE_REGRET = 0.25
-/** By how many hits, per entry, plain LRU has to lead the cache itself: filling it anew costs at most one an entry. */
+/** By how many hits, per entry, plain LRU has to lead the cache itself: filling it again costs at most one an entry. */
 const LAG_PER_ENTRY = 2
 /** After so many accesses of the sample, per entry of a scout, all that was counted counts half. */
 const HALVED_AFTER = 2_000

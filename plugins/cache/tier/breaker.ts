@@ -68,7 +68,7 @@ const LARGE = 2 ** 20
 const FORGIVEN = 0.5
 
 /**
- * A store that is away must cost nobody its timeout again and again: after a few failures the circuit is open and every
+ * A store that is away must not cost every caller its timeout: after a few failures the circuit is open and every
  * step fails at once, until a `head` (the beat of coherence asks for it all the time) has got through. Before the
  * circuit closes, the invalidations that were kept meanwhile are carried out, so nothing can be read that they forbid.
  *

@@ -3,13 +3,13 @@
  * needs no knowledge of loads, tags or staleness:
  *
  * - A *namespace* consists of buckets, of one everywhere but on a Redis Cluster, see buckets.ts. Nothing here is about more
- *   than one of them: whatever takes a `bucket` takes the name of one.
+ *   than one of them: a parameter `bucket` takes the name of one.
  * - Each bucket has a `Head`: a unique epoch, a sequence number that every mutation raises by one, and the
  *   generation under which its entries are valid. A lost head comes back with a new epoch and a new generation.
  * - A *lease* is the right to fill one key. `invalidate`, `expire` and `put` of that key end it in the same step,
  *   so a fill by a load that began before them is refused.
  * - A *stamp* is the current, unique value of a name (a tag, a declared prefix, or `''`: the generation). An entry
- *   carries the stamps it was made under. A stamp that is missing is created anew and never equals an old one, so
+ *   carries the stamps it was made under. A missing stamp is created again and never equals an old one, so
  *   lost metadata is a miss and never a resurrection. It is kept as long as an entry that was made under it, for the
  *   length of a lease that names it, and otherwise for {@link STAMP_LIFE}; that of a generation, as long as its head.
  */
@@ -24,7 +24,7 @@ export interface CacheTier {
   /** Bytes that the store has sent to this process so far. */
   received?(): number
   /**
-   * Milliseconds on the clock of whatever server has the bucket; times in records are on it, so that hosts need not agree
+   * Milliseconds on the clock of the server that has the bucket; times in records are on it, so that hosts need not agree
    * on theirs.
    */
   now(bucket: string): number
@@ -151,7 +151,7 @@ export interface Mutation {
   first?: number
   /**
    * How many entries were there and are gone: those that are past their time, or whose stamps have fallen, are not
-   * there. Unknown (0) for stamps, whose entries nobody counts.
+   * there. Unknown (0) for stamps, whose entries are not counted.
    */
   removed: number
   /** The store could not tell which keys a pattern matches, so everything of the bucket is gone. */
@@ -163,7 +163,7 @@ export interface Message {
   epoch: string
   seq: number
   keys?: string[]
-  /** The keys were filled by a load: whoever waits for them may look. */
+  /** The keys were filled by a load: callers that wait for them may look. */
   filled?: boolean
   names?: [name: string, stamp: string][]
   pattern?: string

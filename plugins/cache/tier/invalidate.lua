@@ -11,7 +11,7 @@ local stampKeys, falls = {}, {}
 for i = 1, made do stampKeys[ARGV[8 + renewed + i]] = KEYS[1 + renewed + i] end
 for i = 1, renewed do falls[ARGV[7 + i]] = true end
 
--- What was made under a stamp that has fallen is there for nobody. For the places see record.ts.
+-- What was made under a stamp that has fallen is not there for readers. For the places see record.ts.
 local unknown = {}
 local function stands(key)
   local length = redis.call('GETRANGE', key, 42, 45)
@@ -35,7 +35,7 @@ if ARGV[4] == 'remove' then
   for i = first, #ARGV do
     if not seen[ARGV[i]] then
       seen[ARGV[i]] = true
-      -- What cannot be read is there for nobody either, and must go all the same.
+      -- What cannot be read is not there for readers either, and must go all the same.
       local readable, isThere = pcall(stands, KEYS[2 + renewed + made + 2 * (i - first)])
       if readable and isThere then removed = removed + 1 end
     end
@@ -45,7 +45,7 @@ end
 
 local keys, names, lost = {}, {}, false
 advance()
--- Nothing older counts, so the index begins anew.
+-- Nothing older counts, so the index begins again.
 local function clear(value)
   redis.call('HSET', KEYS[1], 'generation', value)
   redis.call('HDEL', KEYS[1], 'indexed')

@@ -81,7 +81,7 @@ function withTime(time: number, data: Uint8Array): Buffer {
   return stored
 }
 
-/** Not checked: a wrong time ends an entry too early or too late, and whoever reads it checks it. */
+/** Not checked: a wrong time ends an entry too early or too late, and readers check it. */
 function timeOf(record: Buffer): number {
   return record.length < CHECK_BYTES + 8 ? 0 : record.readDoubleLE(CHECK_BYTES)
 }

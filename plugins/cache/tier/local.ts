@@ -34,7 +34,7 @@ export interface Shelf {
   close(): Promise<void>
 }
 
-/** A stamp, and the moment on the clock of the tier from which nobody needs it any more. */
+/** A stamp, and the moment on the clock of the tier from which it is no longer needed. */
 export interface KeptStamp {
   value: string
   until: number

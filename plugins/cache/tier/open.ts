@@ -14,7 +14,7 @@ export interface TierBounds {
   maxBytes: number
 }
 
-/** The second level on whatever the application stores in. An application loads the code of its own storage only. */
+/** The second level on the storage of the application. An application loads the code of its own storage only. */
 export async function openTier(storage: Storage, clock: Clock, bounds: TierBounds): Promise<CacheTier> {
   switch (storage.kind) {
     case 'redis': {

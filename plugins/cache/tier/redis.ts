@@ -72,7 +72,7 @@ export class RedisTier implements CacheTier {
   readonly shared = true
   readonly #storage: RedisStorage
   readonly #clock: Clock
-  /** Server time minus local monotonic time, of whatever server has the bucket; known after the first head. */
+  /** Server time minus local monotonic time, of the server that has the bucket; known after the first head. */
   readonly #offsets = new Map<string, number>()
   /** That of the latest server that has told its time. */
   #offset: number | undefined
@@ -314,7 +314,7 @@ export class RedisTier implements CacheTier {
 
   async *keys(bucket: string, incomplete: 'clear' | 'tell' = 'clear'): AsyncGenerator<string[]> {
     if (incomplete === 'clear' && (await this.run(scripts.whole, bucket, [this.indexKey(bucket)], [])) !== 1) {
-      // Nobody can tell any more what there was.
+      // What there was is no longer known.
       await this.invalidate(bucket, { names: [GENERATION] })
       return
     }

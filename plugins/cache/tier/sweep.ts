@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../support/clock.ts'
 
 const INTERVAL = 60_000
-/** What is gone through in one step, so that a full store holds nobody up. */
+/** What is gone through in one step, so that a full store holds no request up. */
 const STEP = 2_000
 /** More dead ones than this share of a step, and the next one comes soon: there are more where they came from. */
 const MANY = 1 / 4

@@ -5,7 +5,7 @@ local keys, buried, at = {}, {}, 7
 for i = 6, #ARGV, 5 do
   if release(KEYS[3], KEYS[4], ARGV[5], ARGV[i], ARGV[i + 1]) then
     redis.call('XADD', KEYS[6], '*', 'key', ARGV[i], 'data', ARGV[i + 2], 'reason', ARGV[i + 3], 'at', ARGV[i + 4])
-    -- Nobody may go on reading what is not going to be persisted.
+    -- What is not going to be persisted must no longer be read.
     redis.call('UNLINK', KEYS[at])
     redis.call('DEL', KEYS[at + 1])
     redis.call('ZREM', KEYS[#KEYS], 'v:' .. ARGV[i], 'l:' .. ARGV[i])

@@ -19,7 +19,7 @@ local function release(queue, waiting, writer, key, id)
   redis.call('ZREM', queue, key)
   return true
 end
--- Readers need not ask any more for what nobody writes.
+-- Readers need not ask any more for what is no longer written.
 local function unmark(queue, marker, writer)
   if redis.call('ZCARD', queue) > 0 then return end
   local marked = redis.call('GET', marker)

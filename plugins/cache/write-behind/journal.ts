@@ -110,6 +110,6 @@ export interface Journal extends Overlay {
 export interface Overlay {
   /** Whether anything of the bucket waits, as far as this instance was told by the answers that it has had. */
   waits(bucket: string): boolean
-  /** The write of each key that waits, whoever hands it over. */
+  /** The write of each key that waits, for any owner. */
   pending(bucket: string, keys: readonly string[]): Promise<(Uint8Array | undefined)[]>
 }

@@ -9,7 +9,7 @@ if owner and owner ~= ARGV[1] then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local token = tonumber(redis.call('GET', KEYS[2]) or '0')
--- Otherwise nobody has been the owner since: the fences are where they were.
+-- Otherwise there has been no other owner since: the fences are where they were.
 if token ~= tonumber(ARGV[3]) or token == 0 then
   token = math.max(token, tonumber(ARGV[4])) + 1
   redis.call('SET', KEYS[2], token)

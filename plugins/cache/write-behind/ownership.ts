@@ -52,7 +52,7 @@ export class Ownership {
     return this.#wanted
   }
 
-  /** Goes with whatever the owner does to the journal. */
+  /** Goes with every change that the owner makes to the journal. */
   get token(): number {
     return this.#token
   }
@@ -66,7 +66,7 @@ export class Ownership {
     this.#token = answer.token
     this.#held = true
     this.#wanted = false
-    // In a journal of this process alone nobody else can become it.
+    // In a journal of this process alone there is no other candidate.
     if (!this.#journal.shared) return 0
     this.#trustFrom(sent)
     this.#renewing = this.#clock.every(this.#lease / RENEWALS, () => void this.#renew())

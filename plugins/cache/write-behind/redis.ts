@@ -242,7 +242,7 @@ export class RedisJournal implements Journal {
     const queued = answer as string[]
     if (queued.length === 0) return []
     const fields = queued.map((key) => `${writer}:${key}`)
-    // Only the owner takes something out, and whatever is newer by now is what it has to hand over.
+    // Only the owner takes something out, and if there is a newer write by now, it has to hand over that.
     const values = await this.#storage.client.hmget(keys[2] as string, fields)
     return queued.flatMap((key, i) => {
       const value = values[i]
@@ -251,7 +251,7 @@ export class RedisJournal implements Journal {
     })
   }
 
-  /** Whoever hands over has to know where to look, before there is something to find. */
+  /** The owner has to know where to look before there is something to find. */
   async #announce(writer: string, bucket: string): Promise<void> {
     const known = this.#namesOf(writer)
     if (known.has(bucket)) return

@@ -20,7 +20,7 @@ const MAX_BACKOFF = 30_000
  *        │                                           └── the handler fails ──▶ pausing ─┘ (and stays the owner)
  *     stop, from anywhere: one more drain, cut off after `closing`; then nothing happens any more
  *
- * Whoever wants something while it drains is remembered (`#again`), so that no timer is lost.
+ * A request while it drains is remembered (`#again`), so that no timer is lost.
  */
 export class Worker {
   readonly stats: WriteBehindStats = { pending: 0, written: 0, retried: 0, dead: 0 }
@@ -99,7 +99,7 @@ export class Worker {
     const isLate = await Promise.race([ended.catch(this.#report), late])
     cancel?.()
     if (isLate !== true) return
-    // Not disowned: whoever comes next had better wait a moment for a handler that may still be at it.
+    // Not disowned: the next owner should wait a moment for a handler that may still be at work.
     this.#cutOff = true
     this.#ownership.abandon()
     this.#running?.abort(new WriteBehindLostError(this.#name, 'it closes'))
@@ -276,7 +276,7 @@ export class Worker {
     })
   }
 
-  /** Most of the time nothing waits, and nobody need become the owner to see that. */
+  /** Most of the time nothing waits, and an instance need not become the owner to see that. */
   async #look(): Promise<void> {
     const { delay, takeover } = this.#options.writeBehind
     const waited = await this.#journal.waited(this.#name).catch(() => undefined)

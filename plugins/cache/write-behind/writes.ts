@@ -49,7 +49,7 @@ export function toWrite({ id, namespace, key, data }: JournalEntry): DelayedWrit
   return { id, namespace: namespaceOf(namespace), key, value: record.value }
 }
 
-/** A dead letter is there to be looked at: also one that nobody can read. */
+/** A dead letter is there to be looked at: even if it cannot be read. */
 export function toDeadWrite({ id, namespace, key, data, reason, at }: DeadLetter): DeadWrite {
   return { id, namespace: namespaceOf(namespace), key, value: decode(data)?.value ?? null, reason, at }
 }

@@ -27,7 +27,7 @@ export interface Adopted {
   open: OpenSession
 }
 
-/** Begins a session of ours that holds the values, whose token is made of the secret: once, whoever else does so. */
+/** Begins a session of ours that holds the values, whose token is derived from the secret; only once, even if others do the same. */
 export type BeginAdopted = (values: SessionValues, secret: string) => Promise<Adopted>
 
 /** Takes over the session whose cookie of another plugin a request has; `undefined` without one. */
@@ -49,7 +49,7 @@ const DOING = 'sessions to take over'
 
 /**
  * The token of a session that is taken over follows from its former id and the secret. Two requests that take it over at
- * the same moment, on one instance or on two, thereby name the same session: the second gets what the first has made of it.
+ * the same moment, on one instance or on two, therefore name the same session: the second gets what the first has made of it.
  *
  * @param deadline milliseconds in which a session must have been taken over
  */

@@ -50,7 +50,7 @@ interface ExpressClasses {
   cookie: ForeignCookie
 }
 
-/** Expired sessions are removed so often, in milliseconds, by whoever stores one then. */
+/** How often expired sessions are removed, in milliseconds: by the next call that stores one. */
 const SWEEP_INTERVAL = 60_000
 /** There is no absolute end in the contract of express-session; a time that no session reaches stands for it. */
 const NEVER = 10 * 365 * 24 * 60 * 60 * 1_000
@@ -65,10 +65,10 @@ const NO_COOKIE = { originalMaxAge: null, expires: null, httpOnly: true, path: '
  *   changes nothing. The contract hands over whole sessions, so it cannot merge what parallel requests change.
  * - It shares its sessions with the plugin `session` on the same store, see docs/sessions.md.
  * - A storage that is away fails the request (503). It is not told as `disconnect`, upon which express-session goes on
- *   as if nobody were logged in; an application that wants that may emit it.
+ *   as if no user were logged in; an application that wants that may emit it.
  *
  * It loads no express-session, of which an application may have several: which classes a session is made of is learned
- * from `generate`, which express-session gives to each store. @fastify/session has {@link sessionStore} instead.
+ * from `generate`, which express-session gives to each store. @fastify/session has `sessionStore` instead.
  *
  * @example
  * ```ts
@@ -136,7 +136,7 @@ export class ExpressStore extends EventEmitter {
     const originalMaxAge = values.cookie.originalMaxAge
     const cookie: ForeignCookie = Object.assign(Object.create(prototype), NO_COOKIE, values.cookie)
     if (typeof cookie.expires === 'string') cookie.expires = new Date(cookie.expires)
-    // Whoever sets the expiry makes it count from now.
+    // Setting the expiry makes it count from now.
     cookie.originalMaxAge = originalMaxAge
     values.cookie = cookie
     req.session = new Session(req, values)
@@ -263,7 +263,7 @@ export class ExpressStore extends EventEmitter {
     const now = this.#engine.clock.now()
     if (now < this.#sweepAt) return
     this.#sweepAt = now + SWEEP_INTERVAL
-    // If the storage is away, whoever asks for a session hears of it.
+    // If the storage is away, the next caller that asks for a session gets the error.
     this.#engine.sweep().catch(() => {})
   }
 }

@@ -63,6 +63,7 @@ export class FastifySessionStore {
   }
 }
 
+/** Options of {@link sessionStore}. */
 export interface SessionStoreOptions {
   /** Keeps these sessions apart from others on the same storage. Default: none. */
   name?: string

@@ -32,7 +32,7 @@ export class Answer {
   /** Whether another reply is on its way already; then this one is to be let go of. */
   isSurplus(reply: FastifyReply): boolean {
     if (this.stage === 'saving') return true
-    // What a handler has written by itself is nobody's reply; Fastify cuts the connection.
+    // A handler that has written to the socket itself has no reply; Fastify cuts the connection.
     if (this.stage !== 'sent' || this.#raw) return false
     return reply.raw.headersSent || this.#isStreaming(reply) || !this.failing
   }

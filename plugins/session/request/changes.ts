@@ -9,7 +9,7 @@ export function storedValues(session: Session, { cookie, usual, open }: SessionS
     const kept = keptCookie(cookie, usual)
     return kept ? { ...values, cookie: kept } : values
   }
-  // Nobody has looked at it: it is as it was.
+  // It has never been read: it is as it was.
   const text = open?.texts['cookie']
   return text === undefined ? values : { ...values, cookie: JSON.parse(text) }
 }

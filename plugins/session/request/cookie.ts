@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Duration, told } from '../../support/durations.ts'
 import { asGiven, duration, invalidOption, type Read, type Rules } from '../../support/options.ts'
 
+/** Attributes of the session cookie. */
 export interface SessionCookieOptions extends Omit<CookieOptions, 'maxAge'> {
   /** Default `'24h'`, or by `expires`; `null`: until the browser closes. */
   maxAge?: Duration | null

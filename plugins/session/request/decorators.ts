@@ -29,7 +29,7 @@ declare module 'fastify' {
   interface FastifyRequest extends SessionRequest {}
 }
 
-/** What a request can do with its session, whatever the methods are called. */
+/** What a request can do with its session, under whichever names. */
 export interface RequestActions {
   /** The time by the clock of the sessions, in milliseconds since the Unix epoch. */
   now(): number
@@ -42,7 +42,7 @@ export interface RequestActions {
 
 /**
  * Gives requests their methods. A name that the application chose is taken at once; a usual one when all plugins have
- * been registered, and only if nobody else has it: @fastify/passport and many applications have a `login` of their own.
+ * been registered, and only if the name is free: @fastify/passport and many applications have a `login` of their own.
  */
 export function decorateRequests(fastify: FastifyInstance, actions: RequestActions, names: DecoratorNames): void {
   const methods = {

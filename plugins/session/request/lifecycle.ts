@@ -26,6 +26,7 @@ import { type Arrival, beginVisit, Visit, visitOf } from './visit.ts'
 
 type Done = (error?: unknown) => void
 
+/** Options of `request.login`. */
 export interface LoginOptions {
   /**
    * Which values of the session before the login stay. Default: all when it was anonymous or the same user's,
@@ -154,7 +155,7 @@ export class Lifecycle implements SessionActions {
   #due(visit: Visit, open: OpenSession, signed: string): void {
     const state = stateOf(visit.session) as SessionState
     state.touchDue = this.#engine.isTouchDue(open) || this.#options.rolling
-    // Signed with a former secret: the browser gets the cookie anew, and nobody is logged out.
+    // Signed with a former secret: the browser gets a newly signed cookie, and no user is logged out.
     state.cookieDue = signed !== this.#cookie.valueOf(state.token as string)
   }
 
@@ -331,7 +332,7 @@ export class Lifecycle implements SessionActions {
     // A browser that has another cookie by now is not given a third one because a parallel request counted something.
     if (state.visit.arrival === 'replaced') return false
     if (!this.#options.saveUninitialized && !this.isModified(session, state)) return false
-    // Nobody could come back with it.
+    // The session could not be used again.
     return !this.#cookie.isWithheld(state.visit)
   }
 
@@ -353,7 +354,7 @@ export class Lifecycle implements SessionActions {
       refuseUnknown(options, LOGIN_OPTIONS)
       const lifetime = options.lifetime === undefined ? undefined : milliseconds(options.lifetime, 'lifetime')
       const idle = options.idle === undefined ? lifetime : milliseconds(options.idle, 'idle')
-      // It was ended in this request, in whatever way.
+      // It was ended in this request, one way or another.
       if (!stateOf(request.session)) {
         await this.#endOf(visit)
         this.#begin(visit, visit.arrival)
@@ -417,7 +418,7 @@ export class Lifecycle implements SessionActions {
     return this.#options.identityOf(session)
   }
 
-  /** Whether the request came with a session or got one: its answer is for nobody else. */
+  /** Whether the request came with a session or got one: its answer is for this client only. */
   isPersonal(request: FastifyRequest): boolean {
     const visit = visitOf(request)
     if (!visit) return false
@@ -542,7 +543,7 @@ export class Lifecycle implements SessionActions {
     return state.token
   }
 
-  /** Also holds the rejection of what nobody waits for, which would end the process, and logs it. */
+  /** Also catches and logs rejections that no caller awaits, which would end the process. */
   #onSettled(visit: Visit, result: Promise<unknown>, settle: () => void): void {
     result.then(settle, (err: { statusCode?: number } | undefined) => {
       settle()
@@ -556,7 +557,7 @@ function arrivalOf(open: OpenSession | Ended | undefined): Arrival {
   return open === 'ended' || open === 'replaced' ? open : 'none'
 }
 
-/** Goes on with the request. What is thrown past all handlers is answered here: nobody else would hear of it. */
+/** Goes on with the request. Errors thrown past all handlers are answered here, or they would be lost. */
 function proceed(visit: Visit, reply: FastifyReply, done: Done, error: unknown): void {
   try {
     done(error)

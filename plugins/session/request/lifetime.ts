@@ -27,7 +27,7 @@ export function lifetimeBy(
 
 /** The `maxAge` of this one session's cookie, if it is another than that of the rest. */
 function ownMaxAge(session: Session, { cookie, open, usual }: SessionState): number | undefined {
-  // Nobody has looked at it, and nothing is kept of it: it is as the rest.
+  // It has never been read, and nothing of it is kept: it is like the rest.
   if (!cookie && open?.texts['cookie'] === undefined) return undefined
   const { originalMaxAge } = session.cookie
   return originalMaxAge === null || originalMaxAge === (usual.maxAge ?? null) ? undefined : originalMaxAge

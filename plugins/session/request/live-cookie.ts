@@ -16,7 +16,7 @@ export interface KeptCookie {
 
 /**
  * `session.cookie`: the attributes of one session's cookie, with the properties that @fastify/session and
- * express-session give it. Each may be set by itself; whoever sets `maxAge` sets the time until which the browser keeps
+ * express-session give it. Each may be set by itself; setting `maxAge` sets the time until which the browser keeps
  * it, counted from now.
  */
 export class LiveCookie {

@@ -104,7 +104,7 @@ export class SessionWriter {
     state.cookieDue = true
   }
 
-  /** Its cookie has expired: the browser is to drop what it has, and nobody could come back with it. */
+  /** Its cookie has expired: the browser is told to drop what it has, and the session could not be used again. */
   async #expire(state: SessionState, token: string, open: OpenSession | undefined): Promise<void> {
     if (open) await this.#engine.end(open, 'expired')
     state.open = undefined
@@ -124,11 +124,11 @@ export class SessionWriter {
     secret = this.#options.idGenerator?.(request),
   ): string {
     if (userId !== undefined) return newToken(bucketOf(ownerOf(userId)), secret)
-    // Nobody's session may lie anywhere: what the application generates stays as it is.
+    // A session without a user may lie in any bucket: an id that the application generates stays as it is.
     return secret ?? newToken(open ? bucketOf(open.id) : undefined)
   }
 
-  /** Stored at once: the session that it comes from is gone, whatever the handler does. */
+  /** Stored at once: the session that it comes from is gone, even if the handler fails. */
   async beginAdopted(request: FastifyRequest, values: SessionValues, secret: string): Promise<Adopted> {
     const userId = this.#options.identityOf(values)
     const token = this.tokenFor(request, userId, undefined, secret)

@@ -8,7 +8,7 @@ type Callback = (error?: unknown) => void
 
 /** What the methods of a session come down to. */
 export interface SessionActions {
-  /** A token that nobody has yet, for a session that has none. */
+  /** An unused token, for a session that has none. */
   newToken(state: SessionState): string
   sign(token: string): string
   /** Who the session belongs to by its values. */
@@ -184,7 +184,7 @@ export class Session {
   }
 
   /**
-   * Its rejection is held: whoever does not wait for it hears of it by the failed request. With a callback, what that
+   * Its rejection is held: callers that do not wait for it hear of it by the failed request. With a callback, what that
    * throws ends the request as well.
    */
   #settled<T>(result: Promise<T>, callback?: Callback): Promise<T> {

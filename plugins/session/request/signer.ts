@@ -16,7 +16,7 @@ const REMEMBERED = 5_000
  * be changed while it is in use (`secrets.unshift(next)`), which @fastify/cookie notices only for verifying.
  *
  * A signature is worked out once: what was signed or found valid is remembered until the secrets change. Nothing
- * that is invalid is, so that nobody fills the memory with forgeries.
+ * that is invalid is, so that forgeries cannot fill the memory.
  */
 export function liveSigner(secrets: string | string[], algorithm = 'sha256'): SessionSigner {
   const list = typeof secrets === 'string' ? [secrets] : secrets

@@ -43,7 +43,7 @@ interface Owner {
 export class CallbackSessionStore implements SessionStore {
   onUnreadable?: (error: unknown) => void
   readonly #store: CallbackStore
-  /** By user; of a session that is nobody's, by its id. */
+  /** By user; a session without a user, by its id. */
   readonly #queue = new KeyedQueue()
   /** Id → how it ended, and until when it is told apart from one that never was. */
   readonly #ended = new Map<string, { how: Ended; until: number }>()
@@ -211,7 +211,7 @@ export class CallbackSessionStore implements SessionStore {
   }
 
   async #end(id: string, now: number, how: Ended = 'ended'): Promise<void> {
-    // First: while the store is at it, nobody may save the session again.
+    // First, so that no save brings the session back while the store is working.
     this.#ended.set(id, { how, until: now + TOMBSTONE_TTL })
     this.#known.delete(id)
     await this.#remove(id)

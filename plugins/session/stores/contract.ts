@@ -47,6 +47,7 @@ export type SaveOutcome = 'saved' | 'gone' | 'conflict'
 /** The session that a rotation replaces. */
 export type FormerSession = Pick<StoredSession, 'id' | 'owner'>
 
+/** On what terms a store takes a new session. */
 export interface Admission {
   now: number
   /** Counts as a login of the owner. */
@@ -66,6 +67,7 @@ export type CreateOutcome =
   /** With `once`: the id is that of a live session, or of one that ended a moment ago. */
   | { outcome: 'taken' }
 
+/** How many live sessions there are, and of how many users. */
 export interface SessionCount {
   sessions: number
   /** Owners with at least one live session. */
@@ -83,7 +85,7 @@ export interface SessionCount {
 export interface SessionStore {
   /** Set by the engine: told of a record that could not be read and was taken for none. */
   onUnreadable?: (error: unknown) => void
-  /** Where processes share it: makes what tells whoever else uses it which sessions ended. */
+  /** If processes share it: makes the bus that tells its other users which sessions have ended. */
   bus?: () => RevocationBus
   load(id: string, now: number): Promise<StoredSession | Ended | undefined>
   create(session: StoredSession, admission: Admission): Promise<CreateOutcome>

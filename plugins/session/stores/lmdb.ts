@@ -100,7 +100,7 @@ export class LmdbSessionStore implements SessionStore {
   }
 
   save(id: string, _owner: string | undefined, change: SessionChange, now: number): Promise<SaveOutcome> {
-    // A use puts numbers in the place of others: whoever is logged in can go on when the disk is full.
+    // A use only overwrites numbers, so users who are logged in can go on when the disk is full.
     const grows = Object.keys(change.set).length > 0 || change.meta !== undefined
     const saved = () => this.#save(id, change, now)
     return grows ? this.#write(saved) : this.#letGo(saved)

@@ -21,7 +21,7 @@ interface Logins {
 
 /** Sessions of this process. Synchronous inside, so that every method is one atomic step. */
 export class MemorySessionStore implements SessionStore {
-  /** No record is ever changed, but replaced: whoever loaded one keeps what they saw. */
+  /** Records are replaced, never changed: a caller that has loaded one keeps what it saw. */
   readonly #sessions = new Map<string, StoredSession>()
   readonly #byOwner = new Map<string, Set<string>>()
   readonly #logins = new Map<string, Logins>()

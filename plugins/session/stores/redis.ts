@@ -20,7 +20,7 @@ import {
 import { KeyedQueue } from './keyed-queue.ts'
 
 /**
- * How long Redis keeps a record beyond its expiry: the sweep reads whose it was. Nobody can use it meanwhile;
+ * How long Redis keeps a record beyond its expiry: the sweep reads whose it was. It cannot be used meanwhile;
  * what decides is the expiry in the record.
  */
 const KEEP_AFTER_EXPIRY = 5 * 60_000
@@ -37,7 +37,7 @@ const MAX_ENDED = MAX_KEYS - 6
 
 const createScript = RedisScript.fromFile(new URL('./create.lua', import.meta.url), notWhenFull)
 const saveScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), notWhenFull)
-// A use puts numbers in the place of others: whoever is logged in can go on, and log out, when memory is full.
+// A use only overwrites numbers, so users who are logged in can go on, and log out, when memory is full.
 const touchScript = RedisScript.fromFile(new URL('./save.lua', import.meta.url), evenWhenFull)
 // A tombstone takes the place of the record, and is smaller.
 const revokeScript = RedisScript.fromFile(new URL('./revoke.lua', import.meta.url), evenWhenFull)
@@ -125,7 +125,7 @@ export class RedisSessionStore implements SessionStore {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const ids = await this.#ids(owner, now)
       const named = ids.filter((id) => id !== except)
-      // Of more than one script can name, all but the last go beforehand; it makes sure that nobody is left.
+      // If there are more than one script can name, all but the last go beforehand; the script makes sure that none is left.
       const parts = chunked(named, MAX_ENDED)
       const last = parts.pop() ?? []
       for (const part of parts) ended.push(...(await this.#end(owner, part, now)))

@@ -15,16 +15,19 @@ export interface StateChange<Key extends string = string> {
   context?: unknown
 }
 
+/** A space was emptied. */
 export interface ClearEvent {
   epoch: string
   revision: number
   context?: unknown
 }
 
+/** The content of a space was replaced. */
 export interface RestoreEvent extends ClearEvent {
   state: Record<string, Json>
 }
 
+/** The events of a space, by name. */
 export interface StateEventMap {
   /** A key has a new value. Also as `change:<key>`. */
   change: StateChange

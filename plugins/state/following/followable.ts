@@ -5,7 +5,7 @@ import { type ResetReason, type StateChange, type StateEventMap, StateEvents, ty
 
 /**
  * What can be listened to. Everybody is told in the tick in which the replica moved, so that none of them ever sees
- * another revision than the one it hears of. A listener that throws or rejects is reported and disturbs nobody.
+ * another revision than the one it hears of. A listener that throws or rejects is reported and does not disturb the others.
  */
 export class Followable {
   readonly #events: StateEvents
@@ -33,7 +33,7 @@ export class Followable {
 
   /**
    * Every change of a key, of all keys with a prefix (`'user:*'`) or of all (`'*'`), deletion included (`value` is
-   * `undefined` then), whoever made it.
+   * `undefined` then), made by any writer.
    * @returns a function that ends it
    */
   subscribe<Pattern extends string>(pattern: Pattern, listener: StateListener<ChangeOf<Pattern>>): () => void {
@@ -47,7 +47,7 @@ export class Followable {
     return this.#commits.add(listener)
   }
 
-  /** The replica was replaced as a whole: what was derived from it must be derived anew. */
+  /** The replica was replaced as a whole: what was derived from it must be derived again. */
   onReset(listener: (reason: ResetReason) => void): () => void {
     this.followed()
     return this.#resets.add(listener)

@@ -5,6 +5,7 @@ import { namesFor } from '../../support/options.ts'
 import type { OpOf } from '../values/key-types.ts'
 import type { ResetReason } from './events.ts'
 
+/** Options of `watch`. */
 export interface WatchOptions {
   /** Start after this position instead of at the call of `watch`. */
   since?: Position

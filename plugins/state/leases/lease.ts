@@ -67,7 +67,7 @@ export class Lease implements LeaseProof {
 
   /** Aborts when it is over, or may be: then what it protects must stop. */
   get signal(): AbortSignal {
-    // Timers of a process that was stopped come late; whoever asks is told the truth at once.
+    // Timers of a suspended process fire late; a question is answered truthfully at once.
     if (this.#clock.monotonic() >= this.#until) this.#lose()
     return this.#over.signal
   }
@@ -77,7 +77,7 @@ export class Lease implements LeaseProof {
     return !this.signal.aborted
   }
 
-  /** Gives it back, so that nobody has to wait for its end. Calling it again does nothing. */
+  /** Gives it back, so that others need not wait for its end. Calling it again does nothing. */
   async release(): Promise<void> {
     if (this.#released) return
     this.#released = true

@@ -15,8 +15,9 @@ import type { CommitOptions, Guard } from '../writing/write.ts'
 import { Lease, type LeaseHolding } from './lease.ts'
 import { beatKey, leaseKey } from './proof.ts'
 
+/** Options of `lease`. */
 export interface LeaseOptions {
-  /** How long it lasts without being renewed; whoever waits for one whose holder is gone waits so long. Default 10 s. */
+  /** How long it lasts without being renewed; if its holder dies, others wait so long for it. Default 10 s. */
   ttl?: Duration
   /** How long to wait while somebody else holds it; 0: not at all. Default: until it is free. */
   wait?: Duration
@@ -72,7 +73,7 @@ const onceKey = (name: string): string => `once:${name}`
 
 /**
  * Leases of one space. Who holds one, and since which commit, stands in the space; the holder says again and again that
- * it is there. Whoever wants it measures by its own monotonic clock how long nothing was said, and takes it when that is
+ * it is there. A candidate measures by its own monotonic clock how long nothing was said, and takes it when that is
  * longer than the ttl: no two clocks are ever compared, and none may jump.
  */
 export class Leases {
@@ -117,7 +118,7 @@ export class Leases {
       const beat = this.#space.entry(beatKey(name))
       const record = recordOf(owner)
       if (owner && record?.holder === holder) {
-        // Nobody knew what became of the try; here it is.
+        // What became of the attempt was unknown; here it is.
         const token = { epoch: this.#space.epochOf(owner.revision), revision: owner.revision }
         return this.#hold({ name, token, ttl, since: began ?? asked })
       }
@@ -171,7 +172,7 @@ export class Leases {
         return typeof last === 'number' && last >= slot && last <= slot + 1
       }
       const isOver = () => Math.floor(clock.now() / every) > slot
-      // Whoever holds it may have died: then the next one does what is left of it.
+      // The holder may have died: then the next one does the rest.
       const options = { ttl, signal: ending.signal }
       const lease = await this.#takeUnless(`once:${name}`, options, () => isDone() || isOver())
       if (!lease) return
@@ -214,7 +215,7 @@ export class Leases {
     return lease
   }
 
-  /** @returns `undefined` when somebody was faster, or nobody knows: then the space tells */
+  /** @returns `undefined` when another was faster, or the outcome is unknown: then the space tells */
   async #tryToTake(name: string, record: LeaseRecord, guards: Guard[]): Promise<Commit | undefined> {
     const ops: Op[] = [
       { op: 'set', key: leaseKey(name), value: { ...record } },

@@ -30,7 +30,7 @@ if epoch ~= ARGV[2] or revision ~= base then
 end
 
 -- One entry for all of them, under the revision of the last: it is there as long as one of them is retained, and
--- whoever reads from any of them on finds it.
+-- a reader that begins at any of them finds it.
 revision = revision + count
 redis.call('XADD', KEYS[3], string.format('%d-0', revision), 'r', records)
 for i = clients + 1, deleted - 1, 3 do

@@ -100,8 +100,18 @@ export interface Batch {
 export interface Replacement {
   readonly cause: 'restore' | 'clear'
   readonly tx: string
-  /** Every entry's revision is `base.revision + 1`. */
+  /** Each entry's revision is the one that the new epoch begins with, or an earlier one. */
   readonly entries: ReadonlyMap<string, WrittenEntry>
+  /**
+   * The new epoch begins behind this revision, if the log does not stand behind it already: content that comes from
+   * another storage goes on with its count. Default: the log's own.
+   */
+  readonly after?: number
+}
+
+/** The revision that a replacement's epoch begins with. */
+export function firstAfter(base: Position, { after = 0 }: Pick<Replacement, 'after'>): number {
+  return Math.max(base.revision, after) + 1
 }
 
 /** What an acknowledged write has survived. See docs/state.md for what each may lose. */
@@ -134,7 +144,7 @@ export interface StateLog {
    * that have it at hand then
    */
   commit(base: Position, batch: Batch, onMissed?: (tail: LogTail) => void): Promise<CommitOutcome>
-  /** Replaces the content and starts a new epoch at `base.revision + 1`, with an empty history. */
+  /** Replaces the content and starts a new epoch, with an empty history, at `base.revision + 1` or behind `after`. */
   replace(base: Position, replacement: Replacement): Promise<CommitOutcome>
   /**
    * Resolves when everything up to a position is as durable as an acknowledgement promises: for writes whose own
@@ -166,7 +176,7 @@ export function surelyNotWritten(error: unknown): boolean {
   return error instanceof StorageFullError
 }
 
-/** Whether it says that nobody knows what was written. */
+/** Whether it says that it is unknown what was written. */
 export function isUnavailable(error: unknown): boolean {
   return error instanceof StorageUnavailableError
 }
@@ -176,10 +186,10 @@ export function withoutJson({ value, revision, expiresAt, bytes }: WrittenEntry)
   return expiresAt === undefined ? { value, revision, bytes } : { value, revision, expiresAt, bytes }
 }
 
-/** Epochs that a log remembers: a position in an older one gets everything anew, which is never wrong. */
+/** Epochs that a log remembers: a position in an older one gets the whole space again, which is never wrong. */
 export const REMEMBERED_EPOCHS = 32
 
-/** Whoever continues a history adds its epoch here. */
+/** The epochs of a history that goes on in a new one. */
 export function withEpoch(epochs: readonly EpochStart[], start: EpochStart): EpochStart[] {
   return [...epochs.slice(-(REMEMBERED_EPOCHS - 1)), start]
 }
@@ -189,7 +199,7 @@ export function nextCounter(epoch: string): number {
   return Number.parseInt(epoch, 10) + 1
 }
 
-/** How much history is kept for those who come back: whatever comes first, but always the newest batch. */
+/** How much history is kept for clients that resume: up to the bound that is reached first, but always the newest batch. */
 export interface Retention {
   /** Commits. */
   readonly commits: number

@@ -71,8 +71,8 @@ function missing(space: string, { head, keys, commits, revision }: SpaceContent)
 
 /**
  * After a salvage, in one transaction: a space of which something is missing, or may be of before, goes on with what is
- * there, without its history and without the epochs of before. Whoever holds a position in it therefore gets everything
- * anew, for he may hold what is lost here.
+ * there, without its history and without the epochs of before. A replica at a position in it therefore gets everything
+ * again, for it may hold what is lost here.
  */
 export function repairSpaces(database: CheckedDatabase<string, string>): void {
   database.raw.transactionSync(() => {

@@ -11,6 +11,7 @@ import {
   continues,
   type Entry,
   type EpochStart,
+  firstAfter,
   LOADED,
   type LogRecord,
   type LogState,
@@ -51,7 +52,7 @@ type OpenHead = StoredHead & Required<Pick<StoredHead, 'owner'>>
  * Keys: `<space>/head`, `<space>/key/<key>`, `<space>/log/<first revision>`, `<space>/damaged/<key>` for what could not
  * be read. A space's name holds no slash. Every text carries a checksum, and the head counts. Head, records and values
  * change in one transaction, and a commit is done when that is on disk: a power cut takes nothing that was
- * acknowledged, and nobody has seen what it takes.
+ * acknowledged, and what it takes was never seen by a reader.
  */
 export class LmdbStateLog implements StateLog {
   readonly durability = 'flushed'
@@ -224,10 +225,11 @@ export class LmdbStateLog implements StateLog {
     return 'committed'
   }
 
-  async #replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
+  async #replace(base: Position, replacement: Replacement): Promise<CommitOutcome> {
     const head = await this.#open()
     if (base.epoch !== head.epoch || base.revision !== head.revision) return 'conflict'
-    const revision = head.revision + 1
+    const { cause, tx, entries } = replacement
+    const revision = firstAfter(head, replacement)
     const epoch = `${nextCounter(head.epoch)}:${incarnation()}`
     const epochs = withEpoch(head.epochs, { epoch, first: revision, cause, tx })
     const { owner } = head
@@ -286,7 +288,7 @@ export class LmdbStateLog implements StateLog {
     const floor = head?.floor ?? 1
     const size = head?.size ?? 0
     const opened = { epoch, revision, floor, first: head?.first ?? floor, epochs, size, owner: this.#owner }
-    // The head of a space that nobody has written to is written with the first commit: reading makes nothing.
+    // The head of a new space is written with its first commit: reading creates nothing.
     // A line in the place of another: on a full disk there must be a way to delete.
     if (head) await this.#write(() => this.#put(headKey(this.#space), JSON.stringify(opened)), { letsGo: true })
     this.#head = opened

@@ -6,6 +6,7 @@ import {
   type CommitOutcome,
   continues,
   type Entry,
+  firstAfter,
   LOADED,
   type LogHead,
   type LogRecord,
@@ -82,10 +83,11 @@ export class MemoryStateLog implements StateLog {
     return 'committed'
   }
 
-  async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
+  async replace(base: Position, replacement: Replacement): Promise<CommitOutcome> {
     if (!this.#standsAt(base)) return 'conflict'
     if (base.revision === 0) this.#onFirstWrite(this)
-    const revision = base.revision + 1
+    const { cause, tx, entries } = replacement
+    const revision = firstAfter(base, replacement)
     const epoch = `${nextCounter(this.#head.epoch)}:${incarnation()}`
     this.#entries.clear()
     for (const [key, entry] of entries) this.#entries.set(key, withoutJson(entry))

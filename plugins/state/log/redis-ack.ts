@@ -53,7 +53,7 @@ export class RedisConfirmation {
     const needed = this.#ack === 'fsync' ? 1 : this.#ack.replicas
     const asks = this.#client.tellsRun
     const replies = await this.#connection.run([
-      // A write of this connection that comes after the commit: whoever has it has the commit too.
+      // A write of this connection that comes after the commit: a replica that has it has the commit too.
       ['EVAL', CONFIRMING, 1, this.#meta, revision],
       ['HMGET', this.#meta, 'epoch', 'revision', 'run'],
       waiting,

@@ -13,7 +13,9 @@ import {
   continues,
   type Durability,
   type Entry,
+  type EpochCause,
   type EpochStart,
+  firstAfter,
   type Hint,
   LOADED,
   type LogHead,
@@ -76,7 +78,7 @@ export class RedisStateLog implements StateLog {
   #known: number | undefined
   /**
    * What the first epoch is called while the space is not there. Once it may have been used in a commit it is never
-   * used again: a space that was lost and is written anew is another history.
+   * used again: a space that was lost and is written again is another history.
    */
   #unwritten: string | undefined
   /** That there really is, or was: a server that has lost it begins a newer one. */
@@ -187,8 +189,7 @@ export class RedisStateLog implements StateLog {
   /** For all instances: those that read these keys when they were sound must not go on with other content than the rest. */
   async #setAside(head: LogHead, entries: ReadonlyMap<string, Entry>, damaged: string[]): Promise<void> {
     await this.#call(() => this.#storage.client.hset(`${this.#base}damaged`, damaged))
-    const { publishing } = this.#storage.channels
-    const args = [head.epoch, head.revision, incarnation(), 'damage', incarnation(), publishing, this.#channel]
+    const args = this.#replacing(head, firstAfter(head, {}), 'damage', incarnation())
     for (const [key, entry] of entries) {
       args.push(key, encodeEntry({ ...entry, json: JSON.stringify(entry.value) }))
     }
@@ -196,12 +197,18 @@ export class RedisStateLog implements StateLog {
     await this.#run(clearScript, this.#keys, args)
   }
 
-  async replace(base: Position, { cause, tx, entries }: Replacement): Promise<CommitOutcome> {
+  async replace(base: Position, replacement: Replacement): Promise<CommitOutcome> {
     if (this.#isUnwritten(base)) await this.#make()
-    const { publishing } = this.#storage.channels
-    const args: (string | number)[] = [base.epoch, base.revision, incarnation(), cause, tx, publishing, this.#channel]
+    const { cause, tx, entries } = replacement
+    const args = this.#replacing(base, firstAfter(base, replacement), cause, tx)
     for (const [key, entry] of entries) args.push(key, encodeEntry(entry))
     return (await this.#run(entries.size === 0 ? clearScript : replaceScript, this.#keys, args)) as CommitOutcome
+  }
+
+  /** What replace.lua is told before the entries. */
+  #replacing({ epoch, revision }: Position, first: number, cause: EpochCause, tx: string): (string | number)[] {
+    const { publishing } = this.#storage.channels
+    return [epoch, revision, first, incarnation(), cause, tx, publishing, this.#channel]
   }
 
   async since(position: Position): Promise<LogTail | undefined> {
@@ -397,8 +404,8 @@ function toClientWrites(clients: readonly string[], floor: number, before: numbe
 }
 
 /**
- * Of an epoch that cannot be read, and of those before it, nobody knows where they end: whoever stands there gets
- * everything anew.
+ * Where an unreadable epoch ends is unknown, and so it is for those before it: replicas that stand there get the whole
+ * space again.
  */
 function toEpochs(texts: readonly string[], { epoch, revision }: Position): EpochStart[] {
   const epochs: EpochStart[] = []

@@ -91,7 +91,7 @@ export abstract class Readable extends Followable {
 /** What is there, with the type that was declared for its key. */
 export type EntryOf<Key extends string> = Omit<Entry, 'value'> & { readonly value: ValueOf<Key> }
 
-/** Stands for a space that nobody has written to. It holds nothing, and making it costs nothing. */
+/** Stands for a space that was never written to. It holds nothing, and making it costs nothing. */
 export class EmptySpace extends Readable {
   readonly #nothing = new Replica({ commits: 0, bytes: 0 })
 

@@ -24,7 +24,7 @@ export function stateKeyFault(key: unknown): string | undefined {
 }
 
 /**
- * A frozen copy: the replica hands out its values without copying, so nobody may change them afterwards.
+ * A frozen copy: the replica hands out its values without copying, so callers must not be able to change them.
  * `undefined` fields are left out, as JSON does; what JSON would silently change (NaN, Date, Map, …) is refused.
  *
  * @param depth levels that the value lies below what a key holds

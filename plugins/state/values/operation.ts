@@ -22,7 +22,7 @@ export type Invalid = (part: 'OPERATION' | 'KEY' | 'VALUE', fault: string, key: 
 
 /**
  * What may go into the log: a copy of the operation, with a frozen copy of its operand, which can be written as JSON and
- * read again. A field that the operation does not take is refused: whoever gave it meant something by it.
+ * read again. A field that the operation does not take is refused: the caller meant something by it.
  * @throws what `invalid` makes of the fault
  */
 export function checkedOperation(given: Op, invalid: Invalid): Op {

@@ -15,7 +15,7 @@ const LEAST: Sizes = { size: 1_000, bytes: 1024 * 1024 }
 
 /**
  * How much of a space each client fills. A key counts for the client who wrote it last through this instance, since
- * the space was opened here; what the application or another instance writes counts for nobody. So a client has this
+ * the space was opened here; what the application or another instance writes counts for no client. So a client has this
  * share once on each instance, and all clients together never more than theirs, which is exact.
  *
  * One made on top of another one sees that as it would be with its own changes, and leaves it as it is: for writes

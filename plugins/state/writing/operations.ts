@@ -16,7 +16,7 @@ import type { KeySchemas } from './schemas.ts'
 const MAX_CLIENT_ID = 128
 
 /**
- * Who wrote a commit. Both stand in its record, and whoever sends the same two again is told of the first commit.
+ * Who wrote a commit. Both stand in its record, and a client that sends the same two again is told of the first commit.
  * @throws STATEFUL_STATE_INVALID_OPERATION
  */
 export function checkAuthor(clientId: unknown, seq: unknown): void {

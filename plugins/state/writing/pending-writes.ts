@@ -68,7 +68,7 @@ export class PendingWrites {
     this.#size--
   }
 
-  /** Those that are left were never sent, or nobody can tell what became of them. */
+  /** Those that are left were never sent, or their outcome is unknown. */
   close(): void {
     const { space } = this.#options
     this.#deadlines?.cancel()
@@ -144,7 +144,7 @@ export class WriteQueue {
     return doubtful
   }
 
-  /** Lets what depends on the state be computed anew: it has changed under what waits. */
+  /** Has values that depend on the state computed again: it has changed while they waited. */
   restart(): void {
     for (const write of this.#writes) {
       if (!write.ops && !write.pending) return

@@ -35,7 +35,7 @@ const UNKNOWN = new Set(['prefixItems', 'unevaluatedProperties', 'unevaluatedIte
 /** What stands in these are names that an application has given, not keywords. */
 const NAMING = new Set(['properties', 'patternProperties', 'definitions', '$defs'])
 
-/** The schemas of a space's keys, by key or by prefix (`'user:*'`). Whatever is written, its result must fit. */
+/** The schemas of a space's keys, by key or by prefix (`'user:*'`). The result of every write must fit. */
 export class KeySchemas {
   readonly #shared: () => Record<string, unknown>
   readonly #keys = new Map<string, Check>()

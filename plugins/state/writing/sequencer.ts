@@ -80,7 +80,7 @@ export class Sequencer {
   readonly #contention: Contention
   readonly #shares = new ClientShares()
   #closed = false
-  /** Closed while the log was out of reach: nobody waits for it. */
+  /** Closed while the log was out of reach: no caller waits for it. */
   #abandoned = false
   #wake: (() => void) | undefined
   #endPause: (() => void) | undefined
@@ -414,7 +414,7 @@ export class Sequencer {
     }
   }
 
-  /** Applies what came of the log. A commit that does not fit what is here makes the space be read anew, not deaf. */
+  /** Applies what came of the log. A commit that does not fit what is here makes the space be read again. */
   #attempt(apply: () => void): boolean {
     try {
       apply()
@@ -467,7 +467,7 @@ export class Sequencer {
       const own = tx === undefined ? undefined : this.#queue.take(tx)
       if (own) this.#found.push({ write: own, committed: undefined })
     }
-    // Of what was sent before the oldest record that came along nobody can tell whether it is in the log.
+    // Whether writes sent before the oldest record at hand are in the log is unknown.
     const oldest = state.records[0]?.commit.revision ?? state.revision + 1
     for (const write of this.#queue.takeDoubtful(oldest)) this.#open.settle(write, new StateOutcomeUnknownError(space))
     this.#queue.restart()

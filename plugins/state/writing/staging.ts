@@ -167,7 +167,7 @@ function stageWrite(
   }
   const sizes = staging.measure(results)
   const { bytes, size } = sizes
-  // Whoever is above a limit, for it was lowered, may still write what makes the space smaller.
+  // A client above a limit that was lowered may still write what makes the space smaller.
   if (size > limits.keys && size > staging.size) {
     throw new StateLimitError(`Space '${space}' would hold more than ${limits.keys} keys.`)
   }

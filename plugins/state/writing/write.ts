@@ -39,6 +39,7 @@ export interface WriteRequest {
   clear?: boolean
 }
 
+/** For whom, and on what conditions, a commit is made. */
 export interface CommitOptions {
   /** With `seq`: the commit has its effect once, however often it is sent while its record is retained. */
   clientId?: string
@@ -72,6 +73,7 @@ export interface ReplaceRequest {
   context?: unknown
 }
 
+/** What a commit came to. */
 export interface Committed {
   commit: Commit
   /** What the key of its first operation holds right after it. */
@@ -85,8 +87,8 @@ export interface Place {
 
 /**
  * A write from its call to its outcome. `prepare` takes it through the middleware; afterwards `ops` is what shall
- * be committed. Every attempt has its own passage through the onion, because a value that was computed anew must
- * be judged anew.
+ * be committed. Every attempt has its own passage through the onion, because a recomputed value must
+ * be judged again.
  */
 export class Write {
   readonly request: WriteRequest | ReplaceRequest
@@ -131,7 +133,7 @@ export class Write {
     return clientId === undefined || seq === undefined ? undefined : `${seq}:${clientId}`
   }
 
-  /** Whether it must be computed anew when something else was committed first. */
+  /** Whether it must be computed again when something else was committed first. */
   get dependsOnView(): boolean {
     return !('cause' in this.request) && typeof this.request.ops === 'function'
   }
@@ -228,7 +230,7 @@ function deferred<T>(): Deferred<T> {
     resolve = fulfil
     reject = refuse
   })
-  // Nobody may be waiting for it; a rejection is then of no interest.
+  // If no caller waits for it, a rejection is of no interest.
   promise.catch(() => {})
   return { promise, resolve, reject }
 }

@@ -11,7 +11,7 @@ export interface Count {
 /** What happens to the window of a count that goes beyond `most`. */
 export interface Beyond {
   most: number
-  /** `'renew'`: it begins anew with each. `'double'`: likewise, and each time it is twice as long. */
+  /** `'renew'`: it begins again with each. `'double'`: likewise, and each time it is twice as long. */
   window: 'renew' | 'double'
 }
 
@@ -35,7 +35,7 @@ export interface Counts {
 /** Long enough for an address and a route; what is longer takes no more room than this. */
 const LONGEST_KEY = 200
 
-/** Of bounded length, whatever a client has sent. */
+/** Of bounded length, however long the text of a client is. */
 export function countKey(key: string): string {
   return key.length <= LONGEST_KEY && key.isWellFormed()
     ? key

@@ -51,7 +51,7 @@ export async function backupsIn(directory: string): Promise<string[]> {
 }
 
 /**
- * Copies the database as it is at one moment, beside whoever writes to it, reads the copy, and gives it its name only
+ * Copies the database as it is at one moment, while writers go on, reads the copy, and gives it its name only
  * when it is sound and on disk.
  * @param root LMDB's handle of the file; its read transaction keeps the moment
  * @throws STATEFUL_BACKUP_FAILED; nothing is left of it then
@@ -170,7 +170,7 @@ export class Backups {
     })
   }
 
-  /** The next one is due when the newest that is there is old enough, whoever made it. */
+  /** The next one is due when the newest that is there is old enough, no matter which process made it. */
   async start(plan: BackupPlan, events: BackupEvents): Promise<void> {
     await this.#removeUnfinished()
     const newest = (await this.#times()).at(-1)

@@ -24,7 +24,7 @@ export const REGISTRY = 'databases'
 export interface Registration {
   /** Taken from a backup if it is lost: what it held then is better than nothing. */
   restorable: boolean
-  /** It can be made anew: a broken record is one that is not there. */
+  /** It can be made again: a broken record counts as missing. */
   disposable: boolean
   /**
    * It was salvaged, so its owner has to put in order what it derives from the records: some may be missing (`kept`),
@@ -35,7 +35,7 @@ export interface Registration {
 
 export interface DatabaseOptions {
   name: string
-  /** `binary` values are Buffers, `text` ones strings, `msgpack` (default) whatever msgpackr takes. */
+  /** `binary` values are Buffers, `text` ones strings, `msgpack` (default) anything that msgpackr takes. */
   encoding?: 'msgpack' | 'text' | 'binary'
   /** See `Registration`; default `false`. */
   restorable?: boolean

@@ -7,14 +7,14 @@ import type { Room } from './room.ts'
 export const COMMIT_DEADLINE = 3_000
 const REASON_DEADLINE = 200
 
-/** lmdb puts the cause into a promise of its own, whose rejection nobody would handle. */
+/** lmdb puts the cause into a promise of its own, whose rejection would be unhandled. */
 interface CommitError extends Error {
   commitError?: Promise<never>
 }
 
 /**
  * How a store commits: with a failure that says whether there was no room, and, for what gives room back, also on a full
- * disk. LMDB writes a page anew before it gives the old one free, so a deletion needs room as any other write does.
+ * disk. LMDB writes a new copy of a page before it frees the old one, so a deletion needs room as any other write does.
  */
 export class Commits {
   readonly #reserve: Reserve

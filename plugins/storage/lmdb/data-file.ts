@@ -88,7 +88,7 @@ export class DataFile {
     }
   }
 
-  /** Read until it is the same twice: whoever commits meanwhile writes it in pieces. */
+  /** Read until it is the same twice: a commit meanwhile writes it in pieces. */
   async #steady(length: number): Promise<Buffer> {
     let head = await this.bytes(0, length)
     for (let tries = 0; tries < 100; tries++) {
@@ -126,7 +126,7 @@ function choose(metas: (Meta | undefined)[], bootId: bigint | undefined): Meta[]
   return [...new Set([pick(() => true), pick(() => false)])]
 }
 
-/** Linux tells which boot this is; elsewhere nobody does who can be asked from here. */
+/** Linux tells which boot this is; elsewhere there is no way to ask. */
 async function thisBootId(): Promise<bigint | undefined> {
   const id = await optional(() => readFile('/proc/sys/kernel/random/boot_id', 'latin1'))
   return id && /^[0-9a-f]{8}-/.test(id) ? BigInt(`0x${id.slice(0, 8)}`) : undefined

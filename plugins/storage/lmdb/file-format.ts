@@ -67,7 +67,7 @@ export interface Child {
   key: Buffer
 }
 
-/** What is wrong with a piece of the file; caught by whoever knows the place. */
+/** What is wrong with a piece of the file; caught where the place is known. */
 export class Malformed extends Error {}
 
 /** @returns what to tell of it; anything but damage is thrown on */
@@ -86,7 +86,7 @@ export async function optional<Result>(run: () => Result | Promise<Result>): Pro
   }
 }
 
-/** Whether a file begins like one of LMDB, and of which version. */
+/** Whether a file begins like one of LMDB, and its version. */
 export function headerOf(bytes: Buffer): 'known' | 'other-version' | 'none' {
   if (bytes.length < META_BYTES) return 'none'
   if (bytes.readUInt32BE(PAGE_HEADER) === MAGIC) return 'other-version'

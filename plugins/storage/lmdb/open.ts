@@ -79,7 +79,7 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
       async close() {
         ending.abort()
         await Promise.all([checked, backups.close(), reserve.close(), damage.written])
-        // Whatever was acknowledged as flushed has been waited for; after a failed commit lmdb never says so.
+        // Everything acknowledged as flushed has been waited for; after a failed commit lmdb never says so.
         await inTime(COMMIT_DEADLINE, root.flushed).catch(() => {})
         await root.close()
         await owner.release()
@@ -93,15 +93,15 @@ export async function openLmdb(folder: string, instanceId: string, options: Lmdb
 
 async function openRoot(directory: string): Promise<RootDatabase> {
   try {
-    // A native add-on, of which an application in one file that does not use it knows nothing.
+    // A native add-on: a bundle of an application that does not use it must not need it.
     const { open } = await import('lmdb')
     return open({
       path: join(directory, DATABASE_FILE),
       maxDbs: MAX_DATABASES,
       // `put` resolves at commit (safe against the death of this process) while the disk is still flushing;
-      // whoever promises more waits for `flushed`.
+      // callers that promise more wait for `flushed`.
       overlappingSync: true,
-      // Its own batches around those of an event turn have promises that nobody gets: when the disk is full, one of
+      // Its own batches around those of an event turn have promises that reach no caller: when the disk is full, one of
       // them would end the process with an unhandled rejection.
       eventTurnBatching: false,
       noMemInit: false,

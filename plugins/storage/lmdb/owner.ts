@@ -10,19 +10,19 @@ const MAX_SOCKET_PATH = 100
 const LONGEST_NAME = 34
 
 /**
- * Makes whoever calls it the folder's only owner, until `release()` or the death of its process or worker thread.
+ * Makes the caller the folder's only owner, until `release()` or the death of its process or worker thread.
  *
  * LMDB itself lets several processes write, but a stopped writer then blocks all others, and replicas in
  * memory would diverge. Node has no file locks, LMDB's are shared by all who open the file, and a file with a process
  * id cannot tell a dead owner from a reused id, nor from one in a container that counts its own. A listening Unix
  * socket can: it answers exactly as long as its owner exists (also while that is suspended), and `kill -9` leaves only
- * a name that answers nobody. The kernel finds it by its file, so it answers through every mount of the folder and
+ * a name that answers no one. The kernel finds it by its file, so it answers through every mount of the folder and
  * across the namespaces of containers. What it cannot reach is another kernel: a network file system, or a virtual
  * machine that shares the folder with its host. LMDB must not be opened twice there either.
  *
  * The sockets lie in the folder. If its path is longer than a socket's may be, they are bound and called through a
  * symbolic link of a moment, in a directory of this caller's own: how they are reached does not matter, and the name
- * of the link is nobody's business.
+ * of the link does not matter.
  *
  * Owners are numbered: `owner.1`, `owner.2`, …; the highest number is the one that counts. Who finds it dead links
  * its own socket under the next one, and link() lets exactly one succeed. No number is used twice, because the
@@ -110,7 +110,7 @@ class Owners {
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException
         if (code === 'EEXIST') continue
-        // Between bind and listen a candidate answers nobody: the winner has cleared it away as a dead one's.
+        // Between bind and listen a candidate does not answer: the winner has cleared it away as a dead one's.
         if (code === 'ENOENT') return undefined
         throw error
       }
@@ -139,7 +139,7 @@ class Owners {
   }
 
   /**
-   * Only a refusal says that nobody listens: a suspended owner whose queue is full gives other errors.
+   * Only a refusal says that there is no listener: a suspended owner whose queue is full gives other errors.
    * @throws STATEFUL_STORAGE_UNAVAILABLE when the system lets this user not ask
    */
   #answers(name: string): Promise<boolean> {

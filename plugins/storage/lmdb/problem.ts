@@ -5,7 +5,7 @@ export interface Problem {
   /** The key of the record, as text. */
   key?: string
   what: string
-  /** What it is part of can be made anew. */
+  /** What it is part of can be made again. */
   disposable?: boolean
   /**
    * `record`: LMDB can read and write around it; one record is not what was written. `structure`: LMDB may hide

@@ -9,7 +9,7 @@ import { describeProblem } from './problem.ts'
 import { type SalvageReport, salvage } from './salvage.ts'
 import { DATABASE_FILE, type FileReport, verifyFile } from './verify.ts'
 
-/** What the boot did about a damaged database. Losing data is never silent: whoever opens the storage tells. */
+/** What the boot did about a damaged database. Losing data is never silent: the code that opens the storage reports it. */
 export interface Recovery {
   /** What was wrong, one line each. */
   problems: string[]
@@ -19,7 +19,7 @@ export interface Recovery {
   report: string
   /** How many records of each database were kept. */
   kept: Record<string, number>
-  /** Databases of which nothing was left, and the backup that each was taken from. */
+  /** Databases that were lost as a whole, and the backup that each was taken from. */
   restored: Record<string, string>
 }
 
@@ -30,7 +30,7 @@ export interface FolderCheck {
 }
 
 export interface CheckOptions {
-  /** Milliseconds for reading a file that nobody suspects. */
+  /** Milliseconds for reading a file without a sign of damage. */
   budget: number
   /** Milliseconds for everything when the file is damaged; has to be below Fastify's `pluginTimeout`. */
   recoveryTimeout: number

@@ -7,7 +7,7 @@ import { StorageFullError } from '../../support/errors.ts'
 
 /** Beside the data file: gives its room away and takes it back. */
 export const RESERVE_FILE = 'reserve'
-/** Room for some hundred pages: a deletion writes about ten anew, and gives as many back. */
+/** Room for some hundred pages: a deletion copies about ten, and frees as many. */
 const SIZE = 2 * 1024 * 1024
 const PIECE = 64 * 1024
 /** Milliseconds until a reserve that is not whole is filled again. */

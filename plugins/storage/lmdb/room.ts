@@ -1,11 +1,11 @@
 import { statfsSync } from 'node:fs'
 import type { Clock } from '../../support/clock.ts'
 
-/** Bytes that have to stay free whatever a commit brings: the pages that LMDB writes anew on the way to it. */
+/** Bytes that have to stay free beside the size of a commit: for the pages that LMDB copies on the way to it. */
 const MARGIN = 4 * 1024 * 1024
 /** Bytes on the disk for one of content: pages may be half full. */
 const OVERHEAD = 2
-/** Milliseconds that a look is good for; nobody else fills a disk by megabytes so soon. */
+/** Milliseconds that a look is good for; other processes do not fill a disk by megabytes so soon. */
 const GOOD_FOR = 20
 
 /**

@@ -36,7 +36,7 @@ const BATCH = 1024 * 1024
  *    records tells which database it is of.
  * 3. Of a database that may be restored, what is still missing and is in a sound backup, the newest first: records that
  *    are known to be broken; others if there are no more of them than are missing, for among more would be what was
- *    deleted since; and all of a database of which nothing was found.
+ *    deleted since; and all of a database if nothing of it was found.
  *
  * Every database is marked as salvaged, so that its owner puts in order what it derives from its records.
  *
@@ -132,7 +132,7 @@ interface Needs {
   missing(name: string): number
 }
 
-/** @returns for each database of which something was taken from a backup, the name of the newest that had it */
+/** @returns by database, the name of the newest backup that something of it was taken from */
 async function restore(
   backups: readonly string[],
   copy: Copy,
@@ -197,7 +197,7 @@ async function newest(file: DataFile): Promise<Snapshot> {
   return (await file.snapshots()).snapshots[0] as Snapshot
 }
 
-/** The fresh file. Nothing of it is flushed before the end, for until then nobody needs it. */
+/** The fresh file. Nothing of it is flushed before the end: until then it is not needed. */
 class Copy {
   readonly #root: RootDatabase<Buffer, Buffer>
   readonly #databases = new Map<string, Database<Buffer, Buffer>>()

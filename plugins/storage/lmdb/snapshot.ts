@@ -237,7 +237,7 @@ export class Snapshot {
     return bytes
   }
 
-  /** @returns whether the pages can be read: they are inside, and nobody else has them */
+  /** @returns whether the pages can be read: they are inside the file, and no other tree has them */
   #claim(database: string, first: number, pages: number): boolean {
     const { lastPage, pageSize } = this.meta
     if (first < 2 || first + pages - 1 > lastPage) {

@@ -98,7 +98,7 @@ export class Contents {
     }
   }
 
-  /** First what a backup would stand in for, last what can be made anew. */
+  /** First what only a backup can replace, last what can be made again. */
   inOrder(): [string, Tree][] {
     const rank = (name: string) => {
       const registration = this.registrations.get(name)

@@ -18,7 +18,7 @@ const RETRY_INTERVAL = 250
 const MAX_REDIRECTIONS = 5
 
 /**
- * Pub/sub, shared by all services. Redis promises no delivery: whoever listens must be able
+ * Pub/sub, shared by all services. Redis promises no delivery: listeners must be able
  * to find out what it missed (a sequence number, a head to poll) and is told by `onLost` when messages
  * may have gone by unheard.
  *
@@ -51,7 +51,7 @@ export class RedisChannels {
     })
   }
 
-  /** Ends the heartbeat; the connections belong to whoever opened them. */
+  /** Ends the heartbeat; the connections belong to the code that opened them. */
   close(): void {
     this.#closed = true
     this.#heartbeat.cancel()
@@ -162,7 +162,7 @@ export class RedisChannels {
   }
 
   /**
-   * ioredis would do it by itself (`autoResubscribe`), but nobody handles its promise: a server that freezes in
+   * ioredis would do it by itself (`autoResubscribe`), but its promise is never handled: a server that freezes in
    * this very moment would end the process with an unhandled rejection.
    */
   async #restore(): Promise<void> {

@@ -38,7 +38,7 @@ export class RedisClient {
   }
 
   /**
-   * Whether a script may ask the server which process it is (`run_id` of INFO), so that nobody has to remember it.
+   * Whether a script may ask the server which process it is (`run_id` of INFO), so that it need not be remembered.
    * Dragonfly has none, and some offers refuse the question.
    */
   get tellsRun(): boolean {

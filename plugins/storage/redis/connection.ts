@@ -36,7 +36,7 @@ export function hardened(options: RedisOptions = {}): RedisOptions & { replyMapp
     retryStrategy: backoff,
     keepAlive: 5_000,
     ...options,
-    // Scripts and HGETALL are read as flat arrays, whatever RESP version was negotiated.
+    // Scripts and HGETALL are read as flat arrays, in each RESP version.
     replyMapping: 'legacy',
     lazyConnect: true,
   }
@@ -81,7 +81,7 @@ export async function connect(client: Redis): Promise<Redis> {
 
 /**
  * ioredis hangs the whole command on the error of a refused one: the password of AUTH, the ids and values of others.
- * Whoever logs the error would log them.
+ * They would be logged with the error.
  */
 export function withoutArguments<E>(error: E): E {
   if (error instanceof Error && 'command' in error) {

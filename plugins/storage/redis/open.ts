@@ -8,6 +8,7 @@ import { refuse } from './failure.ts'
 import { RedisScript } from './script.ts'
 import { connectCluster, connectServer, type RedisServers } from './servers.ts'
 
+/** Where a Redis is, and how to talk to it. */
 export interface RedisStorageOptions {
   /**
    * `redis://[user:password@]host:port[/db]`, `redis+cluster://[user:password@]host:port,host:port…` or
@@ -30,7 +31,7 @@ export async function openRedis(options: RedisStorageOptions, instanceId: string
       ? connectCluster(address, options.redis, options.cluster)
       : connectServer(address, options.redis)
   const servers = await connecting.catch((cause: Error) => {
-    // The one message that says where and why: whoever starts the server reads it.
+    // The one message that says where and why: it is for the person who starts the server.
     throw new StorageUnavailableError(cause.message, { cause })
   })
   // Without a listener ioredis prints to stderr; the storage plugin adds its own, which logs.

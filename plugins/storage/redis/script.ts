@@ -5,7 +5,7 @@ import { redisFailure } from './failure.ts'
 
 /**
  * Redis 7.0 and Valkey run a script of this flag also when their memory is full. For those that only read or let go, and
- * for what is small, bounded and soon gone again: a tombstone, a stamp, a lease. Without it nobody could log out, revoke or
+ * for what is small, bounded and soon gone again: a tombstone, a stamp, a lease. Without it users could not log out, revoke or
  * invalidate until somebody else has made room.
  */
 export const evenWhenFull = (source: string): string => `#!lua flags=allow-oom\n${source}`

@@ -54,6 +54,19 @@ t.test('each class is documented, with its status', async (t) => {
   }
 })
 
+t.test('each problem that the OpenAPI document shows has the documented status, and its code as a URN', async (t) => {
+  const shown = new Map<string, Record<string, unknown>>()
+  JSON.parse(await readFile(join(root, 'openapi/openapi.json'), 'utf8'), (_, part) => {
+    if (typeof part?.code === 'string' && typeof part.status === 'number') shown.set(part.code, part)
+    return part
+  })
+  t.ok(shown.size > 30)
+  for (const [code, { status, type }] of shown) {
+    t.equal(documented.get(code), `${status}`, `${code} in docs/errors.md`)
+    t.equal(type, `urn:fastify-stateful:problem:${code.slice('STATEFUL_'.length).toLowerCase().replaceAll('_', '-')}`)
+  }
+})
+
 async function sources(): Promise<string[]> {
   const folders = ['plugins', 'routes', 'openapi', 'client']
   const nested = await Promise.all(
