@@ -192,7 +192,13 @@ async function photograph(url) {
     // A page of its own each: nothing of the view before is left.
     await page.goto('about:blank')
     await page.goto(`${site}/dashboard${place}`)
-    await page.locator('main h1').waitFor()
+    await page
+      .locator('main h1')
+      .waitFor()
+      .catch(async (e) => {
+        console.log(view, await page.locator('body').innerText())
+        throw e
+      })
     await page.waitForFunction(() => !document.body.textContent?.includes('Waiting for the server'))
     // The first answers, and some messages of the trace.
     await delay(2_500)
