@@ -59,4 +59,4 @@ export const formatMoment = (at: number | string): string => moments.format(new 
 
 /** How long ago it was. @param at milliseconds since the Unix epoch, or ISO 8601 */
 export const formatAge = (at: number | string, now = Date.now()): string =>
-  `${formatDuration(Math.max(0, (now - new Date(at).getTime()) / 1_000))} ago`
+  `${formatDuration(Math.max(0, (now - new Date(at).getTime()) / 1_000))} ago`.replaceAll(' ', '\u00a0')

@@ -62,6 +62,10 @@ const STORAGE: Line[] = [
   { name: 'storageP50', label: 'p50', color: '--first' },
   { name: 'storageP99', label: 'p99', color: '--third' },
 ]
+const OUTAGES: Line[] = [
+  { name: 'storageFailures', label: 'times unanswered', color: '--bad' },
+  { name: 'openCircuits', label: 'open circuits', color: '--third' },
+]
 const WRITES: Line[] = [
   { name: 'pendingWrites', label: 'waiting', color: '--first' },
   { name: 'deadLetters', label: 'refused for good', color: '--bad' },
@@ -126,6 +130,7 @@ export function Overview({ parameters: { range = '1h', instance = '' }, theme }:
         <Chart {...chart} title="Sessions and connections" lines={SESSIONS} format={formatCount} steps={WHOLE} />
         <Chart {...chart} title="Write-behind" lines={WRITES} format={formatCount} steps={WHOLE} />
         <Chart {...chart} title="Storage latency" lines={STORAGE} format={formatMilliseconds} />
+        <Chart {...chart} title="Storage outages" lines={OUTAGES} format={formatCount} steps={WHOLE} />
         <Chart {...chart} title="Event-loop delay" lines={LOOP} format={formatMilliseconds} />
         <Chart {...chart} title="Memory" lines={MEMORY} format={formatBytes} steps={BINARY} />
       </div>

@@ -26,6 +26,8 @@ export interface Point {
   storeFailures: number | null
   pendingWrites: number | null
   deadLetters: number | null
+  storageFailures: number | null
+  openCircuits: number | null
   storageP50: number | null
   storageP99: number | null
 }
@@ -63,6 +65,8 @@ export function pointOf(point: HistoryPoint): Point {
     storeFailures: rate(point.storeFailures),
     pendingWrites: point.pendingWrites ?? null,
     deadLetters: point.deadLetters ?? null,
+    storageFailures: point.storageFailures ?? null,
+    openCircuits: point.openCircuits ?? null,
     storageP50: point.storageP50 ?? null,
     storageP99: point.storageP99 ?? null,
   }

@@ -59,19 +59,23 @@ export function Sync({ parameters: { space = 'app', trace = '' } }: ViewProps) {
         rows={(value?.nodes ?? []).map((node) => ({
           key: node.id,
           cells: [
-            node.userId ?? 'anonymous',
+            nameOf(node.userId),
             node.transport,
             node.address,
             node.spaces.join(', ') || '–',
             formatCount(node.subscriptions),
-            `${formatCount(node.lag)} rev.`,
+            `${formatCount(node.lag)}\u00a0rev.`,
             formatBytes(node.buffered),
             formatBytes(node.sentBytes),
             formatBytes(node.receivedBytes),
             formatAge(node.connectedAt),
             formatAge(node.lastSeen),
-            <a key="trace" href={hashOf('sync', { space, trace: node.id })} aria-current={trace === node.id}>
-              Trace<span class="unseen"> of {node.userId ?? 'anonymous'}</span>
+            <a
+              key="trace"
+              href={hashOf('sync', { space, trace: node.id })}
+              aria-current={trace === node.id ? 'true' : undefined}
+            >
+              Trace<span class="unseen"> of {nameOf(node.userId)}</span>
             </a>,
             ...(mayAct
               ? [
@@ -96,6 +100,12 @@ export function Sync({ parameters: { space = 'app', trace = '' } }: ViewProps) {
       <Members space={space} trace={trace} />
     </>
   )
+}
+
+/** Ids that are long are told apart by their beginning. */
+function nameOf(userId: string | undefined): string {
+  if (userId === undefined) return 'anonymous'
+  return userId.length > 20 ? `${userId.slice(0, 8)}…` : userId
 }
 
 function Members({ space, trace }: { space: string; trace: string }) {
@@ -127,7 +137,7 @@ function Members({ space, trace }: { space: string; trace: string }) {
         empty="Nobody shows themselves there."
         rows={members.map(({ node, userId, data, connectedAt }) => ({
           key: node,
-          cells: [userId ?? 'anonymous', data === undefined ? '–' : JSON.stringify(data), formatAge(connectedAt)],
+          cells: [nameOf(userId), data === undefined ? '–' : JSON.stringify(data), formatAge(connectedAt)],
         }))}
       />
     </>

@@ -111,8 +111,8 @@ t.test('numbers as people read them', async (t) => {
   t.equal(formatDuration(600), '10 min')
   t.equal(formatDuration(9_000), '2.5 h')
   t.equal(formatDuration(259_200), '3 d')
-  t.equal(formatAge(1_000, 31_000), '30 s ago')
-  t.equal(formatAge(50_000, 31_000), '0 s ago', 'by a clock that is ahead')
+  t.equal(formatAge(1_000, 31_000), '30\u00a0s\u00a0ago')
+  t.equal(formatAge(50_000, 31_000), '0\u00a0s\u00a0ago', 'by a clock that is ahead')
   t.equal(words('l1HitRate'), 'l1 hit rate')
   for (const [field, value, text] of [
     ['coherent', true, 'yes'],

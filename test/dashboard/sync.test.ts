@@ -30,8 +30,9 @@ t.test(
     await row.waitFor()
     await page.getByRole('columnheader', { name: 'Received' }).waitFor()
     const cells = await row.getByRole('cell').allTextContents()
-    t.match(cells[5], /^0 rev\.$/)
-    t.match(cells[7], /B$/)
+    t.equal(cells[4], '0\u00a0rev.')
+    t.match(cells[6], /^\d+(\.\d)? (B|KiB)$/, 'sent')
+    t.match(cells[7], /^\d+(\.\d)? (B|KiB)$/, 'received')
     t.equal(app.sync.hub.traces.active, false, 'nobody looks yet')
 
     await row.getByRole('link', { name: 'Trace' }).click()
