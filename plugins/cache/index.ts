@@ -20,7 +20,7 @@ export type {
   WarmEntry,
   WarmResult,
 } from './types.ts'
-export type { DeadWrite, DelayedWrite, WriteHandler } from './write-behind/writes.ts'
+export type { DeadWrite, DelayedWrite, WaitingWrite, WriteHandler } from './write-behind/writes.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
