@@ -2085,58 +2085,6 @@ export interface components {
             unanswered?: number;
         };
         /**
-         * @description A message of a live connection, without what it carries.
-         * @example {
-         *       "type": "traced",
-         *       "at": 1770000000000,
-         *       "instance": "Zt5iKJ0r6mUeY1c9dQm2nA",
-         *       "node": "8b0c5a52-6a3c-4e0d-9b53-5f7f1d1a7a10",
-         *       "direction": "received",
-         *       "bytes": 87,
-         *       "missed": 0,
-         *       "message": {
-         *         "type": "write",
-         *         "seq": 1,
-         *         "ops": [
-         *           {
-         *             "op": "set",
-         *             "key": "theme",
-         *             "value": {
-         *               "type": "string",
-         *               "bytes": 6
-         *             }
-         *           }
-         *         ]
-         *       }
-         *     }
-         */
-        StatefulSyncTraced: {
-            /**
-             * @description What tells it from the other events of the stream.
-             * @constant
-             */
-            type: "traced";
-            /** @description When, in milliseconds since 1970. */
-            at: number;
-            /** @description Whose connection it is. */
-            instance: string;
-            /** @description The connection; of a message to several, the first of them. */
-            node: string;
-            /** @description As the server sees it. */
-            direction: "sent" | "received";
-            /** @description Size of the message. */
-            bytes: number;
-            /** @description What it is about: space, keys, positions, codes. Everything else is replaced by its type and its size in bytes; of more than ten operations or changes, `left` counts the rest. */
-            message: {
-                /** @description As the AsyncAPI document has it; `invalid`: it could not be understood. */
-                type: string;
-            } & {
-                [key: string]: unknown;
-            };
-            /** @description Messages since the one before that are not shown, as there were too many. */
-            missed: number;
-        };
-        /**
          * @description A numbered write of a client.
          * @example {
          *       "space": "app",

