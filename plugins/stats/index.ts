@@ -25,6 +25,7 @@ declare module 'fastify' {
   }
 }
 
+/** Options of the {@link stats} plugin. */
 export interface StatsOptions {
   /**
    * How often the other instances are told this one's numbers (Redis only), and over how long the event loop's
@@ -33,15 +34,16 @@ export interface StatsOptions {
    */
   interval?: Duration
   /**
-   * Whether what the numbers of the last day were is kept, in the storage: at most 1,008 samples of some hundred bytes (2 kB at most) for
-   * an instance that runs a day, and at most 10,000 of each of the three resolutions for all. Default `true`.
+   * Whether what the numbers of the last day were is kept, in the storage: at most 1,008 samples of some hundred bytes
+   * (2.5 kB at most) for an instance that runs a day, and at most 10,000 of each of the three resolutions for all. Default
+   * `true`.
    */
   history?: boolean
   /** Default: the system's. */
   clock?: Clock
 }
 
-/** What each option must be, and what holds without it. */
+/** What each option must be, and what holds without it. @internal */
 export const STATS_RULES = {
   interval: duration('5s', { least: '100ms' }),
   history: flag(true),

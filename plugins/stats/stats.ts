@@ -39,6 +39,7 @@ export interface StatsEngineOptions {
   onError: (error: unknown, message: string) => void
 }
 
+/** Whose numbers are collected. */
 export interface CollectOptions {
   /** `'instance'` (default): this one. `'cluster'`: all that share the storage, summed, and each by itself. */
   scope?: 'instance' | 'cluster'

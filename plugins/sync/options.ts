@@ -2,6 +2,7 @@ import type { Clock } from '../support/clock.ts'
 import type { Duration } from '../support/durations.ts'
 import { clock, duration, flag, type Rules, readOptions, supplied, wholeNumber } from '../support/options.ts'
 
+/** Options of the sync plugin. */
 export interface SyncOptions {
   /** Nodes that are silent for two of these are dropped, and the server says that it lives. Default `'25s'`. */
   heartbeatInterval?: Duration

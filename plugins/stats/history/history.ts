@@ -19,6 +19,7 @@ export const RESOLUTIONS: readonly Resolution[] = [
 ]
 const [FINEST, , COARSEST] = RESOLUTIONS as readonly [Resolution, Resolution, Resolution]
 
+/** Which part of the history is read. */
 export interface HistoryOptions {
   /** In milliseconds since the Unix epoch. Default: an hour before `to`. */
   from?: number
