@@ -48,12 +48,10 @@ export function Sync({ parameters: { space = 'app', trace = '' } }: ViewProps) {
           'Topics',
           'Lag',
           'Waiting',
-          'Sent',
-          'Received',
+          'Sent, received',
           'Since',
           'Heard',
-          'Messages',
-          ...(mayAct ? ['Actions'] : []),
+          'Actions',
         ]}
         empty={value ? 'Nobody is connected.' : 'Waiting for the server…'}
         rows={(value?.nodes ?? []).map((node) => ({
@@ -66,24 +64,19 @@ export function Sync({ parameters: { space = 'app', trace = '' } }: ViewProps) {
             formatCount(node.subscriptions),
             `${formatCount(node.lag)}\u00a0rev.`,
             formatBytes(node.buffered),
-            formatBytes(node.sentBytes),
-            formatBytes(node.receivedBytes),
+            `${formatBytes(node.sentBytes)}, ${formatBytes(node.receivedBytes)}`,
             formatAge(node.connectedAt),
             formatAge(node.lastSeen),
-            <a
-              key="trace"
-              href={hashOf('sync', { space, trace: node.id })}
-              aria-current={trace === node.id ? 'true' : undefined}
-            >
-              Trace<span class="unseen"> of {nameOf(node.userId)}</span>
-            </a>,
-            ...(mayAct
-              ? [
-                  <button key="end" type="button" disabled={busy} onClick={() => disconnect(node.id)}>
-                    Disconnect
-                  </button>,
-                ]
-              : []),
+            <div key="actions" class="buttons">
+              <a href={hashOf('sync', { space, trace: node.id })} aria-current={trace === node.id ? 'true' : undefined}>
+                Trace<span class="unseen"> of {nameOf(node.userId)}</span>
+              </a>
+              {mayAct && (
+                <button type="button" disabled={busy} onClick={() => disconnect(node.id)}>
+                  Disconnect
+                </button>
+              )}
+            </div>,
           ],
         }))}
       />

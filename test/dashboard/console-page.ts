@@ -131,7 +131,7 @@ export const answer = async (page: Page, button: string) => {
 
 const WIDTHS = [320, 1_024, 3_840]
 
-/** At each width nothing sticks out, and axe finds nothing. Where `SCREENSHOTS` names a folder, it gets the pictures. */
+/** At each width nothing sticks out, and in this theme axe finds nothing. Where `SCREENSHOTS` names a folder, it gets the pictures. */
 export async function looksRight(t: Test, page: Page, place: string, theme: string, name: string): Promise<void> {
   const folder = process.env['SCREENSHOTS']
   for (const width of WIDTHS) {
@@ -139,6 +139,7 @@ export async function looksRight(t: Test, page: Page, place: string, theme: stri
     await open(page, place)
     t.ok((await widthBeyond(page)) <= 0, `${place} at ${width} px`)
     if (folder) await page.screenshot({ path: `${folder}/${name}-${theme}-${width}.png`, fullPage: true })
-    if (width !== 3_840) t.same(await violations(page), [], `${place}, ${theme}, ${width} px`)
   }
+  // Its rules do not depend on the width, and it takes longer than all the rest.
+  t.same(await violations(page), [], `${place}, ${theme}`)
 }

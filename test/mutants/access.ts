@@ -25,8 +25,8 @@ export default [
   },
   {
     file: 'plugins/security/authorize.ts',
-    from: "return allowed === 'owner' && resource.userId === user.id",
-    to: "return allowed === 'owner'",
+    from: "return ACTIONS[action].allowed === 'owner' && resource.userId === user.id",
+    to: "return ACTIONS[action].allowed === 'owner'",
     suite: 'test/routes/access-table.test.ts',
     guards: 'what is a user’s is nobody else’s',
   },

@@ -316,7 +316,7 @@ export default [
   {
     guards: 'a write that comes while an older one of its key is handed over goes on waiting',
     file: 'plugins/cache/write-behind/memory.ts',
-    from: 'else waiting.set(place(at), entry)',
+    from: 'else waiting.set(place(at), { ...entry, from: entry.id })',
     to: '',
     suite: histories,
   },
