@@ -1,11 +1,10 @@
 /** The table of the commands. Each is loaded when it runs, so that `--help` waits for none of them. */
+
 import { Argument, Command, Option } from '@commander-js/extra-typings'
-import type { User } from '../openapi/schemas/user.ts'
+import { ROLES } from '../openapi/schemas/roles.ts'
 import { packageVersion } from '../plugins/support/version.ts'
 import { jsonOption, jsonValue, spaceOption, storageOption, tokenOption, urlOption, wholeNumber } from './options.ts'
 import { hasColours } from './output.ts'
-
-const ROLES = ['administrator', 'observer', 'user'] as const satisfies readonly User['role'][]
 
 /** The program with all its commands; it throws CommanderError instead of ending the process. */
 export function createProgram(): Command {

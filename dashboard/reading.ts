@@ -19,9 +19,12 @@ export function emptyOf({ value, problem }: Pick<Reading<unknown>, 'value' | 'pr
 /** How often views look for what others have changed, in milliseconds: within a second, the time of two answers included. */
 export const SOON = 400
 
+/** An answer that took long is asked for less often: a page keeps the server busy for at most a quarter of the time. */
+const REST = 3
+
 /**
- * What the server tells, asked again `ms` after each answer, so that a slow server is not asked faster than it answers;
- * rests while the page is hidden.
+ * What the server tells, asked again `ms` after each answer, or later when the answer took long; rests while the page is
+ * hidden.
  * @param deps the question: another one forgets the answer
  */
 export function useReading<Value>(load: () => Promise<Value>, deps: readonly unknown[], ms = SOON): Reading<Value> {
@@ -42,6 +45,7 @@ export function useReading<Value>(load: () => Promise<Value>, deps: readonly unk
     let timer: number | undefined
     let ended = false
     const next = async () => {
+      const started = performance.now()
       if (!document.hidden) {
         try {
           const answer = await ask()
@@ -52,7 +56,8 @@ export function useReading<Value>(load: () => Promise<Value>, deps: readonly unk
           if (!ended) setProblem(told(error))
         }
       }
-      if (!ended) timer = window.setTimeout(next, ms)
+      const took = performance.now() - started
+      if (!ended) timer = window.setTimeout(next, Math.max(ms, REST * took))
     }
     const wake = () => {
       if (document.hidden) return

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { NewUser, UserChange, UserList } from '../openapi/schemas/account.ts'
 import type { Profile } from '../openapi/schemas/auth.ts'
+import { ROLES } from '../openapi/schemas/roles.ts'
 import type { Role, User } from '../openapi/schemas/user.ts'
 import { useAction, useMayAct } from './action.ts'
 import { get, RequestError, send, withQuery } from './api.ts'
@@ -12,7 +13,8 @@ import { go, hashOf } from './route.ts'
 import { SearchBox } from './search-box.tsx'
 import { Table } from './table.tsx'
 
-const ROLES: readonly Role[] = ['user', 'observer', 'administrator']
+/** Those who may least first: a new account is a user. */
+const CHOICES: readonly Role[] = [...ROLES].reverse()
 const MIN_PASSWORD = 8
 
 /** The accounts: list, create, disable, delete, reset the password, give a role. */
@@ -91,7 +93,7 @@ export function Users({ parameters: { name = '', cursor = '' } }: ViewProps) {
                   )
                 }}
               >
-                {ROLES.map((role) => (
+                {CHOICES.map((role) => (
                   <option key={role}>{role}</option>
                 ))}
               </select>
@@ -200,7 +202,7 @@ function NewAccount({ onCreate }: { onCreate: () => Promise<void> }) {
             value={account.role}
             onChange={(event) => setAccount({ ...account, role: event.currentTarget.value as Role })}
           >
-            {ROLES.map((role) => (
+            {CHOICES.map((role) => (
               <option key={role}>{role}</option>
             ))}
           </select>

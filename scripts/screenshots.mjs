@@ -36,7 +36,6 @@ const ATTEMPTS = [
   { step: 17, quality: 1 },
   { step: 1, quality: 0.9 },
   { step: 1, quality: 0.8 },
-  { step: 32, quality: 1 },
   { step: 1, quality: 0.6 },
   { step: 1, quality: 0.4 },
   { step: 1, quality: 0.2 },

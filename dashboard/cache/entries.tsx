@@ -17,8 +17,8 @@ interface EntriesProps {
   name: string | undefined
 }
 
-/** A search goes through all keys of the store: not every second. */
-const SEARCH_EVERY = 5_000
+/** How often the value on display is read, in milliseconds. That its entry has gone is seen in the list before. */
+const VALUE_EVERY = 5_000
 
 export function Entries({ namespace, pattern, cursor, name }: EntriesProps) {
   const mayAct = useMayAct('cache:write')
@@ -26,7 +26,6 @@ export function Entries({ namespace, pattern, cursor, name }: EntriesProps) {
   const { value, problem, again } = useReading(
     () => get<CacheEntries>(withQuery('cache/entries', { namespace, pattern, cursor, limit: 50 })),
     [namespace, pattern, cursor],
-    SEARCH_EVERY,
   )
   const { run, busy, outcome } = useAction(again)
   const remove = (key: string) =>
@@ -92,7 +91,7 @@ function Value({ namespace, name }: { namespace: string; name: string }) {
   const { value, problem } = useReading(
     () => get<CacheEntry>(withQuery(`cache/entries/${encodeURIComponent(name)}`, { namespace })),
     [namespace, name],
-    SEARCH_EVERY,
+    VALUE_EVERY,
   )
   return (
     <section class="panel" aria-label={`Entry ${name}`}>

@@ -1,4 +1,5 @@
 import type { Stats } from '../../openapi/schemas/stats.ts'
+import { numberAt } from '../../plugins/stats/number-at.ts'
 import {
   formatBytes,
   formatCount,
@@ -10,7 +11,6 @@ import {
   words,
 } from '../format.ts'
 import { Table } from '../table.tsx'
-import { numberAt } from './points.ts'
 
 /** Whatever a section tells, so that a new number is visible without a change here. */
 export function Section({ title, numbers }: { title: string; numbers: object | undefined }) {
@@ -51,8 +51,8 @@ function Numbers({ numbers }: { numbers: object }) {
 
 /** The instances side by side, in the scope `cluster`. */
 export function Instances({ instances }: { instances: NonNullable<Stats['instances']> }) {
-  const columns: [string, string, (value: number | null) => string][] = [
-    ['Heard', 'age', (age) => (age === null ? UNKNOWN : `${formatDuration(age / 1_000)} ago`)],
+  const columns: [string, string, (value: number | undefined) => string][] = [
+    ['Heard', 'age', (age) => (age === undefined ? UNKNOWN : `${formatDuration(age / 1_000)} ago`)],
     ['Up', 'process.uptime', formatDuration],
     ['Requests', 'process.requests.total', formatCount],
     ['p99', 'process.requests.duration.p99', formatMilliseconds],

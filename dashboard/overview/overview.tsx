@@ -1,6 +1,7 @@
 import { useMemo } from 'preact/hooks'
 import type { CacheNamespaces } from '../../openapi/schemas/cache.ts'
 import type { Stats, StatsHistory } from '../../openapi/schemas/stats.ts'
+import { numberAt } from '../../plugins/stats/number-at.ts'
 import { useAction, useMayAct } from '../action.ts'
 import { get, send, withQuery } from '../api.ts'
 import { useAsk } from '../ask.tsx'
@@ -15,7 +16,7 @@ import { Chart, type Line } from './chart.tsx'
 import { HealthStatus } from './health.tsx'
 import { HotKeys, Loaders, loadersOf } from './loaders.tsx'
 import { Instances, Section } from './numbers.tsx'
-import { numberAt, pointOf, totalOf, withGaps } from './points.ts'
+import { pointOf, totalOf, withGaps } from './points.ts'
 import { Problems } from './problems.tsx'
 
 const MINUTE = 60_000

@@ -1,4 +1,4 @@
-import type { HistoryPoint, Stats } from '../../openapi/schemas/stats.ts'
+import type { HistoryPoint } from '../../openapi/schemas/stats.ts'
 
 /** What the charts show at one time; `null` where nothing is known, so that a line has a gap and not a zero. */
 export interface Point {
@@ -109,16 +109,6 @@ export function totalOf(points: readonly HistoryPoint[]): HistoryPoint {
     }
   }
   return total
-}
-
-/** A number at `section.field.field`, if it is there. */
-export function numberAt(stats: Partial<Stats> | undefined, path: string): number | null {
-  let value: unknown = stats
-  for (const part of path.split('.')) {
-    if (typeof value !== 'object' || value === null) return null
-    value = (value as Record<string, unknown>)[part]
-  }
-  return typeof value === 'number' ? value : null
 }
 
 /** Columns as uPlot wants them: the times, then each series. */

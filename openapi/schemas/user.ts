@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { ROLES } from './roles.ts'
 
-export const Role = Type.Union([Type.Literal('administrator'), Type.Literal('observer'), Type.Literal('user')], {
+export const Role = Type.Union([Type.Literal(ROLES[0]), Type.Literal(ROLES[1]), Type.Literal(ROLES[2])], {
   description:
     'What the account may do: an administrator everything; an observer see what an administrator sees, and change nothing but their own account; a user read, and change what is theirs.',
 })

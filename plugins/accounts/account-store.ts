@@ -1,3 +1,4 @@
+import { ROLES } from '../../openapi/schemas/roles.ts'
 import type { User } from '../../openapi/schemas/user.ts'
 import { StorageCorruptError } from '../support/errors.ts'
 
@@ -71,7 +72,7 @@ function isAccount(value: unknown): value is StoredAccount {
   const { id, username, nameKey, role, passwordHash, disabled } = account
   return (
     [id, username, nameKey, passwordHash].every((text) => typeof text === 'string' && text !== '') &&
-    (role === 'administrator' || role === 'observer' || role === 'user') &&
+    ROLES.some((known) => known === role) &&
     (disabled === undefined || typeof disabled === 'boolean')
   )
 }

@@ -47,61 +47,56 @@ t.test('the theme can be chosen, and stays', async (t) => {
   t.not(await ground(), dark)
 })
 
-t.test(
-  'what an administrator does happens, after a question, and a second window sees it within a second',
-  async (t) => {
-    const { app, login, visit } = await setUp(t, browser)
-    const page = await visit()
-    await login(page, 'admin')
-    const other = await visit()
-    await login(other, 'olga')
+t.test('what an administrator does happens, after a question, and a second window sees it', async (t) => {
+  const { app, login, visit } = await setUp(t, browser)
+  const page = await visit()
+  await login(page, 'admin')
+  const other = await visit()
+  await login(other, 'olga')
 
-    await open(page, '#/sessions?user=grace')
-    await open(other, '#/sessions?user=grace')
-    await other.getByRole('row', { name: /unknown/ }).waitFor()
-    await page.getByRole('button', { name: 'End', exact: true }).click()
-    await answer(page, 'Cancel')
-    t.equal((await app.sessions.list('grace')).length, 1, 'not without a yes')
-    await page.getByRole('button', { name: 'End', exact: true }).click()
-    await answer(page, 'End session')
-    await page.getByText('The session is ended.').waitFor()
-    const ended = Date.now()
-    // Looked at each frame; the other views are in overview.test.ts.
-    await other.waitForFunction(() => document.body.textContent.includes('Nobody is logged in as this user.'))
-    t.ok(Date.now() - ended < 1_000, `${Date.now() - ended} ms`)
-    t.same(await app.sessions.list('grace'), [])
+  await open(page, '#/sessions?user=grace')
+  await open(other, '#/sessions?user=grace')
+  await other.getByRole('row', { name: /unknown/ }).waitFor()
+  await page.getByRole('button', { name: 'End', exact: true }).click()
+  await answer(page, 'Cancel')
+  t.equal((await app.sessions.list('grace')).length, 1, 'not without a yes')
+  await page.getByRole('button', { name: 'End', exact: true }).click()
+  await answer(page, 'End session')
+  await page.getByText('The session is ended.').waitFor()
+  // How soon is measured in overview.test.ts.
+  await other.getByText('Nobody is logged in as this user.').waitFor()
+  t.same(await app.sessions.list('grace'), [])
 
-    await open(page, '#/cache?namespace=users&pattern=user:*')
-    await page.getByRole('row', { name: /^user:2/ }).waitFor()
-    await page.getByLabel('Name', { exact: true }).fill('user:2')
-    await page.getByRole('button', { name: 'Invalidate', exact: true }).click()
-    await answer(page, 'Invalidate')
-    await page.getByText('Entries that are invalidated: 1.').waitFor()
-    t.equal(await app.cache.namespace('users').get('user:2'), undefined)
+  await open(page, '#/cache?namespace=users&pattern=user:*')
+  await page.getByRole('row', { name: /^user:2/ }).waitFor()
+  await page.getByLabel('Name', { exact: true }).fill('user:2')
+  await page.getByRole('button', { name: 'Invalidate', exact: true }).click()
+  await answer(page, 'Invalidate')
+  await page.getByText('Entries that are invalidated: 1.').waitFor()
+  t.equal(await app.cache.namespace('users').get('user:2'), undefined)
 
-    await open(page, '#/users')
-    await page.getByLabel('Name', { exact: true }).fill('ada')
-    await page.getByLabel('Password').fill(ADMIN_PASSWORD)
-    await page.getByRole('button', { name: 'Create' }).click()
-    await page.getByText('ada is created.').waitFor()
-    await page.getByRole('row', { name: /^ada/ }).getByRole('button', { name: 'Disable' }).click()
-    await answer(page, 'Disable')
-    await page.getByText('ada is disabled.').waitFor()
-    const { users } = await app.accounts.list({ prefix: 'ada' })
-    t.match(users, [{ username: 'ada', role: 'user', disabled: true }])
-    await page.getByLabel('Role of ada').selectOption('observer')
-    await answer(page, 'Change role')
-    await page.getByText('ada is an observer now.').waitFor()
+  await open(page, '#/users')
+  await page.getByLabel('Name', { exact: true }).fill('ada')
+  await page.getByLabel('Password').fill(ADMIN_PASSWORD)
+  await page.getByRole('button', { name: 'Create' }).click()
+  await page.getByText('ada is created.').waitFor()
+  await page.getByRole('row', { name: /^ada/ }).getByRole('button', { name: 'Disable' }).click()
+  await answer(page, 'Disable')
+  await page.getByText('ada is disabled.').waitFor()
+  const { users } = await app.accounts.list({ prefix: 'ada' })
+  t.match(users, [{ username: 'ada', role: 'user', disabled: true }])
+  await page.getByLabel('Role of ada').selectOption('observer')
+  await answer(page, 'Change role')
+  await page.getByText('ada is an observer now.').waitFor()
 
-    await open(page, '#/audit')
-    for (const action of ['sessions:revoke', 'cache:invalidate', 'users:administer']) {
-      await page
-        .getByRole('row', { name: new RegExp(action) })
-        .first()
-        .waitFor()
-    }
-  },
-)
+  await open(page, '#/audit')
+  for (const action of ['sessions:revoke', 'cache:invalidate', 'users:administer']) {
+    await page
+      .getByRole('row', { name: new RegExp(action) })
+      .first()
+      .waitFor()
+  }
+})
 
 t.test('values are live, edits are saved, and one that comes too late shows both', async (t) => {
   const { app, login, visit } = await setUp(t, browser)

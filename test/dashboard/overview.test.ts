@@ -3,6 +3,7 @@ import type { Page } from 'playwright-core'
 import t from 'tap'
 import { ADMIN_PASSWORD, loggedIn } from '../fixtures/app.ts'
 import { openBrowser } from '../fixtures/browser.ts'
+import { SyncPeer } from '../fixtures/sync-peer.ts'
 import { answer, open, setUp, violations, widthBeyond } from './console-page.ts'
 
 t.setTimeout(120_000)
@@ -92,7 +93,7 @@ t.test('a user is deleted after a question, and their sessions end', async (t) =
 })
 
 t.test('a second window sees within a second what was done in the first, in every view', async (t) => {
-  const { app, login, visit } = await setUp(t, browser)
+  const { app, login, url, visit } = await setUp(t, browser)
   const admin = await loggedIn(app)
   const page = await visit()
   await login(page, 'olga')
@@ -140,6 +141,25 @@ t.test('a second window sees within a second what was done in the first, in ever
     'state',
     (n) => done({ method: 'PUT', url: '/state/keys/counter', payload: { value: `text ${n}` } }),
     (n) => seenAfter(page, `text ${n}`),
+  )
+
+  await open(page, '#/cache?namespace=users&pattern=seen:*')
+  await within(
+    'cache',
+    (n) => done({ method: 'PUT', url: `/cache/entries/seen:${n}?namespace=users`, payload: { value: n } }),
+    (n) => seenAfter(page, `seen:${n}`),
+  )
+
+  await open(page, '#/sync')
+  const { port } = new URL(url)
+  await within(
+    'sync',
+    async (n) => {
+      const cookie = await app.sessionActions.issue({ id: `peer-${n}`, username: `peer-${n}`, role: 'user' })
+      const peer = await SyncPeer.connect(t, `ws://localhost:${port}/sync?space=app`, { headers: { cookie } })
+      await peer.next()
+    },
+    (n) => seenAfter(page, `peer-${n}`),
   )
 
   await open(page, '#/audit')

@@ -10,7 +10,7 @@ import {
   words,
 } from '../../dashboard/format.ts'
 import { adviceOn } from '../../dashboard/overview/advice.ts'
-import { columns, numberAt, pointOf, totalOf, withGaps } from '../../dashboard/overview/points.ts'
+import { columns, pointOf, totalOf, withGaps } from '../../dashboard/overview/points.ts'
 import { hashOf, routeOf } from '../../dashboard/route.ts'
 import type { HistoryPoint, Stats } from '../../openapi/schemas/stats.ts'
 
@@ -45,15 +45,6 @@ t.test('a range has the counts of all its points', async (t) => {
   t.match(total, { lookups: 40, l1Hits: 10, misses: 30, requests: 4, measured: 20_000 })
   t.match(pointOf(total), { l1: 0.25, miss: 0.75 })
   t.match(totalOf([]), { at: 0, measured: 0 })
-})
-
-t.test('numbers are found by their path', async (t) => {
-  const stats = { cache: { lookups: 3, tier: 'lmdb' } } as unknown as Stats
-  t.equal(numberAt(stats, 'cache.lookups'), 3)
-  for (const path of ['cache.tier', 'cache.nothing', 'sync.connections', 'cache.lookups.more']) {
-    t.equal(numberAt(stats, path), null, path)
-  }
-  t.equal(numberAt(undefined, 'cache.lookups'), null)
 })
 
 t.test('advice is in words, and none where all is well', async (t) => {

@@ -1,6 +1,7 @@
 import type { HistoryPoint, InstanceStats } from '../../../openapi/schemas/stats.ts'
 import { percentiles } from '../../support/quantile.ts'
 import { isHistogram } from '../catalogue.ts'
+import { numberAt } from '../number-at.ts'
 
 interface Buckets {
   bounds: number[]
@@ -238,12 +239,3 @@ function isBuckets(value: unknown): boolean {
 }
 
 const isNumber = (value: unknown): value is number => typeof value === 'number' && value >= 0 && Number.isFinite(value)
-
-function numberAt(stats: InstanceStats | undefined, path: string): number | undefined {
-  let value: unknown = stats
-  for (const part of path.split('.')) {
-    if (typeof value !== 'object' || value === null) return undefined
-    value = (value as Record<string, unknown>)[part]
-  }
-  return typeof value === 'number' ? value : undefined
-}
