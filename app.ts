@@ -71,7 +71,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
     schemaController: sharedSerializers(),
   })
 
-  // Before whatever may refuse a request: a page that may not read an error takes it for a broken network.
+  // Before everything that may refuse a request: a page that may not read an error takes it for a broken network.
   if (allowedOrigins.length > 0) await app.register(cors, { allowedOrigins })
   await app.register(problems)
   await app.register(connectionLimit, maxConnections ? { maxConnections } : {})

@@ -69,9 +69,9 @@ const SYNC_VARIABLES = [
 const MIN_UNEXPECTED_IN_PASSWORD = 5
 
 export interface Config {
-  /** Whatever `NODE_ENV` is, unless it is `development`, `test` or not set. */
+  /** Any `NODE_ENV` but `development` and `test`, if it is set. */
   production: boolean
-  /** To be logged: `NODE_ENV` is a name that nobody knows. */
+  /** To be logged: `NODE_ENV` is an unknown name. */
   notice?: string
   host: string
   port: number

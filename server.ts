@@ -4,7 +4,7 @@ import { build } from './app.ts'
 import { type Config, readConfig } from './config.ts'
 import { processErrors } from './plugins/process-errors/index.ts'
 
-/** A close that takes longer is abandoned: whoever supervises the process must not have to kill it. */
+/** A close that takes longer is abandoned: a supervisor must not have to kill the process. */
 const CLOSE_TIMEOUT = 10_000
 
 async function main(): Promise<void> {
@@ -22,7 +22,7 @@ async function main(): Promise<void> {
     logger: { level: config.logLevel },
   })
   if (config.notice) app.log.warn(config.notice)
-  // See there why an error that nobody caught does not end this process.
+  // See there why an uncaught error does not end this process.
   await app.register(processErrors)
   closeWithGrace(
     { delay: CLOSE_TIMEOUT, logger: app.log, skip: ['uncaughtException', 'unhandledRejection'] },

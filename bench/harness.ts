@@ -133,7 +133,7 @@ async function runCase(
     }
     for (let round = 0; round < rounds; round++) {
       progress(`${question.name}: round ${round + 1} of ${rounds}`)
-      // Another one goes first in each round: whoever follows a heavy contender inherits its garbage and heat.
+      // Another one goes first in each round: the one after a heavy contender inherits its garbage and heat.
       for (let turn = 0; turn < entrants.length; turn++) {
         const entrant = entrants[(round + turn) % entrants.length] as Entrant
         globalThis.gc?.()

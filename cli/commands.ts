@@ -153,7 +153,7 @@ function addPeople(program: Command): void {
     .addOption(jsonOption())
     .action(async (username, options) => (await import('./users.ts')).createUser(username, options))
   const changes = [
-    ['disable', 'let nobody log in to an account any more, and end its sessions', 'disableUser'],
+    ['disable', 'refuse logins to an account, and end its sessions', 'disableUser'],
     ['enable', 'let an account log in again', 'enableUser'],
     ['reset', 'set a new password, which is shown once, and end the sessions', 'resetUser'],
     ['delete', 'delete an account and end its sessions', 'deleteUser'],
@@ -193,7 +193,7 @@ function addStorage(program: Command): void {
     .command('import')
     .description('write an export into a storage; one that was interrupted goes on where it was')
     .argument('<file>', 'that `export` has written')
-    .option('--restart', 'begin at the start, whatever was written before')
+    .option('--restart', 'begin at the start, even if a part was written before')
     .addOption(storageOption())
     .addOption(jsonOption())
     .action(async (file, options) => (await import('./import.ts')).importFrom(file, options))

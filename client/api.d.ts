@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Whether the process answers
-         * @description For whoever restarts what does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.
+         * @description For what restarts a process that does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.
          */
         get: operations["getLiveness"];
         put?: never;
@@ -245,7 +245,7 @@ export interface paths {
          * Create a user
          * @description Under an id that the server chooses.
          *
-         *     Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         *     Everything but displayName is changed, and users are created, only by a caller who logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
          */
         post: operations["createUser"];
         delete?: never;
@@ -270,7 +270,7 @@ export interface paths {
          * Change a user, or create one
          * @description What the body does not name stays. Users change their own displayName, email and password; administrators change everything, of other users the password without the old one. A new password ends all other sessions of the user; a new role, and `disabled`, all of them. The last administrator who can log in stays one. For an id that is free an administrator creates a user by naming a username and a password.
          *
-         *     Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         *     Everything but displayName is changed, and users are created, only by a caller who logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
          */
         put: operations["putUser"];
         post?: never;
@@ -285,7 +285,7 @@ export interface paths {
          * Change a user
          * @description What the body does not name stays. Users change their own displayName, email and password; administrators change everything, of other users the password without the old one. A new password ends all other sessions of the user; a new role, and `disabled`, all of them. The last administrator who can log in stays one. A user of an id that is free is not created.
          *
-         *     Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
+         *     Everything but displayName is changed, and users are created, only by a caller who logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.
          */
         patch: operations["changeUser"];
         trace?: never;
@@ -305,7 +305,7 @@ export interface paths {
         put?: never;
         /**
          * Make an access token
-         * @description The answer holds the secret, which nobody can show again. It takes a login of the last minutes, because a token outlives the session. A machine makes no token that may do more than its own.
+         * @description The answer holds the secret, which cannot be shown again. It takes a login of the last minutes, because a token outlives the session. A machine makes no token that may do more than its own.
          */
         post: operations["createToken"];
         delete?: never;
@@ -1047,7 +1047,7 @@ export interface components {
         StatefulPasswordChange: {
             /** @description The new password. Only its hash is kept. */
             password: string;
-            /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
+            /** @description Of the caller, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
         /**
@@ -1220,7 +1220,7 @@ export interface components {
             email?: string;
             /** @description Nobody can log in to it any more, and its sessions end; `false`: one can again. */
             disabled?: boolean;
-            /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
+            /** @description Of the caller, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
         /**
@@ -1245,7 +1245,7 @@ export interface components {
             displayName?: string;
             /** @description An address; not checked. */
             email?: string;
-            /** @description Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins. */
+            /** @description Of the caller, instead of a recent login. Wrong ones are counted as failed logins. */
             currentPassword?: string;
         };
         /**

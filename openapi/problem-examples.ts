@@ -103,7 +103,7 @@ export type Refused = 'body' | 'querystring' | 'params' | 'headers'
 export function exampleOf(code: ProblemCode, refused: Refused = 'body'): Problem {
   const { statusCode, message } = samples[code]()
   const detail = code === 'STATEFUL_INVALID_INPUT' ? `The ${refused} was refused.` : message
-  // As an answer: what went wrong inside is nobody's business.
+  // As an answer: what went wrong inside is not told.
   const problem = problemOf(statusCode, code, 'req-1', statusCode >= 500 ? undefined : detail)
   if (code !== 'STATEFUL_INVALID_INPUT') return problem
   const { requestId, ...told } = problem

@@ -9,7 +9,7 @@ export function storagesNamed(names: readonly string[]): StorageKind[] | undefin
 }
 
 /**
- * For the command line: the same on each storage in turn, printed as it comes. Whatever was started is ended, also by a
+ * For the command line: the same on each storage in turn, printed as it comes. Everything that was started is ended, also by a
  * signal; the exit code is 1 when anything was found.
  */
 export async function attackStorages(kinds: readonly StorageKind[], options: AttackOptions): Promise<Outcome[]> {

@@ -1,6 +1,6 @@
 /**
  * Writes the contract that the code already holds: openapi/openapi.json, openapi/asyncapi.json, the client's types and
- * the tables of docs/access.md and docs/cli.md. They are committed and checked by test/openapi; nobody edits them.
+ * the tables of docs/access.md and docs/cli.md. They are committed, checked by test/openapi, and never edited.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -22,7 +22,7 @@ export async function generate(): Promise<Map<string, string>> {
   })
   try {
     await app.ready()
-    // Where the server is when nobody says anything else.
+    // Where the server is by default.
     const headers = { host: 'localhost:3000' }
     const openapi = app.swagger()
     const types = await openapiTS(structuredClone(openapi) as OpenAPI3)

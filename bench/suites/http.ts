@@ -33,7 +33,7 @@ function contender(kind: string, role: Contender['role'], packages: string[], lo
   }
 }
 
-/** Whoever answers something else than asked would win easily. */
+/** A contender that answers something else would win easily. */
 async function expectAnswer(url: URL, request: Omit<Load, 'path'>): Promise<void> {
   const response = await fetch(url, request)
   const answer = JSON.stringify(await response.json())

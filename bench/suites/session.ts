@@ -35,7 +35,7 @@ function contender(name: string, role: Contender['role'], packages: string[], se
       const cookies = await Promise.all(USERS.map((user) => cookieBy(`${server.url}${login(user)}`)))
       const refused = await fetch(`${server.url}/profile`)
       if (refused.status !== 401) throw new Error(`${name} let somebody in without a session`)
-      /** Whoever answers something else than asked would win easily. */
+      /** A contender that answers something else would win easily. */
       const countWrong = async () => {
         const answers = await Promise.all(cookies.map((cookie) => profileBy(server.url, cookie)))
         return answers.filter((text, i) => !text.includes(answer(USERS[i] as string))).length

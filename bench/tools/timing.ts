@@ -9,7 +9,7 @@ export function callsPerSecond(call: (index: number) => unknown, ms: number): nu
     calls += batch
     const elapsed = performance.now() - started
     if (elapsed >= ms) {
-      // Reading the sink keeps the compiler from dropping calls whose results nobody looks at.
+      // Reading the sink keeps the compiler from dropping calls whose results are not used.
       if (sink === performance) throw new Error('unreachable')
       return (calls * 1000) / elapsed
     }

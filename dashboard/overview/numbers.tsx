@@ -12,7 +12,7 @@ import {
 } from '../format.ts'
 import { Table } from '../table.tsx'
 
-/** Whatever a section tells, so that a new number is visible without a change here. */
+/** All that a section tells, so that a new number is visible without a change here. */
 export function Section({ title, numbers }: { title: string; numbers: object | undefined }) {
   if (!numbers) return null
   return (

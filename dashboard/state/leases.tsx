@@ -35,7 +35,7 @@ export function Leases({ space }: { space: string }) {
         withQuery(`state/keys/${encodeURIComponent(key)}`, { space }),
       ) as [string, string]
       const [found, last] = await Promise.all([readKey(lease), readKey(beat)])
-      const text = `The next one may take it at once. Whoever holds it now is told at its next renewal, within ${formatDuration(ttl / 3_000)}, and may go on until then: only what it writes with compareLease is refused at once.`
+      const text = `The next one may take it at once. The present holder is told at its next renewal, within ${formatDuration(ttl / 3_000)}, and may go on until then: only what it writes with compareLease is refused at once.`
       if ((await ask({ title: `Release the lease ${name}?`, text, action: 'Release' })) === undefined) return undefined
       try {
         await write(lease, found, undefined, 'keep')

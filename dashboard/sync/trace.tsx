@@ -104,7 +104,7 @@ interface Shown {
   ops?: Shown[]
 }
 
-/** The operations in words, or whatever else the message says. */
+/** The operations in words, or what else the message says. */
 function about({ type, ...message }: SyncTraced['message']): string {
   const { ops, changes, ...rest } = message as { ops?: Shown[]; changes?: Shown[] }
   const operations = [

@@ -91,7 +91,7 @@ export const Write = Type.Object(
         minLength: 8,
         maxLength: 128,
         description:
-          'Only for a write that an earlier run of this client numbered under another id, and of which nobody knows whether it arrived.',
+          'Only for a write that an earlier run of this client numbered under another id, if it is unknown whether it arrived.',
       }),
     ),
   },

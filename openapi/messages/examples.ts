@@ -43,7 +43,7 @@ export const clientExamples: Examples<keyof typeof clientMessages, ClientMessage
   ],
   write: [
     {
-      summary: 'Adds 2 to `likes`, whatever it is by then: `value` is the amount, and 40 becomes 42',
+      summary: 'Adds 2 to `likes`, no matter what it is by then: `value` is the amount, and 40 becomes 42',
       payload: { type: 'write', seq: 1, ops: [{ op: 'increment', key: 'likes', value: 2 }] },
     },
     {
@@ -103,7 +103,7 @@ export const serverExamples: Examples<keyof typeof serverMessages, ServerMessage
   ],
   stateChange: [
     {
-      summary: 'Another client added 2 to `likes`: whoever has 40 at revision 7 has 42 at revision 8',
+      summary: 'Another client added 2 to `likes`: a client that has 40 at revision 7 has 42 at revision 8',
       payload: {
         type: 'stateChange',
         space: 'app',

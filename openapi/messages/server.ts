@@ -54,7 +54,7 @@ export const FullSync = Type.Object(
   {
     $id: 'FullSync',
     ...closed,
-    description: 'Replaces whatever the client had of this topic; its position is then (epoch, revision).',
+    description: 'Replaces what the client had of this topic; its position is then (epoch, revision).',
   },
 )
 export type FullSync = Static<typeof FullSync>

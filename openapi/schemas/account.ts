@@ -26,7 +26,7 @@ const CurrentPassword = Type.Optional(
   Type.String({
     minLength: 1,
     maxLength: MAX_PASSWORD_LENGTH,
-    description: 'Of whoever asks, instead of a recent login. Wrong ones are counted as failed logins.',
+    description: 'Of the caller, instead of a recent login. Wrong ones are counted as failed logins.',
   }),
 )
 

@@ -49,7 +49,7 @@ export function isAdministrator({ role, disabled }: Pick<StoredAccount, 'role' |
 }
 
 /**
- * An account as it was written; what has no name, no role or no hash lets nobody in, and says so.
+ * An account as it was written; one without a name, a role or a hash is refused with an error.
  * @throws STATEFUL_STORAGE_CORRUPT
  */
 export function checkedAccount(id: string, read: () => unknown): StoredAccount {

@@ -24,7 +24,7 @@ export interface NewAccount {
 }
 
 export type AccountPatch = Partial<Omit<NewAccount, 'id'>> & {
-  /** Nobody can log in to it. End its sessions afterwards: `app.sessions.revokeUser(id)`. */
+  /** It cannot be logged in to. End its sessions afterwards: `app.sessions.revokeUser(id)`. */
   disabled?: boolean
 }
 
@@ -98,10 +98,10 @@ export class Accounts {
   /**
    * Creates the first administrator when there is no account at all. Of instances that boot together on one
    * storage exactly one creates it, because the name is unique. From then on an empty storage is one that has lost its
-   * content (FLUSHALL, a failover to an empty server): whoever asks for an account there finds the administrator again,
+   * content (FLUSHALL, a failover to an empty server): a request for an account there finds the administrator again,
    * with the id and the password that this instance has seen last.
    *
-   * @returns whether it was created now: else the options are about nobody
+   * @returns whether it was created now: else the options were not used
    */
   async bootstrap(options: Bootstrap = {}): Promise<{ created: boolean }> {
     const created = await this.#createFirst(options)
@@ -109,7 +109,7 @@ export class Accounts {
     try {
       await this.findByUsername(options.username ?? 'admin')
     } catch (error) {
-      // Whoever logs in as that one is told.
+      // A login as that one is told.
       if (!(error instanceof StorageCorruptError)) throw error
     }
     return { created }
@@ -244,7 +244,7 @@ export class Accounts {
       user: toUser(account),
       isCurrent: async () => {
         const now = await this.#store.get(account.id)
-        // Salted: the same password set anew has another hash.
+        // Salted: the same password set again has another hash.
         return now?.passwordHash === account.passwordHash && now.role === account.role && !now.disabled
       },
     }

@@ -55,7 +55,7 @@ export function plainKey(key: string): string {
 
 /**
  * A new username in its normal form (NFKC).
- * @throws STATEFUL_INVALID_USERNAME when it is too long, shows what it is not, or holds what nobody sees
+ * @throws STATEFUL_INVALID_USERNAME when it is too long, shows what it is not, or holds invisible characters
  */
 export function newUsername(username: string): string {
   nameKey(username)

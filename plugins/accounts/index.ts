@@ -78,7 +78,7 @@ export const accounts = defineService<AccountsOptions>(
     })
     if (bootstrap) {
       const { created } = await engine.bootstrap(bootstrap)
-      // Whoever changes ADMIN_PASSWORD later, and waits for it to be the new password, finds this line.
+      // For an operator who changes ADMIN_PASSWORD later and expects it to be the new password.
       if (bootstrap.password !== undefined) log.info({ created }, created ? PASSWORD_SET : PASSWORD_UNUSED)
     }
     fastify.decorate('accounts', engine)

@@ -52,7 +52,7 @@ function atLeastASecond(byDefault: Duration): Rule<number> {
 
 /** What is known of an attempt to log in. */
 export interface Attempt {
-  /** Whose password is tried: by whatever name, the same text for the same account. */
+  /** Whose password is tried: the same text for the same account, by any of its names. */
   account: string
   /** Counted by its network: of IPv6, the /64. */
   address: string
@@ -90,7 +90,7 @@ const MAX_WAITING = 200
  *
  * - From one address, and from one address to one account, so many in a while.
  * - To one account, from however many addresses: each after the first few makes the next one wait, twice as long as the
- *   one before. Nobody is locked out for good, but who guesses gets a few hundred guesses a day.
+ *   one before. No one is locked out for good, but an attacker gets a few hundred guesses a day.
  * - A device that has logged in to the account before is asked for nothing of this. It has a count of its own, so the
  *   owner gets in while others guess (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
  *

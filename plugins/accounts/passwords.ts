@@ -65,7 +65,7 @@ export class Passwords {
       this.#running += 1
     } else {
       if (this.#waiting.length >= this.#queueLimit) throw new OverloadedError()
-      // Whoever ends hands its place over, so nobody can slip in between.
+      // One that ends hands its place over, so that no other can slip in between.
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
     try {

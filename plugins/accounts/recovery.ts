@@ -9,7 +9,7 @@ const PASSWORD_BYTES = 24
 /** The administrator who can log in again, with the password. */
 export interface Recovered {
   user: User
-  /** To be shown once, to whoever asked. */
+  /** To be shown once, to the operator. */
   password: string
   /** There was no account of that name. */
   created: boolean
@@ -22,8 +22,8 @@ interface Services extends Pick<FastifyInstance, 'sessions'> {
 }
 
 /**
- * A way back in for whoever has the storage: the account of that name is an administrator who can log in, with a new
- * password, and nobody is logged in to it any more. Where there is none it is made.
+ * A way back in for an operator who has the storage: the account of that name is an administrator who can log in, with a new
+ * password, and its sessions have ended. Where there is none it is made.
  *
  * @example
  * ```ts

@@ -25,7 +25,7 @@ export const DRAINING_RULES = { timeout: duration('5s', { least: 0 }), clock } s
 /**
  * Lets requests in flight end before the server closes. Fastify alone offers two extremes: wait for ever for
  * the slowest client, or cut everybody at once (`forceCloseConnections: true`, which should be set beside this
- * plugin: it cuts whoever is still there after `timeout`). Register it after the plugins that end their own
+ * plugin: it cuts what is still open after `timeout`). Register it after the plugins that end their own
  * long-lived connections.
  */
 export const draining = defineService<DrainingOptions>('draining', async (fastify, options) => {

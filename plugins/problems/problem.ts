@@ -66,7 +66,7 @@ function refusedPlaces({ errors }: StatefulError & { errors?: Problem['errors'] 
   return errors === undefined ? {} : { errors }
 }
 
-/** Seconds after which to try again: whoever is told that there is no room or no service is told this as well. */
+/** Seconds after which to try again: an answer that tells of no room or no service tells this as well. */
 export function retryAfterOf(status: number, error: unknown): number | undefined {
   if (status !== 503 && status !== 429) return undefined
   const { retryAfter } = error as { retryAfter?: unknown }

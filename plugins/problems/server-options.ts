@@ -80,7 +80,7 @@ export function serverOptions(options: ServerSettings = {}) {
 type ClientError = Error & { code?: string; rawPacket?: unknown }
 
 function clientErrorHandler(this: FastifyInstance, error: ClientError, socket: Socket): void {
-  // Whoever is gone, or is in the middle of an answer, cannot be told.
+  // A client that is gone, or is in the middle of an answer, cannot be told.
   if (error.code === 'ECONNRESET' || !socket.writable || isAnswering(socket)) {
     socket.destroy()
     return

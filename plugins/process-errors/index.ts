@@ -8,7 +8,7 @@ import { clock, type Rules, readOptions } from '../support/options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Exceptions and rejections of this process that nobody caught, since it started. */
+    /** Uncaught exceptions and unhandled rejections of this process, since it started. */
     processErrors: { exceptions: number; rejections: number }
   }
 }
@@ -22,21 +22,21 @@ export interface ProcessErrorsOptions {
 /** What each option must be, and what holds without it. @internal */
 export const PROCESS_ERROR_RULES = { clock } satisfies Rules<ProcessErrorsOptions>
 
-/** Milliseconds that a request which was at work when an error came that nobody caught has for its answer. */
+/** Milliseconds that a request which was at work when an uncaught error came has for its answer. */
 const ANSWER_WITHIN = 10_000
 
 /**
- * The last line of defence: an exception or a rejection that nobody caught is logged and counted, and the process goes
+ * The last line of defence: an uncaught exception or rejection is logged and counted, and the process goes
  * on. Node's default is to end it, because its state is unknown then. Here that state is small: what matters lies in
  * stores that change by transactions, and replicas are compared with them. Ending would end everybody's requests and
  * connections, and, where something from outside brought the error about, could be had again at will.
  *
  * Nothing tells which request such an error belongs to (an AsyncLocalStorage would, at the price of half the speed of
- * every promise on Node 20), but that request is left without an answer. So whoever was at work then and has none after
+ * every promise on Node 20), but that request is left without an answer. So a request that was at work then and has none after
  * ten seconds gets 500 STATEFUL_INTERNAL. A long poll may be among them, and polls again.
  *
- * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Whoever
- * prefers a process that ends and is started again leaves it out.
+ * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Leave it
+ * out if you prefer a process that ends and is started again.
  *
  * @throws at boot STATEFUL_INVALID_OPTION
  */
@@ -64,7 +64,7 @@ export const processErrors = defineService<ProcessErrorsOptions>(
     }
     const onException = (err: unknown) => {
       counts.exceptions += 1
-      // Not `fatal`: after that pino writes what is left synchronously, again and again when whoever reads is gone.
+      // Not `fatal`: after that pino writes what is left synchronously, again and again when the reader of the log is gone.
       log.error({ err }, 'an uncaught exception; the process goes on')
       suspect()
     }

@@ -23,7 +23,7 @@ export interface CachedAnswer {
   /** When it came, wall clock in ms. */
   at: number
   terms: Terms
-  /** The last attempt to make it anew has failed. */
+  /** The last attempt to renew it has failed. */
   failed: boolean
 }
 
@@ -63,7 +63,7 @@ export interface Origin {
 /** An answer without its body. */
 export type AnswerHead = Omit<CachedAnswer, 'body' | 'etag'> & { etag: string | undefined }
 
-/** How long a cookie may be that tells nobody apart. */
+/** How long a cookie may be that cannot tell users apart. */
 const IMPERSONAL_COOKIE = 8
 /** A sound answer has no more names than that in its `Vary`. */
 const MAX_DEPENDENCIES = 16

@@ -20,7 +20,7 @@ export interface Fill {
   key: string
   /** Stale, to be confirmed or to stand in. */
   stored: CachedAnswer | undefined
-  /** The answer, for the cache and for whoever waits; without one they make their own. Only the first call counts. */
+  /** The answer, for the cache and for those who wait; without one they make their own. Only the first call counts. */
   settle(answer: CachedAnswer | undefined): void
 }
 
@@ -38,13 +38,13 @@ const VARIANTS_TTL = 86_400_000
 const ANY_STALE = 2 ** 31 * 1_000
 /** How long a request that may be given a stale answer waits to be told that it is the one to make the new one. */
 const TURN = 1_000
-/** For how long nobody asks a maker that has failed, while a stale answer may stand in. */
+/** For how long a handler that has failed is not asked again, while a stale answer may stand in. */
 const RETRY = 1_000
 
 /**
  * The answers of a namespace. Under the key of a resource lies its answer, or, when request headers tell several
- * apart, {@link Variants}: their names and a nonce, which is part of the keys of the answers themselves. So whoever
- * changes a resource deletes one key, and none of its answers is found again, nor one that is being made meanwhile.
+ * apart, {@link Variants}: their names and a nonce, which is part of the keys of the answers themselves. So a
+ * change of a resource deletes one key, and none of its answers is found again, nor one that is being made meanwhile.
  *
  *     GET /a  ─ answer
  *     GET /b  ─ { vary: ['accept-language'], nonce: 'x1' } ─┬─ x1, de ─ answer
@@ -64,7 +64,7 @@ export class Answers {
     return this.#now()
   }
 
-  /** What is there and not to be made anew, without waiting for anybody. */
+  /** What is there and needs no renewal, without waiting for anybody. */
   async held(asked: Asked): Promise<{ key: string; answer: CachedAnswer } | undefined> {
     const get = (key: string) => this.#cache.get<Entry>(key)
     const entry = await get(asked.resource)
@@ -111,7 +111,7 @@ export class Answers {
       if (verdict === 'serve' || verdict === 'renew') return { what: 'use', answer: entry }
       stored = entry
       if (verdict === 'validate') break
-      // It is being made anew by somebody, and may not be served meanwhile: the second time without stale ones.
+      // Another request is renewing it, and it may not be served meanwhile: the second time without stale ones.
     }
     return { what: 'alone', key, stored }
   }
@@ -129,7 +129,7 @@ export class Answers {
           const before = context.staleValue as Entry | undefined
           const old = stored ?? (before && !isVariants(before) ? before : undefined)
           const takesStale = old !== undefined && acceptsStale(old, asked.wishes, this.#now())
-          // Who has been answered, or has gone, makes no answer any more; nobody may wait for it.
+          // Who has been answered, or has gone, makes no answer any more, so no request may wait for it.
           if (chosen || gone() || takesStale) {
             fill(undefined)
             choose(takesStale ? old : undefined)
@@ -169,7 +169,7 @@ export class Answers {
       await this.#cache.set(asked.resource, variants, { ttl: VARIANTS_TTL })
       return undefined
     }
-    // Nobody finds it before the variants are there, and they are refused if the resource has changed meanwhile.
+    // It cannot be found before the variants are there, and they are refused if the resource has changed meanwhile.
     await this.#cache.set(asked.variant(variants), answer, { ttl, tags: asked.tags, ...(stale > 0 ? { stale } : {}) })
     context.setTtl(VARIANTS_TTL, 0)
     return variants
@@ -195,7 +195,7 @@ function timesOf(answer: CachedAnswer, now: number): { ttl: number; stale: numbe
   const { validate, keepFor } = answer.terms
   const left = leftAt(answer, now)
   if (answer.failed) return { ttl: RETRY, stale: Math.max(0, keepFor + left - RETRY) }
-  // One that its maker has to confirm each time is not made anew under a lease: nobody would wait for another.
+  // One that its maker has to confirm each time is not renewed under a lease: no request would wait for another's.
   if (validate) return { ttl: Math.max(1, keepFor), stale: 0 }
   return { ttl: Math.max(1, left), stale: keepFor }
 }

@@ -2,7 +2,7 @@ import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { FastifyReply } from 'fastify'
 
-/** A stream that gives nothing for so long holds nobody up any longer. */
+/** A stream that gives nothing for so long holds up no request any longer. */
 const PATIENCE = 1_000
 
 export const isStream = (payload: unknown): payload is Readable =>
@@ -20,8 +20,8 @@ export function unwrapped(reply: FastifyReply, payload: unknown): unknown {
 }
 
 /**
- * Passes a stream on and keeps what passes, up to `maxBytes`. It reads ahead of the client so far, so that whoever waits
- * for the whole waits for its maker alone and never for somebody who is slow to read.
+ * Passes a stream on and keeps what passes, up to `maxBytes`. It reads ahead of the client so far, so that a request that
+ * waits for the whole waits for its maker alone and never for a client that is slow to read.
  *
  * @param done called once: with the whole, or with nothing when it is larger, fails, or pauses
  */
@@ -59,7 +59,7 @@ export function collect(source: Readable, maxBytes: number, done: (body: Buffer 
   return passing
 }
 
-/** Reads a stream to its end for nobody. */
+/** Reads a stream to its end and drops it. */
 export function discard(source: Readable): void {
   source.on('error', () => {})
   source.resume()

@@ -9,7 +9,7 @@ import { leftAt, mayStandIn } from './freshness.ts'
 import type { CachedRoute } from './handler.ts'
 import { type HeaderFields, resetHeaders } from './headers.ts'
 
-/** Set while an answer is sent, by Fastify or by whoever describes the content: as good as said by the handler. */
+/** Set while an answer is sent, by Fastify or by what describes the content: as good as said by the handler. */
 const OF_SENDING = new Set(['content-type', 'content-length', 'etag', 'last-modified', 'vary', 'cache-control'])
 
 interface Concerned {

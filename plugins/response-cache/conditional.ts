@@ -25,7 +25,7 @@ export function conditionsOf({ headers }: FastifyRequest): Conditions {
 }
 
 /**
- * Takes the client's conditions out of the request: whoever makes an answer for others makes it whole. With a stored
+ * Takes the client's conditions out of the request: an answer that is made for others is made whole. With a stored
  * answer its own validators take their place, so that its maker may say by a 304 that it still holds.
  */
 export function replaceConditions(request: FastifyRequest, stored: CachedAnswer | undefined): Conditions {

@@ -60,7 +60,7 @@ export function watchSend(reply: FastifyReply, work: Work): void {
 /** Who waits for an answer is released as soon as it is clear that there will be none. */
 export function watchEnd(reply: FastifyReply, work: Work, fill: Fill): void {
   const { hijack } = reply
-  // Whoever takes over the socket makes no answer that others could have.
+  // A handler that takes over the socket makes no answer that others could have.
   reply.hijack = () => {
     fill.settle(undefined)
     return hijack.call(reply)

@@ -17,7 +17,7 @@ export interface Terms {
   age: number
   /** How old it may be. */
   freshFor: number
-  /** How long after that it may be served while it is made anew. */
+  /** How long after that it may be served while a new one is made. */
   staleFor: number
   /** The same when its making fails. */
   staleOnErrorFor: number
@@ -110,7 +110,7 @@ export function ageOf(headers: HeaderFields, at: number): number {
   const apparent = Number.isNaN(date) ? 0 : Math.max(0, at - date)
   if (headers['age'] === undefined) return apparent
   const told = fieldText(headers['age']).trim()
-  // Several, or none: nobody knows how old it is.
+  // Several, or none: its age is unknown.
   if (!/^\d+$/.test(told)) return 2 * LONGEST * 1_000
   return Math.max(apparent, Math.min(Number(told), LONGEST) * 1_000)
 }
@@ -150,7 +150,7 @@ export function termsOf(
 
   const keeps = route.ttl === 'headers' || route.stale > 0 || route.staleIfError > 0
   const validator = headers['etag'] !== undefined || headers['last-modified'] !== undefined
-  // Whoever has to ask its maker each time needs something to ask with.
+  // A cache that has to ask the handler each time needs a validator to ask with.
   if (validate && !(keeps && validator)) return undefined
   const keepFor = Math.max(staleFor, staleOnErrorFor, keeps && validator ? KEEP_TO_VALIDATE : 0)
   return { age, freshFor: lifetime, staleFor, staleOnErrorFor, strict, validate, keepFor }
@@ -226,8 +226,8 @@ export const leftAt = (answer: { at: number; terms: Terms }, now: number): numbe
 
 /**
  * - `serve`: as it is.
- * - `renew`: may be served while somebody makes it anew.
- * - `expired`: has to be made anew.
+ * - `renew`: may be served while a new one is made.
+ * - `expired`: has to be made again.
  * - `validate`: this request wants it from its maker, or the answer wants that of every request.
  */
 export type Verdict = 'serve' | 'renew' | 'expired' | 'validate'
@@ -250,7 +250,7 @@ export function acceptsStale(answer: { at: number; terms: Terms }, { maxStale }:
   return left <= 0 && !answer.terms.strict && -left <= maxStale
 }
 
-/** Whether a stored answer may be served because nobody could make a new one (RFC 5861 §4). */
+/** Whether a stored answer may be served because no new one could be made (RFC 5861 §4). */
 export function mayStandIn(answer: { at: number; terms: Terms }, now: number): boolean {
   const { staleOnErrorFor } = answer.terms
   return staleOnErrorFor > 0 && -leftAt(answer, now) <= staleOnErrorFor

@@ -19,12 +19,12 @@ const OF_STORED_CONTENT = new Set(['content-encoding', 'content-md5', 'content-r
 export const OF_CONTENT = ['content-type', 'content-length', 'content-encoding', 'content-language', 'content-range']
 /**
  * What an answer may say that it depends on without being told apart by it, if a hook has said so before the handler
- * ran: CORS and compression do their work around the cache, with each answer anew.
+ * ran: CORS and compression do their work around the cache, for each answer.
  */
 const AROUND = new Set(['origin', 'accept-encoding'])
 
 /**
- * The headers of a handler's answer that go to whoever gets it later: end to end, and of no hook and no connection.
+ * The headers of a handler's answer that go to later requests: end to end, and of no hook and no connection.
  *
  * @param before what hooks had set when the handler began
  * @param hooked names of what they have set since it has answered
@@ -59,7 +59,7 @@ function qualifiedNames(cacheControl: HeaderFields[string]): string[] {
  */
 export function dependencies(headers: HeaderFields, before: HeaderFields): string[] {
   const around = new Set(fieldNames(before['vary']).filter((name) => AROUND.has(name)))
-  // Whoever has chosen an encoding by what the request accepts has not left that to compression.
+  // A handler that has chosen an encoding by what the request accepts has not left that to compression.
   if (isEncoded(headers)) around.delete('accept-encoding')
   return fieldNames(headers['vary']).filter((name) => !around.has(name))
 }

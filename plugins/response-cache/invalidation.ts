@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Address, resourceKey } from './key.ts'
 
-/** Of which nobody expects that they change anything (RFC 9110 §9.2.1, and those that WebDAV and QUERY have added). */
+/** Methods that are expected to change nothing (RFC 9110 §9.2.1, and those that WebDAV and QUERY have added). */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY'])
 
 export const isSafe = (method: string): boolean => SAFE.has(method)

@@ -5,7 +5,7 @@ import { MAX_KEY_BYTES } from '../support/keys.ts'
 import type { RouteCache } from './options.ts'
 
 /**
- * Headers that tell who asks, by their names: nobody can list them all, so whatever sounds like a credential or like
+ * Headers that tell who asks, by their names: they cannot all be listed, so what sounds like a credential or like
  * somebody counts. A name too many costs a cached answer; one too few would hand out somebody else's.
  */
 const PERSONAL =
@@ -49,7 +49,7 @@ export function keyRule({ ttl, query, vary = [], shared = false }: RouteCache, r
 
 /**
  * The key of what lies at an address for the routes of one signature. What varies there is told apart by
- * {@link variantKey}, so that whoever changes the resource can tell its key without knowing who has asked for it.
+ * {@link variantKey}, so that a request that changes the resource can tell its key without knowing who has asked for it.
  */
 export function resourceKey({ protocol, host, url, originalUrl }: Address, signature: string): string {
   return keyText(url, [protocol, host, url, originalUrl, signature])
@@ -58,7 +58,7 @@ export function resourceKey({ protocol, host, url, originalUrl }: Address, signa
 /**
  * The key of one of the answers that a resource has, by the request headers that they depend on, to the letter.
  *
- * @param nonce of the generation: once it is forgotten nobody finds them any more
+ * @param nonce of the generation: once it is forgotten they cannot be found any more
  */
 export function variantKey(request: FastifyRequest, names: readonly string[], nonce: string): string {
   const values = names.map((name) => [name, request.headers[name] ?? null])

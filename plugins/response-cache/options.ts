@@ -19,7 +19,7 @@ import {
 export interface CacheDirectives {
   /** For how long it is fresh. */
   maxAge: Duration
-  /** For how long after that it may be served while it is made anew. Default: not at all. */
+  /** For how long after that it may be served while a new one is made. Default: not at all. */
   staleWhileRevalidate?: Duration
   /** The same when its making fails. Default: not at all. */
   staleIfError?: Duration
@@ -36,7 +36,7 @@ export interface RouteCache {
    * `'headers'`: as long as the answer itself says, for a reverse proxy. Without it the route's answers are not cached.
    */
   ttl?: Duration | 'headers'
-  /** How long after that it may be served while it is made anew, and when its making fails. Default: not at all. */
+  /** How long after that it may be served while a new one is made, and when that fails. Default: not at all. */
   stale?: Duration
   /** How long after its time it may be served when its making fails. Default `stale`. */
   staleIfError?: Duration

@@ -196,7 +196,7 @@ export const ACTIONS: { readonly [A in Action]: ActionInfo } = {
   },
 }
 
-/** Whether the role alone allows it, to whatever it is done. What belongs to the user is allowed besides. */
+/** Whether the role alone allows it, no matter on what. What belongs to the user is allowed besides. */
 export function roleMay(role: string | undefined, action: Action): boolean {
   const { allowed } = ACTIONS[action]
   if (role === 'administrator' || allowed === 'session') return true

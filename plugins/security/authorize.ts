@@ -116,7 +116,7 @@ function isSame(one: Resource, other: Resource): boolean {
 }
 
 /**
- * Lets a request go on only if it may do this. Whoever is refused is told the action.
+ * Lets a request go on only if it may do this. A refusal names the action.
  *
  * @throws STATEFUL_UNAUTHENTICATED without a session, STATEFUL_FORBIDDEN with one that may not,
  * STATEFUL_MISSING_SCOPE with a token that lacks the scope; STATEFUL_INVALID_TOKEN and STATEFUL_TOO_MANY_ATTEMPTS with

@@ -30,7 +30,7 @@ export function noticeUntrustedProxy(fastify: FastifyInstance): void {
 
 function isForwardedByStranger({ headers, ips }: FastifyRequest): boolean {
   if (!HEADERS.some((name) => headers[name] !== undefined)) return false
-  // Without `trustProxy` nobody is trusted. With it, these are the peer and, if it is trusted, whom it names.
+  // Without `trustProxy` no peer is trusted. With it, these are the peer and, if it is trusted, whom it names.
   if (ips === undefined) return true
   return headers['x-forwarded-for'] !== undefined ? ips.length < 2 : headers['forwarded'] !== undefined
 }

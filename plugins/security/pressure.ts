@@ -40,7 +40,7 @@ export function shedLoad(fastify: FastifyInstance, limits: PressureLimits): void
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
   let timer: Timer | undefined
   let overloaded = false
-  // Not before: a boot that takes a second of a slow machine is no reason to turn away whoever comes first.
+  // Not before: a boot that takes a second of a slow machine is no reason to turn away the first requests.
   const watch = () => {
     delay.enable()
     timer = systemClock.every(SAMPLE_INTERVAL, sample)

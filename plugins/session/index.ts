@@ -139,7 +139,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   fastify.addHook('onSend', (request, reply, payload, done) => {
     lifecycle.leave(request, reply, payload, (error) => {
       if (error) return done(error as Error)
-      // Neither a shared cache nor the browser of whoever comes next keeps what is for one person. A handler may say
+      // Neither a shared cache nor the browser of the next person keeps what is for one person. A handler may say
       // otherwise, and the response cache does: it knows what of it is the same for everybody.
       const personal = reply.hasHeader('set-cookie') || (lifecycle.isPersonal(request) && !isInResponseCache(request))
       if (personal && !reply.hasHeader('cache-control')) reply.header('cache-control', 'private, no-store')

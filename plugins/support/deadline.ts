@@ -1,7 +1,7 @@
 import type { Clock } from './clock.ts'
 
 /**
- * What the promise comes to, if it does so within `ms`; else rejects. Whatever it comes to later is nobody's concern.
+ * What the promise comes to, if it does so within `ms`; else rejects. What it comes to later is ignored.
  * @param late makes the error of the one that came too late
  * @example await within(storage.ping(), 1_000, clock, () => new StorageUnavailableError('no answer within 1000 ms'))
  */

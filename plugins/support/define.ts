@@ -8,7 +8,7 @@ export const FASTIFY_VERSIONS = '^5.12.8 || ^6.0.0-alpha.1'
 export interface Needs {
   /** Names of plugins that must have been registered before. */
   dependencies?: string[]
-  /** Decorators that must be there, whoever made them: this is how services meet. */
+  /** Decorators that must be there, whichever plugin made them: this is how services meet. */
   decorators?: { fastify?: string[]; request?: string[]; reply?: string[] }
 }
 

@@ -18,7 +18,7 @@ export function milliseconds(duration: Duration, option: string): number {
   return value
 }
 
-/** A value as a message shows it: short, and whatever it is. */
+/** A value as a message shows it: short, of any kind. */
 export function told(value: unknown): string {
   if (typeof value === 'string') return `'${value.slice(0, 100)}'`
   if (typeof value === 'function') return 'a function'

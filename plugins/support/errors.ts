@@ -122,7 +122,7 @@ export const OverloadedError = define(
   503,
 )
 
-/** Something failed where nobody caught it, and this request was at work then and has not been answered since. */
+/** Something failed and was not caught, and this request was at work then and has not been answered since. */
 export const UncaughtError = define('STATEFUL_INTERNAL', 'An uncaught error left the request without an answer.', 500)
 
 // --- what one client may have at the same time ------------------------------------------------
@@ -358,7 +358,7 @@ export const InvalidCredentialsError = define(
   'The username or the password is wrong.',
   401,
 )
-/** Told to nobody but who knows the password. */
+/** Told only to someone who knows the password. */
 export const AccountDisabledError = define(
   'STATEFUL_ACCOUNT_DISABLED',
   'The account is disabled. Ask an administrator to enable it.',

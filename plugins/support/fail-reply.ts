@@ -45,9 +45,9 @@ export function removeUnsendableHeaders(reply: FastifyReply): void {
 
 /**
  * Ends a request with what was thrown where no promise and no hook of it would have noticed: in a callback, a timer, a
- * store of the application. Whatever was answered already stands; the error is logged either way.
+ * store of the application. What was answered already stands; the error is logged either way.
  *
- * It throws nothing itself: whoever calls it is the last to know of the error.
+ * It throws nothing itself: its caller is the last to know of the error.
  */
 export function failReply(reply: FastifyReply, thrown: unknown): void {
   const error = thrown instanceof Error ? thrown : new Error('a value was thrown that is no error', { cause: thrown })

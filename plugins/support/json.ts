@@ -39,7 +39,7 @@ const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll(
  */
 export const mayOverflow = (text: string): boolean => /[eE]\+?\d{3}|\d{300}/.test(text)
 
-/** Built-in classes whose instances JSON writes as `{}`, or as something that nobody would recognise. */
+/** Built-in classes whose instances JSON writes as `{}`, or as something unrecognisable. */
 const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, WeakRef, RegExp, Error, Promise, ArrayBuffer, SharedArrayBuffer]
 
 /**

@@ -2,7 +2,7 @@ import { accountsOf, type Client, type ClientBounds } from './client-limits.ts'
 import type { Clock, Timer } from './clock.ts'
 import { OverloadedError, TooManyAtOnceError } from './errors.ts'
 
-/** Milliseconds after which those who wait for a place look again, when nobody says that there may be one. */
+/** Milliseconds after which those who wait for a place look again, when they are not told that there may be one. */
 const NEXT_LOOK = 10
 
 /** A thing for as long as a client has something to do with it. */
@@ -15,13 +15,13 @@ export interface Loan<Thing> {
 interface Open<Thing> {
   readonly name: string
   readonly thing: Thing
-  /** The application has it: it counts within its bound, and nobody who borrows it is counted. */
+  /** The application has it: it counts within its bound, and clients that borrow it are not counted. */
   kept: boolean
   /** It is never closed for another. */
   stays: boolean
   /** How often it is borrowed now. */
   borrowed: number
-  /** Who it is counted for, with how often they borrow it. While nobody does: for the last one. */
+  /** Who it is counted for, with how often they borrow it. While none does: for the last one. */
   readonly accounts: Map<string, number>
   /** When it was given back by the last one. */
   idleSince: number
@@ -44,7 +44,7 @@ export interface LendingOptions<Thing> {
     /** How many may wait. */
     waiting: number
   }
-  /** How many clients may have, and the milliseconds after which one is closed that nobody has borrowed. */
+  /** How many clients may have, and the milliseconds after which one that is not borrowed is closed. */
   clients: ClientBounds & { idle: number }
   clock: Clock
   open(name: string, forClient: boolean): Thing
@@ -68,7 +68,7 @@ interface Wish<Thing> {
 /**
  * Things that have a name and cost something while they are open: spaces, cache namespaces. One is *kept* once the
  * application has asked for it: it counts within the application's own bound. Others are *borrowed* by clients, within
- * the bounds of clients, and closed when nobody has borrowed them for a while. So whatever clients do, the application
+ * the bounds of clients, and closed when they have not been borrowed for a while. So whatever clients do, the application
  * has its own.
  *
  *   (not open) --keep--> kept

@@ -4,7 +4,7 @@ import { isPromiseLike } from './promise-like.ts'
 export type ReportError = (error: unknown) => void
 
 /**
- * Those who want to hear of something. One that throws, or whose promise rejects, is reported and keeps nobody else from
+ * Those who want to hear of something. One that throws, or whose promise rejects, is reported and keeps no other from
  * hearing. For servers and browsers alike.
  */
 export class Listeners<Event> {
@@ -29,12 +29,12 @@ export class Listeners<Event> {
     this.#listeners.delete(listener)
   }
 
-  /** Whoever is added meanwhile hears of the next event first. */
+  /** One that is added meanwhile first hears of the next event. */
   tell(event: Event): void {
     for (const listener of [...this.#listeners]) {
       try {
         const outcome = listener(event)
-        // A rejection that nobody handles would end the process.
+        // An unhandled rejection would end the process.
         if (isPromiseLike(outcome)) outcome.then(undefined, this.#report)
       } catch (error) {
         this.#report(error)

@@ -3,7 +3,7 @@
  * the server.
  */
 
-/** What is said of the first of these options that nobody knows; `undefined` when all of them are known. */
+/** What is said of the first unknown one of these options; `undefined` when all are known. */
 export function unknownOption(
   options: object,
   known: ReadonlySet<string>,

@@ -74,7 +74,7 @@ function readSection<Of extends object>(
 }
 
 /**
- * Refuses options that nobody knows, and checks nothing else: for calls, whose options are read where they are used.
+ * Refuses unknown options, and checks nothing else: for calls, whose options are read where they are used.
  * @throws STATEFUL_INVALID_OPTION
  */
 export function refuseUnknown(options: object, known: ReadonlySet<string>, path = '', ignored = NONE): void {
@@ -194,7 +194,7 @@ export function supplied<Value>(): Rule<Value | undefined> {
 
 export const clock: Rule<Clock> = (given, option) => supplied<Clock>()(given, option) ?? systemClock
 
-/** What another package checks, or whoever uses it. */
+/** What another package checks, or the code that uses it. */
 export function asGiven<Value>(): Rule<Value | undefined> {
   return (given) => given as Value | undefined
 }

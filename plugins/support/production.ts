@@ -11,13 +11,13 @@ export function isProduction(name = process.env['NODE_ENV'] ?? ''): boolean {
   return !DEVELOPMENT.has(name)
 }
 
-/** What to tell whoever set `NODE_ENV` to a name that nobody knows; `undefined` when it is a known one. */
+/** What to say of a `NODE_ENV` with an unknown name; `undefined` when the name is known. */
 export function noticeOf(name = process.env['NODE_ENV'] ?? ''): string | undefined {
   if (name === 'production' || DEVELOPMENT.has(name)) return undefined
   return `NODE_ENV is ${JSON.stringify(name.slice(0, 64))}, which is none of 'production', 'development' and 'test': taken for production`
 }
 
-/** Whether this application runs in production: what the option says, else `NODE_ENV`, which is told if nobody knows it. */
+/** Whether this application runs in production: what the option says, else `NODE_ENV`; an unknown name is logged. */
 export function inProduction(option: boolean | undefined, fastify: FastifyInstance): boolean {
   if (option !== undefined) return option
   const notice = noticeOf()

@@ -104,7 +104,7 @@ export class EventChannel<Event extends object> {
   }
 
   /**
-   * `tracePromise` without its `result`: what a load or a session holds is nobody else's business.
+   * `tracePromise` without its `result`: what a load or a session holds is not for subscribers.
    * @param conclude writes into the event what subscribers may know of the outcome
    */
   async trace<Result>(

@@ -190,7 +190,7 @@ export const sync = defineService<SyncOptions>(
   { decorators: { fastify: ['storage', 'state'] } },
 )
 
-/** Ten thousand, but never all connections of the server: whoever asks for a page must get one. */
+/** Ten thousand, but never all connections of the server: a request for a page must find room. */
 function liveConnections(fastify: FastifyInstance): number {
   if (!fastify.hasDecorator('connectionLimit')) return MAX_LIVE
   const { maxConnections } = fastify.getDecorator<{ maxConnections: number }>('connectionLimit')

@@ -104,7 +104,7 @@ export const SYNC_RULES = {
   random: supplied<() => number>(),
 } satisfies Rules<SyncOptions>
 
-/** What nobody has to choose. */
+/** Limits that are no options. */
 const LIMITS = {
   /** Spaces that one connection asks the presence of. */
   maxPresences: 100,

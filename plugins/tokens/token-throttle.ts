@@ -6,8 +6,8 @@ import { networkOf } from '../support/network.ts'
 const MOST_KNOWN = 1_000
 
 /**
- * Limits how many wrong tokens an address may try. Nobody guesses one; but who tries is to cost neither the store nor the
- * log much. A token that was right here before passes whatever its neighbours do: machines behind one address, one of
+ * Limits how many wrong tokens an address may try. They cannot be guessed; but attempts are to cost neither the store nor the
+ * log much. A token that was right here before passes no matter what its neighbours do: machines behind one address, one of
  * them with an old token, do not lock each other out.
  */
 export class TokenThrottle {

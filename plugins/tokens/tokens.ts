@@ -9,7 +9,7 @@ import type { TokenThrottle } from './token-throttle.ts'
 
 /** What a secret begins with, so that people and scanners of leaked secrets know one. */
 export const TOKEN_PREFIX = 'fst_'
-/** 256 random bits: nobody guesses one, so a fast digest is enough to keep. */
+/** 256 random bits cannot be guessed, so a fast digest is enough to keep. */
 const SECRET_BYTES = 32
 const SECRET = /^fst_[\w-]{43}$/
 const ID_BYTES = 12
@@ -141,7 +141,7 @@ export class Tokens {
   async revoke(id: string): Promise<boolean> {
     if (!(await this.#options.store.revoke(id))) return false
     this.#tell(id)
-    // It is revoked, whoever hears of it: what is open elsewhere is looked at again before long.
+    // It is revoked, even if no instance hears of it: what is open elsewhere is looked at again before long.
     await this.#options.bus?.publish(id).catch((error) => this.#options.onError(error, 'publishing a revocation'))
     return true
   }
@@ -175,7 +175,7 @@ export class Tokens {
     return this.#revoked.add(listener)
   }
 
-  /** `listener` runs when `onRevoked` may have missed some: whatever rests on a token has to look at it. */
+  /** `listener` runs when `onRevoked` may have missed some: what relies on a token has to check it. */
   onMissed(listener: () => void): () => void {
     return this.#missed.add(listener)
   }

@@ -253,7 +253,7 @@ async function endUnlessCurrent(request: FastifyRequest, found: Authentication):
     current = await found.isCurrent()
   } finally {
     if (!current) {
-      // Nobody has its token yet. When the store cannot be reached, it stays so: no cookie is set.
+      // Its token has not left the server yet. When the store cannot be reached, it stays so: no cookie is set.
       await request.server.sessionActions.logout(request).catch(() => {})
       request.session = null as unknown as FastifyRequest['session']
     }

@@ -112,7 +112,7 @@ export const cacheRoutes = defineRoutes<AuthorizeOption>(
         release()
       }
     }
-    // Before validation, so that whoever may not ask does not learn what a valid question looks like.
+    // Before validation, so that a caller who may not ask does not learn what a valid question looks like.
     const allow = (action: 'cache:read' | 'cache:write') => (request: FastifyRequest) => {
       const { key } = request.params as { key: string }
       return demand(authorize, request, action, { namespace: namespaceOf(request), key })

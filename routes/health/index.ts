@@ -46,7 +46,7 @@ export const healthRoutes = defineRoutes<HealthRoutesOptions>(
           tags: ['health'],
           summary: 'Whether the process answers',
           description:
-            'For whoever restarts what does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.',
+            'For what restarts a process that does not. It looks at nothing else: a restart mends neither a storage that is away nor an overload.',
           security: [],
           response: { 200: reference(Live), ...problems('STATEFUL_SERVER_CLOSING') },
         },

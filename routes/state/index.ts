@@ -72,7 +72,7 @@ const entryResponse = {
   },
   ...reference(StateEntry),
 }
-/** Why nobody knows that a write was made. */
+/** Why it is unknown whether a write was made. */
 const unmade = [
   503,
   'STATEFUL_STATE_TIMEOUT',
@@ -434,7 +434,7 @@ export const stateRoutes = defineRoutes<StateRoutesOptions>(
     fastify.post(
       '/state/restore',
       {
-        // Before the body is read: nobody else may send one of this size.
+        // Before the body is read: no other caller may send one of this size.
         onRequest: ofSpace('state:restore').preValidation,
         // What a space may hold, as the JSON of a snapshot.
         bodyLimit: 2 * fastify.state.limits.bytes,

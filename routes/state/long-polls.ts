@@ -37,7 +37,7 @@ export class LongPolls {
   ): Promise<Commit[] | undefined> {
     const commits = await space.history(position)
     if (commits?.length !== 0 || wait === 0) return commits
-    // One that was made while history was read has told nobody here.
+    // One that was made while history was read has been told to no poll here.
     if (space.revision <= position.revision) {
       await this.#nextCommit(space, wait, socket, client, session)
       const verdict = await session?.verify()

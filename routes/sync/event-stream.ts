@@ -32,7 +32,7 @@ export function connectEventStream(
 ): Connection | undefined {
   reply.headers({
     'content-type': 'text/event-stream; charset=utf-8',
-    // Whatever compresses it on the way would hold events back, as proxies do that buffer responses.
+    // A proxy that compresses it would hold events back, as proxies do that buffer responses.
     'cache-control': 'no-store, no-transform',
     'x-accel-buffering': 'no',
   })

@@ -67,7 +67,7 @@ export const tokenRoutes = defineRoutes<TokenRoutesOptions>(
           tags: ['tokens'],
           summary: 'Make an access token',
           description:
-            'The answer holds the secret, which nobody can show again. It takes a login of the last minutes, because a token outlives the session. A machine makes no token that may do more than its own.',
+            'The answer holds the secret, which cannot be shown again. It takes a login of the last minutes, because a token outlives the session. A machine makes no token that may do more than its own.',
           security: asks('tokens:create'),
           body: reference(NewToken),
           response: {

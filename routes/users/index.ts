@@ -38,7 +38,7 @@ export const USER_ROUTE_RULES = {
 const CHANGES =
   'What the body does not name stays. Users change their own displayName, email and password; administrators change everything, of other users the password without the old one. A new password ends all other sessions of the user; a new role, and `disabled`, all of them. The last administrator who can log in stays one.'
 const PROOF =
-  'Everything but displayName is changed, and users are created, only by whoever logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.'
+  'Everything but displayName is changed, and users are created, only by a caller who logged in a moment ago or sends their own `currentPassword`; otherwise the answer is 401 `STATEFUL_FRESH_LOGIN_REQUIRED`.'
 
 /** By `requireProof`. */
 const PROOF_REFUSED = [

@@ -5,7 +5,7 @@ import { openOurs, openRedis } from './contenders.ts'
 const ENTRIES = 100_000
 const TTL = 300_000
 
-/** Heap and buffers, after everything that nobody holds is gone. */
+/** Heap and buffers, after garbage collection. */
 function used(): number {
   globalThis.gc?.()
   globalThis.gc?.()

@@ -21,7 +21,7 @@ export class LmdbAccountStore implements AccountStore {
   constructor(storage: LmdbStorage) {
     this.#root = storage.root
     this.#commits = storage.commits
-    // An account of yesterday is better than none: its owner can log in, and nobody takes the name.
+    // An account of yesterday is better than none: its owner can log in, and the name stays taken.
     this.#accounts = new CheckedDatabase(storage, { name: 'accounts', restorable: true })
     this.#ids = new CheckedDatabase(storage, { name: 'account-names', restorable: true })
     if (this.#accounts.salvaged || this.#ids.salvaged) this.#rebuildNames()
@@ -88,7 +88,7 @@ export class LmdbAccountStore implements AccountStore {
     try {
       return id === undefined ? undefined : this.#read(id)
     } catch {
-      // Whoever asks for that one by its name is told.
+      // A caller that asks for that one by its name is told.
       return undefined
     }
   }

@@ -99,7 +99,7 @@ export class RedisAccountStore implements AccountStore {
     try {
       return await this.get(id)
     } catch (error) {
-      // Whoever asks for that one by its name is told.
+      // A caller that asks for that one by its name is told.
       if (error instanceof StorageCorruptError) return undefined
       throw error
     }

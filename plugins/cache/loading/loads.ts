@@ -58,7 +58,7 @@ const MAX_REST = 30_000
 
 /**
  * Loads of one bucket: one for a key in this process, one for a key among all instances by leases in the store.
- * A load that an invalidation overtakes still answers those who asked before it, but is never stored, and whoever
+ * A load that an invalidation overtakes still answers those who asked before it, but is never stored, and a caller that
  * asks afterwards does not join it.
  */
 export class Loads {

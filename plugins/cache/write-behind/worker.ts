@@ -143,8 +143,8 @@ export class Worker {
       } else {
         let from = this.#options.clock.monotonic()
         while (await this.#deliver(await this.#journal.read(this.#name, this.#ownership.token, batch))) {
-          // Until the journal is empty, the handler fails, or another instance has it, or wants it: whoever takes so long
-          // for a batch lets the others have a turn.
+          // Until the journal is empty, the handler fails, or another instance has it, or wants it: an owner that takes
+          // so long for a batch lets the others have a turn.
           const now = this.#options.clock.monotonic()
           if (this.#ownership.wanted && now - from > lease) {
             // They ask once in `takeover`: this long, at least one of them is sure to come first.

@@ -143,7 +143,7 @@ export class ExpressStore extends EventEmitter {
     return req.session as Session
   }
 
-  /** Has a session made that is thrown away, for a request of which this one notices nothing. */
+  /** Has a session made that is thrown away, for a request that this one does not notice. */
   #learnClasses(req: ExpressRequest): ExpressClasses {
     if (!this.generate) throw new TypeError('createSession and load need a store that express-session was given')
     const probe: ExpressRequest = Object.assign(Object.create(req), 'headers' in req ? {} : { headers: {} })

@@ -76,7 +76,7 @@ export interface LifecycleOptions extends BrowserCookieOptions, SessionWriterOpt
  *          3. the cookie is set when the browser does not have it yet, or lives on by a save
  * ```
  *
- * What ends while the request is at work refuses its save (401) and leaves the cookie alone. Whatever fails in `leave`
+ * What ends while the request is at work refuses its save (401) and leaves the cookie alone. What fails in `leave`
  * fails this request: the reply that tells of it goes out without a session. How often something is sent is the
  * business of {@link Answer}.
  */

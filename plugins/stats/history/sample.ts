@@ -95,7 +95,7 @@ export function sampleOf(
     if (value === undefined) continue
     const former = before ? numberAt(before, path) : 0
     if (kind !== 'counted') numbers[name] = value
-    // After an outage of its storage nobody knows when a counter grew.
+    // After an outage of its storage it is unknown when a counter grew.
     else if (former !== undefined) numbers[name] = grown(former, value)
   }
   const { duration, problems } = now.process.requests

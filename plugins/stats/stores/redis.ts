@@ -8,7 +8,7 @@ import type { Board } from './board.ts'
 const publish = RedisScript.fromFile(new URL('./publish.lua', import.meta.url), evenWhenFull)
 const read = RedisScript.fromFile(new URL('./read.lua', import.meta.url), evenWhenFull)
 
-/** One hash, a field an instance; at most a few kilobytes each, gone when nobody renews them. */
+/** One hash, a field an instance; at most a few kilobytes each, gone when they are not renewed. */
 export class RedisBoard implements Board {
   readonly #storage: RedisStorage
   readonly #key: string

@@ -69,7 +69,7 @@ export class FullSyncs {
   readonly #chunk: number
   readonly #bytes: ByteBudget
   readonly #latest = new Map<Part, FullSync>()
-  /** Those of one frame, which nobody is amid. */
+  /** Those of one frame, in the middle of which no reader stands. */
   readonly #kept = new Set<Part>()
 
   /**
@@ -117,7 +117,7 @@ export class FullSyncs {
     this.#kept.clear()
   }
 
-  /** Nobody follows it any more. */
+  /** It has no followers any more. */
   forget(part: Part): void {
     this.#latest.delete(part)
     this.#kept.delete(part)

@@ -27,7 +27,7 @@ export function* changesIn(topic: Topic, since: number, range: readonly Heard[])
 
 /**
  * A range as one change, which sets each key that was touched to what it is now.
- * @param most characters; it is one frame of one reader, which nobody shares
+ * @param most characters; it is one frame for one reader alone
  * @returns `undefined` when it would be longer, so that a full sync is the better answer
  */
 export function conflated(

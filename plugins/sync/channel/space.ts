@@ -13,7 +13,7 @@ export interface SyncSpace {
   snapshot(): StateSnapshot
   /** Called synchronously and in the order of revisions, right after reads show the commit. */
   onCommit(listener: (commit: Commit) => void): () => void
-  /** The replica was replaced as a whole: whoever follows it needs a full sync. */
+  /** The replica was replaced as a whole: its followers need a full sync. */
   onReset(listener: (reason: string) => void): () => void
   /** `undefined`: that position is not in the retained log. */
   history(since: Position): Promise<Commit[] | undefined>

@@ -54,7 +54,7 @@ export class RedisNodes {
     const questions = await channels.subscribe(this.#channel, (text) => {
       const question = JSON.parse(text) as Question
       if (question.from === instanceId) return
-      // Whoever asked goes on without an answer that is lost.
+      // The instance that asked goes on without an answer that is lost.
       channels.publish(this.#answersTo(question.from), JSON.stringify(this.#answer(question))).catch(() => {})
     })
     this.#ending.push(answers, questions)

@@ -5,7 +5,7 @@ import type { TraceSubject, Traces } from '../trace/traces.ts'
 
 type Question = { from: string; id: number } & ({ subject: TraceSubject } | { end: true })
 
-/** Whoever looks says so again and again, so that a trace ends with the instance of its viewer, in milliseconds. */
+/** The instance of a viewer asks again and again, so that a trace ends with it; in milliseconds. */
 const RENEW = 5_000
 const LEASE = 15_000
 
@@ -19,7 +19,7 @@ export class RedisTraces {
   readonly #storage: RedisStorage
   readonly #local: Traces
   readonly #clock: Clock
-  /** Who looks here, by the number of the question. */
+  /** The viewers on this instance, by the number of the question. */
   readonly #viewers = new Map<number, (event: SyncTraced) => void>()
   /** What others look at here; `Traces` bounds how many. */
   readonly #served = new Map<string, Served>()

@@ -169,7 +169,7 @@ export class Connection implements Follower, Attendee, Traced {
     this.#enqueue(message, () => this.#handle(message))
   }
 
-  /** Whatever is wrong with a write, its answer names it: who sent it waits for that. */
+  /** The answer to a bad write names it, too: its sender waits for that. */
   #refuseInvalid({ about, cause }: InvalidMessage): void {
     if (about.type === 'write' && about.seq !== undefined) {
       this.writes.reject(about, cause)

@@ -21,7 +21,7 @@ export interface Identity extends Client {
 
 /**
  * How others see a client, and what deduplication goes by: a digest that includes the user. Changes show it to every
- * follower, and nobody must be able to use up somebody else's numbers by writing under their client id.
+ * follower, and no one must be able to use up another user's numbers by writing under their client id.
  */
 export function publicClientId(clientId: string, userId = ''): string {
   return digest([userId, clientId])

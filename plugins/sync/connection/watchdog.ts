@@ -57,7 +57,7 @@ export class Watchdog {
   #round(): void {
     const { clock, heartbeatInterval, slowDeadline } = this.#options.settings
     const now = clock.monotonic()
-    // After a suspension of this process everybody looks silent, because nobody was listened to.
+    // After a suspension of this process every peer looks silent, because none was read.
     const late = now - this.#lastRound > heartbeatInterval
     this.#lastRound = now
     const beat = ++this.#rounds % 2 === 0

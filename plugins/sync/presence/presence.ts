@@ -50,12 +50,12 @@ const GATHER = 50
 
 /**
  * Who follows which space, over all instances. Every follower of a space is present in it; those who ask are told
- * who is there, and then who came and who left. It is no log: whoever is slow gets the present list when it can.
+ * who is there, and then who came and who left. It is no log: a slow client gets the present list when it can.
  *
  *     absent ── follows ──▶ present ── asks ──▶ watching ── says that it leaves, or is gone ──▶ absent
  *                              └── follows nothing of the space any more ──▶ absent
  *
- * Who asked stays, whatever it follows. A room is told and exchanged by one update at a time: `pending` is the next,
+ * A client that asked stays, no matter what it follows. A room is told and exchanged by one update at a time: `pending` is the next,
  * `exchanging` the one under way, `again` asks for another after it, and `dirty` stays until the others have it.
  */
 export class Presence {

@@ -13,7 +13,7 @@ const DEADLINE_WHILE_CLOSING = 1_000
 /**
  * Ends the sockets of upgrades that come to nothing. Node hands such a socket over and forgets it: no timeout of the
  * server reaches it, nobody reads it, so that its end is not noticed either, and `close()` would wait for it for ever.
- * Whoever refuses an upgrade before @fastify/websocket knows of it (a hook that was added earlier), or without a hook or
+ * What refuses an upgrade before @fastify/websocket knows of it (a hook that was added earlier), or without a hook or
  * a route (a URL that cannot be decoded), leaves one behind: the former ends with its answer, the latter at a deadline.
  *
  * @returns ends those that are open, for the close

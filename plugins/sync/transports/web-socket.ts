@@ -16,7 +16,7 @@ export const COMPRESSION = {
   concurrencyLimit: 2,
 } as const
 
-/** Whoever keeps less than 32 KiB of a message while it is inflated cannot read a frame that looks back further. */
+/** A client that keeps less than 32 KiB of a message while it inflates it cannot read a frame that refers back further. */
 const SMALL_WINDOW = /server_max_window_bits/
 
 /**

@@ -5,7 +5,7 @@ import { type HistoryStore, MAX_SAMPLES, type Resolution } from './contract.ts'
 
 const append = RedisScript.fromFile(new URL('./append.lua', import.meta.url), notWhenFull)
 
-/** A sorted set for each resolution; gone when nobody adds to it for as long as it reaches. */
+/** A sorted set for each resolution; gone when it has not been added to for as long as it reaches. */
 export class RedisHistory implements HistoryStore {
   readonly #storage: RedisStorage
 
