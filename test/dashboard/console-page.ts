@@ -7,6 +7,7 @@ import type { Test } from 'tap'
 import { ManualClock } from '../../plugins/support/manual-clock.ts'
 import { ADMIN_PASSWORD, testApp } from '../fixtures/app.ts'
 import { eventually } from '../fixtures/eventually.ts'
+import { SyncPeer } from '../fixtures/sync-peer.ts'
 
 const VIEWS = {
   overview: 'Overview',
@@ -94,6 +95,31 @@ export async function setUp(t: Test, browser: Browser): Promise<Site> {
       await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor()
     },
   }
+}
+
+/**
+ * Until the end of the test something happens in every view all the time: requests, well and refused, writes, loads,
+ * sessions that come and go, a connection that is sent each change.
+ */
+export async function keepBusy(t: Test, { app, url }: Site): Promise<void> {
+  const cookie = await app.sessionActions.issue({ id: 'busy', username: 'busy', role: 'user' })
+  const address = `ws://localhost:${new URL(url).port}/sync?space=app`
+  await SyncPeer.connect(t, address, { headers: { cookie } })
+  let over = false
+  const work = (async () => {
+    for (let n = 0; !over; n++) {
+      await app.inject({ url: n % 3 === 0 ? '/nothing-here' : '/health/live' })
+      await app.state.increment('busy')
+      await app.cache.namespace('users').getOrSet(`busy:${n % 200}`, async () => ({ n }), { ttl: '2s', tags: ['busy'] })
+      if (n % 10 === 0) await app.sessions.create('grace', {})
+      if (n % 20 === 0) await app.sessions.revokeUser('grace')
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  })()
+  t.teardown(async () => {
+    over = true
+    await work
+  })
 }
 
 /** Goes to a place of the console, and waits until it shows what the server tells. */

@@ -5,7 +5,7 @@ import { ADMIN_PASSWORD } from '../fixtures/app.ts'
 import { openBrowser } from '../fixtures/browser.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { SyncPeer } from '../fixtures/sync-peer.ts'
-import { answer, looksRight, open, setUp, violations } from './console-page.ts'
+import { answer, keepBusy, looksRight, open, setUp, violations } from './console-page.ts'
 
 /** Where each view shows most. */
 const PLACES = [
@@ -23,8 +23,10 @@ t.setTimeout(180_000)
 
 const browser = await openBrowser(t)
 
-t.test('every view, in both themes, from 320 px to 4k: nothing sticks out, axe finds nothing', async (t) => {
-  const { login, visit } = await setUp(t, browser)
+t.test('every view under load, in both themes, from 320 px to 4k: nothing sticks out, axe finds nothing', async (t) => {
+  const site = await setUp(t, browser)
+  const { login, visit } = site
+  await keepBusy(t, site)
   for (const theme of ['light', 'dark'] as const) {
     const page = await visit({ theme })
     t.same(await violations(page), [], `login, ${theme}`)
