@@ -33,7 +33,6 @@ const MAX_BYTES = 60_000
  */
 const ATTEMPTS = [
   { step: 8, quality: 1 },
-  { step: 17, quality: 1 },
   { step: 1, quality: 0.9 },
   { step: 1, quality: 0.8 },
   { step: 1, quality: 0.6 },

@@ -193,7 +193,7 @@ function Tiles({ stats, history }: { stats: Stats | undefined; history: StatsHis
     ['Requests', formatCount(total.requests)],
     ['Errors (5xx)', formatCount(total.serverErrors)],
     ['Storage failures', formatCount(total.storageFailures)],
-    ...(breaker === null
+    ...(breaker === undefined
       ? []
       : [
           ['Breaker now', breaker === 0 ? 'closed' : 'open'] as [string, string],

@@ -48,6 +48,7 @@ t.test('what went wrong, what is slow and what is hot in the range, and how the 
     .getByRole('row', { name: new RegExp(`^${app.storage.instanceId.slice(0, 8)} \\d+\\.\\d+\\.\\d+ ok`) })
     .waitFor()
   await page.getByRole('heading', { name: 'Storage latency' }).waitFor()
+  t.equal(await page.getByText('Breaker now').count(), 0, 'what is in memory is never away')
 
   t.comment('a reload shows the same, and another instance shows nothing')
   await page.reload()
