@@ -10,7 +10,7 @@ import { problems, type ServerSettings, serverOptions } from './plugins/problems
 import type { AuthorizeOption } from './plugins/security/authorize.ts'
 import { cors } from './plugins/security/cors.ts'
 import { csrf } from './plugins/security/csrf.ts'
-import { security } from './plugins/security/index.ts'
+import { type PressureOptions, security } from './plugins/security/index.ts'
 import type { StatefulOptions } from './plugins/stateful/index.ts'
 import { stateful } from './plugins/stateful/index.ts'
 import { sharedSerializers } from './plugins/support/serializers.ts'
@@ -41,6 +41,8 @@ export interface AppOptions extends Omit<StatefulOptions, 'problems'>, Authorize
   trustProxy?: string[]
   /** Connections of all kinds at a time. Default: what the limit of open files allows. */
   maxConnections?: number
+  /** When requests are refused because the process is overloaded. */
+  pressure?: PressureOptions
   logger?: FastifyServerOptions['logger']
 }
 
@@ -57,6 +59,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
     allowedOrigins = [],
     trustProxy = [],
     maxConnections,
+    pressure,
     tokens: tokenOptions,
     ...services
   } = others
@@ -75,7 +78,7 @@ export async function build(options: AppOptions): Promise<FastifyInstance> {
   if (allowedOrigins.length > 0) await app.register(cors, { allowedOrigins })
   await app.register(problems)
   await app.register(connectionLimit, maxConnections ? { maxConnections } : {})
-  await app.register(security, { production })
+  await app.register(security, { production, ...(pressure && { pressure }) })
   await app.register(stateful, { ...services, session: { ...services.session, production } })
   await app.register(csrf, { allowedOrigins })
   await app.register(accounts, { bootstrap: adminPassword ? { password: adminPassword } : {} })
