@@ -88,7 +88,8 @@ export async function setUp(t: Test, browser: Browser): Promise<Site> {
         const { url } = message.location()
         const isGone = /status of 404/.test(told) && url.includes('/state/keys/')
         const isUnready = /status of 503/.test(told) && url.includes('/health/ready')
-        if (message.type() === 'error' && !isGone && !isUnready && !/status of (401|403|404|409|412|422)/.test(told)) t.fail(told)
+        if (message.type() === 'error' && !isGone && !isUnready && !/status of (401|403|404|409|412|422)/.test(told))
+          t.fail(told)
       })
       await page.goto(url.replace(/127\.0\.0\.1|\[::1\]/, 'localhost').concat('/dashboard'))
       return page
