@@ -35,7 +35,9 @@ export interface AppOptions extends Omit<StatefulOptions, 'problems'>, Authorize
   prefix?: string
   /** The first administrator's password; generated when missing. Kept if the account exists already. */
   adminPassword?: string
-  /** Origins besides the server's own whose pages may use the API: read answers, open a WebSocket, send unsafe requests. */
+  /**
+   * Origins besides the server's own whose pages may use the API: read answers, open a WebSocket, send unsafe requests.
+   */
   allowedOrigins?: string[]
   /** Addresses or networks of proxies whose forwarding headers are believed. Default none. */
   trustProxy?: string[]

@@ -7,8 +7,8 @@ interface Entry<Thing> {
 }
 
 /**
- * Things that several may hold at the same time, by name. The last who lets go of one ends it, but not in the same moment:
- * a component that is unmounted and mounted again (as React's StrictMode does) finds what it had.
+ * Things that several may hold at the same time, by name. The last who lets go of one ends it, but not in the same
+ * moment: a component that is unmounted and mounted again (as React's StrictMode does) finds what it had.
  */
 export class Held<Thing extends object> {
   readonly #entries = new Map<string, Entry<Thing>>()

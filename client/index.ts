@@ -22,8 +22,8 @@ export type { AnyKeys, KeysOf, Spaces, Writable } from './types.ts'
 /** Options of {@link createClient}. */
 export interface ClientOptions {
   /**
-   * Where the application is, with the prefix of its routes: `https://app.example`, `https://app.example/api`; on a page
-   * also `/api`, or `''` for its own host.
+   * Where the application is, with the prefix of its routes: `https://app.example`, `https://app.example/api`; on a
+   * page also `/api`, or `''` for its own host.
    */
   baseUrl: string
   /** Default: that of the platform. */
@@ -33,11 +33,14 @@ export interface ClientOptions {
   /** Default `'include'`, so that the session cookie is sent. */
   credentials?: RequestCredentials
   /**
-   * Sent as `Authorization: Bearer` with each request, and with each connection as a subprotocol that the server takes for
-   * it. A function is asked each time.
+   * Sent as `Authorization: Bearer` with each request, and with each connection as a subprotocol that the server takes
+   * for it. A function is asked each time.
    */
   token?: Given<string | undefined>
-  /** Sent with each request, and with each connection where the platform can (browsers cannot). A function is asked each time. */
+  /**
+   * Sent with each request, and with each connection where the platform can (browsers cannot). A function is asked each
+   * time.
+   */
   headers?: Given<{ [name: string]: string }>
   /** Added to the URL of each connection; see `syncRoutes`' option `parameters`. A function is asked each time. */
   query?: Given<{ [name: string]: string }>
@@ -47,9 +50,9 @@ export interface ClientOptions {
    */
   clientId?: string
   /**
-   * Where what a reload would lose is kept: writes that are not confirmed, which are sent again without ever being applied
-   * twice, and what replicas hold. `false`: in memory only. With `sessionStorage`: the writes, for this tab. Default: in
-   * IndexedDB where there is one. It is dropped when the session ends.
+   * Where what a reload would lose is kept: writes that are not confirmed, which are sent again without ever being
+   * applied twice, and what replicas hold. `false`: in memory only. With `sessionStorage`: the writes, for this tab.
+   * Default: in IndexedDB where there is one. It is dropped when the session ends.
    */
   storage?: QueueStorage | false
   /** What the page was rendered with, by space: `{ app: app.state.snapshot() }`. Replicas go on from there. */
@@ -63,7 +66,8 @@ export interface StatefulClient<Paths extends object = paths, S extends Spaces =
   /** Every route of the application, typed: `client.api.GET('/profile')` resolves to `{ data, error, response }`. */
   readonly api: Client<Paths>
   /**
-   * A live copy of a space, or of one key or prefix of it: one for all who ask. Each of them closes it; the last one ends it.
+   * A live copy of a space, or of one key or prefix of it: one for all who ask. Each of them closes it; the last one
+   * ends it.
    * @example
    * const board = client.replica('board')
    * await board.ready()

@@ -70,8 +70,8 @@ export function keptOf(
 }
 
 /**
- * In the storage of one tab: unconfirmed writes only. A copy of the tab gets a copy of them, and both send them under the
- * same numbers, which has the effect of once.
+ * In the storage of one tab: unconfirmed writes only. A copy of the tab gets a copy of them, and both send them under
+ * the same numbers, which has the effect of once.
  */
 export function storageKeeper(url: string, clientId: string, storage: QueueStorage): Keeper {
   const name = `stateful:${url}`

@@ -54,8 +54,9 @@ export interface OutboxLink {
  *        ▲                │ ├──reject, for good──▶ (gone)
  *        └──connection lost, reject with `retry`, outcome unknown──┘
  *
- * At most half of what the server queues flies at a time (`hello.limits`). After an answer that asks for the same again,
- * nothing more is sent until all that flies is answered; then everything that is left goes again, the lowest first.
+ * At most half of what the server queues flies at a time (`hello.limits`). After an answer that asks for the same
+ * again, nothing more is sent until all that flies is answered; then everything that is left goes again, the lowest
+ * first.
  */
 export class Outbox {
   readonly #link: OutboxLink

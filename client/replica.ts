@@ -56,9 +56,9 @@ export type AnyReplica = Pick<
 >
 
 /**
- * connecting: has never heard of the server. live. offline: tries again by itself. limited: there is no room, or too much
- * is asked for; tries again when there may be. unauthenticated, forbidden, invalid (there is no such space, or its name is
- * wrong): nothing is tried before `client.reconnect()`. closed: by its last holder.
+ * connecting: has never heard of the server. live. offline: tries again by itself. limited: there is no room, or too
+ * much is asked for; tries again when there may be. unauthenticated, forbidden, invalid (there is no such space, or its
+ * name is wrong): nothing is tried before `client.reconnect()`. closed: by its last holder.
  */
 export type ReplicaStatus =
   | 'connecting'
@@ -167,7 +167,8 @@ export class Replica<K extends Keys = AnyKeys> {
 
   /**
    * Calls `listener` after each change of the state, of the status or of how many writes are pending; with a key, only
-   * when its value changes. A listener that throws is reported like any error of the page, and does not stop the others.
+   * when its value changes. A listener that throws is reported like any error of the page, and does not stop the
+   * others.
    * `subscribe` and `snapshot` are what `useSyncExternalStore` takes.
    * @returns ends it
    */
@@ -219,9 +220,9 @@ export class Replica<K extends Keys = AnyKeys> {
   }
 
   /**
-   * Writes several operations as one revision. What they hold is copied and checked now, by the rules of the server, and
-   * shown here at once; resolves when the server has it for good and this replica has it confirmed. While offline it
-   * waits, also when the replica is closed meanwhile.
+   * Writes several operations as one revision. What they hold is copied and checked now, by the rules of the server,
+   * and shown here at once; resolves when the server has it for good and this replica has it confirmed. While offline
+   * it waits, also when the replica is closed meanwhile.
    * @throws WriteError when it was refused (it is taken back then), or its outcome is unknown
    */
   commit<const Key extends KeyOf<K>>(ops: readonly ({ key: Key } & OpFor<K, Key>)[]): Promise<{ revision: number }> {

@@ -47,7 +47,10 @@ export async function get<Answer>(path: string): Promise<Answer> {
   return (await request(path, {})).json()
 }
 
-/** The same, for what is written back: with the tag that a conditional write names, and when it was, by the server's clock. */
+/**
+ * The same, for what is written back: with the tag that a conditional write names, and when it was, by the server's
+ * clock.
+ */
 export async function getTagged<Answer>(path: string): Promise<{ answer: Answer; etag: string; at: number }> {
   const response = await request(path, {})
   const { headers } = response

@@ -16,15 +16,18 @@ export function emptyOf({ value, problem }: Pick<Reading<unknown>, 'value' | 'pr
   return problem === undefined ? 'Waiting for the server…' : 'It could not be read.'
 }
 
-/** How often views look for what others have changed, in milliseconds: within a second, the time of two answers included. */
+/**
+ * How often views look for what others have changed, in milliseconds: within a second, the time of two answers
+ * included.
+ */
 export const SOON = 400
 
 /** An answer that took long is asked for less often: a page keeps the server busy for at most a quarter of the time. */
 const REST = 3
 
 /**
- * What the server tells, asked again `ms` after each answer, or later when the answer took long; rests while the page is
- * hidden.
+ * What the server tells, asked again `ms` after each answer, or later when the answer took long; rests while the page
+ * is hidden.
  * @param deps the question: another one forgets the answer
  */
 export function useReading<Value>(load: () => Promise<Value>, deps: readonly unknown[], ms = SOON): Reading<Value> {

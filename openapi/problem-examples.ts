@@ -12,7 +12,9 @@ interface Sample {
   message: string
 }
 
-/** What no class of errors.ts says: Fastify throws it, and it gets a code of ours in plugins/problems; or the reducer. */
+/**
+ * What no class of errors.ts says: Fastify throws it, and it gets a code of ours in plugins/problems; or the reducer.
+ */
 const sample = (statusCode: number, message: string) => (): Sample => ({ statusCode, message })
 
 /** One of each error, made when a document is: what it is about is what the examples of the requests are about. */

@@ -9,8 +9,8 @@ export function storagesNamed(names: readonly string[]): StorageKind[] | undefin
 }
 
 /**
- * For the command line: the same on each storage in turn, printed as it comes. Everything that was started is ended, also by a
- * signal; the exit code is 1 when anything was found.
+ * For the command line: the same on each storage in turn, printed as it comes. Everything that was started is ended,
+ * also by a signal; the exit code is 1 when anything was found.
  */
 export async function attackStorages(kinds: readonly StorageKind[], options: AttackOptions): Promise<Outcome[]> {
   const cleanup = new Cleanup()

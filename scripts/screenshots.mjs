@@ -1,6 +1,7 @@
 /**
  * `npm run screenshots -- [--out docs/images] [--theme light|dark] [--width 1200]`: pictures of every view of the console, as
- * docs/console.md shows them. The server runs in this process, with an hour of its history made by load in some seconds.
+ * docs/console.md shows them. The server runs in this process, with an hour of its history made by load in some
+ * seconds.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -28,8 +29,8 @@ const VIEWS = {
 const MAX_HEIGHT = 1_200
 const MAX_BYTES = 60_000
 /**
- * How a picture is made smaller, the best first. Fewer shades of each colour do little harm to text and flat areas, which
- * then are small without loss (`quality: 1`).
+ * How a picture is made smaller, the best first. Fewer shades of each colour do little harm to text and flat areas,
+ * which then are small without loss (`quality: 1`).
  */
 const ATTEMPTS = [
   { step: 8, quality: 1 },
@@ -176,7 +177,9 @@ async function connect(url) {
   }
 }
 
-/** A machine that makes load and pictures at the same time is overloaded now and then, and the server refuses requests. */
+/**
+ * A machine that makes load and pictures at the same time is overloaded now and then, and the server refuses requests.
+ */
 async function visit(page, url) {
   for (let second = 0; app.isUnderPressure() && second < 60; second++) await delay(1_000)
   await page.goto(url)

@@ -5,8 +5,8 @@ import type { Stores } from './stores.ts'
 const PAGE = 500
 
 /**
- * Everything that must not be lost. What is derived from it, or ends by itself, is not there: the cache, presences, counts
- * of failed logins, the history of spaces. Each space is of one revision; between them others may have written.
+ * Everything that must not be lost. What is derived from it, or ends by itself, is not there: the cache, presences,
+ * counts of failed logins, the history of spaces. Each space is of one revision; between them others may have written.
  *
  * @param now milliseconds since the Unix epoch
  */

@@ -38,9 +38,9 @@ export interface Written {
 /**
  * Writes records into stores. Writing them once more changes nothing, so an import may be repeated from any position.
  *
- * No revision goes back. A space that stands behind the exported one is replaced as a whole, under a new epoch, and goes
- * on with the exported count; if it was never written to, its keys keep their revisions. In one that stands further, keys
- * are set by commits like any other.
+ * No revision goes back. A space that stands behind the exported one is replaced as a whole, under a new epoch, and
+ * goes on with the exported count; if it was never written to, its keys keep their revisions. In one that stands
+ * further, keys are set by commits like any other.
  */
 export class RecordWriter {
   readonly #stores: Stores

@@ -5,7 +5,10 @@ import { useReading } from '../reading.ts'
 
 const WORDS = { ok: 'well', degraded: 'degraded', unavailable: 'unavailable' } as const
 
-/** How all instances do, with the reasons; and whether the one that answers can serve, which it tells without the storage too. */
+/**
+ * How all instances do, with the reasons; and whether the one that answers can serve, which it tells without the
+ * storage too.
+ */
 export function HealthStatus({ stats }: { stats: Stats | undefined }) {
   const ready = useReading(
     () =>

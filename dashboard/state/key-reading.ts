@@ -13,7 +13,9 @@ export interface KeyReading {
 
 const ABSENT: KeyReading = { entry: undefined, etag: undefined, ahead: 0 }
 
-/** Reads a key again and again: one that was not there is looked for by its name, for which no browser logs an error. */
+/**
+ * Reads a key again and again: one that was not there is looked for by its name, for which no browser logs an error.
+ */
 export function keyReader(space: string, key: string): () => Promise<KeyReading> {
   const path = withQuery(`state/keys/${encodeURIComponent(key)}`, { space })
   const names = withQuery('state/keys', { space, prefix: key, limit: 1 })

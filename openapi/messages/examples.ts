@@ -1,6 +1,6 @@
 /**
- * One conversation over `GET /sync?space=app`, and what else may happen in it. Every message is one that the server really
- * takes or sends: `test/openapi/asyncapi.test.ts` has this conversation with it.
+ * One conversation over `GET /sync?space=app`, and what else may happen in it. Every message is one that the server
+ * really takes or sends: `test/openapi/asyncapi.test.ts` has this conversation with it.
  */
 import type { ClientMessage, clientMessages } from './client.ts'
 import type { ServerMessage, serverMessages } from './server.ts'

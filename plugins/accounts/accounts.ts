@@ -63,8 +63,9 @@ export interface Bootstrap {
 export interface Authentication {
   user: User
   /**
-   * Whether the account still has the password and the role that were looked at, and is not disabled. Ask after whatever rests on them was
-   * made: a change that came in between ends the sessions that it finds, and may have found none yet.
+   * Whether the account still has the password and the role that were looked at, and is not disabled. Ask after
+   * whatever rests on them was made: a change that came in between ends the sessions that it finds, and may have found
+   * none yet.
    */
   isCurrent(): Promise<boolean>
 }
@@ -76,7 +77,8 @@ const GENERATED_PASSWORD_BYTES = 24
  * Who may log in. Passwords are kept as argon2id hashes and never leave.
  *
  * Every method rejects with STATEFUL_STORAGE_UNAVAILABLE when the store fails, with STATEFUL_STORAGE_CORRUPT when what
- * it holds of the account cannot be read, and with STATEFUL_STORAGE_FULL when it has no room for what was to be written.
+ * it holds of the account cannot be read, and with STATEFUL_STORAGE_FULL when it has no room for what was to be
+ * written.
  */
 export class Accounts {
   readonly #store: AccountStore

@@ -22,8 +22,8 @@ interface Services extends Pick<FastifyInstance, 'sessions'> {
 }
 
 /**
- * A way back in for an operator who has the storage: the account of that name is an administrator who can log in, with a new
- * password, and its sessions have ended. Where there is none it is made.
+ * A way back in for an operator who has the storage: the account of that name is an administrator who can log in, with
+ * a new password, and its sessions have ended. Where there is none it is made.
  *
  * @example
  * ```ts

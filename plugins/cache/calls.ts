@@ -9,13 +9,15 @@ const digest = (text: string): string => createHash('sha256').update(text, 'utf1
 const FINGERPRINT = 8
 
 /**
- * Keys of calls without a name of their own: `Users.get~k3J9x_Qa:[1]`. Two functions may have one name (classes of two files,
- * names by a minifier), so the text of the function is part of it, which is the same on every instance.
+ * Keys of calls without a name of their own: `Users.get~k3J9x_Qa:[1]`. Two functions may have one name (classes of two
+ * files, names by a minifier), so the text of the function is part of it, which is the same on every instance.
  */
 export class CallNames {
   readonly #claims = new Map<string, { by: AnyFunction; shared: boolean }>()
 
-  /** For a method, whose class is known when it is called. One of the same text in a class of the same name is apart. */
+  /**
+   * For a method, whose class is known when it is called. One of the same text in a class of the same name is apart.
+   */
   ofMethod(label: string, method: AnyFunction): string {
     const name = named(label, method)
     const claim = this.#claims.get(name) ?? { by: method, shared: false }
@@ -62,9 +64,9 @@ export function callKey(name: string, args: readonly unknown[]): string {
 }
 
 /**
- * Arguments as text, which is JSON for what JSON has: `[1,"1",undefined,null,Date(0),Map{1=>"a"},2n]`. What has no content
- * that could be told (functions, symbols, instances of classes without `toJSON`) is itself and nothing else, in this
- * process: it is apart from all others, and shares no entries with other instances.
+ * Arguments as text, which is JSON for what JSON has: `[1,"1",undefined,null,Date(0),Map{1=>"a"},2n]`. What has no
+ * content that could be told (functions, symbols, instances of classes without `toJSON`) is itself and nothing else, in
+ * this process: it is apart from all others, and shares no entries with other instances.
  */
 export function argumentsText(args: readonly unknown[]): string {
   return textOf(args, [])

@@ -6,8 +6,8 @@ import type { LoadOptions } from './types.ts'
 type Method<A extends unknown[], R> = (this: object, ...args: A) => Promise<R>
 
 /**
- * Fits methods whose first parameters are `K`: those that the key or the patterns are made from. As a standard decorator,
- * and as one of TypeScript's `experimentalDecorators`.
+ * Fits methods whose first parameters are `K`: those that the key or the patterns are made from. As a standard
+ * decorator, and as one of TypeScript's `experimentalDecorators`.
  */
 export interface MethodDecorator<K extends unknown[]> {
   <A extends [...K, ...unknown[]], R>(method: Method<A, R>, context: ClassMethodDecoratorContext): Method<A, R>

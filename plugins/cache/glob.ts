@@ -26,10 +26,10 @@ export function globMatcher(pattern: string): Matcher {
 /**
  * The same by units.
  *
- * In linear time for any pattern that a client sends: a matcher goes through its text once. Between two stars the earliest match is
- * as good as any, so each part is looked for once, from where the part before it ended, and nothing is ever stepped
- * back to. A part without `?` is left to `indexOf`, which V8 does by Boyer and Moore; one with `?` goes through all of
- * its alignments at once, 32 of them a step (Shift-And, Baeza-Yates and Gonnet 1992).
+ * In linear time for any pattern that a client sends: a matcher goes through its text once. Between two stars the
+ * earliest match is as good as any, so each part is looked for once, from where the part before it ended, and nothing
+ * is ever stepped back to. A part without `?` is left to `indexOf`, which V8 does by Boyer and Moore; one with `?` goes
+ * through all of its alignments at once, 32 of them a step (Shift-And, Baeza-Yates and Gonnet 1992).
  *
  * Made once for many texts: to make it costs as much as to match with it.
  */

@@ -56,7 +56,8 @@ const WARM_PARALLEL = 8
 const BATCH = 100
 
 /**
- * A cache whose keys, tags and `clear` concern no other namespace. A miss is `undefined`; `null` is a value like others.
+ * A cache whose keys, tags and `clear` concern no other namespace. A miss is `undefined`; `null` is a value like
+ * others.
  *
  * Reads never fail because of the store: that is a counted miss. What changes the cache rejects with
  * STATEFUL_CACHE_STORE_UNAVAILABLE unless the store has confirmed it.
@@ -349,8 +350,8 @@ export class CacheNamespace {
   }
 
   /**
-   * The entries whose keys match, by pages in the order of their keys, without their values. It leaves no trace. Takes as
-   * long as the store takes to go through its keys: for people who look, not for a program's every request.
+   * The entries whose keys match, by pages in the order of their keys, without their values. It leaves no trace. Takes
+   * as long as the store takes to go through its keys: for people who look, not for a program's every request.
    * @throws STATEFUL_INVALID_CACHE_KEY, STATEFUL_CACHE_STORE_UNAVAILABLE
    * @example
    * const { entries, cursor } = await cache.search({ pattern: 'user:*' })

@@ -42,8 +42,8 @@ export interface CacheOptions {
   /** What happens while Redis is away. */
   outage?: {
     /**
-     * After so many failures or missed deadlines in a row, or more than a third of all steps for a while, callers do not
-     * wait for Redis until it is back. Default 5.
+     * After so many failures or missed deadlines in a row, or more than a third of all steps for a while, callers do
+     * not wait for Redis until it is back. Default 5.
      */
     failures?: number
     /** How long to wait before it is tried again. Default `'1s'`. */
@@ -66,8 +66,8 @@ export interface CacheOptions {
    */
   coherence?: Duration
   /**
-   * Spreads the ends of entries: each `ttl` of a load is shortened by up to this share, so that what was loaded together
-   * does not end together. Default 0.
+   * Spreads the ends of entries: each `ttl` of a load is shortened by up to this share, so that what was loaded
+   * together does not end together. Default 0.
    */
   jitter?: number
   /** Longest time that a loader may take. Default `'30s'`. */
@@ -117,13 +117,13 @@ export interface WriteBehindOptions {
   /** Wait before the second attempt; doubles each time up to 30 s. Default 200 ms. */
   backoff?: Duration
   /**
-   * Most keys of a writer that wait, on Redis in each namespace, on a Cluster divided among its buckets; more are refused
-   * with STATEFUL_WRITE_BEHIND_FULL.
-   * Default 100 000.
+   * Most keys of a writer that wait, on Redis in each namespace, on a Cluster divided among its buckets; more are
+   * refused with STATEFUL_WRITE_BEHIND_FULL. Default 100 000.
    */
   maxPending?: number
   /**
-   * How long a handler may take for a batch. Then its signal is aborted, and the batch counts as failed. Default `'30s'`.
+   * How long a handler may take for a batch. Then its signal is aborted, and the batch counts as failed. Default
+   * `'30s'`.
    */
   timeout?: Duration
   /**

@@ -15,7 +15,9 @@ export const SET_OPTIONS = namesFor<SetOptions>({ ttl: true, tags: true, stale: 
 
 /** Options of `getOrSet`, and of what builds on it. */
 export interface LoadOptions extends SetOptions {
-  /** Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when no caller waits. */
+  /**
+   * Ends this caller's wait with its `reason`. The load goes on for the others, and is aborted when no caller waits.
+   */
   signal?: AbortSignal
   /**
    * Lets an entry be served for so long after its `ttl`, while one caller refreshes it, and when its loader fails.
@@ -32,8 +34,8 @@ export interface LoadOptions extends SetOptions {
    */
   early?: number
   /**
-   * How long a failed load is remembered and its error given to further callers, in this process; those who allow `stale`
-   * get the old value as long as there is one. Default: not at all.
+   * How long a failed load is remembered and its error given to further callers, in this process; those who allow
+   * `stale` get the old value as long as there is one. Default: not at all.
    */
   negative?: Duration
 }

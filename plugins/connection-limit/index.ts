@@ -17,8 +17,8 @@ declare module 'fastify' {
 export interface ConnectionLimitOptions {
   /**
    * Connections of this server at a time, of all kinds: HTTP, WebSocket, server-sent events. More are closed at once.
-   * Default: what the limit of open files (`ulimit -n`) leaves beside a tenth of it, and 64 at least, which the storage,
-   * the log and files that are served need. Where files have no limit, neither have connections.
+   * Default: what the limit of open files (`ulimit -n`) leaves beside a tenth of it, and 64 at least, which the
+   * storage, the log and files that are served need. Where files have no limit, neither have connections.
    */
   maxConnections?: number
   /** Default: that of the process. */

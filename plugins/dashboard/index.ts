@@ -27,10 +27,10 @@ const CONTENT_SECURITY_POLICY = [
 ].join('; ')
 
 /**
- * The console, at `GET /dashboard`: a page that asks the routes of this package, and shows a login form to who is not logged
- * in. So it is open by default, in production too: the files hold no secret, what they show is guarded where it is, and
- * nobody could reach a login form behind the guard. With `expose: 'development'` the page itself needs
- * the administrator in production.
+ * The console, at `GET /dashboard`: a page that asks the routes of this package, and shows a login form to who is not
+ * logged in. So it is open by default, in production too: the files hold no secret, what they show is guarded where it
+ * is, and nobody could reach a login form behind the guard. With `expose: 'development'` the page itself needs the
+ * administrator in production.
  */
 export const dashboard = defineRoutes<DashboardOptions>('dashboard', async (fastify, options) => {
   readOptions(DASHBOARD_RULES, options, 'dashboard')

@@ -18,7 +18,10 @@ export const SERVER_SETTINGS = namesFor<ServerSettings>({ requestTimeout: true }
 /** Node's own timer, which is at most so long. */
 const requestTimeout = duration('30s', { least: '10ms', most: '24d' })
 
-/** How often, in milliseconds, Node looks for requests that take too long (by itself, each 30 s); less for a short timeout. */
+/**
+ * How often, in milliseconds, Node looks for requests that take too long (by itself, each 30 s); less for a short
+ * timeout.
+ */
 const CHECK_INTERVAL = 250
 /** How long, in milliseconds, a client may take to read why it is cut. */
 const LINGER = 1_000

@@ -32,11 +32,11 @@ const ANSWER_WITHIN = 10_000
  * connections, and, where something from outside brought the error about, could be had again at will.
  *
  * Nothing tells which request such an error belongs to (an AsyncLocalStorage would, at the price of half the speed of
- * every promise on Node 20), but that request is left without an answer. So a request that was at work then and has none after
- * ten seconds gets 500 STATEFUL_INTERNAL. A long poll may be among them, and polls again.
+ * every promise on Node 20), but that request is left without an answer. So a request that was at work then and has
+ * none after ten seconds gets 500 STATEFUL_INTERNAL. A long poll may be among them, and polls again.
  *
- * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Leave it
- * out if you prefer a process that ends and is started again.
+ * It changes what a whole process does, so it is on in the reference server only; register it after `draining`. Leave
+ * it out if you prefer a process that ends and is started again.
  *
  * @throws at boot STATEFUL_INVALID_OPTION
  */
@@ -64,7 +64,8 @@ export const processErrors = defineService<ProcessErrorsOptions>(
     }
     const onException = (err: unknown) => {
       counts.exceptions += 1
-      // Not `fatal`: after that pino writes what is left synchronously, again and again when the reader of the log is gone.
+      // Not `fatal`: after that pino writes what is left synchronously, again and again when the reader of the log is
+      // gone.
       log.error({ err }, 'an uncaught exception; the process goes on')
       suspect()
     }

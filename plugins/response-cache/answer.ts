@@ -128,7 +128,8 @@ const one = (values: string[]): string | string[] => (values.length === 1 ? (val
 /**
  * Whether cookies of an answer may be given to others. Hardly ever: only where the route says that its answers are for
  * all and the answer how long it lasts, to somebody who has not said who they are, and when none of them could tell two
- * people apart. (RFC 9111 §7.3 leaves it to the maker; frameworks that add a session to each answer do not think of it.)
+ * people apart. (RFC 9111 §7.3 leaves it to the maker; frameworks that add a session to each answer do not think of
+ * it.)
  */
 function areForAll(cookies: readonly string[], headers: HeaderFields, origin: Origin): boolean {
   if (origin.route.ttl !== 'headers' || !origin.shared || origin.personal || !isExplicit(headers)) return false

@@ -116,7 +116,9 @@ export class Answers {
     return { what: 'alone', key, stored }
   }
 
-  /** What is there or is being made; a {@link Fill} when it is on this request; `undefined` when nothing comes of it. */
+  /**
+   * What is there or is being made; a {@link Fill} when it is on this request; `undefined` when nothing comes of it.
+   */
   #ask({ key, names, asked, stale, stored }: Ask, gone: () => boolean): Promise<Entry | Fill | undefined> {
     return new Promise((resolve) => {
       let chosen = false

@@ -8,7 +8,10 @@ const PATIENCE = 1_000
 export const isStream = (payload: unknown): payload is Readable =>
   typeof (payload as Readable | null)?.pipe === 'function'
 
-/** Makes one kind of what Fastify sends in pieces: a web stream, or the body of a `Response`, whose head goes to the reply. */
+/**
+ * Makes one kind of what Fastify sends in pieces: a web stream, or the body of a `Response`, whose head goes to the
+ * reply.
+ */
 export function unwrapped(reply: FastifyReply, payload: unknown): unknown {
   if (payload instanceof Response) {
     reply.code(payload.status)
@@ -20,8 +23,8 @@ export function unwrapped(reply: FastifyReply, payload: unknown): unknown {
 }
 
 /**
- * Passes a stream on and keeps what passes, up to `maxBytes`. It reads ahead of the client so far, so that a request that
- * waits for the whole waits for its maker alone and never for a client that is slow to read.
+ * Passes a stream on and keeps what passes, up to `maxBytes`. It reads ahead of the client so far, so that a request
+ * that waits for the whole waits for its maker alone and never for a client that is slow to read.
  *
  * @param done called once: with the whole, or with nothing when it is larger, fails, or pauses
  */

@@ -53,8 +53,8 @@ export function holds(conditions: Conditions, answer: Pick<CachedAnswer, 'etag' 
 }
 
 /**
- * The tag that a 304 tells. Who names only the weak form may hold an encoding of the answer that somebody has made after
- * the cache, which the strong one does not name.
+ * The tag that a 304 tells. Who names only the weak form may hold an encoding of the answer that somebody has made
+ * after the cache, which the strong one does not name.
  */
 export function tagFor(conditions: Conditions, etag: string): string {
   const list = conditions['if-none-match']

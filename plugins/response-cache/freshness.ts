@@ -1,6 +1,8 @@
 import type { HeaderFields } from './headers.ts'
 
-/** Directives of a `Cache-Control` by their names in lower case, each with all of its values; `''` where it has none. */
+/**
+ * Directives of a `Cache-Control` by their names in lower case, each with all of its values; `''` where it has none.
+ */
 export type Directives = ReadonlyMap<string, readonly string[]>
 
 /** What a route says of the time of its answers; ms. */

@@ -49,7 +49,8 @@ export function keyRule({ ttl, query, vary = [], shared = false }: RouteCache, r
 
 /**
  * The key of what lies at an address for the routes of one signature. What varies there is told apart by
- * {@link variantKey}, so that a request that changes the resource can tell its key without knowing who has asked for it.
+ * {@link variantKey}, so that a request that changes the resource can tell its key without knowing who has asked for
+ * it.
  */
 export function resourceKey({ protocol, host, url, originalUrl }: Address, signature: string): string {
   return keyText(url, [protocol, host, url, originalUrl, signature])

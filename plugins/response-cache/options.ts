@@ -41,14 +41,14 @@ export interface RouteCache {
   /** How long after its time it may be served when its making fails. Default `stale`. */
   staleIfError?: Duration
   /**
-   * Query parameters that may be there; a request with others is not cached. The key holds the query as it came. Default
-   * none; with `ttl: 'headers'` any.
+   * Query parameters that may be there; a request with others is not cached. The key holds the query as it came.
+   * Default none; with `ttl: 'headers'` any.
    */
   query?: string[]
   /**
-   * Request headers that belong to the key, told in `Vary`. Default none; what an answer's own `Vary` names is told apart
-   * by itself. A header that neither names must not change the answer; a request with one that tells who asks (a cookie,
-   * a credential) is not cached unless it is named here.
+   * Request headers that belong to the key, told in `Vary`. Default none; what an answer's own `Vary` names is told
+   * apart by itself. A header that neither names must not change the answer; a request with one that tells who asks (a
+   * cookie, a credential) is not cached unless it is named here.
    */
   vary?: string[]
   /** Answers are the same for everybody, also for requests with a cookie or credentials. Default `false`. */

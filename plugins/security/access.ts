@@ -88,8 +88,8 @@ export type Action = keyof Resources
 export type Resource = Resources[Action]
 
 /**
- * Who may do it when there is no rule of the application's: every session; the user whom it is about and administrators;
- * observers and administrators, where it only shows something; administrators alone.
+ * Who may do it when there is no rule of the application's: every session; the user whom it is about and
+ * administrators; observers and administrators, where it only shows something; administrators alone.
  */
 type Allowed = 'session' | 'owner' | 'observer' | 'administrator'
 

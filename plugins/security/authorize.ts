@@ -9,9 +9,9 @@ import { presentedToken } from './client.ts'
  * Decides instead of the default. `false` answers 403 (401 to who has no session); the answer names the action.
  *
  * Asked before the input is validated, for each key that a request names; also for each subscription, each presence and
- * each key that is written on a WebSocket, with the upgrade request. An upgrade that names no space wants nothing yet: it
- * is not asked about. Of a request with an access token it is asked after the token's scopes, which allow less than it,
- * never more; `request.accessToken` is that token.
+ * each key that is written on a WebSocket, with the upgrade request. An upgrade that names no space wants nothing yet:
+ * it is not asked about. Of a request with an access token it is asked after the token's scopes, which allow less than
+ * it, never more; `request.accessToken` is that token.
  *
  * {@link accessRules} makes one out of a rule for each action, whose resource then has its own type.
  *
@@ -36,8 +36,8 @@ export const AUTHORIZE_RULES = { authorize: supplied<Authorize>() } satisfies Ru
 
 /**
  * The default. A session may do what {@link ACTIONS} allows to every session, and to its own user what is theirs; the
- * role `observer` may see what administrators see; the role `administrator` may do everything. A machine may do what its
- * token's scopes name.
+ * role `observer` may see what administrators see; the role `administrator` may do everything. A machine may do what
+ * its token's scopes name.
  */
 export const authorizeByRole: Authorize = (request, action, resource) => {
   if (presentedToken(request)) return true

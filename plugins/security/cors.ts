@@ -22,7 +22,8 @@ const PREFLIGHT_AGE = 600
  * Lets pages of the allowed origins read what this application answers, event streams and errors included, by
  * @fastify/cors. For everybody else it is as if it were not there. Register it before all that may answer a request.
  *
- * The session's cookie is sent where its `sameSite` lets it: by default to pages of the same site (`app.example.com` and
+ * The session's cookie is sent where its `sameSite` lets it: by default to pages of the same site (`app.example.com`
+ * and
  * `api.example.com`). Pages of another site need `sameSite: 'none'`, or a token.
  *
  * An application with its own @fastify/cors does not need this; see docs/openapi.md for what it has to expose.

@@ -5,8 +5,8 @@ const HEADERS = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'fo
 
 /**
  * Tells, once, that something sends forwarding headers which are not believed: a proxy that `trustProxy` does not name.
- * Every client then has its address, which limits count by, and HTTPS looks like HTTP. It may also be a client who makes
- * them up, so nothing is believed for it.
+ * Every client then has its address, which limits count by, and HTTPS looks like HTTP. It may also be a client who
+ * makes them up, so nothing is believed for it.
  */
 export function noticeUntrustedProxy(fastify: FastifyInstance): void {
   const log = fastify.log.child({ plugin: 'security' })

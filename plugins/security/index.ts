@@ -50,8 +50,8 @@ export const SECURITY_RULES = {
 } satisfies Rules<SecurityOptions>
 
 /**
- * Security headers on every answer, refusal of new work when the process is overloaded, and a warning when a proxy stands
- * before it that `trustProxy` does not name.
+ * Security headers on every answer, refusal of new work when the process is overloaded, and a warning when a proxy
+ * stands before it that `trustProxy` does not name.
  */
 export const security = defineService<SecurityOptions>('security', async (fastify, options) => {
   const { pressure, ...read } = readOptions(SECURITY_RULES, options, 'security')
@@ -81,8 +81,8 @@ export const security = defineService<SecurityOptions>('security', async (fastif
 })
 
 /**
- * What a middleware sets on an answer. These are the same for each, so it is asked once instead of for every request, of
- * whose time that took a tenth; and a handler or another plugin can set one of them to something else.
+ * What a middleware sets on an answer. These are the same for each, so it is asked once instead of for every request,
+ * of whose time that took a tenth; and a handler or another plugin can set one of them to something else.
  */
 function headersOf(middleware: (request: never, response: never, next: (error?: unknown) => void) => void) {
   const headers: Record<string, string> = {}

@@ -283,7 +283,8 @@ export class SessionEngine {
   }
 
   /**
-   * Ends the session of an id, also when it cannot be read here: damaged, or encrypted with a secret of another process.
+   * Ends the session of an id, also when it cannot be read here: damaged, or encrypted with a secret of another
+   * process.
    * @param id anything that may be a handle
    * @returns `false` when it is not live
    */

@@ -48,7 +48,9 @@ export interface SessionOptions extends Omit<FastifySessionOptions, 'secret' | '
   cookieName?: string
   /** Attributes; defaults `path: '/'`, `httpOnly`, `sameSite: 'lax'`, `maxAge: '24h'`. */
   cookie?: SessionCookieOptions
-  /** A session ends when it was not used for so long. Default `'30m'`, or `cookie.maxAge` if that is given and longer. */
+  /**
+   * A session ends when it was not used for so long. Default `'30m'`, or `cookie.maxAge` if that is given and longer.
+   */
   idle?: Duration
   /** A session ends so long after the login, however much it is used. Default `'12h'`, or `idle` if that is longer. */
   absolute?: Duration

@@ -51,7 +51,9 @@ export class RecordCodec {
     this.#sealer = sealer
   }
 
-  /** `undefined` when the record was sealed under a key that is not known any more, was tampered with, or is damaged. */
+  /**
+   * `undefined` when the record was sealed under a key that is not known any more, was tampered with, or is damaged.
+   */
   toOpen(stored: StoredSession): OpenSession | undefined {
     const sealer = this.#sealer
     const opened = sealer ? unseal(stored, sealer) : stored

@@ -135,7 +135,8 @@ export class OpenSpace {
 
   submit(request: WriteRequest | ReplaceRequest): Promise<Committed | undefined> {
     if (this.#loaded) return this.#sequencer.submit(request)
-    // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or neither.
+    // Awaiting would let two calls of one tick change their order only if one of them found it ready; both do or
+    // neither.
     return this.ready.then(() => this.#sequencer.submit(request))
   }
 

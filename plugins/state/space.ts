@@ -171,8 +171,8 @@ export class Space extends Readable {
   }
 
   /**
-   * From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema: one of
-   * TypeBox or any JSON Schema, which means what it means in a route (formats, a `$ref` to what was added by
+   * From now on every write's result for the key, or for every key with the prefix `'user:*'`, must fit the schema: one
+   * of TypeBox or any JSON Schema, which means what it means in a route (formats, a `$ref` to what was added by
    * `addSchema`), or a Standard Schema of zod, valibot and others, which is asked and whose output is not kept.
    * @throws STATEFUL_INVALID_OPTION with the key and the reason when it cannot be used
    */
@@ -367,8 +367,8 @@ export class Space extends Readable {
   // --- leases -----------------------------------------------------------------------------------
 
   /**
-   * Waits until no other caller holds the lease of this name in this space, on any instance, and takes it. It is renewed by
-   * itself; `signal` aborts when it may be lost. The holder is the leader for as long as it lives.
+   * Waits until no other caller holds the lease of this name in this space, on any instance, and takes it. It is
+   * renewed by itself; `signal` aborts when it may be lost. The holder is the leader for as long as it lives.
    * @throws STATEFUL_STATE_LEASE_HELD when somebody else holds it longer than `wait`
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {

@@ -18,8 +18,8 @@ export interface StatefulOptions extends StorageOptions {
   sync?: SyncOptions
   stats?: StatsOptions
   /**
-   * Fastify's own answers to errors become problem documents without what the storage's driver said; `false` leaves them
-   * as they are. Error handlers of the application stay. The plugin `problems` replaces it. Default `true`.
+   * Fastify's own answers to errors become problem documents without what the storage's driver said; `false` leaves
+   * them as they are. Error handlers of the application stay. The plugin `problems` replaces it. Default `true`.
    */
   problems?: boolean
 }

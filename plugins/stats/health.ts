@@ -38,7 +38,10 @@ export function healthOf(
   return { status, reasons: [...grave, ...slight] }
 }
 
-/** An instance that has not renewed its numbers for so long may be stuck, whatever they say. @param age in milliseconds */
+/**
+ * An instance that has not renewed its numbers for so long may be stuck, whatever they say.
+ * @param age in milliseconds
+ */
 export function withSilence(health: Health, age: number, interval: number): Health {
   if (age <= 2 * interval) return health
   const reason = `It was last heard of ${Math.round(age / 1_000)} s ago.`

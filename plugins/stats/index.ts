@@ -35,7 +35,8 @@ export interface StatsOptions {
   interval?: Duration
   /**
    * Whether what the numbers of the last day were is kept, in the storage: at most 1,008 samples of some hundred bytes
-   * (2.5 kB at most) for an instance that runs a day, and at most 10,000 of each of the three resolutions for all. Default
+   * (2.5 kB at most) for an instance that runs a day, and at most 10,000 of each of the three resolutions for all.
+   * Default
    * `true`.
    */
   history?: boolean

@@ -27,8 +27,8 @@ export interface Metric {
 type Place = (numbers: object) => { labels: Labels; value: unknown }[]
 
 /**
- * Every metric of a section, from its schema: `cache.l1Hits` is one, and an object whose keys are data is a label. A number
- * that a service adds to its statistics becomes a metric without a word here.
+ * Every metric of a section, from its schema: `cache.l1Hits` is one, and an object whose keys are data is a label. A
+ * number that a service adds to its statistics becomes a metric without a word here.
  */
 export class MetricCatalogue {
   readonly #schemas: ReadonlyMap<string, TSchema>

@@ -9,8 +9,9 @@ const BOUNDS = [0.25, 0.5, 1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500]
 const INTERVAL = 1_000
 
 /**
- * How long the storage takes. Redis is asked for a `PING` each second: the same way over the same connection as commands
- * go, at a cost that does not grow with them. Of LMDB the transactions are timed, which wait for the disk; reads do not.
+ * How long the storage takes. Redis is asked for a `PING` each second: the same way over the same connection as
+ * commands go, at a cost that does not grow with them. Of LMDB the transactions are timed, which wait for the disk;
+ * reads do not.
  */
 export class StorageMeter {
   readonly #storage: Storage

@@ -44,8 +44,8 @@ export const StorageOwnedError = define(
 )
 /**
  * Boot: the storage named in the message did not answer. At run time: a command failed or exceeded its deadline; the
- * message then says for what it was and nothing of where and why, since a host without our error handler sends it to the
- * client. What the driver said is the `cause`, which the log has.
+ * message then says for what it was and nothing of where and why, since a host without our error handler sends it to
+ * the client. What the driver said is the `cause`, which the log has.
  */
 export const StorageUnavailableError = define(
   'STATEFUL_STORAGE_UNAVAILABLE',

@@ -17,8 +17,8 @@ export const isHeaderError = (error: unknown): boolean =>
   UNSENDABLE.has(`${(error as { code?: unknown } | null | undefined)?.code}`)
 
 /**
- * Node finds out about a status text only when the head is written, which is too late for a stream: nothing catches what
- * that throws.
+ * Node finds out about a status text only when the head is written, which is too late for a stream: nothing catches
+ * what that throws.
  * @throws ERR_INVALID_CHAR
  */
 export function checkStatusText({ raw }: FastifyReply): void {

@@ -46,7 +46,8 @@ const WITHOUT_JSON = [Map, Set, WeakMap, WeakSet, WeakRef, RegExp, Error, Promis
  * The first part of a value that would not come back as it was from JSON, with its path (`.items[3]`): functions,
  * symbols, bigints, numbers that are none, `undefined` in a list, Map, Set, bytes, errors, invalid dates. Not lost in
  * this sense: fields that are `undefined`, which are not there afterwards, and objects with a `toJSON`, which say
- * themselves what they become (a Date, an id of a driver). Not recursive; for values that `JSON.stringify` has accepted.
+ * themselves what they become (a Date, an id of a driver). Not recursive; for values that `JSON.stringify` has
+ * accepted.
  */
 export function lostPart(value: unknown): { path: string; what: string } | undefined {
   const waiting: { value: unknown; path: string }[] = [{ value, path: '' }]

@@ -35,7 +35,9 @@ export interface LendingOptions<Thing> {
   kept: number
   /** What is thrown when it asks for more. */
   tooManyKept(count: number): Error
-  /** Of things that can be closed while the application has them, and opened again. Default: what is kept stays open. */
+  /**
+   * Of things that can be closed while the application has them, and opened again. Default: what is kept stays open.
+   */
   reopens?: {
     /** When it was used: the higher, the later. */
     lastUse(thing: Thing): number
@@ -68,16 +70,16 @@ interface Wish<Thing> {
 /**
  * Things that have a name and cost something while they are open: spaces, cache namespaces. One is *kept* once the
  * application has asked for it: it counts within the application's own bound. Others are *borrowed* by clients, within
- * the bounds of clients, and closed when they have not been borrowed for a while. So whatever clients do, the application
- * has its own.
+ * the bounds of clients, and closed when they have not been borrowed for a while. So whatever clients do, the
+ * application has its own.
  *
  *   (not open) --keep--> kept
  *   (not open) --borrow--> borrowed --last release--> idle --after `idle`, or when room is needed--> (not open)
  *                              ^---------borrow---------|
  *   borrowed, idle --keep--> kept
  *
- * What is kept stays open, unless such things can be opened again. Then the one that was used the longest time ago gives
- * its place to the next one, between two turns of the event loop:
+ * What is kept stays open, unless such things can be opened again. Then the one that was used the longest time ago
+ * gives its place to the next one, between two turns of the event loop:
  *
  *   kept, neither busy nor borrowed --room is needed--> (not open)
  *   kept, but borrowed by clients --room is needed--> borrowed

@@ -44,7 +44,8 @@ const namesOf = new WeakMap<object, ReadonlySet<string>>()
  * ```ts
  * const rules = { keys: wholeNumber(500, 0), l1: { ttl: duration('5m') } } satisfies Rules<ExampleOptions>
  * readOptions(rules, { l1: { ttl: '1m' } }, 'example') // { keys: 500, l1: { ttl: 60_000 } }
- * readOptions(rules, { l1: { tll: '1m' } }, 'example') // Unknown option 'example.l1.tll'. Did you mean 'example.l1.ttl'?
+ * readOptions(rules, { l1: { tll: '1m' } }, 'example') // Unknown option 'example.l1.tll'. Did you mean
+ * 'example.l1.ttl'?
  * ```
  */
 export function readOptions<Of extends object>(rules: Of, options: unknown, path = ''): Read<Of> {

@@ -7,7 +7,9 @@ export interface CacheLoadEvent {
   key: string
   /** A value is there already, and this load renews it. */
   refresh: boolean
-  /** At the end: whether the value went into the store. Not when an invalidation overtook it, or the loader forbade it. */
+  /**
+   * At the end: whether the value went into the store. Not when an invalidation overtook it, or the loader forbade it.
+   */
   stored?: boolean
   /** What the loader failed with, or STATEFUL_CACHE_LOAD_TIMEOUT. */
   error?: unknown
@@ -81,8 +83,8 @@ type Listeners<Event extends object> = Partial<Record<'start' | 'end' | 'asyncEn
 export class EventChannel<Event extends object> {
   readonly #channel: NodeChannel<Event>
   /**
-   * Runs each operation once its start is told, to keep something active meanwhile. A store that is bound to a channel would
-   * do, but not for what holds its own context, as OpenTelemetry does.
+   * Runs each operation once its start is told, to keep something active meanwhile. A store that is bound to a channel
+   * would do, but not for what holds its own context, as OpenTelemetry does.
    */
   around: (<Result>(event: Event, run: () => Result) => Result) | undefined
 

@@ -46,8 +46,8 @@ export interface Sync {
    */
   clusterDisconnect(id: string, reason: string): Promise<boolean>
   /**
-   * Tells which messages a connection or a space exchanges, on whichever instance, without what they carry: at most 20 a
-   * second from each instance. It costs something while it runs.
+   * Tells which messages a connection or a space exchanges, on whichever instance, without what they carry: at most 20
+   * a second from each instance. It costs something while it runs.
    * @returns ends it
    * @throws STATEFUL_TOO_MANY_AT_ONCE
    * @example

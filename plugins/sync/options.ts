@@ -15,8 +15,9 @@ export interface SyncOptions {
   /** Bytes of the largest message accepted; larger ones end the connection with 1009. Default 1 MiB. */
   maxPayload?: number
   /**
-   * Whether messages of 1 KiB and more are compressed for clients that offer it (permessage-deflate, as all browsers do):
-   * once for all who get the same. What it saves and costs is in docs/sync.md. Not where the application has registered
+   * Whether messages of 1 KiB and more are compressed for clients that offer it (permessage-deflate, as all browsers
+   * do): once for all who get the same. What it saves and costs is in docs/sync.md. Not where the application has
+   * registered
    * @fastify/websocket itself. Default `false`.
    */
   compression?: boolean
@@ -29,8 +30,8 @@ export interface SyncOptions {
   /** Live connections without a user from one address (of IPv6: one /64). Default 1,000. */
   maxAnonymousPerAddress?: number
   /**
-   * Live connections from one address, of IPv6 from one /64. Default `maxConnections`, because behind a proxy all of them come from its
-   * address unless Fastify's `trustProxy` is set.
+   * Live connections from one address, of IPv6 from one /64. Default `maxConnections`, because behind a proxy all of
+   * them come from its address unless Fastify's `trustProxy` is set.
    */
   maxConnectionsPerAddress?: number
   /**
@@ -110,7 +111,9 @@ const LIMITS = {
   maxPresences: 100,
   /** Characters, as JSON, of what a node shows of itself in a presence. */
   presenceDataLimit: 1_024,
-  /** Latest commits kept in memory for each followed space, and their characters, for resumes without storage access. */
+  /**
+   * Latest commits kept in memory for each followed space, and their characters, for resumes without storage access.
+   */
   recentCommits: 1_024,
   recentCharacters: 4 * 1024 * 1024,
   /** Characters of a full sync above which it is sent in parts. */

@@ -30,8 +30,9 @@ export const TELEMETRY_RULES = {
 } satisfies Rules<TelemetryOptions>
 
 /**
- * OpenTelemetry of all services: metrics and spans by the global providers of `@opentelemetry/api`, an optional peer. Set
- * them up before the application is ready; without any, nothing is recorded. docs/monitoring.md lists what there is.
+ * OpenTelemetry of all services: metrics and spans by the global providers of `@opentelemetry/api`, an optional peer.
+ * Set them up before the application is ready; without any, nothing is recorded. docs/monitoring.md lists what there
+ * is.
  *
  * The channels of node:diagnostics_channel are the process's: of several applications in one process the first records
  * what all of them do, each by its own options for the instruments.

@@ -6,9 +6,9 @@ import { networkOf } from '../support/network.ts'
 const MOST_KNOWN = 1_000
 
 /**
- * Limits how many wrong tokens an address may try. They cannot be guessed; but attempts are to cost neither the store nor the
- * log much. A token that was right here before passes no matter what its neighbours do: machines behind one address, one of
- * them with an old token, do not lock each other out.
+ * Limits how many wrong tokens an address may try. They cannot be guessed; but attempts are to cost neither the store
+ * nor the log much. A token that was right here before passes no matter what its neighbours do: machines behind one
+ * address, one of them with an old token, do not lock each other out.
  */
 export class TokenThrottle {
   readonly #counts: Counts

@@ -147,8 +147,8 @@ export class Tokens {
   }
 
   /**
-   * The token of this secret. It is looked up by its digest, so that neither a comparison nor the store tells by its time
-   * how much of a guess was right.
+   * The token of this secret. It is looked up by its digest, so that neither a comparison nor the store tells by its
+   * time how much of a guess was right.
    *
    * @param address counted for wrong ones
    * @throws STATEFUL_INVALID_TOKEN, STATEFUL_TOO_MANY_ATTEMPTS with `retryAfter` in seconds

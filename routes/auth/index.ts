@@ -245,7 +245,8 @@ function sessionUser({ id, username, role }: User): SessionUser {
 
 /**
  * A password or role that is changed while somebody logs in with the old one: who changes it ends the sessions that
- * there are, and this one may have come after. It was made before the account is read here, so one of both sees the other.
+ * there are, and this one may have come after. It was made before the account is read here, so one of both sees the
+ * other.
  */
 async function endUnlessCurrent(request: FastifyRequest, found: Authentication): Promise<void> {
   let current = false

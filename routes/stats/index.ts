@@ -40,7 +40,10 @@ const HistoryQuery = Type.Object(
   { additionalProperties: false },
 )
 
-/** `GET /stats`, `GET /stats/history`, `POST /stats/reset` and `GET /metrics`: for administrators, unless `authorize` says otherwise. */
+/**
+ * `GET /stats`, `GET /stats/history`, `POST /stats/reset` and `GET /metrics`: for administrators, unless `authorize`
+ * says otherwise.
+ */
 export const statsRoutes = defineRoutes<AuthorizeOption>(
   'stats',
   async (fastify, options) => {

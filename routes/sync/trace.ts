@@ -9,7 +9,9 @@ import type { TraceQuery } from './query.ts'
 /** How long a trace lasts, in milliseconds: one that is forgotten in a window ends by itself. */
 const TRACE_TIME = 5 * 60_000
 
-/** Answers with a stream of what is sent and received, until somebody closes it, the session ends, or its time is over. */
+/**
+ * Answers with a stream of what is sent and received, until somebody closes it, the session ends, or its time is over.
+ */
 export async function openTrace(
   request: FastifyRequest<{ Querystring: TraceQuery }>,
   reply: FastifyReply,

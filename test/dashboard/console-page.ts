@@ -82,8 +82,8 @@ export async function setUp(t: Test, browser: Browser): Promise<Site> {
       page.setDefaultTimeout(10_000)
       page.on('pageerror', (error) => t.fail(error.message))
       page.on('console', (message) => {
-        // The browser itself tells of each answer above 399: of those that tests provoke, of a key that goes away, and of
-        // an instance that is not ready.
+        // The browser itself tells of each answer above 399: of those that tests provoke, of a key that goes away, and
+        // of an instance that is not ready.
         const told = message.text()
         const { url } = message.location()
         const isGone = /status of 404/.test(told) && url.includes('/state/keys/')
@@ -163,7 +163,10 @@ export const answer = async (page: Page, button: string) => {
 
 const WIDTHS = [320, 1_024, 3_840]
 
-/** At each width nothing sticks out, and in this theme axe finds nothing. Where `SCREENSHOTS` names a folder, it gets the pictures. */
+/**
+ * At each width nothing sticks out, and in this theme axe finds nothing. Where `SCREENSHOTS` names a folder, it gets
+ * the pictures.
+ */
 export async function looksRight(t: Test, page: Page, place: string, theme: string, name: string): Promise<void> {
   const folder = process.env['SCREENSHOTS']
   for (const width of WIDTHS) {

@@ -98,7 +98,9 @@ t.test('a second window sees within a second what was done in the first, in ever
   const admin = await loggedIn(app)
   const page = await visit()
   await login(page, 'olga')
-  /** From the answer of the action until the window shows it: the median of three, as each poll begins at another time. */
+  /**
+   * From the answer of the action until the window shows it: the median of three, as each poll begins at another time.
+   */
   const within = async (
     what: string,
     act: (round: number) => Promise<void>,

@@ -1,6 +1,7 @@
 /**
- * The reference that `npm run api` makes: every public class and interface says what it is, every link leads somewhere, and
- * what is public refers to nothing that is not, but for what scripts/typedoc.json lists: types that are never named.
+ * The reference that `npm run api` makes: every public class and interface says what it is, every link leads somewhere,
+ * and what is public refers to nothing that is not, but for what scripts/typedoc.json lists: types that are never
+ * named.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

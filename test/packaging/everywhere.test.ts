@@ -1,4 +1,6 @@
-/** The packed package wherever people run code: bundled, in other test runners, on other versions of Node and Fastify. */
+/**
+ * The packed package wherever people run code: bundled, in other test runners, on other versions of Node and Fastify.
+ */
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { build } from 'esbuild'

@@ -106,7 +106,9 @@ export class LmdbAccountStore implements AccountStore {
     return this.#accounts.raw.getCount()
   }
 
-  /** After a salvage: names of accounts that are lost are free again, and those of accounts that are there are taken. */
+  /**
+   * After a salvage: names of accounts that are lost are free again, and those of accounts that are there are taken.
+   */
   #rebuildNames(): void {
     this.#root.transactionSync(() => {
       for (const name of [...this.#ids.getKeys()]) this.#ids.remove(name)

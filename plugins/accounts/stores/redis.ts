@@ -22,9 +22,9 @@ const INDEXED_AT_ONCE = 200
 const ATTEMPTS = 5
 
 /**
- * Accounts on Redis, shared by instances: a hash for each account, one of ids by name, one of the administrators who can
- * log in, and the names in order. All lie in one slot, because the uniqueness of names, and that an administrator is
- * left, span them.
+ * Accounts on Redis, shared by instances: a hash for each account, one of ids by name, one of the administrators who
+ * can log in, and the names in order. All lie in one slot, because the uniqueness of names, and that an administrator
+ * is left, span them.
  */
 export class RedisAccountStore implements AccountStore {
   readonly #client: RedisStorage['client']

@@ -16,9 +16,9 @@ const TAKEN = 60_000
 
 /**
  * The `secondaryStorage` of better-auth over a namespace of the cache, and its counts on the storage: sessions,
- * verifications and rate limits that instances share. What it answers is confirmed by the store, or it rejects; while Redis
- * is away reads find nothing, and so no user is logged in. Another instance sees the end of a session after at most
- * the cache's `coherence` (500 ms). Give it room: what the second level has to drop is logged out.
+ * verifications and rate limits that instances share. What it answers is confirmed by the store, or it rejects; while
+ * Redis is away reads find nothing, and so no user is logged in. Another instance sees the end of a session after at
+ * most the cache's `coherence` (500 ms). Give it room: what the second level has to drop is logged out.
  *
  * @example
  * const auth = betterAuth({ secondaryStorage: betterAuthStorage(app.cache.namespace('auth'), app.storage) })

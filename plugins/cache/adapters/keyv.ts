@@ -5,9 +5,9 @@ import type { CacheNamespace } from '../namespace.ts'
 import { storedKey } from './stored-key.ts'
 
 /**
- * A storage adapter for Keyv 5 over a namespace of the cache, and so for everything that takes Keyv stores (cache-manager 7,
- * cacheable). Keyv's own namespaces are part of its keys; `clear` of one of them removes its keys, `clear` without one
- * the whole namespace. For Keyv 6 there is `KeyvStore6`.
+ * A storage adapter for Keyv 5 over a namespace of the cache, and so for everything that takes Keyv stores
+ * (cache-manager 7, cacheable). Keyv's own namespaces are part of its keys; `clear` of one of them removes its keys,
+ * `clear` without one the whole namespace. For Keyv 6 there is `KeyvStore6`.
  *
  * Keys may be any text: those that the cache does not take (empty, longer than 512 bytes, not well-formed) lie under
  * their hash, which is also what the iterator tells of them. Reads never fail because of the store; what changes

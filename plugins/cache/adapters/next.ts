@@ -46,8 +46,8 @@ const PAUSE = 1_000
  * `revalidateTag`, `updateTag` and `revalidatePath` on one of them count for all, from the next request on. It opens the
  * storage at its first use, since Next loads it while it builds, too.
  *
- * While Redis is away everything is rendered again, nothing is kept, and a revalidation rejects: what was not confirmed may
- * still be served elsewhere.
+ * While Redis is away everything is rendered again, nothing is kept, and a revalidation rejects: what was not confirmed
+ * may still be served elsewhere.
  *
  * @example
  * // cache-handler.mjs

@@ -49,9 +49,9 @@ export interface UndiciCacheStoreOptions {
 const MOST_VARIES = 16
 
 /**
- * A cache store for undici 7's cache interceptor over a namespace of the cache: what one instance has fetched the others
- * need not, and what an unsafe method has invalidated is gone for all. Of several answers that fit the newest is given.
- * While Redis is away reads are misses, and nothing is kept.
+ * A cache store for undici 7's cache interceptor over a namespace of the cache: what one instance has fetched the
+ * others need not, and what an unsafe method has invalidated is gone for all. Of several answers that fit the newest is
+ * given. While Redis is away reads are misses, and nothing is kept.
  *
  * @example
  * const store = new UndiciCacheStore(app.cache.namespace('fetched'))
@@ -113,8 +113,8 @@ export class UndiciCacheStore {
   }
 
   /**
-   * Answers of all methods for the URL are gone. Never rejects: undici would not catch it. Its `onError` is told, and the
-   * cache's option `outage.invalidations: 'journal'` keeps what could not be done.
+   * Answers of all methods for the URL are gone. Never rejects: undici would not catch it. Its `onError` is told, and
+   * the cache's option `outage.invalidations: 'journal'` keeps what could not be done.
    */
   async delete(key: CacheKey): Promise<void> {
     const url = urlTag(key)

@@ -59,8 +59,8 @@ const MAX_LOOKS = 256
 const STRIPES = 1_024
 
 /**
- * The two levels of one bucket of a namespace, and the rule that keeps the first one true: a value enters it only if no mutation
- * of its key with a higher number than the value's has been heard, and leaves it when one is.
+ * The two levels of one bucket of a namespace, and the rule that keeps the first one true: a value enters it only if no
+ * mutation of its key with a higher number than the value's has been heard, and leaves it when one is.
  */
 export class Levels {
   readonly tier: CacheTier
@@ -136,7 +136,9 @@ export class Levels {
     return this.#l1.isFresh(slot, now) && (this.coherence.proves(now) || this.#excused(now))
   }
 
-  /** Whether this instance may answer without asking the store: it has heard everything, or there is nothing to hear. */
+  /**
+   * Whether this instance may answer without asking the store: it has heard everything, or there is nothing to hear.
+   */
   servesUnasked(): boolean {
     const now = this.#now()
     return this.coherence.proves(now) || this.#excused(now)
@@ -175,8 +177,8 @@ export class Levels {
   }
 
   /**
-   * Runs a write after those of the same keys that are under way. Until its end no caller is given what was there before:
-   * the first level lets it go, and reads wait for the write, see `written`.
+   * Runs a write after those of the same keys that are under way. Until its end no caller is given what was there
+   * before: the first level lets it go, and reads wait for the write, see `written`.
    */
   write<T>(keys: readonly string[], run: () => Promise<T>): Promise<T> {
     const before = this.written(keys)
@@ -297,7 +299,9 @@ export class Levels {
     return found[0]
   }
 
-  /** Puts writes that wait in the place of what was not found fresh. They enter the first level when they are persisted. */
+  /**
+   * Puts writes that wait in the place of what was not found fresh. They enter the first level when they are persisted.
+   */
   async #lay(keys: readonly string[], found: (Found | undefined)[]): Promise<void> {
     const missing = keys.flatMap((_, i) => (found[i]?.fresh ? [] : [i]))
     if (missing.length === 0) return

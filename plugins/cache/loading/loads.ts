@@ -280,8 +280,9 @@ export class Loads {
   }
 
   /**
-   * XFetch (Vattani, Chierichetti, Lowenstein, "Optimal probabilistic cache stampede prevention"): the chance to refresh
-   * early grows towards the end, the more so the longer a load takes, so that one caller comes before the crowd.
+   * XFetch (Vattani, Chierichetti, Lowenstein, "Optimal probabilistic cache stampede prevention"): the chance to
+   * refresh early grows towards the end, the more so the longer a load takes, so that one caller comes before the
+   * crowd.
    */
   #early({ record }: Found, { early }: Plan): boolean {
     if (early === 0 || record.cost === 0) return false

@@ -37,10 +37,10 @@ const IDLE_AFTER = 4
  * Following costs: the cache does not hold what the scout holds that it follows from now on. Where scouts lead by turns
  * (a scan to and fro), that is lost at each turn. So the tuner keeps account of its *regret*: by how many hits the
  * cache itself lies behind the scout that is the best of all in the long run. By so much must a lead be larger for
- * following another scout, less what that scout has been better in the long run. So each useless turn makes the next one
- * rarer; where following pays there is no regret, and the cache keeps following. Going back to plain LRU stays as easy as
- * at first, which is what bounds the loss against it: each departure from LRU costs a filling of the cache and a lead at
- * most, and has to have been earned by more than all that was lost before.
+ * following another scout, less what that scout has been better in the long run. So each useless turn makes the next
+ * one rarer; where following pays there is no regret, and the cache keeps following. Going back to plain LRU stays as
+ * easy as at first, which is what bounds the loss against it: each departure from LRU costs a filling of the cache and
+ * a lead at most, and has to have been earned by more than all that was lost before.
  *
  * As to the cache itself: one that lags far behind plain LRU, although its scout does not, is stuck with what it holds,
  * and becomes an LRU cache, which forgets that soonest.

@@ -72,11 +72,11 @@ const FORGIVEN = 0.5
  * step fails at once, until a `head` (the beat of coherence asks for it all the time) has got through. Before the
  * circuit closes, the invalidations that were kept meanwhile are carried out, so nothing can be read that they forbid.
  *
- * On a Cluster there is a circuit for each part of the slots, hence for the nth buckets of all namespaces: one shard that
- * is away leaves the others alone.
+ * On a Cluster there is a circuit for each part of the slots, hence for the nth buckets of all namespaces: one shard
+ * that is away leaves the others alone.
  *
- * Only a store that does not answer is away. One that refuses (it is full, a right is missing) has answered; one that is
- * busy with a large value is moving bytes; and an event loop that is busy itself has not looked yet.
+ * Only a store that does not answer is away. One that refuses (it is full, a right is missing) has answered; one that
+ * is busy with a large value is moving bytes; and an event loop that is busy itself has not looked yet.
  */
 export class Breaker implements CacheTier {
   readonly shared = true

@@ -24,8 +24,8 @@ export interface CacheTier {
   /** Bytes that the store has sent to this process so far. */
   received?(): number
   /**
-   * Milliseconds on the clock of the server that has the bucket; times in records are on it, so that hosts need not agree
-   * on theirs.
+   * Milliseconds on the clock of the server that has the bucket; times in records are on it, so that hosts need not
+   * agree on theirs.
    */
   now(bucket: string): number
 

@@ -1,7 +1,7 @@
 -- Shared beginning of every script of the cache. KEYS[1] is the head of the bucket; every other key that a script
 -- touches follows, all with the same hash tag, hence in one slot.
--- ARGV[1] is unique for this call, ARGV[2] PUBLISH or SPUBLISH, ARGV[3] the channel. A head that is not whole, or not what
--- was written, is made again: new epoch, new generation.
+-- ARGV[1] is unique for this call, ARGV[2] PUBLISH or SPUBLISH, ARGV[3] the channel. A head that is not whole, or not
+-- what was written, is made again: new epoch, new generation.
 local fresh = ARGV[1]
 local epoch, seq, generation, named, indexed
 local function newHead(run)

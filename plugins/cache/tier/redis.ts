@@ -57,7 +57,9 @@ const MAX_KNOWN = 1_000
 const MAX_STAMPS = 1_000
 /** Entries that one script changes, each with its lease, beside the head and two lists of stamps. */
 const MAX_ENTRIES = Math.floor((MAX_KEYS - 2 - 2 * MAX_STAMPS) / 2)
-/** How often entries may turn out to be made under other stamps than those last seen, before they are counted roughly. */
+/**
+ * How often entries may turn out to be made under other stamps than those last seen, before they are counted roughly.
+ */
 const MAX_COUNTS = 8
 
 /**

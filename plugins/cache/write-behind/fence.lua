@@ -1,5 +1,5 @@
--- Shared beginning of what an owner does to one namespace's part of a journal. `fence`, `queue`, `waiting` and `marker` are
--- keys; `token` is the owner's. What an owner does whose token is below the fence must change nothing.
+-- Shared beginning of what an owner does to one namespace's part of a journal. `fence`, `queue`, `waiting` and `marker`
+-- are keys; `token` is the owner's. What an owner does whose token is below the fence must change nothing.
 local FENCE_TTL = 24 * 3600 * 1000
 local function fenceOf(key) return tonumber(redis.call('GET', key) or '0') end
 -- Takes a write out of the queue unless a newer one of its key has come, which goes to the end of it.

@@ -52,8 +52,8 @@ export interface Claim {
 }
 
 /**
- * A token above those of all owners before, and whether others have asked lately; or for how many ms another one still is
- * the owner.
+ * A token above those of all owners before, and whether others have asked lately; or for how many ms another one still
+ * is the owner.
  */
 export type Ownership = { token: number; wanted: boolean } | { busy: number }
 
@@ -82,8 +82,8 @@ export interface Journal extends Overlay {
   /** They are persisted; a newer write of a key goes on waiting. `false` when there is another owner. */
   remove(writer: string, token: number, entries: readonly JournalEntry[]): Promise<boolean>
   /**
-   * Moves them to the dead letters and out of the cache, but for those that a newer write has replaced. Resolves to what
-   * was moved; `undefined` when there is another owner.
+   * Moves them to the dead letters and out of the cache, but for those that a newer write has replaced. Resolves to
+   * what was moved; `undefined` when there is another owner.
    */
   bury(writer: string, token: number, letters: readonly DeadLetter[]): Promise<DeadLetter[] | undefined>
   /** The oldest dead letters. */

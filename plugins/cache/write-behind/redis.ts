@@ -29,8 +29,9 @@ const MAX_LETTERS = Math.floor((MAX_KEYS - 6) / 2)
 
 /**
  * A journal on Redis. Each bucket's part of it lies where the bucket does, so that appending a write and putting it
- * into the cache are one script: `q:<writer>` is the queue (keys by when they began to wait), `w` the latest write of each
- * key (`<writer>:<key>`), `p` names the writers of which something waits, `n` is the last number, `f:<writer>` the fence,
+ * into the cache are one script: `q:<writer>` is the queue (keys by when they began to wait), `w` the latest write of
+ * each key (`<writer>:<key>`), `p` names the writers of which something waits, `n` is the last number, `f:<writer>` the
+ * fence,
  * `d:<writer>` the dead letters. The owner and the names of the buckets lie beside them, by the writer.
  * How durable an acknowledged write is depends on the server's `appendfsync`.
  */

@@ -27,13 +27,18 @@ export interface Adopted {
   open: OpenSession
 }
 
-/** Begins a session of ours that holds the values, whose token is derived from the secret; only once, even if others do the same. */
+/**
+ * Begins a session of ours that holds the values, whose token is derived from the secret; only once, even if others do
+ * the same.
+ */
 export type BeginAdopted = (values: SessionValues, secret: string) => Promise<Adopted>
 
 /** Takes over the session whose cookie of another plugin a request has; `undefined` without one. */
 export type Adopt = (request: FastifyRequest, begin: BeginAdopted) => Promise<Adopted | undefined> | undefined
 
-/** In place of a session that was taken over; `stateful` also marks the records that our plugin keeps in such a store. */
+/**
+ * In place of a session that was taken over; `stateful` also marks the records that our plugin keeps in such a store.
+ */
 interface Forwarding {
   cookie: ForeignCookie & { maxAge: number }
   /** The token of its successor, sealed. */
@@ -48,8 +53,9 @@ const FORWARDED_FOR = 60_000
 const DOING = 'sessions to take over'
 
 /**
- * The token of a session that is taken over follows from its former id and the secret. Two requests that take it over at
- * the same moment, on one instance or on two, therefore name the same session: the second gets what the first has made of it.
+ * The token of a session that is taken over follows from its former id and the secret. Two requests that take it over
+ * at the same moment, on one instance or on two, therefore name the same session: the second gets what the first has
+ * made of it.
  *
  * @param deadline milliseconds in which a session must have been taken over
  */

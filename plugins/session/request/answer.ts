@@ -13,8 +13,9 @@ import type { FastifyReply } from 'fastify'
  *
  * An `async` handler that calls `reply.send()` and returns nothing makes Fastify send a second time, and handlers throw
  * after they have sent: the first reply stands, and what comes while it is `saving` or `sent` is ignored. Only a reply
- * that could not be written is followed by another one, that tells of it (`failing`); and that by a third, if a hook fails
- * for each of them. Fastify tells of the first error only, so from then on a reply is surplus when the head is out.
+ * that could not be written is followed by another one, that tells of it (`failing`); and that by a third, if a hook
+ * fails for each of them. Fastify tells of the first error only, so from then on a reply is surplus when the head is
+ * out.
  */
 export class Answer {
   stage: 'handling' | 'saving' | 'sent' | 'unsaved' = 'handling'

@@ -140,8 +140,8 @@ function plainOptions({ path, domain }: CookieOptions): Omit<CookieOptions, 'sec
 
 /**
  * Whether a cookie is kept back, because it is to be Secure and the connection is known to be plain: by Fastify, which
- * reads what a proxy says if `trustProxy` lets it. So do @fastify/session and express-session. What is Secure only by our
- * default in production is sent, and browsers decide: the proxy that ends TLS there may say nothing of it.
+ * reads what a proxy says if `trustProxy` lets it. So do @fastify/session and express-session. What is Secure only by
+ * our default in production is sent, and browsers decide: the proxy that ends TLS there may say nothing of it.
  *
  * @param secure the attribute of the one cookie, which a session may have of its own
  */
@@ -165,8 +165,8 @@ export function bySecurity(
 }
 
 /**
- * Of several Set-Cookie lines for the session's cookie (a handler may have written some) the last one counts, and a line
- * that takes it away gets all attributes.
+ * Of several Set-Cookie lines for the session's cookie (a handler may have written some) the last one counts, and a
+ * line that takes it away gets all attributes.
  */
 export function tidyCookieHeader(fastify: FastifyInstance, reply: FastifyReply, cookie: SessionCookie): void {
   const header = reply.getHeader('set-cookie')

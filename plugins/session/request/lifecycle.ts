@@ -38,7 +38,9 @@ export interface LoginOptions {
    * Default: the option `absolute`.
    */
   lifetime?: Duration
-  /** The session ends when it was not used for so long. Default: `lifetime` if that is given, else the option `idle`. */
+  /**
+   * The session ends when it was not used for so long. Default: `lifetime` if that is given, else the option `idle`.
+   */
   idle?: Duration
 }
 

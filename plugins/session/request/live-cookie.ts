@@ -26,7 +26,10 @@ export class LiveCookie {
   sameSite: CookieOptions['sameSite'] | null
   secure: boolean | null
   partitioned: boolean | undefined
-  /** Milliseconds for which the browser keeps it after each answer that sets it; `null`: by `expires`, or until it closes. */
+  /**
+   * Milliseconds for which the browser keeps it after each answer that sets it; `null`: by `expires`, or until it
+   * closes.
+   */
   originalMaxAge: number | null
   expires: Date | null
   /** Whether somebody has set its `maxAge`, since it was made or restored. */

@@ -47,7 +47,9 @@ export interface SessionState {
 /** Names that mean something else on a session than a value. */
 const RESERVED: ReadonlySet<string> = new Set(['cookie', 'sessionId', 'encryptedSessionId', '__proto__'])
 
-/** The state of a session of ours; `undefined` for any other object, a copy of a session (`{ ...session }`) included. */
+/**
+ * The state of a session of ours; `undefined` for any other object, a copy of a session (`{ ...session }`) included.
+ */
 export let stateOf: (session: unknown) => SessionState | undefined
 
 /**

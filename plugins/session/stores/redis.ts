@@ -57,7 +57,9 @@ export class RedisSessionStore implements SessionStore {
   bus?: () => RevocationBus
   readonly #client: RedisStorage['client']
   readonly #prefix: string
-  /** Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims. */
+  /**
+   * Logins under a limit, one after the other for each owner: in parallel each undoes the others' choice of victims.
+   */
   readonly #logins = new KeyedQueue()
 
   constructor(storage: Pick<RedisStorage, 'client' | 'prefix'>, area = '') {
@@ -125,7 +127,8 @@ export class RedisSessionStore implements SessionStore {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const ids = await this.#ids(owner, now)
       const named = ids.filter((id) => id !== except)
-      // If there are more than one script can name, all but the last go beforehand; the script makes sure that none is left.
+      // If there are more than one script can name, all but the last go beforehand; the script makes sure that none is
+      // left.
       const parts = chunked(named, MAX_ENDED)
       const last = parts.pop() ?? []
       for (const part of parts) ended.push(...(await this.#end(owner, part, now)))

@@ -5,7 +5,8 @@ import { type ResetReason, type StateChange, type StateEventMap, StateEvents, ty
 
 /**
  * What can be listened to. Everybody is told in the tick in which the replica moved, so that none of them ever sees
- * another revision than the one it hears of. A listener that throws or rejects is reported and does not disturb the others.
+ * another revision than the one it hears of. A listener that throws or rejects is reported and does not disturb the
+ * others.
  */
 export class Followable {
   readonly #events: StateEvents

@@ -31,8 +31,8 @@ export interface LogRecord {
 
 /**
  * Why an epoch began: the space was made; the process that owns it started; its content was replaced;
- * or the server that keeps it is another one than before and may have lost the end of the log; or keys that could not be
- * read were set aside.
+ * or the server that keeps it is another one than before and may have lost the end of the log; or keys that could not
+ * be read were set aside.
  */
 export type EpochCause = 'created' | 'boot' | 'restore' | 'clear' | 'incarnation' | 'damage'
 
@@ -159,8 +159,8 @@ export interface StateLog {
   /** The records after a position; `undefined` when not all of them are in the retained history, and readable. */
   since(position: Position): Promise<LogTail | undefined>
   /**
-   * Where the log stands, without reading it; `undefined` when only reading it can tell. Of shared logs that are asked in
-   * one turn, in one round trip.
+   * Where the log stands, without reading it; `undefined` when only reading it can tell. Of shared logs that are asked
+   * in one turn, in one round trip.
    */
   head?(): Promise<Position | undefined>
   /**
@@ -199,7 +199,9 @@ export function nextCounter(epoch: string): number {
   return Number.parseInt(epoch, 10) + 1
 }
 
-/** How much history is kept for clients that resume: up to the bound that is reached first, but always the newest batch. */
+/**
+ * How much history is kept for clients that resume: up to the bound that is reached first, but always the newest batch.
+ */
 export interface Retention {
   /** Commits. */
   readonly commits: number

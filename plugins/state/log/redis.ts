@@ -57,8 +57,8 @@ type ReadReply = [...TailReply, bytes: number, values: string[], clients: string
 type CommitReply = ['committed', bytes: number] | ['duplicate'] | ['conflict', ...TailReply]
 
 /**
- * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision|damaged`, all in one slot. The stream
- * is the log; what is published is only a hint. `damaged` has the keys that could not be read, as they were.
+ * Keys `<prefix>{state:<space>}:meta|values|log|epochs|clients|clients-by-revision|damaged`, all in one slot. The
+ * stream is the log; what is published is only a hint. `damaged` has the keys that could not be read, as they were.
  */
 export class RedisStateLog implements StateLog {
   readonly durability: Durability
@@ -186,7 +186,9 @@ export class RedisStateLog implements StateLog {
     return 'conflict'
   }
 
-  /** For all instances: those that read these keys when they were sound must not go on with other content than the rest. */
+  /**
+   * For all instances: those that read these keys when they were sound must not go on with other content than the rest.
+   */
   async #setAside(head: LogHead, entries: ReadonlyMap<string, Entry>, damaged: string[]): Promise<void> {
     await this.#call(() => this.#storage.client.hset(`${this.#base}damaged`, damaged))
     const args = this.#replacing(head, firstAfter(head, {}), 'damage', incarnation())

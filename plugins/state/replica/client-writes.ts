@@ -17,7 +17,9 @@ export class ClientWrites {
     this.#commits = commits
   }
 
-  /** What is known of a write: its revision, `'new'` when it surely was not made, `'unknown'` when that cannot be told. */
+  /**
+   * What is known of a write: its revision, `'new'` when it surely was not made, `'unknown'` when that cannot be told.
+   */
   find(clientId: string, seq: number): number | 'new' | 'unknown' {
     const known = this.#known.get(clientId)
     if (!known) return 'new'

@@ -3,8 +3,8 @@ import { MAX_DURATION } from '../../support/numbers.ts'
 import { frozenCopy, stateKeyFault } from './frozen-copy.ts'
 
 /**
- * What an operation may be, whichever way it comes: on the server for every write, in the client at the call. Free of Node
- * imports.
+ * What an operation may be, whichever way it comes: on the server for every write, in the client at the call. Free of
+ * Node imports.
  */
 
 const KINDS: ReadonlySet<unknown> = new Set<Op['op']>([
@@ -21,8 +21,8 @@ const KINDS: ReadonlySet<unknown> = new Set<Op['op']>([
 export type Invalid = (part: 'OPERATION' | 'KEY' | 'VALUE', fault: string, key: string, cause?: unknown) => unknown
 
 /**
- * What may go into the log: a copy of the operation, with a frozen copy of its operand, which can be written as JSON and
- * read again. A field that the operation does not take is refused: the caller meant something by it.
+ * What may go into the log: a copy of the operation, with a frozen copy of its operand, which can be written as JSON
+ * and read again. A field that the operation does not take is refused: the caller meant something by it.
  * @throws what `invalid` makes of the fault
  */
 export function checkedOperation(given: Op, invalid: Invalid): Op {

@@ -26,8 +26,8 @@ export class PendingWrites {
   readonly #options: PendingWritesOptions
   /**
    * In the order of their deadlines. A write that is over leaves its place empty: what it wrote may be large. No `Set`:
-   * each of its tables refers to the next one, so that one which has grown old holds all the writes of all that follow it
-   * until the whole heap is collected.
+   * each of its tables refers to the next one, so that one which has grown old holds all the writes of all that follow
+   * it until the whole heap is collected.
    */
   #places: Place[] = []
   #size = 0

@@ -117,7 +117,9 @@ export class Sequencer {
     return this.#open.size > 0 || this.#fresh.length > 0 || this.#running !== undefined
   }
 
-  /** Why the log cannot be followed, since its last look; another one may mend it. Not: a store that is out of reach. */
+  /**
+   * Why the log cannot be followed, since its last look; another one may mend it. Not: a store that is out of reach.
+   */
   get fault(): Error | undefined {
     return this.#fault
   }

@@ -103,10 +103,15 @@ export interface Staged {
   sizes: Sizes
 }
 
-/** What a write has come to: into the batch, or to its outcome without a commit of its own (with neither: to nothing). */
+/**
+ * What a write has come to: into the batch, or to its outcome without a commit of its own (with neither: to nothing).
+ */
 export interface Attempt {
   staged?: Staged
-  /** It was committed before, under the same `clientId` and `seq`: as this, or at this revision, which only the log holds. */
+  /**
+   * It was committed before, under the same `clientId` and `seq`: as this, or at this revision, which only the log
+   * holds.
+   */
   commit?: Commit
   revision?: number
   error?: unknown

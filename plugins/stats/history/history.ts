@@ -54,8 +54,8 @@ interface Last {
  * counters grew since the last one: 360 samples of 10 s, 360 of a minute, 288 of five.
  *
  * Example: an instance that began at 10:00:00 has answered 40 requests at 10:00:15 and 100 at 10:00:25. The sample `at`
- * 10:00:20 has `requests: 60`. Readings are taken in the middle of an interval, so that a timer that is a little late or
- * early does not move one into the interval beside it.
+ * 10:00:20 has `requests: 60`. Readings are taken in the middle of an interval, so that a timer that is a little late
+ * or early does not move one into the interval beside it.
  */
 export class History {
   readonly #parts: HistoryParts

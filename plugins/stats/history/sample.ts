@@ -8,7 +8,9 @@ interface Buckets {
   counts: number[]
 }
 
-/** Codes and loaders of one sample, so that it stays small: what is beyond the first is counted together, the latter go. */
+/**
+ * Codes and loaders of one sample, so that it stays small: what is beyond the first is counted together, the latter go.
+ */
 const MAX_CODES = 8
 const OTHER_CODES = 'other'
 const MAX_LOADERS = 5

@@ -42,7 +42,9 @@ export class RedisBoard implements Board {
   }
 }
 
-/** One that cannot be read, or is of another version, is left out: the numbers of the others are wanted all the same. */
+/**
+ * One that cannot be read, or is of another version, is left out: the numbers of the others are wanted all the same.
+ */
 function readable(text: string): InstanceStats | undefined {
   try {
     const stats = JSON.parse(text) as Partial<InstanceStats> | null

@@ -17,9 +17,9 @@ export interface Beyond {
 
 /**
  * Counts in fixed windows: a window begins with the first that is counted, and at its end the count is forgotten. Each
- * addition is one step, so that none is lost however many come at once. Instances on one Redis count together. On memory
- * and LMDB, which one process has, counts are in memory, bounded, and forgotten by a restart: a commit for each request
- * would be too much for what is so soon gone.
+ * addition is one step, so that none is lost however many come at once. Instances on one Redis count together. On
+ * memory and LMDB, which one process has, counts are in memory, bounded, and forgotten by a restart: a commit for each
+ * request would be too much for what is so soon gone.
  */
 export interface Counts {
   /**

@@ -13,8 +13,9 @@ interface CommitError extends Error {
 }
 
 /**
- * How a store commits: with a failure that says whether there was no room, and, for what gives room back, also on a full
- * disk. LMDB writes a new copy of a page before it frees the old one, so a deletion needs room as any other write does.
+ * How a store commits: with a failure that says whether there was no room, and, for what gives room back, also on a
+ * full disk. LMDB writes a new copy of a page before it frees the old one, so a deletion needs room as any other write
+ * does.
  */
 export class Commits {
   readonly #reserve: Reserve

@@ -9,7 +9,9 @@ import { describeProblem } from './problem.ts'
 import { type SalvageReport, salvage } from './salvage.ts'
 import { DATABASE_FILE, type FileReport, verifyFile } from './verify.ts'
 
-/** What the boot did about a damaged database. Losing data is never silent: the code that opens the storage reports it. */
+/**
+ * What the boot did about a damaged database. Losing data is never silent: the code that opens the storage reports it.
+ */
 export interface Recovery {
   /** What was wrong, one line each. */
   problems: string[]

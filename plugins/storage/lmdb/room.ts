@@ -24,8 +24,8 @@ export class Room {
   }
 
   /**
-   * Whether a commit of so many bytes may begin, which then has its room. Looks at once, without waiting: a system call of
-   * microseconds, at most every 20 ms.
+   * Whether a commit of so many bytes may begin, which then has its room. Looks at once, without waiting: a system call
+   * of microseconds, at most every 20 ms.
    */
   take(bytes: number): boolean {
     const now = this.#clock.monotonic()

@@ -22,8 +22,8 @@ const MAX_REDIRECTIONS = 5
  * to find out what it missed (a sequence number, a head to poll) and is told by `onLost` when messages
  * may have gone by unheard.
  *
- * On one server all channels are on one connection. On a Cluster they lie in slots as keys do (SSUBSCRIBE): each is heard
- * on a connection to the node that serves its slot, and moves along with it.
+ * On one server all channels are on one connection. On a Cluster they lie in slots as keys do (SSUBSCRIBE): each is
+ * heard on a connection to the node that serves its slot, and moves along with it.
  */
 export class RedisChannels {
   readonly #servers: RedisServers

@@ -141,7 +141,9 @@ export class RedisClient {
     return this.#driver.xlen(key).catch(refuse)
   }
 
-  /** Members of a sorted set that begin so, in batches; one that comes or goes meanwhile may be missing, one come twice. */
+  /**
+   * Members of a sorted set that begin so, in batches; one that comes or goes meanwhile may be missing, one come twice.
+   */
   async *zscan(key: string, beginning: string, count: number): AsyncGenerator<string[]> {
     const match = `${escaped(beginning)}*`
     let cursor = '0'
@@ -154,8 +156,8 @@ export class RedisClient {
   }
 
   /**
-   * Keys that begin so, of every server, in batches; one that comes or goes meanwhile may be missing, one come twice. For
-   * those who look: no service needs it, and the user on Redis may need `+scan`.
+   * Keys that begin so, of every server, in batches; one that comes or goes meanwhile may be missing, one come twice.
+   * For those who look: no service needs it, and the user on Redis may need `+scan`.
    */
   async *scan(beginning: string): AsyncGenerator<string[]> {
     const match = `${escaped(beginning)}*`

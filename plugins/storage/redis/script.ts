@@ -4,9 +4,9 @@ import { MAX_ARGUMENTS, type RedisClient } from './client.ts'
 import { redisFailure } from './failure.ts'
 
 /**
- * Redis 7.0 and Valkey run a script of this flag also when their memory is full. For those that only read or let go, and
- * for what is small, bounded and soon gone again: a tombstone, a stamp, a lease. Without it users could not log out, revoke or
- * invalidate until somebody else has made room.
+ * Redis 7.0 and Valkey run a script of this flag also when their memory is full. For those that only read or let go,
+ * and for what is small, bounded and soon gone again: a tombstone, a stamp, a lease. Without it users could not log
+ * out, revoke or invalidate until somebody else has made room.
  */
 export const evenWhenFull = (source: string): string => `#!lua flags=allow-oom\n${source}`
 
@@ -18,7 +18,9 @@ export const notWhenFull = (source: string): string => `#!lua\n${source}`
 
 export type ScriptArgument = string | Buffer | number
 
-/** The most keys that one run can name: beside them stand EVALSHA, the digest, their number and the packed arguments. */
+/**
+ * The most keys that one run can name: beside them stand EVALSHA, the digest, their number and the packed arguments.
+ */
 export const MAX_KEYS = MAX_ARGUMENTS - 4
 
 /** What a script begins with whose arguments came as one, each behind its length. */
@@ -76,8 +78,8 @@ export class RedisScript {
   }
 
   /**
-   * Runs it for groups of keys, each of one slot, in as few requests as there can be: one on a single server, one a slot
-   * on a Cluster. The script gets the groups one behind the other and answers with a list, an element for each.
+   * Runs it for groups of keys, each of one slot, in as few requests as there can be: one on a single server, one a
+   * slot on a Cluster. The script gets the groups one behind the other and answers with a list, an element for each.
    */
   async gather(
     client: RedisClient,

@@ -29,7 +29,9 @@ interface Answer {
 /** An administrator waits for it; a live instance answers within some milliseconds. */
 const ANSWER_DEADLINE = 1_000
 
-/** Asks the other instances about their connections, over Redis. Nothing is stored: who does not answer is not there. */
+/**
+ * Asks the other instances about their connections, over Redis. Nothing is stored: who does not answer is not there.
+ */
 export class RedisNodes {
   readonly #storage: RedisStorage
   readonly #local: LocalNodes

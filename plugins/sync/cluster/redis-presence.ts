@@ -9,8 +9,8 @@ import type { PresenceExchange } from '../presence/presence.ts'
 const script = RedisScript.fromFile(new URL('./presence.lua', import.meta.url), evenWhenFull)
 
 /**
- * Presence over Redis. Each instance keeps its own list alive; one that died is taken out by the next instance that looks
- * after its lifetime. Messages are only hints: the lists are read again at each refresh.
+ * Presence over Redis. Each instance keeps its own list alive; one that died is taken out by the next instance that
+ * looks after its lifetime. Messages are only hints: the lists are read again at each refresh.
  */
 export class RedisPresence implements PresenceExchange {
   readonly #storage: RedisStorage

@@ -14,7 +14,9 @@ interface Served {
   lease: Timer
 }
 
-/** Asks the other instances for what they see, over Redis. Nothing is stored, and nothing is sent while nobody looks. */
+/**
+ * Asks the other instances for what they see, over Redis. Nothing is stored, and nothing is sent while nobody looks.
+ */
 export class RedisTraces {
   readonly #storage: RedisStorage
   readonly #local: Traces

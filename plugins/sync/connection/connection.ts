@@ -58,8 +58,8 @@ export interface ConnectionContext {
  *     open ── a message ──▶ queued, one after the other ──▶ handled, or refused (too many of those end it)
  *       └── `end`, or the socket is closed ──▶ ended: nothing is sent, handled or counted any more
  *
- * Whether the peer is read: not while it is `throttled` (it sent faster than it may; a timer lets it go on) and not while
- * the socket is full (it does not read its answers; `drained` lets it go on); reading needs that neither holds.
+ * Whether the peer is read: not while it is `throttled` (it sent faster than it may; a timer lets it go on) and not
+ * while the socket is full (it does not read its answers; `drained` lets it go on); reading needs that neither holds.
  */
 export class Connection implements Follower, Attendee, Traced {
   readonly id = randomUUID()

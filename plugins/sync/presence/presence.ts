@@ -55,7 +55,8 @@ const GATHER = 50
  *     absent ── follows ──▶ present ── asks ──▶ watching ── says that it leaves, or is gone ──▶ absent
  *                              └── follows nothing of the space any more ──▶ absent
  *
- * A client that asked stays, no matter what it follows. A room is told and exchanged by one update at a time: `pending` is the next,
+ * A client that asked stays, no matter what it follows. A room is told and exchanged by one update at a time: `pending`
+ * is the next,
  * `exchanging` the one under way, `again` asks for another after it, and `dirty` stays until the others have it.
  */
 export class Presence {

@@ -34,8 +34,8 @@ interface Trace {
 }
 
 /**
- * Shows messages of this instance's connections to those who look, at most {@link TRACE_RATE} a second. While nobody does,
- * a message costs the look at {@link active}.
+ * Shows messages of this instance's connections to those who look, at most {@link TRACE_RATE} a second. While nobody
+ * does, a message costs the look at {@link active}.
  */
 export class Traces {
   readonly #instance: string

@@ -44,8 +44,8 @@ export function endUnfinishedHandshakes(fastify: FastifyInstance, clock: Clock):
 }
 
 /**
- * Answers a handshake that cannot be understood (key, version, subprotocol) by a problem document: the answer of `ws` is
- * HTML. Its headers were read by then, so it is a request with a mistake in it.
+ * Answers a handshake that cannot be understood (key, version, subprotocol) by a problem document: the answer of `ws`
+ * is HTML. Its headers were read by then, so it is a request with a mistake in it.
  */
 export function refuseByProblem(fastify: FastifyInstance, webSockets: WebSocketServer): void {
   webSockets.on('wsClientError', (error, socket, { method }) => {

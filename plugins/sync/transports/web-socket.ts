@@ -16,7 +16,9 @@ export const COMPRESSION = {
   concurrencyLimit: 2,
 } as const
 
-/** A client that keeps less than 32 KiB of a message while it inflates it cannot read a frame that refers back further. */
+/**
+ * A client that keeps less than 32 KiB of a message while it inflates it cannot read a frame that refers back further.
+ */
 const SMALL_WINDOW = /server_max_window_bits/
 
 /**
