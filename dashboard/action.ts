@@ -7,10 +7,10 @@ import { told } from './api.ts'
 export const Role = createContext<string | undefined>(undefined)
 
 /**
- * Whether who is logged in is shown a button for this: by the table that the server decides by. Without an action: for
- * what only administrators do. The server refuses it all the same.
+ * Whether the role of who is logged in allows this, by the table that the server decides by: otherwise there is no
+ * button for it, and the server refuses it all the same.
  */
-export const useMayAct = (action: Action = 'state:restore'): boolean => roleMay(useContext(Role), action)
+export const useMayAct = (action: Action): boolean => roleMay(useContext(Role), action)
 
 /** Runs what the reader wants done, one at a time, and says how it went. */
 export function useAction(onDone: () => unknown = () => {}) {

@@ -45,7 +45,7 @@ export function Sessions({ parameters }: ViewProps) {
 }
 
 function Devices({ userId, name }: { userId: string; name: string }) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('sessions:revoke')
   const ask = useAsk()
   const { value, problem, again } = useReading(() => get<SessionList>(withQuery('sessions', { userId })), [userId])
   const { run, busy, outcome } = useAction(again)

@@ -19,7 +19,7 @@ const MIN_PASSWORD = 8
 
 /** The accounts: list, create, disable, delete, reset the password, give a role. */
 export function Users({ parameters: { name = '', cursor = '' } }: ViewProps) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('users:administer')
   const ask = useAsk()
   const { value, problem, again } = useReading(
     () => get<UserList>(withQuery('users', { prefix: name, cursor, limit: 50 })),

@@ -154,7 +154,7 @@ export function Overview({ parameters: { range = '1h', instance = '' }, theme }:
 }
 
 function Reset({ onReset }: { onReset: () => Promise<void> }) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('stats:reset')
   const ask = useAsk()
   const { run, busy, outcome } = useAction(onReset)
   if (!mayAct) return null

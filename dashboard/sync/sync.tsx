@@ -20,7 +20,7 @@ const SPACE = 'space'
 
 /** The live connections of all instances, what they exchange, and who is seen in a space. */
 export function Sync({ parameters: { space = 'app', trace = '' } }: ViewProps) {
-  const mayAct = useMayAct()
+  const mayAct = useMayAct('nodes:disconnect')
   const ask = useAsk()
   const { value, problem, again } = useReading(() => get<SyncNodes>('sync/nodes?scope=cluster'), [])
   const { run, busy, outcome } = useAction(again)

@@ -4,14 +4,9 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { loggedIn, testApp } from '../fixtures/app.ts'
-import { command, type Outcome } from '../fixtures/command.ts'
+import { command, jsonOf } from '../fixtures/command.ts'
 import { startRedisCluster } from '../fixtures/redis-cluster.ts'
 import { storageUrl, temporaryFolder } from '../fixtures/storages.ts'
-
-const json = ({ stdout, stderr }: Outcome) => {
-  if (stdout === '') throw new Error(stderr)
-  return JSON.parse(stdout)
-}
 
 /** All of an export but its header. */
 async function records(file: string): Promise<string[]> {
@@ -46,25 +41,25 @@ t.test('sessions, users, state, and an export of all nodes that another storage 
     'each node has some of it',
   )
 
-  const listed = json(await command(['sessions', 'list', 'admin', '--json'], { env }))
+  const listed = jsonOf(await command(['sessions', 'list', 'admin', '--json'], { env }))
   t.equal(listed.length, 2)
-  t.match(json(await command(['users', 'list', 'user', '--json'], { env })), { length: 12 })
+  t.match(jsonOf(await command(['users', 'list', 'user', '--json'], { env })), { length: 12 })
   t.match(await command(['get', 'key', '--space', 'space-7'], { env }), { code: 0, stdout: '7\n' })
-  const [own] = json(await command(['sessions', 'list', 'id 3', '--json'], { env }))
+  const [own] = jsonOf(await command(['sessions', 'list', 'id 3', '--json'], { env }))
   t.match(await command(['sessions', 'revoke', own.handle], { env }), { code: 0 })
   t.equal(await app.sessions.get(own.handle), undefined)
 
   const folder = await temporaryFolder(t)
   const [file, back] = [join(folder, 'all.ndjson'), join(folder, 'back.ndjson')]
-  const counts = json(await command(['export', file, '--json'], { env }))
+  const counts = jsonOf(await command(['export', file, '--json'], { env }))
   t.match(counts, { account: 13, session: 2 + 11, space: 12, key: 12 })
   const lmdb = await storageUrl(t, 'lmdb')
-  t.match(json(await command(['import', file, '--json', '--storage', lmdb])), { written: 13 + 13 + 12 + 12 })
+  t.match(jsonOf(await command(['import', file, '--json', '--storage', lmdb])), { written: 13 + 13 + 12 + 12 })
   await command(['export', back, '--storage', lmdb])
   t.same(await records(back), await records(file))
 
-  t.match(json(await command(['import', back, '--json'], { env })), { written: 0 }, 'and the Cluster has all of it')
-  t.match(json(await command(['sessions', 'revoke', '--user', 'admin', '--json'], { env })), { ended: 2 })
+  t.match(jsonOf(await command(['import', back, '--json'], { env })), { written: 0 }, 'and the Cluster has all of it')
+  t.match(jsonOf(await command(['sessions', 'revoke', '--user', 'admin', '--json'], { env })), { ended: 2 })
   t.equal((await admin({ url: '/profile' })).statusCode, 401)
-  t.match(json(await command(['import', back, '--json'], { env })), { written: 0 }, 'a revoked session stays revoked')
+  t.match(jsonOf(await command(['import', back, '--json'], { env })), { written: 0 }, 'a revoked session stays revoked')
 })

@@ -6,8 +6,8 @@
 --       7 PUBLISH or SPUBLISH  8 channel  9 number of commits  10 their records, a line each
 --       then the number of those that have a client; then of each: revision, clientId, seq
 --       then the number of keys to delete; then they; then to the end: key, entry, …
--- returns {'committed', bytes of the log} | {'duplicate'} | {'conflict', epoch, revision, floor, epochs, log entries
--- after the base}
+-- returns {'committed', bytes of the log} | {'duplicate'} | {'conflict', epoch, revision, floor, epochs,
+--   log entries after the base}
 
 if not continued then begin(ARGV[4]) end
 revision = tonumber(revision)

@@ -1,5 +1,6 @@
 -- The numbers of all instances that renewed theirs in time, and how old they are, by the server's clock: theirs may
--- differ. KEYS[1] hash; ARGV[1] lifetime in milliseconds
+-- differ.
+-- KEYS[1] hash; ARGV[1] lifetime in milliseconds
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime = tonumber(ARGV[1])
