@@ -29,7 +29,7 @@ async function startSentinel(t: Test, primaryPort: number): Promise<{ port: numb
   await writeFile(file, `${lines.join('\n')}\n`)
   const child = spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' })
   child.once('error', () => {})
-  const client = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 20, maxRetriesPerRequest: null })
+  const client = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 20, commandTimeout: DEADLINE })
   client.on('error', () => {})
   t.teardown(async () => {
     client.disconnect()
