@@ -1,7 +1,7 @@
 import type { Json } from '../openapi/schemas/state.ts'
 import { NotFoundError } from '../plugins/support/errors.ts'
 import type { JsonOption, TargetOptions } from './options.ts'
-import { Output } from './output.ts'
+import { Output, printable } from './output.ts'
 import { answered, restOf } from './server.ts'
 import { withSpace } from './space.ts'
 
@@ -23,7 +23,7 @@ export interface KeyValue {
  */
 export async function get(key: string, options: KeyOptions): Promise<void> {
   const found = await read(key, options)
-  new Output(options).result(found, JSON.stringify(found.value))
+  new Output(options).result(found, printable(JSON.stringify(found.value)))
 }
 
 async function read(key: string, { url, token, storage, space: name }: KeyOptions): Promise<KeyValue> {

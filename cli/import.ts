@@ -6,7 +6,7 @@ import { createGunzip } from 'node:zlib'
 import { InvalidConfigurationError, UsernameTakenError } from '../plugins/support/errors.ts'
 import { told } from './export.ts'
 import type { JsonOption, StorageOption } from './options.ts'
-import { Output } from './output.ts'
+import { Output, printable } from './output.ts'
 import { type ExportRecord, type Header, kindOf, noCounts, parseHeader, parseRecord } from './transfer/format.ts'
 import { openWhole, storesOn } from './transfer/stores.ts'
 import { RecordWriter, type Written } from './transfer/write.ts'
@@ -91,7 +91,7 @@ export async function importFrom(file: string, options: ImportOptions): Promise<
       `${outcome.written} records were written, ${outcome.same} were so already or have ended`,
     ])
     if (outcome.taken.length > 0) {
-      output.note(`not imported, as other accounts have their names: ${outcome.taken.join(', ')}`)
+      output.note(`not imported, as other accounts have their names: ${printable(outcome.taken.join(', '))}`)
       throw new UsernameTakenError()
     }
   } finally {

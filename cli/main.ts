@@ -3,6 +3,7 @@
 import { CommanderError } from '@commander-js/extra-typings'
 import { createProgram } from './commands.ts'
 import { EXIT } from './exit-codes.ts'
+import { printable } from './output.ts'
 
 /** What else helps with an error, by its code. */
 const HINTS: { [code: string]: string } = {
@@ -39,7 +40,7 @@ function report(error: NodeJS.ErrnoException): number {
   const hint = HINTS[code]
   if (process.argv.includes('--json')) process.stderr.write(`${JSON.stringify({ error: { code, message: reason } })}\n`)
   else {
-    process.stderr.write(`fastify-stateful: ${reason}${code ? ` [${code}]` : ''}\n`)
+    process.stderr.write(`fastify-stateful: ${printable(reason ?? '')}${code ? ` [${code}]` : ''}\n`)
     if (hint) process.stderr.write(`${hint}\n`)
   }
   return EXIT.failed

@@ -82,8 +82,21 @@ export function hasColours(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && stream.hasColors()
 }
 
-/** Rows with their columns below each other. */
-export function columns(rows: readonly (readonly string[])[]): string[] {
+/** What a terminal obeys instead of showing it: control characters, and marks that turn the direction of reading. */
+const OBEYED = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+
+/**
+ * A text from outside (keys, names, user agents), fit for a terminal: it can neither move the cursor nor hide what
+ * stands beside it.
+ * @example printable('\u001b[2Jada') // '\\u001b[2Jada'
+ */
+export function printable(text: string): string {
+  return text.replace(OBEYED, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** Rows with their columns below each other; what is in them may be from outside. */
+export function columns(texts: readonly (readonly string[])[]): string[] {
+  const rows = texts.map((row) => row.map(printable))
   const widths: number[] = []
   for (const row of rows) {
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)

@@ -4,7 +4,7 @@ import { InvalidConfigurationError } from '../plugins/support/errors.ts'
 import { changesOf } from './changes.ts'
 import { interrupted } from './interrupted.ts'
 import type { JsonOption, TargetOptions } from './options.ts'
-import { Output } from './output.ts'
+import { Output, printable } from './output.ts'
 
 export interface TailOptions extends TargetOptions, JsonOption {
   count?: number | undefined
@@ -29,7 +29,7 @@ export async function tail(space: string, options: TailOptions): Promise<void> {
       return `${op} ${key}${value === undefined ? '' : ` ${JSON.stringify(value)}`}`
     })
     const commit = { epoch, revision, ops, ...(clientId === undefined ? {} : { clientId }) }
-    output.item(commit, `${output.style('dim', `${revision}`)}  ${lines.join('; ')}`)
+    output.item(commit, `${output.style('dim', `${revision}`)}  ${printable(lines.join('; '))}`)
     if (++told >= count) return
   }
 }
@@ -45,7 +45,7 @@ async function tailBus(url: string, output: Output, count: number): Promise<void
       const observing = observeChannels(storage, (channel, message) => {
         const at = new Date().toISOString()
         const bytes = Buffer.byteLength(message)
-        if (told++ < count) output.item({ at, channel, bytes }, `${at}  ${channel}  ${bytes} bytes`)
+        if (told++ < count) output.item({ at, channel, bytes }, `${at}  ${printable(channel)}  ${bytes} bytes`)
         if (told >= count) resolve()
       })
       observing.then((end) => interrupted().then(() => end().then(resolve, reject)), reject)

@@ -1,7 +1,7 @@
 import type { Json } from '../openapi/schemas/state.ts'
 import { changesOf } from './changes.ts'
 import type { KeyOptions } from './get.ts'
-import { Output } from './output.ts'
+import { Output, printable } from './output.ts'
 
 export interface WatchOptions extends KeyOptions {
   count?: number | undefined
@@ -13,8 +13,8 @@ export async function watch(prefix: string | undefined, options: WatchOptions): 
   const { count = Number.POSITIVE_INFINITY } = options
   let told = 0
   const tell = (key: string, value: Json | undefined, revision: number): boolean => {
-    if (value === undefined) output.item({ key, deleted: true, revision }, `${key} deleted`)
-    else output.item({ key, value, revision }, `${key} = ${JSON.stringify(value)}`)
+    if (value === undefined) output.item({ key, deleted: true, revision }, `${printable(key)} deleted`)
+    else output.item({ key, value, revision }, printable(`${key} = ${JSON.stringify(value)}`))
     return ++told >= count
   }
   const held = new Map<string, Json>()

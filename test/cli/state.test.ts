@@ -33,6 +33,8 @@ t.test('redis: beside servers, which see what is set; watch and tail see what th
   t.equal(await watch.line(), 'cart:2 = 1')
   await app.state.increment('cart:2')
   t.equal(await watch.line(), 'cart:2 = 2')
+  await app.state.set('cart:\u001b[2J', '\u009b8m')
+  t.equal(await watch.line(), 'cart:\\u001b[2J = "\\u009b8m"', 'the terminal obeys nobody whose keys it shows')
   await app.state.set('other', 1)
   await app.state.delete('cart:1')
   t.equal(await watch.line(), 'cart:1 deleted')
