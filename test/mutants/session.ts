@@ -84,8 +84,8 @@ export default [
   {
     guards: '10: a cookie of a former secret is signed anew',
     file: lifecycle,
-    from: 'state.cookieDue = signed !== ',
-    to: 'state.cookieDue = signed === ',
+    from: 'state.cookieDue = renew',
+    to: 'state.cookieDue = !renew',
     suite: guarantees,
   },
   {

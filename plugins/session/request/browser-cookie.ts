@@ -16,6 +16,13 @@ export interface BrowserCookieOptions {
   warn: (message: string) => void
 }
 
+/** The token that a cookie holds. */
+export interface SignedToken {
+  token: string
+  /** It was signed with a former secret. */
+  renew: boolean
+}
+
 /** The session's cookie on its way from a browser and back: verified, signed, set, taken away, or kept back. */
 export class BrowserCookie {
   readonly #options: BrowserCookieOptions
@@ -25,12 +32,12 @@ export class BrowserCookie {
     this.#options = options
   }
 
-  /** The token of a cookie's value; `undefined` when we have not signed it. */
-  tokenOf(value: string): string | undefined {
+  /** What a cookie's value holds; `undefined` when we have not signed it. */
+  read(value: string): SignedToken | undefined {
     const { cookiePrefix, signer } = this.#options
     if (!value.startsWith(cookiePrefix)) return undefined
-    const unsigned = signer.unsign(value.slice(cookiePrefix.length))
-    return unsigned.valid && unsigned.value !== null ? unsigned.value : undefined
+    const { valid, value: token, renew } = signer.unsign(value.slice(cookiePrefix.length))
+    return valid && token !== null ? { token, renew } : undefined
   }
 
   /** The value of a cookie that holds the token. */

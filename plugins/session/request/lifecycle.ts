@@ -9,18 +9,10 @@ import type { SessionEngine } from '../engine.ts'
 import { type OpenSession, UnreadableSessionError } from '../record.ts'
 import { inOwnWords, keepOwnWords } from '../stores/callback.ts'
 import type { Ended } from '../stores/contract.ts'
-import { BrowserCookie, type BrowserCookieOptions } from './browser-cookie.ts'
+import { BrowserCookie, type BrowserCookieOptions, type SignedToken } from './browser-cookie.ts'
 import { changedTexts } from './changes.ts'
 import { cookiesNamed } from './cookie.ts'
-import {
-  putValues,
-  revertValues,
-  Session,
-  type SessionActions,
-  type SessionState,
-  stateOf,
-  valuesOf,
-} from './session.ts'
+import { putValues, revertValues, Session, type SessionActions, SessionState, stateOf, valuesOf } from './session.ts'
 import { SessionWriter, type SessionWriterOptions } from './session-writer.ts'
 import { type Arrival, beginVisit, Visit, visitOf } from './visit.ts'
 
@@ -111,8 +103,8 @@ export class Lifecycle implements SessionActions {
     const visit = new Visit(request, reply)
     const signed = request.cookies[cookie.name]
     if (signed !== undefined) {
-      const token = this.#cookie.tokenOf(signed)
-      if (token !== undefined) return this.#find(visit, signed, token)
+      const read = this.#cookie.read(signed)
+      if (read) return this.#find(visit, read)
       const others = cookiesNamed(request, cookie.name)
       if (others.length > 1) return this.#findAmong(visit, others)
     }
@@ -126,9 +118,9 @@ export class Lifecycle implements SessionActions {
     return url.startsWith(path) && (path.endsWith('/') || url.length === path.length || url[path.length] === '/')
   }
 
-  #find(visit: Visit, signed: string, token: string): Promise<void> {
-    return this.#engine.open(token).then((open) => {
-      if (typeof open === 'object' && this.#restore(visit, token, open)) {
+  #find(visit: Visit, signed: SignedToken): Promise<void> {
+    return this.#engine.open(signed.token).then((open) => {
+      if (typeof open === 'object' && this.#restore(visit, signed.token, open)) {
         this.#due(visit, open, signed)
         return
       }
@@ -141,11 +133,11 @@ export class Lifecycle implements SessionActions {
   /** A sibling domain may have set a cookie of the same name: each is tried, in the order in which they were sent. */
   async #findAmong(visit: Visit, cookies: string[]): Promise<void> {
     let arrival: Arrival = 'none'
-    for (const signed of cookies.slice(0, MAX_CANDIDATES)) {
-      const token = this.#cookie.tokenOf(signed)
-      if (token === undefined) continue
-      const open = await this.#engine.open(token)
-      if (typeof open === 'object' && this.#restore(visit, token, open)) {
+    for (const cookie of cookies.slice(0, MAX_CANDIDATES)) {
+      const signed = this.#cookie.read(cookie)
+      if (!signed) continue
+      const open = await this.#engine.open(signed.token)
+      if (typeof open === 'object' && this.#restore(visit, signed.token, open)) {
         this.#due(visit, open, signed)
         return
       }
@@ -154,15 +146,15 @@ export class Lifecycle implements SessionActions {
     await this.#beginOrAdopt(visit, arrival)
   }
 
-  #due(visit: Visit, open: OpenSession, signed: string): void {
+  #due(visit: Visit, open: OpenSession, { renew }: SignedToken): void {
     const state = stateOf(visit.session) as SessionState
     state.touchDue = this.#engine.isTouchDue(open) || this.#options.rolling
-    // Signed with a former secret: the browser gets a newly signed cookie, and no user is logged out.
-    state.cookieDue = signed !== this.#cookie.valueOf(state.token as string)
+    // The browser gets a newly signed cookie, and no user is logged out.
+    state.cookieDue = renew
   }
 
   #restore(visit: Visit, token: string, open: OpenSession): boolean {
-    const state = this.#newState(visit, token, open)
+    const state = new SessionState(this, visit, this.#usual, token, open)
     const session = new Session(state)
     try {
       putValues(session, open.texts)
@@ -196,22 +188,7 @@ export class Lifecycle implements SessionActions {
 
   #begin(visit: Visit, arrival: Arrival): void {
     visit.arrival = arrival
-    this.#give(visit, new Session(this.#newState(visit)))
-  }
-
-  #newState(visit: Visit, token?: string, open?: OpenSession): SessionState {
-    return {
-      actions: this,
-      visit,
-      usual: this.#usual,
-      token,
-      open,
-      cookie: undefined,
-      saved: false,
-      ended: false,
-      cookieDue: false,
-      touchDue: false,
-    }
+    this.#give(visit, new Session(new SessionState(this, visit, this.#usual)))
   }
 
   #give(visit: Visit, session: Session): void {

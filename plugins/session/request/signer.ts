@@ -26,8 +26,14 @@ export function liveSigner(secrets: string | string[], algorithm = 'sha256'): Se
   const mac = (value: string, secret: string) =>
     createHmac(algorithm, secret).update(value).digest('base64').replaceAll('=', '')
 
+  function isCurrent() {
+    if (known.length !== list.length) return false
+    for (let index = 0; index < known.length; index++) if (known[index] !== list[index]) return false
+    return true
+  }
+
   function forgetAfterRotation() {
-    if (known.length === list.length && known.every((secret, index) => secret === list[index])) return
+    if (isCurrent()) return
     known = [...list]
     verified.clear()
     signed.clear()

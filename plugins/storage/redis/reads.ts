@@ -1,10 +1,17 @@
 import type { RedisConnection } from './connection.ts'
 import { redisFailure } from './failure.ts'
 
-interface Read {
-  key: string
-  resolve: (text: string | null) => void
-  reject: (error: unknown) => void
+/** A class for the same reason as SessionState of the sessions. */
+class Read {
+  readonly key: string
+  readonly resolve: (text: string | null) => void
+  readonly reject: (error: unknown) => void
+
+  constructor(key: string, resolve: (text: string | null) => void, reject: (error: unknown) => void) {
+    this.key = key
+    this.resolve = resolve
+    this.reject = reject
+  }
 }
 
 /** Keys of one command; what is read is small, and others wait behind it. */
@@ -25,7 +32,7 @@ export class Reads {
 
   get(key: string): Promise<string | null> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ key, resolve, reject }) === 1) setImmediate(this.#send)
+      if (this.#waiting.push(new Read(key, resolve, reject)) === 1) setImmediate(this.#send)
     })
   }
 
