@@ -9,6 +9,7 @@ import { StoreGuard } from './guard.ts'
 import { PassedTime } from './passed-time.ts'
 import {
   type Device,
+  type KnownMeta,
   type OpenSession,
   parseValues,
   RecordCodec,
@@ -63,8 +64,13 @@ export interface Saving {
 const MAX_UPDATES = 20
 /** Expired sessions that one round of the sweep takes from the store. */
 const SWEEP_BATCH = 1_000
-/** Ids that are not worked out again; twice as many at most. */
-const REMEMBERED_IDS = 5_000
+/** Sessions of which something is remembered; twice as many at most. */
+const REMEMBERED_SESSIONS = 5_000
+
+/** What does not change of a token's session, or hardly ever: a SHA-256 and a reading of its meta once, not with each request. */
+interface KnownSession extends KnownMeta {
+  readonly id: string
+}
 
 /**
  * Sessions by their tokens and ids, on any store: timeouts, changes, rotation, events. It knows neither requests nor
@@ -84,8 +90,7 @@ export class SessionEngine {
   readonly #codec: RecordCodec
   readonly #bus: RevocationBus | undefined
   readonly #onError: (error: unknown, doing: string) => void
-  /** Ids by token: a SHA-256 once, not with each request. */
-  readonly #ids = new Remembered<string>(REMEMBERED_IDS)
+  readonly #known = new Remembered<KnownSession>(REMEMBERED_SESSIONS)
   #sweeper: Timer | undefined
   #sweeping: Promise<number> | undefined
   #stats = {
@@ -138,17 +143,17 @@ export class SessionEngine {
 
   /** The session of a token, or how it ended if that was a moment ago. */
   open(token: string): Promise<OpenSession | Ended | undefined> {
-    let id = this.#ids.get(token)
-    if (id === undefined) {
-      id = idOf(token)
-      this.#ids.set(token, id)
+    let known = this.#known.get(token)
+    if (known === undefined) {
+      known = { id: idOf(token), text: undefined, meta: undefined }
+      this.#known.set(token, known)
     }
-    return this.#load(id)
+    return this.#load(known)
   }
 
   /** @param id anything that may be a handle */
   async find(id: string): Promise<OpenSession | undefined> {
-    const found = isId(id) ? await this.#load(id) : undefined
+    const found = isId(id) ? await this.#load({ id }) : undefined
     return typeof found === 'object' ? found : undefined
   }
 
@@ -358,26 +363,31 @@ export class SessionEngine {
     if (this.#stats.unreadable++ === 0) this.#onError(error, 'reading a record, which is taken for no session,')
   }
 
-  readonly #opened = (stored: StoredSession | Ended | undefined): OpenSession | Ended | undefined => {
+  #opened(stored: StoredSession | Ended | undefined, known: KnownSession): OpenSession | Ended | undefined {
     if (typeof stored !== 'object') return stored
-    const open = this.#codec.toOpen(stored)
+    const open = this.#codec.toOpen(stored, known)
     if (!open) this.noteUnreadable(new UnreadableSessionError('it is damaged, or sealed under a secret that is gone'))
     return open
   }
 
-  #load(id: string): Promise<OpenSession | Ended | undefined> {
-    if (!sessionLoad.hasSubscribers) return this.#read(id)
+  #load(known: KnownSession): Promise<OpenSession | Ended | undefined> {
+    if (!sessionLoad.hasSubscribers) return this.#read(known)
     return sessionLoad.trace(
       {},
-      () => this.#read(id),
+      () => this.#read(known),
       (event, found) => {
         event.outcome = typeof found === 'object' ? 'live' : (found ?? 'unknown')
       },
     )
   }
 
-  #read(id: string): Promise<OpenSession | Ended | undefined> {
-    return this.#time.ask((now) => this.#guard.ask(() => this.#store.load(id, now), this.#opened))
+  #read(known: KnownSession): Promise<OpenSession | Ended | undefined> {
+    const load = (now: number) =>
+      this.#guard.ask(
+        () => this.#store.load(known.id, now),
+        (stored) => this.#opened(stored, known),
+      )
+    return this.#time.ask(load)
   }
 
   #save(open: OpenSession, texts: Record<string, string>, options: Saving): Promise<SaveOutcome> {

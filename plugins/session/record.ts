@@ -43,6 +43,15 @@ interface Meta {
   idle?: number
 }
 
+/**
+ * The meta of a session as it was read last, kept by who reads the session often: it hardly ever changes, and reading
+ * it took longer than everything else of a session.
+ */
+export interface KnownMeta {
+  text?: string | undefined
+  meta?: Meta | undefined
+}
+
 /** Between sessions as the engine has them and records as stores keep them. */
 export class RecordCodec {
   readonly #sealer: Sealer | undefined
@@ -53,13 +62,13 @@ export class RecordCodec {
 
   /**
    * `undefined` when the record was sealed under a key that is not known any more, was tampered with, or is damaged.
+   * @param known of the same session, kept from one call to the next
    */
-  toOpen(stored: StoredSession): OpenSession | undefined {
+  toOpen(stored: StoredSession, known?: KnownMeta): OpenSession | undefined {
     const sealer = this.#sealer
-    const opened = sealer ? unseal(stored, sealer) : stored
-    if (!opened) return undefined
-    const meta = opened.meta ? readMeta(opened.meta) : {}
-    if (!meta) return undefined
+    const fields = sealer ? unsealFields(stored, sealer) : stored.fields
+    const meta = this.#readMeta(stored, known)
+    if (!fields || !meta) return undefined
     const { user, authenticated, idle, device = {} } = meta
     const { owner } = stored
     // Every load comes by: set one by one, not spread.
@@ -72,7 +81,7 @@ export class RecordCodec {
       version: stored.version,
       logins: stored.logins,
       device,
-      texts: opened.fields,
+      texts: fields,
       stale: sealer !== undefined && isStale(stored, sealer),
     }
     if (owner !== undefined) open.owner = owner
@@ -80,6 +89,18 @@ export class RecordCodec {
     if (authenticated !== undefined) open.authenticated = authenticated
     if (idle !== undefined) open.idle = idle
     return open
+  }
+
+  #readMeta({ id, meta: text }: StoredSession, known: KnownMeta = {}): Meta | undefined {
+    if (!text) return {}
+    if (known.text === text) return known.meta
+    const opened = this.#sealer ? this.#sealer.open(metaOf(id), text) : text
+    const meta = opened === undefined ? undefined : parseMeta(opened)
+    if (meta) {
+      known.text = text
+      known.meta = meta
+    }
+    return meta
   }
 
   toStored(open: OpenSession): StoredSession {
@@ -123,7 +144,7 @@ export class RecordCodec {
   }
 }
 
-function readMeta(text: string): Meta | undefined {
+function parseMeta(text: string): Meta | undefined {
   try {
     const meta = JSON.parse(text) as Meta | null
     return typeof meta === 'object' && meta !== null ? meta : undefined
@@ -141,19 +162,14 @@ function fieldOf(id: string, key: string): string {
   return `${id} field ${key}`
 }
 
-function unseal(
-  { id, meta, fields }: StoredSession,
-  sealer: Sealer,
-): Pick<StoredSession, 'meta' | 'fields'> | undefined {
+function unsealFields({ id, fields }: StoredSession, sealer: Sealer): StoredSession['fields'] | undefined {
   const opened: Record<string, string> = {}
   for (const key in fields) {
     const text = sealer.open(fieldOf(id, key), fields[key] as string)
     if (text === undefined) return undefined
     opened[key] = text
   }
-  if (meta === undefined) return { fields: opened }
-  const text = sealer.open(metaOf(id), meta)
-  return text === undefined ? undefined : { meta: text, fields: opened }
+  return opened
 }
 
 function isStale({ meta, fields }: StoredSession, sealer: Sealer): boolean {
