@@ -67,7 +67,7 @@ const SWEEP_BATCH = 1_000
 /** Sessions of which something is remembered; twice as many at most. */
 const REMEMBERED_SESSIONS = 5_000
 
-/** What does not change of a token's session, or hardly ever: a SHA-256 and a reading of its meta once, not with each request. */
+/** What hardly ever changes of a token's session: its id takes a SHA-256, its meta is JSON, and each request asks. */
 interface KnownSession extends KnownMeta {
   readonly id: string
 }
