@@ -23,6 +23,7 @@ import { openOf } from './request/visit.ts'
 import { Sessions } from './sessions.ts'
 import { CallbackSessionStore, type CallbackStore } from './stores/callback.ts'
 import type { SessionStore } from './stores/contract.ts'
+import { LmdbSessionStore } from './stores/lmdb.ts'
 import { MemorySessionStore } from './stores/memory.ts'
 import { sessionStoreOn } from './stores/on-storage.ts'
 import { userOf } from './user.ts'
@@ -69,11 +70,12 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
   const signer = signerOf(read, production)
   if (!store) await checkEviction(fastify, read.onEviction, warn)
 
+  const usedStore = storeOf(fastify, read, production)
   const engine = new SessionEngine({
     ...policyOf(read, warn),
     ...(encryption === undefined ? {} : { sealer: sealerOf(encryption, production) }),
     deadline: store ? read.deadline : 0,
-    store: storeOf(fastify, read, production),
+    store: usedStore,
     clock: read.clock,
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
@@ -90,6 +92,7 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     identityOf: identityBy(read.user),
     idGenerator: read.idGenerator,
     ownStore: store !== undefined && !isOurs(store),
+    gathers: usedStore instanceof MemorySessionStore || usedStore instanceof LmdbSessionStore,
     warn,
     clearSiteData: read.clearSiteData.map((what) => `"${what}"`).join(', '),
     adopt: adoptionOf(read, cookie, engine),

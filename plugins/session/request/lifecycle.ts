@@ -1,6 +1,8 @@
+import { Socket } from 'node:net'
 import type { CookieOptions } from '@fastify/session'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Duration, milliseconds } from '../../support/durations.ts'
+import { endOfTurn } from '../../support/end-of-turn.ts'
 import { UnauthenticatedError, UnidentifiedUserError } from '../../support/errors.ts'
 import { checkStatusText, failReply, removeUnsendableHeaders } from '../../support/fail-reply.ts'
 import { namesFor, refuseUnknown } from '../../support/options.ts'
@@ -47,6 +49,8 @@ export interface LifecycleOptions extends BrowserCookieOptions, SessionWriterOpt
   adopt?: Adopt | undefined
   /** The store is one of the application's own, not one of ours. */
   ownStore: boolean
+  /** The store answers at once: requests over a network wait for those that come in the same turn of the event loop. */
+  gathers: boolean
 }
 
 /**
@@ -119,7 +123,9 @@ export class Lifecycle implements SessionActions {
   }
 
   #find(visit: Visit, signed: SignedToken): Promise<void> {
-    return this.#engine.open(signed.token).then((open) => {
+    const gathered = this.#options.gathers && visit.request.raw.socket instanceof Socket
+    const found = gathered ? endOfTurn().then(() => this.#engine.open(signed.token)) : this.#engine.open(signed.token)
+    return found.then((open) => {
       if (typeof open === 'object' && this.#restore(visit, signed.token, open)) {
         this.#due(visit, open, signed)
         return

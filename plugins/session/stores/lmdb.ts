@@ -2,7 +2,6 @@ import type { RootDatabase } from 'lmdb'
 import { CheckedDatabase } from '../../storage/lmdb/checked-records.ts'
 import type { Commits } from '../../storage/lmdb/commits.ts'
 import type { LmdbStorage } from '../../storage/storage.ts'
-import { atEndOfTurn } from '../../support/end-of-turn.ts'
 import { StorageFullError } from '../../support/errors.ts'
 import { applyChange } from './apply-change.ts'
 import {
@@ -68,8 +67,8 @@ export class LmdbSessionStore implements SessionStore {
       this.#rebuild()
   }
 
-  load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
-    return atEndOfTurn(() => this.#find(id, now))
+  async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
+    return this.#find(id, now)
   }
 
   #find(id: string, now: number): StoredSession | Ended | undefined {

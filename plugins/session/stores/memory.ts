@@ -1,4 +1,3 @@
-import { atEndOfTurn } from '../../support/end-of-turn.ts'
 import { applyChange } from './apply-change.ts'
 import {
   type Admission,
@@ -32,8 +31,8 @@ export class MemorySessionStore implements SessionStore {
   /** Expired and taken out of the indexes, not yet answered by `sweep`. */
   #expired: StoredSession[] = []
 
-  load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
-    return atEndOfTurn(() => this.#find(id, now))
+  async load(id: string, now: number): Promise<StoredSession | Ended | undefined> {
+    return this.#find(id, now)
   }
 
   #find(id: string, now: number): StoredSession | Ended | undefined {

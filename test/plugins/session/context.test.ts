@@ -3,7 +3,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { session } from '../../../plugins/session/index.ts'
 import { storage } from '../../../plugins/storage/index.ts'
-import { Browser, SECRET } from '../../fixtures/session-app.ts'
+import { HttpBrowser } from '../../fixtures/http-browser.ts'
+import { SECRET } from '../../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
 const BROWSERS = 20
@@ -24,10 +25,11 @@ t.test('requests whose sessions are read together keep their own contexts (Async
       session: request.session.get('a'),
       own: context.getStore() === request.id,
     }))
-    const browsers = Array.from({ length: BROWSERS }, () => new Browser(app))
-    await Promise.all(browsers.map((browser) => browser.get('/begin')))
+    const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    const browsers = Array.from({ length: BROWSERS }, () => new HttpBrowser())
+    await Promise.all(browsers.map((browser) => browser.get(`${url}/begin`)))
     for (let round = 0; round < 3; round++) {
-      const answers = await Promise.all(browsers.map((browser) => browser.get('/read')))
+      const answers = await Promise.all(browsers.map((browser) => browser.get(`${url}/read`)))
       t.same(
         answers.map((answer) => answer.json()),
         Array(BROWSERS).fill({ session: 1, own: true }),
