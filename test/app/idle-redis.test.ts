@@ -5,8 +5,8 @@ import { testApp } from '../fixtures/app.ts'
 import { startRedis } from '../fixtures/redis-server.ts'
 
 const SECONDS = 4
-/** Commands a second: 140 were sent once. */
-const MOST = 5
+/** Commands a second, with the sample of the history that may fall into the time: 140 were sent once. */
+const MOST = 6
 
 t.test('an idle instance leaves Redis in peace', async (t) => {
   const redis = await startRedis(t)
@@ -26,7 +26,8 @@ t.test('an idle instance leaves Redis in peace', async (t) => {
   })
   const sent = new Map<string, number>()
   monitor.on('monitor', (_time: string, [name = '', ...args]: string[], source: string) => {
-    if (source === 'lua') return
+    // The text of a script is sent once, by whoever is the first to run it.
+    if (source === 'lua' || name === 'eval') return
     const what = name === 'evalsha' ? `a script on ${args[2]}` : name
     sent.set(what, (sent.get(what) ?? 0) + 1)
   })
