@@ -62,20 +62,20 @@ const DEFAULT_FRESH = '10m'
  */
 export const session = defineService<SessionOptions>('session', async (fastify, options) => {
   const read = readOptions(SESSION_RULES, options, 'session')
-  const { store, encryption } = read
+  const { store: given, encryption } = read
   const log = fastify.log.child({ plugin: 'session' })
   const warn = (message: string) => log.warn(message)
   const production = inProduction(read.production, fastify)
   const cookie = sessionCookie(production, read.cookie, warn, read.cookieName, read.name)
   const signer = signerOf(read, production)
-  if (!store) await checkEviction(fastify, read.onEviction, warn)
+  if (!given) await checkEviction(fastify, read.onEviction, warn)
 
-  const usedStore = storeOf(fastify, read, production)
+  const store = storeOf(fastify, read, production)
   const engine = new SessionEngine({
     ...policyOf(read, warn),
     ...(encryption === undefined ? {} : { sealer: sealerOf(encryption, production) }),
-    deadline: store ? read.deadline : 0,
-    store: usedStore,
+    deadline: given ? read.deadline : 0,
+    store,
     clock: read.clock,
     onError: (err, doing) => log.warn({ err }, `sessions: ${doing} failed`),
   })
@@ -91,8 +91,8 @@ export const session = defineService<SessionOptions>('session', async (fastify, 
     rolling: read.rolling,
     identityOf: identityBy(read.user),
     idGenerator: read.idGenerator,
-    ownStore: store !== undefined && !isOurs(store),
-    gathers: usedStore instanceof MemorySessionStore || usedStore instanceof LmdbSessionStore,
+    ownStore: given !== undefined && !isOurs(given),
+    gathers: store instanceof MemorySessionStore || store instanceof LmdbSessionStore,
     warn,
     clearSiteData: read.clearSiteData.map((what) => `"${what}"`).join(', '),
     adopt: adoptionOf(read, cookie, engine),

@@ -82,6 +82,13 @@ export default [
     suite: guarantees,
   },
   {
+    guards: 'requests of one turn go on together',
+    file: lifecycle,
+    from: 'this.#options.gathers && visit',
+    to: '!this.#options.gathers && visit',
+    suite: 'test/plugins/session/gathering.test.ts',
+  },
+  {
     guards: '10: a cookie of a former secret is signed anew',
     file: lifecycle,
     from: 'state.cookieDue = renew',
