@@ -82,6 +82,13 @@ export default [
     suite: guarantees,
   },
   {
+    guards: 'what is remembered of a token is never told of another session under it',
+    file: 'plugins/session/record.ts',
+    from: 'if (known.text === text) return known.meta',
+    to: 'if (known.meta) return known.meta',
+    suite: 'test/plugins/session/commands.test.ts',
+  },
+  {
     guards: 'requests of one turn go on together',
     file: lifecycle,
     from: 'this.#options.gathers && visit',

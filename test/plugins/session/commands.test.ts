@@ -2,9 +2,14 @@ import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
+import type { OpenSession } from '../../../plugins/session/record.ts'
+import { TOMBSTONE_TTL } from '../../../plugins/session/stores/contract.ts'
+import { newToken } from '../../../plugins/session/token.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { Browser, PASSWORD, sessionApp } from '../../fixtures/session-app.ts'
+import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
+import { startEngine } from './world.ts'
 
 t.test('a read is one GET and nothing else; a touch interval has one write', async (t) => {
   const { url } = await startRedis(t)
@@ -79,3 +84,22 @@ t.test('a session that was read before is read without a signature or a digest',
   await browser.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password: PASSWORD } })
   t.not(digests, 0, 'they are counted')
 })
+
+t.test('what is remembered of a token is never told of another session under it', (t) =>
+  onEveryStorage(t, async (t, kind) => {
+    const { engine, clock } = await startEngine(t, await storageUrl(t, kind))
+    const token = newToken()
+    const userOf = async () => {
+      const open = await engine.open(token)
+      return typeof open === 'object' ? open.userId : open
+    }
+    // As `sessionStore` does, whose ids are those of @fastify/session.
+    t.match(await engine.begin(token, {}, { userId: 'ada' }), { userId: 'ada' })
+    t.equal(await userOf(), 'ada')
+    t.equal(await engine.endId(((await engine.open(token)) as OpenSession).id, 'test'), true)
+    t.equal(await userOf(), 'ended')
+    clock.advance(TOMBSTONE_TTL + 1)
+    await engine.begin(token, {}, { userId: 'bob' })
+    t.equal(await userOf(), 'bob')
+  }),
+)
