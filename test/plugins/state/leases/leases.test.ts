@@ -163,7 +163,12 @@ t.test('a holder that was stopped (SIGSTOP) loses it, and what it writes afterwa
 
 t.test('a Redis that lost the lease gives out a newer token, and the lost one is refused', async (t) => {
   const redis = await startRedis(t)
-  const admin = new Redis(redis.port, { lazyConnect: true, retryStrategy: () => 10, maxRetriesPerRequest: null })
+  const admin = new Redis(redis.port, {
+    lazyConnect: true,
+    retryStrategy: () => 10,
+    maxRetriesPerRequest: null,
+    commandTimeout: 10_000,
+  })
   t.teardown(() => admin.disconnect())
   const { state } = await testState(t, { url: redis.url, pollInterval: 50 })
   await state.set('k', 1)

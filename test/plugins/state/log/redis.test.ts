@@ -11,7 +11,12 @@ import { batchOf } from '../../../suites/state-log.ts'
 
 t.test('a Redis that comes back without the end of the log is another history: no silent fork', async (t) => {
   const redis = await startRedis(t)
-  const admin = new Redis(redis.port, { lazyConnect: true, retryStrategy: () => 10, maxRetriesPerRequest: null })
+  const admin = new Redis(redis.port, {
+    lazyConnect: true,
+    retryStrategy: () => 10,
+    maxRetriesPerRequest: null,
+    commandTimeout: 10_000,
+  })
   t.teardown(() => admin.disconnect())
   const { state: one } = await testState(t, { url: redis.url, pollInterval: 50 })
   const { state: two } = await testState(t, { url: redis.url, pollInterval: 50 })
@@ -47,7 +52,7 @@ t.test(
   'a server that may have lost the end takes no write that builds on what it kept, in the former epoch',
   async (t) => {
     const redis = await startRedis(t)
-    const admin = new Redis(redis.port, { retryStrategy: () => 10, maxRetriesPerRequest: null })
+    const admin = new Redis(redis.port, { retryStrategy: () => 10, maxRetriesPerRequest: null, commandTimeout: 10_000 })
     t.teardown(() => admin.disconnect())
     const log = openStateLog(await openTestStorage(t, redis.url), 'app', { commits: 10, bytes: 2 ** 25 })
     const start = await log.load()

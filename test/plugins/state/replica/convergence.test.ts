@@ -38,7 +38,7 @@ async function write(random: Random, state: StateManager): Promise<void> {
 
 t.test(`three instances agree byte for byte after ${SCHEDULES} schedules of faults`, async (t) => {
   const redis = await startRedis(t)
-  const admin = new Redis(redis.port, { retryStrategy: () => 10, maxRetriesPerRequest: null })
+  const admin = new Redis(redis.port, { retryStrategy: () => 10, maxRetriesPerRequest: null, commandTimeout: 10_000 })
   admin.on('error', () => {})
   t.teardown(() => admin.disconnect())
   const proxies = []
