@@ -70,6 +70,25 @@ t.test('who is ill says so, and why', async (t) => {
   t.same(await violations(page), [])
 })
 
+t.test('a chart that has not followed a smaller window yet does not make the page wider', async (t) => {
+  const { login, visit } = await setUp(t, browser)
+  const page = await visit()
+  // The window changes first, and the plot a frame later: here it never does.
+  await page.addInitScript(() => {
+    globalThis.ResizeObserver = class {
+      observe() {}
+      unobserve() {}
+      disconnect() {}
+    }
+  })
+  await page.reload()
+  await login(page, 'olga')
+  await page.locator('.plot canvas').first().waitFor()
+  await page.setViewportSize({ width: 320, height: 900 })
+  t.ok((await page.locator('.plot canvas').first().evaluate((canvas) => canvas.clientWidth)) > 320, 'the test is true')
+  t.equal(await widthBeyond(page), 0)
+})
+
 t.test('a user is deleted after a question, and their sessions end', async (t) => {
   const { app, login, visit } = await setUp(t, browser)
   const page = await visit()
