@@ -140,3 +140,20 @@ t.test('without a storage it is in memory', async (t) => {
   await browser.get('/count')
   t.same((await browser.get('/count')).json(), { n: 2 })
 })
+
+t.test('in memory it answers before the next turn, so that little comes between a session and its reply', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(storage, { storage: 'memory:' })
+  const store = sessionStore(app)
+  const session = { n: 1, cookie: { originalMaxAge: null } } as unknown as Parameters<typeof store.set>[1]
+  const first = (ask: (callback: () => void) => void) =>
+    new Promise((resolve) => {
+      setImmediate(resolve, 'the next turn')
+      ask(() => resolve('the answer'))
+    })
+  t.equal(await first((callback) => store.set('id', session, callback)), 'the answer', 'begun')
+  t.equal(await first((callback) => store.set('id', session, callback)), 'the answer', 'saved again')
+  t.equal(await first((callback) => store.get('id', callback)), 'the answer')
+  t.equal(await first((callback) => store.destroy('id', callback)), 'the answer')
+})

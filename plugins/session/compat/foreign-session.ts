@@ -19,10 +19,12 @@ export function lifetimeOf(cookie: ForeignCookie | undefined, now: number): numb
 
 /**
  * Answers by the callback, out of the promise chain: what a callback throws is its own affair, not a second answer to it.
+ * Before the next turn, where the storage allows it: @fastify/session saves while a reply is on its way, and the less
+ * comes between, the more applications that were written with a store in memory go on as they did.
  */
 export function answer<Value>(result: Promise<Value>, callback: StoreCallback<Value>): void {
   result.then(
-    (value) => setImmediate(callback, null, value),
-    (error) => setImmediate(callback, error),
+    (value) => queueMicrotask(() => callback(null, value)),
+    (error) => queueMicrotask(() => callback(error)),
   )
 }
