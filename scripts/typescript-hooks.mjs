@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,23 +11,30 @@ const DECORATOR = /^\s*@[\w.]+\(/m
 
 /**
  * Loads `.ts` with its types turned into spaces: each position stays, so that coverage and stack traces need no source
- * map. What was stripped once is kept by its content; the stripper takes longer to load than a test of one class.
+ * map. What was stripped once is kept by its content; the stripper takes longer to load than a test of one class. Read
+ * without promises, as this thread has nothing else to do.
  */
 export async function load(url, context, next) {
   if (!/\.tsx?$/.test(new URL(url).pathname)) return next(url, context)
   const file = fileURLToPath(url)
-  const text = await readFile(file, 'utf8')
+  const text = readFileSync(file, 'utf8')
   const compile = file.endsWith('x') || DECORATOR.test(text) ? transform : strip
   // A copy elsewhere is the same: only the map of what is transformed knows the file, by its name alone.
   const kept = keptAs(process.version, basename(file), text)
-  const source = await readFile(kept, 'utf8').catch(() => keep(kept, () => compile(text, file)))
+  const source = existsSync(kept) ? readFileSync(kept, 'utf8') : await keep(kept, () => compile(text, file))
   return { format: 'module', source, shortCircuit: true }
 }
 
-/** TypeBox as one file, as it is in dist: to load its 200 took a quarter of the start of most tests. */
+/**
+ * Of ours, the file that is named; unless a test has replaced it, which tap tells by a query. And TypeBox as one file, as
+ * it is in dist: to load its 200 took a quarter of the start of most tests.
+ */
 export async function resolve(specifier, context, next) {
+  if (/^\.\.?\/.*\.tsx?$/.test(specifier) && !context.parentURL.includes('?')) {
+    return { url: new URL(specifier, context.parentURL).href, format: 'module', shortCircuit: true }
+  }
   if (specifier !== '@sinclair/typebox') return next(specifier, context)
-  const kept = keptAs(specifier, await readFile(new URL(`../node_modules/${specifier}/package.json`, import.meta.url)))
+  const kept = keptAs(specifier, readFileSync(new URL(`../node_modules/${specifier}/package.json`, import.meta.url)))
   if (!existsSync(kept)) await keep(kept, () => bundle(specifier))
   return { url: kept.href, format: 'module', shortCircuit: true }
 }
