@@ -6,6 +6,7 @@ import { problems } from '../../plugins/problems/index.ts'
 import { type SessionStoreOptions, sessionStore } from '../../plugins/session/index.ts'
 import { storage } from '../../plugins/storage/index.ts'
 import { ManualClock } from '../../plugins/support/manual-clock.ts'
+import { Gates } from '../fixtures/gates.ts'
 import { Browser, SECRET } from '../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../fixtures/storages.ts'
 
@@ -17,8 +18,6 @@ declare module 'fastify' {
   }
 }
 
-type Gates = Map<string, Promise<void>>
-
 /** @fastify/session as its documents register it, on our engine. */
 async function appOn(
   t: Test,
@@ -26,7 +25,7 @@ async function appOn(
   { store = {}, ...options }: { store?: SessionStoreOptions } & Partial<Omit<FastifySessionOptions, 'store'>> = {},
 ): Promise<{ app: FastifyInstance; gates: Gates }> {
   const app = Fastify()
-  const gates: Gates = new Map()
+  const gates = new Gates()
   t.teardown(() => app.close())
   await app.register(problems)
   await app.register(storage, { storage: target })
@@ -45,7 +44,7 @@ async function appOn(
   app.get('/me', async ({ session }) => ({ n: session.n ?? null, x: session.x ?? null, y: session.y ?? null }))
   app.get<{ Querystring: { key: 'x' | 'y'; gate: string } }>('/set', async ({ session, query }) => {
     session[query.key] = 1
-    await gates.get(query.gate)
+    await gates.pass(query.gate)
     return 'set'
   })
   app.get('/regenerate', async ({ session }) => {
@@ -60,12 +59,6 @@ async function appOn(
   return { app, gates }
 }
 
-function gate(gates: Gates, name: string): () => void {
-  let open = () => {}
-  gates.set(name, new Promise((resolve) => (open = resolve)))
-  return open
-}
-
 t.test('@fastify/session keeps its sessions in our engine', (t) =>
   onEveryStorage(t, async (t, kind) => {
     const { app, gates } = await appOn(t, await storageUrl(t, kind))
@@ -77,24 +70,24 @@ t.test('@fastify/session keeps its sessions in our engine', (t) =>
     t.match((await browser.get('/me')).json(), { n: 2 })
     t.match((await former.get('/me')).json(), { n: null }, 'the former id is worth nothing')
 
-    const openX = gate(gates, 'x')
-    const openY = gate(gates, 'y')
+    const [gateX, gateY] = [gates.close('x'), gates.close('y')]
     const x = browser.clone().get('/set?key=x&gate=x')
     const y = browser.clone().get('/set?key=y&gate=y')
-    openX()
+    await Promise.all([gateX.reached(), gateY.reached()])
+    gateX.open()
     await x
-    openY()
+    gateY.open()
     await y
     const { x: setX, y: setY } = (await browser.get('/me')).json()
     t.ok(setY, 'the last one to save')
     t.equal(setX, null, 'each hands over all of its session: that is the contract')
 
     const late = browser.clone()
-    const open = gate(gates, 'late')
+    const gate = gates.close('late')
     const saving = late.get('/set?key=x&gate=late')
-    await app.inject('/me')
+    await gate.reached()
     await browser.get('/destroy')
-    open()
+    gate.open()
     t.equal((await saving).statusCode, 401, 'a slow request does not bring it back')
     t.match((await late.get('/me')).json(), { n: null })
   }),

@@ -1,11 +1,12 @@
 import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
-import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
 import t from 'tap'
 import type { OpenSession } from '../../../plugins/session/record.ts'
 import { TOMBSTONE_TTL } from '../../../plugins/session/stores/contract.ts'
 import { newToken } from '../../../plugins/session/token.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
+import { monitor } from '../../fixtures/redis-monitor.ts'
 import { startRedis } from '../../fixtures/redis-server.ts'
 import { Browser, PASSWORD, sessionApp } from '../../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
@@ -24,19 +25,12 @@ t.test('a read is one GET and nothing else; a touch interval has one write', asy
   await browser.inject({ method: 'POST', url: '/login', payload: { username: 'ada', password: PASSWORD } })
 
   const [server] = app.storage.client.servers.all()
-  const monitor = await server?.monitor()
-  t.teardown(() => monitor?.disconnect())
-  let heard: string[] = []
+  const seen = await monitor(t, server as Redis)
   // Of clients, not what a script does inside.
-  monitor?.on('monitor', (_time: string, [name = '']: string[], source: string) => {
-    if (source !== 'lua') heard.push(name.toLowerCase())
-  })
   const during = async (run: () => Promise<unknown>) => {
-    heard = []
+    await seen()
     await run()
-    // What MONITOR tells comes on a connection of its own.
-    await delay(50)
-    return heard
+    return (await seen()).filter(({ byScript }) => !byScript).map(({ name }) => name)
   }
   const read = async () => t.match((await browser.inject({ method: 'GET', url: '/me' })).json(), { user: 'ada' })
 

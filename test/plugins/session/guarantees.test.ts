@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { SessionStore } from '../../../plugins/session/index.ts'
@@ -8,6 +7,8 @@ import { liveSigner } from '../../../plugins/session/request/signer.ts'
 import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { bucketOf, newToken, ownerOf } from '../../../plugins/session/token.ts'
 import { openStorage, type Storage } from '../../../plugins/storage/index.ts'
+import { eventually } from '../../fixtures/eventually.ts'
+import { monitor } from '../../fixtures/redis-monitor.ts'
 import { Browser, SECRET } from '../../fixtures/session-app.ts'
 import { type StorageKind, storageKinds, storageUrl } from '../../fixtures/storages.ts'
 import { loggedIn, MINUTE, POLICY, start, startEngine, type Target } from './world.ts'
@@ -45,20 +46,20 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
     async (t) => {
       const world = await start(t, await fresh(t))
       const browser = await loggedIn(world)
-      const open = world.gate('both')
+      const gate = world.gate('both')
       const both = [
         browser.clone().get('/set?key=x&value=1&gate=both'),
         browser.clone().get('/set?key=y&value=2&gate=both'),
       ]
-      await delay(20)
-      open()
+      await gate.reached(2)
+      gate.open()
       await Promise.all(both)
       t.match((await browser.get('/me')).json(), { x: 1, y: 2 })
-      const release = world.gate('late')
+      const lateGate = world.gate('late')
       const late = browser.clone().get('/set?key=x&value=3&gate=late')
-      await delay(20)
+      await lateGate.reached()
       await browser.get('/set?key=x&value=4')
-      release()
+      lateGate.open()
       await late
       t.match((await browser.get('/me')).json(), { x: 3 }, 'the last')
       await Promise.all(Array.from({ length: 10 }, () => browser.clone().get('/increment')))
@@ -70,11 +71,11 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
     const world = await start(t, await fresh(t))
     const browser = await loggedIn(world)
     await browser.get('/set?key=x&value=1')
-    const open = world.gate('stale')
+    const gate = world.gate('stale')
     const stale = browser.clone().get('/set?key=y&value=2&gate=stale')
-    await delay(20)
+    await gate.reached()
     await browser.get('/remove')
-    open()
+    gate.open()
     await stale
     t.match((await browser.get('/me')).json(), { x: null, y: 2 })
   })
@@ -191,11 +192,11 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
       for (const change of ['/regenerate', '/login', '/logout']) {
         const browser = await loggedIn(world)
         const [early, late] = [browser.clone(), browser.clone()]
-        const open = world.gate('slow')
+        const gate = world.gate('slow')
         const slow = early.get('/me?gate=slow')
-        await delay(10)
+        await gate.reached()
         await browser.get(change)
-        open()
+        gate.open()
         t.equal((await slow).headers['set-cookie'], undefined, `${JSON.stringify(options)} ${change}`)
         const later = await late.get('/me')
         const fresh = 'saveUninitialized' in options ? /./ : ''
@@ -260,9 +261,13 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
           ['/set?key=x&value=9', 'load'],
           ['/set?key=x&value=9', 'save'],
         ] as const) {
-          store[method] = answer
+          let called = false
+          store[method] = () => {
+            called = true
+            return answer()
+          }
           const asked = browser.clone().get(url)
-          await delay(20)
+          await eventually(() => called)
           world.clock.advance(1_000)
           const response = await asked
           const what = `${method} ${name}: ${url}`
@@ -289,7 +294,8 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
       }
       await login('ada')
       const few = [await cost(() => sessions.count()), await cost(() => sessions.sweep())]
-      const heard = await monitor(t, opened)
+      const [server] = opened.kind === 'redis' ? opened.client.servers.all() : []
+      const seen = server && (await monitor(t, server))
       await Promise.all(Array.from({ length: 60 }, (_, n) => login(`user-${n % 20}`)))
       t.same([await cost(() => sessions.count()), await cost(() => sessions.sweep())], few)
       const { token, open } = await login('ada')
@@ -300,8 +306,8 @@ function guarantees(t: Test, kind: StorageKind, fresh: (t: Test) => Promise<Targ
       clock.advance(POLICY.idle)
       t.equal(await sessions.sweep(), 59)
       t.equal(await sessions.count(), 0)
-      if (kind !== 'redis') return
-      await delay(50)
+      if (!seen) return
+      const heard = new Set((await seen()).map(({ name }) => name))
       t.ok(heard.has('get') && heard.has('evalsha'), [...heard].join(' '))
       for (const command of [
         'scan',
@@ -340,17 +346,6 @@ async function commandsOf({ storage }: FastifyInstance): Promise<(name: string) 
 async function total(storage: Storage): Promise<number> {
   if (storage.kind !== 'redis') return 0
   return Number(/total_commands_processed:(\d+)/.exec(await storage.client.info('stats'))?.[1])
-}
-
-/** The names of all commands from now on, those of scripts included. */
-async function monitor(t: Test, storage: Storage): Promise<Set<string>> {
-  const heard = new Set<string>()
-  if (storage.kind !== 'redis') return heard
-  const [server] = storage.client.servers.all()
-  const listener = await server?.monitor()
-  t.teardown(() => listener?.disconnect())
-  listener?.on('monitor', (_time: string, [name = '']: string[]) => heard.add(name.toLowerCase()))
-  return heard
 }
 
 /** Every byte that the storage keeps. */

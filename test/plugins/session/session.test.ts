@@ -1,7 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
+import { eventually } from '../../fixtures/eventually.ts'
+import { Gates } from '../../fixtures/gates.ts'
 import { Browser, PASSWORD, SECRET, sessionApp } from '../../fixtures/session-app.ts'
 import { onEveryStorage, storageUrl } from '../../fixtures/storages.ts'
 
@@ -15,21 +16,22 @@ declare module 'fastify' {
 
 const OTHER_SECRET = 'another secret for the test, also long!'
 const MINUTE = 60_000
+const gates = new Gates()
 
 /** Routes that do to a session what an application does. */
 function routes(app: FastifyInstance) {
   app.get('/read', async ({ session }) => ({ ...(session as object), cookie: undefined }))
-  app.get<{ Querystring: { key: 'a' | 'b' | 'cart'; wait?: number } }>('/set', async ({ session, query }) => {
+  app.get<{ Querystring: { key: 'a' | 'b' | 'cart'; gate?: string } }>('/set', async ({ session, query }) => {
     session[query.key] = 1
-    if (query.wait) await delay(Number(query.wait))
+    await gates.pass(query.gate)
     return 'set'
   })
   app.get('/remove', async ({ session }) => {
     delete session.a
     return 'removed'
   })
-  app.get('/slow', async ({ session }) => {
-    await delay(80)
+  app.get<{ Querystring: { gate?: string } }>('/user', async ({ session, query }) => {
+    await gates.pass(query.gate)
     return { user: session.user ?? null }
   })
   app.get('/boom', async ({ session }) => {
@@ -71,9 +73,11 @@ t.test('a slow request does not bring a session back after its logout, nor after
       await browser.login()
       const reading = browser.clone()
       const writing = browser.clone()
-      const slow = [reading.get('/slow'), writing.get('/set?key=a&wait=80')] as const
-      await delay(20)
+      const gate = gates.close('slow')
+      const slow = [reading.get('/user?gate=slow'), writing.get('/set?key=a&gate=slow')] as const
+      await gate.reached(2)
       await (end === '/logout' ? browser.post(end) : browser.get(end))
+      gate.open()
       const before = await app.sessions.count()
       const [read, write] = await Promise.all(slow)
       t.equal(read.statusCode, 200)
@@ -94,11 +98,17 @@ t.test('parallel requests keep what each of them changes', (t) =>
     const app = await sessionApp(t, { storage: await storageUrl(t, kind), routes })
     const browser = new Browser(app)
     await browser.login()
-    await Promise.all([browser.get('/set?key=a&wait=30'), browser.get('/set?key=b&wait=60')])
+    const parallel = gates.close('parallel')
+    const both = [browser.get('/set?key=a&gate=parallel'), browser.get('/set?key=b&gate=parallel')]
+    await parallel.reached(2)
+    parallel.open()
+    await Promise.all(both)
     t.match((await browser.get('/read')).json(), { a: 1, b: 1 })
-    const stale = browser.clone().get('/set?key=b&wait=60')
-    await delay(10)
+    const gate = gates.close('stale')
+    const stale = browser.clone().get('/set?key=b&gate=stale')
+    await gate.reached()
     await browser.get('/remove')
+    gate.open()
     await stale
     t.notOk('a' in (await browser.get('/read')).json(), 'a stale request does not restore a deleted key')
     t.equal((await browser.get('/boom')).statusCode, 500)
@@ -149,7 +159,7 @@ t.test('two instances on one Redis share sessions and hear of revocations', asyn
   t.equal((await onTwo.get('/profile')).statusCode, 200)
   const { current: handle } = (await onTwo.get('/sessions')).json()
   await onTwo.post('/logout')
-  await delay(100)
+  await eventually(() => heard.every((events) => events.length > 0))
   for (const events of heard) t.same(events, [{ handle, userId: 'ada', reason: 'logout' }])
 })
 

@@ -7,6 +7,7 @@ import { sessionStoreOn } from '../../../plugins/session/stores/on-storage.ts'
 import { bucketOf, newToken, ownerOf } from '../../../plugins/session/token.ts'
 import { openStorage, type RedisStorageOptions, storage } from '../../../plugins/storage/index.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
+import { type Gate, Gates } from '../../fixtures/gates.ts'
 import { Browser, SECRET } from '../../fixtures/session-app.ts'
 
 declare module 'fastify' {
@@ -23,7 +24,7 @@ export const POLICY = { idle: 30 * MINUTE, absolute: 12 * 60 * MINUTE, touch: MI
 export type Target = string | RedisStorageOptions
 
 /** Routes that do to a session what an application does; `gate` keeps a request waiting. */
-function routes(app: FastifyInstance, gates: Map<string, Promise<void>>) {
+function routes(app: FastifyInstance, gates: Gates) {
   app.get<{ Querystring: { user?: string } }>('/login', async (request) => {
     await request.login({ id: request.query.user ?? 'ada' })
     return 'in'
@@ -37,13 +38,13 @@ function routes(app: FastifyInstance, gates: Map<string, Promise<void>>) {
     return 'regenerated'
   })
   app.get<{ Querystring: { gate?: string } }>('/me', async ({ session, query }, reply) => {
-    await gates.get(query.gate ?? '')
+    await gates.pass(query.gate)
     if (!session.user) return reply.code(401).send({ user: null })
     return { user: session.user.id, x: session.x ?? null, y: session.y ?? null, n: session.n ?? null }
   })
   app.get<{ Querystring: { key: 'x' | 'y'; value: number; gate?: string } }>('/set', async ({ session, query }) => {
     session[query.key] = Number(query.value)
-    await gates.get(query.gate ?? '')
+    await gates.pass(query.gate)
     return 'set'
   })
   app.get('/remove', async ({ session }) => {
@@ -60,29 +61,21 @@ function routes(app: FastifyInstance, gates: Map<string, Promise<void>>) {
 export interface World {
   app: FastifyInstance
   clock: ManualClock
-  /** Closes a gate for requests with `gate=<name>`; the returned function opens it. */
-  gate(name: string): () => void
+  /** Closes a gate for requests with `gate=<name>`. */
+  gate(name: string): Gate
 }
 
 export async function start(t: Test, target: Target, options: Partial<SessionOptions> = {}): Promise<World> {
   const app = Fastify()
   t.teardown(() => app.close())
   const clock = new ManualClock()
-  const gates = new Map<string, Promise<void>>()
+  const gates = new Gates()
   await app.register(problems)
   await app.register(storage, { storage: target })
   await app.register(session, { secret: SECRET, production: false, clock, ...POLICY, ...options })
   routes(app, gates)
   await app.ready()
-  return {
-    app,
-    clock,
-    gate(name) {
-      let open = () => {}
-      gates.set(name, new Promise((resolve) => (open = resolve)))
-      return open
-    },
-  }
+  return { app, clock, gate: (name) => gates.close(name) }
 }
 
 export async function loggedIn({ app }: World, user = 'ada'): Promise<Browser> {

@@ -12,6 +12,7 @@ import { MAX_ARGUMENTS } from '../../../plugins/storage/redis/client.ts'
 import { MAX_KEYS, RedisScript } from '../../../plugins/storage/redis/script.ts'
 import { systemClock } from '../../../plugins/support/clock.ts'
 import { seededRandom } from '../../fixtures/random.ts'
+import { monitor } from '../../fixtures/redis-monitor.ts'
 import { testState } from '../../fixtures/state.ts'
 import { openTestStorage, storageUrl } from '../../fixtures/storages.ts'
 import { sessionOf } from '../../suites/session-store.ts'
@@ -27,26 +28,14 @@ async function watched(
   const target: RedisStorageOptions = { url, redis: { commandTimeout: 60_000 } }
   const storage = (await openTestStorage(t, target)) as RedisStorage
   const admin = new Redis(url)
-  const monitor = await admin.monitor()
-  t.teardown(() => {
-    admin.disconnect()
-    monitor.disconnect()
-  })
+  t.teardown(() => admin.disconnect())
+  const seen = await monitor(t, admin)
   let most = 0
-  let heard = () => {}
-  monitor.on('monitor', (_time: string, args: string[], source: string) => {
-    if (source !== 'lua') most = Math.max(most, args.length)
-    if (args[1] === 'the end') heard()
-  })
   return {
     storage,
     target,
     async most() {
-      const end = new Promise<void>((resolve) => {
-        heard = resolve
-      })
-      await admin.echo('the end')
-      await end
+      for (const { args, byScript } of await seen()) if (!byScript) most = Math.max(most, args.length + 1)
       return most
     },
   }
