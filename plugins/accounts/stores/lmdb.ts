@@ -110,6 +110,7 @@ export class LmdbAccountStore implements AccountStore {
    * After a salvage: names of accounts that are lost are free again, and those of accounts that are there are taken.
    */
   #rebuildNames(): void {
+    this.#commits.demandRoom()
     this.#root.transactionSync(() => {
       for (const name of [...this.#ids.getKeys()]) this.#ids.remove(name)
       for (const { key, value } of this.#accounts.findRange()) this.#ids.put(value.nameKey, key)

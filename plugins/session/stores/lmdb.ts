@@ -315,6 +315,7 @@ export class LmdbSessionStore implements SessionStore {
 
   /** After a salvage: the indexes, counts and totals of the sessions and tombstones that are there. */
   #rebuild(): void {
+    this.#commits.demandRoom()
     this.#root.transactionSync(() => {
       const logins = [...this.#owners.findRange()].filter(({ value }) => value.logins > 0)
       for (const key of [...this.#owners.getKeys()]) this.#owners.remove(key)

@@ -75,7 +75,10 @@ export class LmdbStateLog implements StateLog {
     this.#retention = retention
     this.#commits = storage.commits
     this.#database = new CheckedDatabase(storage, { name: STATE_DATABASE, encoding: 'text', restorable: true })
-    if (this.#database.salvaged) repairSpaces(this.#database)
+    if (this.#database.salvaged) {
+      this.#commits.demandRoom()
+      repairSpaces(this.#database)
+    }
   }
 
   /** Spaces that were written to. */

@@ -88,6 +88,17 @@ function encode(seed: number, key: RecordKey, payload: Uint8Array): Buffer {
   return record
 }
 
+/** @throws STATEFUL_STORAGE_FULL when it is not there and there is no room to make it */
+function openDatabase<Key extends RecordKey>(
+  { root, commits }: Pick<LmdbStorage, 'root' | 'commits'>,
+  name: string,
+): Database<Buffer, Key> {
+  // LMDB keeps its databases under their names in the first one.
+  const [found] = root.getKeys({ start: name, limit: 1 })
+  if (found !== name) commits.demandRoom()
+  return root.openDB<Buffer, Key>({ name, encoding: 'binary' })
+}
+
 /**
  * An LMDB database whose records are checked whenever they are read. A read that LMDB itself fails is told as
  * STATEFUL_STORAGE_UNAVAILABLE.
@@ -98,27 +109,30 @@ export class CheckedDatabase<Value, Key extends RecordKey> {
   readonly #name: string
   readonly #encoding: 'msgpack' | 'text' | 'binary'
   readonly #seed: number
-  readonly #storage: Pick<LmdbStorage, 'root' | 'reportDamage'>
+  readonly #storage: Pick<LmdbStorage, 'root' | 'commits' | 'reportDamage'>
   readonly #registry: Database<Buffer, string>
   #registration: Registration
 
   /**
    * @throws STATEFUL_STORAGE_CORRUPT, STATEFUL_STORAGE_FULL, STATEFUL_STORAGE_UNAVAILABLE
    */
-  constructor(storage: Pick<LmdbStorage, 'root' | 'reportDamage'>, options: DatabaseOptions) {
+  constructor(storage: Pick<LmdbStorage, 'root' | 'commits' | 'reportDamage'>, options: DatabaseOptions) {
     const { name, encoding = 'msgpack', restorable = false, disposable = false } = options
     this.#name = name
     this.#encoding = encoding
     this.#seed = seedOf(name)
     this.#storage = storage
     try {
-      this.raw = storage.root.openDB<Buffer, Key>({ name, encoding: 'binary' })
-      this.#registry = storage.root.openDB<Buffer, string>({ name: REGISTRY, encoding: 'binary' })
+      this.raw = openDatabase<Key>(storage, name)
+      this.#registry = openDatabase<string>(storage, REGISTRY)
       const stored = this.#registry.get(name)
       const known = stored && decodeRegistration(name, stored)
       if (stored && !known) throw this.#corrupt('its entry in the list of databases')
       this.#registration = known ?? { restorable, disposable }
-      if (!known) this.#registry.putSync(name, encodeRegistration(name, this.#registration))
+      if (!known) {
+        storage.commits.demandRoom()
+        this.#registry.putSync(name, encodeRegistration(name, this.#registration))
+      }
     } catch (cause) {
       throw lmdbFailure(cause)
     }

@@ -36,9 +36,21 @@ export class Commits {
    * @throws STATEFUL_STORAGE_UNAVAILABLE
    */
   write<T>(commit: () => Promise<T>, bytes = 0): Promise<T> {
-    // What is lent is for those who give something back.
-    if (this.#reserve.lent || !this.#room.take(bytes)) return Promise.reject(new StorageFullError('a write'))
+    if (!this.#mayBegin(bytes)) return Promise.reject(new StorageFullError('a write'))
     return this.#timed(commit)
+  }
+
+  /**
+   * To be called before what LMDB writes at once, without `write`: a new database, or the mending after a salvage.
+   * @throws STATEFUL_STORAGE_FULL
+   */
+  demandRoom(): void {
+    if (!this.#mayBegin(0)) throw new StorageFullError('a write')
+  }
+
+  /** What is lent is for those who give something back. */
+  #mayBegin(bytes: number): boolean {
+    return !this.#reserve.lent && this.#room.take(bytes)
   }
 
   /**

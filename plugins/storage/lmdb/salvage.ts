@@ -1,6 +1,8 @@
 import { open as openFile, rm } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import type { Database, RootDatabase } from 'lmdb'
+import { systemClock } from '../../support/clock.ts'
+import { StorageFullError } from '../../support/errors.ts'
 import {
   decodeRegistration,
   encodeRegistration,
@@ -12,6 +14,7 @@ import {
 import { DataFile } from './data-file.ts'
 import type { Tree } from './file-format.ts'
 import { OutOfTime, type Pace } from './pace.ts'
+import { Room } from './room.ts'
 import { DATABASE_LIST, type Found, type Snapshot } from './snapshot.ts'
 import { Contents, type FileReport, MAX_DATABASES, verifyFile, verifySnapshot } from './verify.ts'
 
@@ -200,18 +203,20 @@ async function newest(file: DataFile): Promise<Snapshot> {
 /** The fresh file. Nothing of it is flushed before the end: until then it is not needed. */
 class Copy {
   readonly #root: RootDatabase<Buffer, Buffer>
+  readonly #room: Pick<Room, 'take'>
   readonly #databases = new Map<string, Database<Buffer, Buffer>>()
   #pending: [name: string, key: Buffer, value: Buffer][] = []
   #bytes = 0
 
-  private constructor(root: RootDatabase<Buffer, Buffer>) {
+  private constructor(root: RootDatabase<Buffer, Buffer>, room: Pick<Room, 'take'>) {
     this.#root = root
+    this.#room = room
   }
 
   static async create(path: string): Promise<Copy> {
     const { open } = await import('lmdb')
     const options = { maxDbs: MAX_DATABASES, noSync: true, eventTurnBatching: false, ...RAW }
-    return new Copy(open<Buffer, Buffer>({ path, ...options }))
+    return new Copy(open<Buffer, Buffer>({ path, ...options }), new Room(dirname(path), systemClock))
   }
 
   counts(): Record<string, number> {
@@ -232,6 +237,7 @@ class Copy {
 
   remove(name: string, key: Buffer): void {
     this.#flush()
+    this.#demandRoom(0)
     this.#database(name).removeSync(key)
   }
 
@@ -241,6 +247,7 @@ class Copy {
   }
 
   register(registrations: Iterable<[string, Registration]>): void {
+    this.#demandRoom(0)
     const registry = this.#root.openDB<Buffer, string>({ name: REGISTRY, encoding: 'binary' })
     for (const [name, registration] of registrations) {
       registry.putSync(name, encodeRegistration(name, registration))
@@ -254,13 +261,18 @@ class Copy {
   /** In one transaction, and at once: the caller's loop is what has to wait. */
   #flush(): void {
     const pending = this.#pending
+    if (pending.length === 0) return
+    this.#demandRoom(this.#bytes)
     this.#pending = []
     this.#bytes = 0
-    if (pending.length === 0) return
     const databases = new Map(pending.map(([name]) => [name, this.#database(name)]))
     this.#root.transactionSync(() => {
       for (const [name, key, value] of pending) databases.get(name)?.putSync(key, value)
     })
+  }
+
+  #demandRoom(bytes: number): void {
+    if (!this.#room.take(bytes)) throw new StorageFullError('a salvage')
   }
 
   #database(name: string): Database<Buffer, Buffer> {

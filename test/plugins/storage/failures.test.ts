@@ -221,7 +221,9 @@ t.test('a new database on a full disk', async (t) => {
   const disk = mountSmallDisk(t, 16)
   if (!disk) return t.comment('mounting a small disk takes root on Linux')
   const storage = (await openTestStorage(t, `lmdb:${disk.folder}/data`)) as LmdbStorage
+  new CheckedDatabase(storage, { name: 'known' })
   await disk.fill()
-  const open = () => new CheckedDatabase(storage, { name: 'records' })
-  await allReject(t, { open }, StorageFullError, /MDB|space|room|error/i)
+  t.throws(() => new CheckedDatabase(storage, { name: 'records' }), { code: 'STATEFUL_STORAGE_FULL', cause: undefined })
+  t.strictSame([...storage.root.getKeys()], ['databases', 'known'], 'LMDB was not asked: that may end the process')
+  t.ok(new CheckedDatabase(storage, { name: 'known' }), 'what is there needs no room')
 })

@@ -7,6 +7,7 @@ import type { LmdbStorage } from '../../../plugins/storage/storage.ts'
 import { ManualClock } from '../../../plugins/support/manual-clock.ts'
 import { fillFolder, NOW, openFolder, overwrite, readFolder, setAside, storesOf } from '../../fixtures/data-folder.ts'
 import { seededRandom } from '../../fixtures/random.ts'
+import { mountSmallDisk } from '../../fixtures/small-disk.ts'
 import { temporaryFolder } from '../../fixtures/storages.ts'
 
 const COUNT = 400
@@ -200,6 +201,25 @@ t.test('no room, or no time, to keep what is sound refuses the boot, and the fil
     t.same(await setAside(where), [])
     t.ok((await readFile(join(where, DATABASE_FILE))).equals(damaged))
   }
+})
+
+t.test('on a full disk LMDB is not asked to write what is sound', async (t) => {
+  const disk = mountSmallDisk(t, 32)
+  if (!disk) return t.comment('mounting a small disk takes root on Linux')
+  const path = join(disk.folder, DATABASE_FILE)
+  await copyFile(full, path)
+  await overwrite(path, Math.floor((await stat(path)).size / 2), Buffer.alloc(60_000, 1))
+  const damaged = await readFile(path)
+  await disk.fill()
+  // Enough to begin with, and less than what every commit is asked for.
+  const ballast = join(disk.folder, 'ballast')
+  await truncate(ballast, (await stat(ballast)).size - 2 ** 20)
+  await t.rejects(openFolder(disk.folder), { code: 'STATEFUL_STORAGE_NOT_SALVAGED', message: /The storage is full/ })
+  t.ok((await readFile(path)).equals(damaged))
+  await disk.free()
+  const storage = await openFolder(disk.folder)
+  t.match(storage.recovery, { kept: { accounts: Number } }, 'with room it is done')
+  await storage.close()
 })
 
 t.test('a broken record is never used while the storage is open', async (t) => {
