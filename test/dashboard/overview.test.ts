@@ -85,7 +85,13 @@ t.test('a chart that has not followed a smaller window yet does not make the pag
   await login(page, 'olga')
   await page.locator('.plot canvas').first().waitFor()
   await page.setViewportSize({ width: 320, height: 900 })
-  t.ok((await page.locator('.plot canvas').first().evaluate((canvas) => canvas.clientWidth)) > 320, 'the test is true')
+  t.ok(
+    (await page
+      .locator('.plot canvas')
+      .first()
+      .evaluate((canvas) => canvas.clientWidth)) > 320,
+    'the test is true',
+  )
   t.equal(await widthBeyond(page), 0)
 })
 

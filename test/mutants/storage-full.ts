@@ -62,9 +62,23 @@ export default [
   {
     guards: 'no commit of LMDB begins where it may find no room',
     file: 'plugins/storage/lmdb/commits.ts',
-    from: 'this.#reserve.lent || !this.#room.take(bytes)',
-    to: 'this.#reserve.lent',
+    from: 'return !this.#reserve.lent && this.#room.take(bytes)',
+    to: 'return !this.#reserve.lent',
     suite: 'test/plugins/storage/full-disk.test.ts',
+  },
+  {
+    guards: 'no database of LMDB is made where it may find no room',
+    file: 'plugins/storage/lmdb/checked-records.ts',
+    from: 'if (found !== name) commits.demandRoom()',
+    to: '',
+    suite: 'test/plugins/storage/failures.test.ts',
+  },
+  {
+    guards: 'nothing is salvaged where LMDB may find no room',
+    file: 'plugins/storage/lmdb/salvage.ts',
+    from: "if (!this.#room.take(bytes)) throw new StorageFullError('a salvage')",
+    to: '',
+    suite: 'test/plugins/storage/salvage.test.ts',
   },
   {
     guards: 'a deletion without room begins with the reserve',
