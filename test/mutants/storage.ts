@@ -116,7 +116,7 @@ export default [
   {
     guards: 'a space that lost something begins a new history',
     file: 'plugins/state/log/lmdb.ts',
-    from: 'if (this.#database.salvaged) repairSpaces(this.#database)',
+    from: 'repairSpaces(this.#database)',
     to: '',
     suite: salvage,
   },
