@@ -129,6 +129,7 @@ t.test('leases are shown with their holders, and taken from them', async (t) => 
   await page.getByText('The lease report is released.').waitFor()
   // At its next renewal, which is a third of the time away.
   await eventually(() => !lease.held, 20_000)
+  t.notOk(lease.held, 'its holder has heard of it')
   await page.getByText('Nobody holds one.').waitFor()
   const next = await app.state.lease('report', { ttl: '5s', wait: 0 })
   await row.waitFor()

@@ -276,9 +276,12 @@ class Copy {
   }
 
   #database(name: string): Database<Buffer, Buffer> {
-    const known = this.#databases.get(name) ?? this.#root.openDB<Buffer, Buffer>({ name, ...RAW })
-    this.#databases.set(name, known)
-    return known
+    const known = this.#databases.get(name)
+    if (known) return known
+    this.#demandRoom(0)
+    const made = this.#root.openDB<Buffer, Buffer>({ name, ...RAW })
+    this.#databases.set(name, made)
+    return made
   }
 }
 
